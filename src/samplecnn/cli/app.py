@@ -1,0 +1,55 @@
+"""The command `samplecnn`: one verb per module, imported light so that --help answers at once."""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from samplecnn.errors import SampleCNNError
+
+app = typer.Typer(
+    name="samplecnn",
+    help="Audio classification straight from the waveform: recordings in, a trained and scored model out, tags for files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(command: Callable[[], Any]) -> None:
+    """Runs a command; an error that is the user's to mend becomes one line on stderr and the exit code it carries."""
+    try:
+        command()
+    except SampleCNNError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output went away (`| head`)
+            sys.exit(0)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the permissions"
+        print(f"error: {where}{error.strerror}; {remedy} and run the same command again", file=sys.stderr)
+        sys.exit(1)
+
+
+def run_alone(command: Callable[..., Any]) -> None:
+    """Runs one verb as a program of its own, as the original's scripts do."""
+    alone = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    alone.command()(command)
+    run(alone)
+
+
+def main() -> None:
+    run(app)
