@@ -1,0 +1,68 @@
+"""The six building blocks (paper section II; the original's lib/model.py).
+
+A block is a function (channels, features, config) -> module and a line in BLOCKS. Every block takes
+[batch, channels, 1, time] to [batch, features, 1, time // 3].
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samplecnn.models.layers import BatchNorm, Conv, Excitation, dropout, max_pool, scale
+
+if TYPE_CHECKING:
+    from samplecnn.models.samplecnn import ModelConfig
+
+INNER_DROPOUT = 0.2  # between the two convolutions of res2 and rese2, as in wide residual networks
+
+
+class BasicBlock(nn.Module):
+    """conv 3, batch norm, ReLU, max-pool 3; with `excite` the result is scaled by its excitation."""
+
+    def __init__(self, channels: int, features: int, config: "ModelConfig", excite: bool) -> None:
+        super().__init__()
+        self.conv = Conv(channels, features)
+        self.norm = BatchNorm(features)
+        self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = max_pool(F.relu(self.norm(self.conv(x)), inplace=True))
+        return x if self.excitation is None else scale(x, self.excitation(x))
+
+
+class ResidualBlock(nn.Module):
+    """One or two convolutions beside a shortcut, added, ReLU, max-pool 3; with `excite` the path is scaled first."""
+
+    def __init__(self, channels: int, features: int, config: "ModelConfig", convs: int, excite: bool) -> None:
+        super().__init__()
+        widths = [channels] + [features] * convs
+        self.convs = nn.ModuleList(Conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.norms = nn.ModuleList(BatchNorm(features) for _ in range(convs))
+        self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
+        self.scut_conv = Conv(channels, features, width=1) if channels != features else None
+        self.scut_norm = BatchNorm(features) if channels != features else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        if self.scut_conv is not None and self.scut_norm is not None:
+            shortcut = self.scut_norm(self.scut_conv(x))
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            if i > 0:
+                x = dropout(F.relu(x, inplace=True), INNER_DROPOUT, self.training)
+            x = norm(conv(x))
+        if self.excitation is not None:
+            x = scale(x, self.excitation(x))
+        return max_pool(F.relu(x + shortcut, inplace=True))
+
+
+BLOCKS: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {
+    "basic": partial(BasicBlock, excite=False),
+    "se": partial(BasicBlock, excite=True),
+    "res1": partial(ResidualBlock, convs=1, excite=False),
+    "res2": partial(ResidualBlock, convs=2, excite=False),
+    "rese1": partial(ResidualBlock, convs=1, excite=True),
+    "rese2": partial(ResidualBlock, convs=2, excite=True),
+}
