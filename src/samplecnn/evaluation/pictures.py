@@ -1,0 +1,185 @@
+"""Pictures of a test: the confusion matrix of a one-label task, precision and recall of a many-label one."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samplecnn.evaluation.metrics import Scores
+from samplecnn.evaluation.predict import Predictions
+from samplecnn.evaluation.report import confusion
+from samplecnn.files import written_aside
+from samplecnn.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COUNTED = 60  # classes up to which every cell of the confusion matrix shows its count
+BLUE, GREY, ORANGE = "#1f5fa8", "#9aa4af", "#d9822b"
+
+
+def save_pictures(predictions: Predictions, scores: Scores, task: Task, folder: str | Path) -> list[Path]:
+    """Draws a test's pictures into `folder` as PNG and returns their paths.
+
+    One-label tasks: confusion.png. Many-label tasks: precision_recall.png (a small panel for every class, best first)
+    and per_class.png (areas as bars). Raises OSError where the folder cannot be written.
+    """
+    folder = Path(folder)
+    if task.kind == "multiclass":
+        figures = {"confusion.png": confusion_matrix(predictions, scores, task)}
+    else:
+        figures = {
+            "precision_recall.png": precision_recall(predictions, scores, task),
+            "per_class.png": per_class_bars(scores, task),
+        }
+    for name, figure in figures.items():
+        with written_aside(folder / name) as aside:
+            figure.savefig(aside, format="png")
+    return [folder / name for name in figures]
+
+
+def confusion_matrix(predictions: Predictions, scores: Scores, task: Task) -> "Figure":
+    """Counts in every cell, coloured by the share of their row: what the clips of each class were taken for."""
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    counts = confusion(predictions, task)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = task.num_classes
+    cell = 0.34 if size <= COUNTED else max(20 / size, 0.05)
+    side = max(cell * size, 3.2)
+    label = 0.075 * max(len(name) for name in task.classes)  # inches of the longest class name
+    upright = label > side / size
+    figure = Figure(
+        figsize=(side + label + 1.4, side + (label if upright else 0.1) + 0.9), dpi=130, layout="constrained"
+    )
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.6, 0, 1))  # lifts the few per cent of a confusion
+    font = 8.0 if size <= COUNTED else max(72 * cell * 0.8, 2.5)
+    axes.set_xticks(range(size), task.classes, rotation=90 if upright else 0, fontsize=font)
+    axes.set_yticks(range(size), task.classes, fontsize=font)
+    axes.set_xlabel("most probable class")
+    axes.set_ylabel("true class")
+    axes.set_title(f"{task.name}: accuracy {100 * scores.accuracy:.2f} % of {scores.clips:,} clips", fontsize=11)
+    axes.tick_params(length=0)
+    _grid(axes, size)
+    if size <= COUNTED:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            text = str(counts[row, column])
+            colour = "white" if share[row, column] > 0.4 else "#222222"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8 - max(len(text) - 2, 0), color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 3.5 / side), aspect=18)
+    bar.set_label("share of the true class's clips", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def precision_recall(predictions: Predictions, scores: Scores, task: Task) -> "Figure":
+    """Small panels, best class first: the curve over all thresholds, chance as a line, the threshold as a dot."""
+    from matplotlib.figure import Figure
+
+    order = _best_first(scores)
+    columns = min(max(math.ceil(math.sqrt(len(order) * 2)), 1), 10)
+    rows = math.ceil(len(order) / columns)
+    dpi = min(130, 60000 / (1.6 * rows + 1))  # a canvas holds fewer than 65,536 pixels a side
+    figure = Figure(figsize=(max(1.5 * columns + 0.6, 6.5), 1.6 * rows + 1.0), dpi=dpi, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(order):
+            axes.set_axis_off()
+            continue
+        index = order[place]
+        row = scores.per_class[index]
+        axes.set_title(f"{_shorten(row.name, 24)}\n{_area(row.pr_auc)}", fontsize=7, pad=3)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        axes.set_xticklabels(("0", ".5", "1"), fontsize=7)
+        axes.set_yticklabels(("0", ".5", "1"), fontsize=7)
+        axes.tick_params(length=2)
+        axes.axhline(row.support / scores.clips, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)))
+        if not math.isnan(row.pr_auc):
+            precision, recall = curve(predictions.y_true[:, index], predictions.y_prob[:, index])
+            axes.fill_between(recall, precision, step="pre", color=BLUE, alpha=0.12, linewidth=0)
+            axes.plot(recall, precision, color=BLUE, linewidth=1.1, drawstyle="steps-pre")
+            if row.precision or row.recall:
+                axes.plot(row.recall, row.precision, "o", color=ORANGE, markersize=3.5, clip_on=False, zorder=3)
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    figure.suptitle(
+        f"{task.name}: precision and recall over all thresholds, mean area {_area(scores.pr_auc)} "
+        f"({scores.clips:,} clips)\ndot: at threshold {task.threshold:g}    dashed: chance",
+        fontsize=10,
+    )
+    return figure
+
+
+def per_class_bars(scores: Scores, task: Task) -> "Figure":
+    """PR-AUC of every class as a bar beside its chance level, ROC-AUC beside it, best first."""
+    from matplotlib.figure import Figure
+
+    order = _best_first(scores)
+    rows = [scores.per_class[index] for index in order]
+    places = np.arange(len(rows))
+    height = 0.19 * len(rows) + 1.4
+    figure = Figure(figsize=(9.5, max(height, 2.6)), dpi=min(130, 60000 / height), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    left.barh(places, np.nan_to_num([row.pr_auc for row in rows]), color=BLUE, height=0.7)
+    chance = [row.support / scores.clips for row in rows]
+    left.vlines(chance, places - 0.42, places + 0.42, color=ORANGE, linewidth=1.6, label="chance")
+    for place, row in zip(places, rows, strict=True):
+        left.annotate(
+            "no area" if math.isnan(row.pr_auc) else f"{row.pr_auc:.3f}",
+            (max(np.nan_to_num(row.pr_auc), chance[place]), place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
+    left.set_yticks(places, [f"{_shorten(row.name, 40)} ({row.support:,})" for row in rows], fontsize=8)
+    left.set(xlim=(0, 1.08), ylim=(len(rows) - 0.4, -0.6))
+    left.set_title(f"PR-AUC, mean {_area(scores.pr_auc)}", fontsize=10)
+    left.legend(fontsize=8, loc="lower right", frameon=False)
+    right.plot([row.roc_auc for row in rows], places, "o", color=BLUE, markersize=4)
+    right.axvline(0.5, color=ORANGE, linewidth=1.6)
+    worst = min((row.roc_auc for row in rows if not math.isnan(row.roc_auc)), default=0.5)
+    right.set_xlim(min(0.48, worst - 0.02), 1.01)
+    right.set_title(f"ROC-AUC, mean {_area(scores.roc_auc)}", fontsize=10)
+    for axes in (left, right):
+        axes.tick_params(axis="x", labelsize=8)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.suptitle(f"{task.name}: {scores.clips:,} clips; in brackets the clips of each class", fontsize=10)
+    return figure
+
+
+def curve(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall at every threshold, from the strictest on; begins at recall 0."""
+    order = np.argsort(-prob, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(prob[order])), len(prob) - 1)  # equal probabilities enter together
+    hits = np.cumsum(true[order].astype(bool))[last]
+    precision, recall = hits / (last + 1), hits / max(hits[-1], 1)
+    return np.append(precision[0], precision), np.append(0.0, recall)
+
+
+def _best_first(scores: Scores) -> list[int]:
+    areas = np.nan_to_num([row.pr_auc for row in scores.per_class], nan=-1.0)
+    return np.argsort(-areas, kind="stable").tolist()
+
+
+def _grid(axes: Any, size: int) -> None:
+    """White lines between the cells."""
+    axes.set_xticks(np.arange(-0.5, size), minor=True)
+    axes.set_yticks(np.arange(-0.5, size), minor=True)
+    axes.grid(which="minor", color="#dfe5ec", linewidth=0.6 if size <= COUNTED else 0.15)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _shorten(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _area(value: float) -> str:
+    return "no area" if math.isnan(value) else f"{value:.3f}"
