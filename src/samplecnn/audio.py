@@ -1,0 +1,210 @@
+"""The one door for sound: any recording in, the mono waveform a model expects out, cut into segments.
+
+Recordings are decoded by libsndfile (wav, flac, ogg, mp3, aiff and more), mixed to mono as the mean of their channels and
+resampled by soxr (quality HQ, linear phase). Waveforms are float32 in [-1, 1]; on disk they are int16 of scale 32768.
+"""
+
+import io
+import math
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from samplecnn.containers import cut_short
+from samplecnn.errors import AudioError
+from samplecnn.task import Padding, Task
+
+INT16_SCALE = 32768
+QUALITY = "HQ"
+# Seconds read beyond those asked for, so that the resampler's filter sees the sound after the cut: with 0.1 s (and 1000
+# samples at least) the result equals that of resampling the whole recording, bit for bit.
+FILTER_SECONDS, FILTER_SAMPLES = 0.1, 1000
+BLOCK_SAMPLES = 1 << 20  # decoded at a time, over all channels
+LOWEST_RATE, HIGHEST_RATE = 1000, 10_000_000  # Hz; outside, a header is damaged and resampling could fill the memory
+LOUDEST = 64.0  # times full scale; beyond, float samples are not scaled to [-1, 1] and would only be clipped
+
+
+def decode(source: str | Path | BinaryIO, sample_rate: int, seconds: float | None = None) -> np.ndarray:
+    """Reads a recording as mono at `sample_rate`.
+
+    Args:
+        source: path, or a binary file open for reading.
+        sample_rate: Hz of the result.
+        seconds: how much from the start is wanted; no more than that (and a hair for the resampler) is read. None: all.
+
+    Returns:
+        float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length librosa gave
+        the original; at most int(seconds * sample_rate). Silence is decoded like any sound: see `is_silent`.
+
+    Raises:
+        AudioError: missing, empty, not audio, shorter than its header says, without samples, or with NaN. A file whose end
+            is missing is accepted where all of the wanted `seconds` are there.
+    """
+    name = _name(source)
+    try:
+        wave, rate = _read_mono(source, name, seconds)
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
+        raise AudioError(f"{name}: {_unreadable(error)}") from error
+    except MemoryError as error:
+        raise AudioError(f"{name}: too long for the memory; split it, or ask for its first seconds only") from error
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the file and its disk") from error
+    if seconds is not None:
+        return _resample(wave, rate, sample_rate)[: int(seconds * sample_rate)]
+    return _resample(wave, rate, sample_rate)
+
+
+def fit(wave: np.ndarray, samples: int, padding: Padding = "tile") -> np.ndarray:
+    """The first `samples` of a waveform; a shorter one is filled up.
+
+    Args:
+        wave: float32 [n], n > 0.
+        samples: length wanted.
+        padding: "tile" repeats the clip, "zero" adds silence, "stretch" repeats every sample samples // n + 1 times and
+            cuts (what the original does, `np.repeat` in its audio_processing: slower, lower and without its end).
+
+    Returns:
+        float32 [samples].
+    """
+    length = len(wave)
+    if length >= samples:
+        return wave[:samples]
+    if length == 0:
+        raise AudioError("a recording without samples cannot be filled up; leave it out")
+    if padding == "tile":
+        return np.tile(wave, -(-samples // length))[:samples]
+    if padding == "zero":
+        return np.pad(wave, (0, samples - length))
+    if padding == "stretch":
+        return np.repeat(wave, samples // length + 1)[:samples]
+    raise ValueError(f"padding must be tile, zero or stretch, not {padding!r}")
+
+
+def cut(wave: np.ndarray, task: Task) -> np.ndarray:
+    """A clip's segments, without overlap; what is left at the end and fills no window is dropped.
+
+    Args:
+        wave: float32 [n], n > 0, mono at the task's rate.
+
+    Returns:
+        float32 [segments, window]. Where the task uses a fixed `clip_seconds`, a clip is cut or filled up to that length
+        and gives `task.segments_per_clip` segments; else it gives all its whole windows, a shorter one is filled up to one.
+    """
+    clip = fit(wave, task.clip_samples or max(task.window, len(wave)), task.padding)
+    count = len(clip) // task.window
+    return clip[: count * task.window].reshape(count, task.window)
+
+
+def to_int16(wave: np.ndarray) -> np.ndarray:
+    """float in [-1, 1) -> int16, rounded to nearest and clipped; exact for samples that came from 16 bits."""
+    return np.clip(np.rint(wave * np.float32(INT16_SCALE)), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
+def from_int16(samples: np.ndarray) -> np.ndarray:
+    """int16 -> float32 in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(INT16_SCALE)
+
+
+def is_silent(wave: np.ndarray) -> bool:
+    """Whether every sample is zero: decoded like any other recording (the original keeps them), but worth a warning."""
+    return not wave.any()
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "the given audio"
+
+
+class _Straight(soundfile.SoundFile):
+    """Reads straight on. Left alone, soundfile seeks after every read, which an mp3 decoder pays for with a glitch (it leans
+    on earlier frames) and a flac stream of unknown length cannot do at all; it does not seek where it believes it cannot.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_mono(source: Any, name: str, seconds: float | None) -> tuple[np.ndarray, int]:
+    """The wanted frames as float32 [frames], mono, and the file's own rate in Hz; checked."""
+    if not isinstance(source, str | os.PathLike):
+        return _read_open(source, name, seconds)
+    path = Path(source)
+    if path.is_dir():
+        raise AudioError(f"{name}: a folder, not a recording; name the files in it")
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise AudioError(f"{name}: no such file; check the path") from error
+    with file:
+        return _read_open(file, name, seconds)
+
+
+def _read_open(file: Any, name: str, seconds: float | None) -> tuple[np.ndarray, int]:
+    if not file.seekable():
+        file = io.BytesIO(file.read())
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size == 0:
+        raise AudioError(f"{name}: empty, 0 bytes; download or copy it again")
+    # A plain file is read by libsndfile itself, faster than through Python, and by its descriptor, since it would take the
+    # ending of a name like x.raw at its word.
+    with _Straight(file.fileno() if isinstance(file, io.FileIO) else file, closefd=False) as sound:
+        rate, promised = sound.samplerate, sound.frames
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise AudioError(f"{name}: its header says {rate} Hz, which is no rate of sound; repair it or leave it out")
+        wanted = math.ceil(seconds * rate) if seconds is not None else None
+        hair = max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
+        wave = _mono_frames(sound, math.inf if wanted is None else wanted + hair)
+        kind = sound.format
+    if wanted is None or len(wave) < wanted:
+        reason = cut_short(file, kind, size, len(wave), promised)
+        if reason:
+            raise AudioError(f"{name}: {reason}; download or copy it again, or write it anew to keep what is there")
+    if len(wave) == 0:
+        raise AudioError(f"{name}: holds no samples; record or download it again")
+    peak = float(max(wave.max(), -wave.min()))  # NaN passes through max and min, so this finds it too
+    if not math.isfinite(peak):
+        raise AudioError(f"{name}: has samples that are NaN or infinite; repair it or write it again")
+    if peak > LOUDEST:
+        raise AudioError(f"{name}: samples reach {peak:.3g} times full scale; scale it to the range -1 to 1")
+    return wave, rate
+
+
+def _mono_frames(sound: soundfile.SoundFile, limit: float) -> np.ndarray:
+    """The next `limit` frames, or all that come, as the mean of the channels. Block by block: a header may promise more
+    than the memory holds, and only the mono sound is kept."""
+    blocks: list[np.ndarray] = []
+    count = 0
+    while count < limit:
+        size = int(min(limit - count, BLOCK_SAMPLES // sound.channels))
+        frames = sound.read(size, dtype="float32", always_2d=True)
+        blocks.append(frames[:, 0] if sound.channels == 1 else frames.mean(axis=1, dtype=np.float32))
+        count += len(frames)
+        if len(frames) < size:
+            break
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros(0, np.float32)])
+
+
+def _resample(wave: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    """float32 [n] at `rate` Hz -> float32 [ceil(n * sample_rate / rate)]; the sample that soxr may leave out is zero."""
+    if rate == sample_rate:
+        return wave
+    length = -(-len(wave) * sample_rate // rate)
+    resampled = soxr.resample(wave, rate, sample_rate, quality=QUALITY)[:length]
+    return np.pad(resampled, (0, length - len(resampled)))
+
+
+def _unreadable(error: Exception) -> str:
+    """What is wrong and what helps, from libsndfile's words."""
+    said = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    if "not recognised" in said or "regular file" in said or "unknown format" in said.lower():
+        return "not audio of a known format (wav, flac, ogg, mp3, aiff, ...); convert it or leave it out"
+    if isinstance(error, soundfile.LibsndfileError):
+        return f"damaged ({said[:1].lower() + said[1:]}); download or copy it again"
+    return f"cannot be decoded ({type(error).__name__}: {said}); convert it or leave it out"
