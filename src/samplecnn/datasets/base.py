@@ -38,7 +38,9 @@ class Download:
         size: bytes, where known.
         checksum: "sha256:..." or "md5:...", where known.
         unpack: "" (keep as it is), "zip" or "tar", or "join:NAME" (a part of a split zip, joined in name order).
-        password: of an encrypted zip.
+        password: of an encrypted zip; several where the sources differ, tried in order.
+        into: folder under raw/ that the archive is unpacked into ("" is raw/ itself).
+        instead_of: NAME of a split zip ("join:NAME") that this single file can stand for when a part cannot be had.
     """
 
     name: str
@@ -46,7 +48,9 @@ class Download:
     size: int | None = None
     checksum: str | None = None
     unpack: str = ""
-    password: str | None = None
+    password: str | tuple[str, ...] | None = None
+    into: str = ""
+    instead_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,14 @@ class Published:
 class DataSet(Protocol):
     """A data set in the registry. `raw` is its folder of recordings and label files (DATA/<name>/raw)."""
 
-    name: str
-    clips_per_shard: int
-    published: Published | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def clips_per_shard(self) -> int: ...
+
+    @property
+    def published(self) -> Published | None: ...
 
     def task(self) -> Task:
         """The task with the original's numbers; for one's own data, what is known before building."""

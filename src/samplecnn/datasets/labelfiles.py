@@ -1,0 +1,42 @@
+"""Reading label files as people have them: BOM, CRLF, quotes and blank lines pass; the rest is an error with a line."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from samplecnn.errors import UsageError
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """The text of a UTF-8 file, without BOM. Raises UsageError naming the file, and `remedy` where it is missing."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path}: not found; {remedy}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: a folder where a file is expected; {remedy}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from None
+
+
+def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
+    """(line number, line without surrounding white space) of every line that is not blank."""
+    for number, line in enumerate(io.StringIO(read_text(path, remedy), newline=None), start=1):
+        line = line.strip()
+        if line:
+            yield number, line
+
+
+def read_rows(path: Path, remedy: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every row of a delimited file that is not blank. Raises UsageError on broken quoting."""
+    reader = csv.reader(io.StringIO(read_text(path, remedy), newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            if any(cell and not cell.isspace() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
