@@ -46,7 +46,9 @@ class ModelConfig:
             raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join(BLOCKS)}")
         least = MULTI_LEVELS if self.multi else 1
         if self.num_blocks < least:
-            raise UsageError(f"a model{' with --multi' if self.multi else ''} needs {least} blocks, not {self.num_blocks}")
+            raise UsageError(
+                f"a model{' with --multi' if self.multi else ''} needs {least} blocks, not {self.num_blocks}"
+            )
         if self.num_classes < 1 or self.features < 1:
             raise UsageError("a model needs at least one class and one feature")
         if "se" in self.block and int(self.features * self.amplifying_ratio) < 1:
@@ -107,7 +109,9 @@ class SampleCNN(nn.Module):
     def __init__(self, config: ModelConfig, task: Task | None = None) -> None:
         super().__init__()
         if task is not None and task.num_classes != config.num_classes:
-            raise SampleCNNError(f"{config.num_classes} outputs do not fit the {task.num_classes} classes of {task.name}")
+            raise SampleCNNError(
+                f"{config.num_classes} outputs do not fit the {task.num_classes} classes of {task.name}"
+            )
         self.config = config
         self.task = task
         self.compute_dtype = torch.float32

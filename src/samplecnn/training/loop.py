@@ -1,0 +1,405 @@
+"""Training in stages, as the original does it (its train.py), in a loop that can be stopped anywhere and go on.
+
+Every stage starts from the best weights so far with a fresh optimizer and a smaller learning rate, and ends when the
+validation loss no longer falls. A checkpoint at every epoch's end, and every few minutes within one, holds all that
+decides what comes next, so that a resumed run takes exactly the steps of one that was never interrupted.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samplecnn import saved
+from samplecnn.datasets import dataset_name
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.evaluation import Scores, predict, score
+from samplecnn.evaluation.inference import choose_device
+from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
+from samplecnn.interop import keras_h5
+from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.progress import Progress, duration
+from samplecnn.shards import Segments, open_split
+from samplecnn.task import Task
+from samplecnn.training.batches import batches, epoch_order, standardised
+from samplecnn.training.interrupt import deferred_interrupt
+from samplecnn.training.options import TrainOptions
+from samplecnn.training.record import Record
+from samplecnn.training.start import initial_weights
+from samplecnn.training.state import Checkpoint, RunState, load_checkpoint, save_checkpoint
+
+LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), counted in every stage anew
+CHECKPOINT_EVERY = 300.0  # seconds
+CHECK_EVERY = 25  # steps between looks at the loss on a GPU, which has to wait for each
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: its directory, the test scores of the last stage and the final file."""
+
+    run: Path
+    scores: Scores
+    final: Path
+
+
+def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult:
+    """Trains a SampleCNN on a built data set.
+
+    Args:
+        dataset: mtt, scd, dcs, demo, a folder or a manifest.
+        name: of the run, part of its directory's name; None takes the block's.
+        settings: the other fields of `TrainOptions`.
+
+    Raises:
+        UsageError: settings out of range, a data set that is not built, an empty split.
+        SampleCNNError: the loss is no longer a number; the last good checkpoint is kept.
+    """
+    options = TrainOptions(dataset=dataset, name=name, **settings)
+    splits = open_splits(options)
+    task = splits["train"].task
+    config = ModelConfig(
+        block=options.block,
+        multi=options.multi,
+        num_blocks=blocks_for_window(task.window),
+        num_classes=task.num_classes,
+        features=options.features,
+        amplifying_ratio=options.amplifying_ratio,
+        dropout=options.dropout,
+    )
+    device = choose_device(None if options.device == "auto" else options.device)
+    precision = choose_precision(options.precision, device)
+    torch.manual_seed(options.seed)
+    model = SampleCNN(config, task)
+    if options.init_from is not None:
+        say(initial_weights(model, options.init_from))
+    run = new_run(Path(options.log_dir), f"{dataset_name(dataset)}-{options.name or config.signature}")
+    return Run(run, options, model, splits, device, precision, RunState()).finish()
+
+
+def resume(run: str | Path, data_dir: str | None = None, device: str | None = None) -> TrainResult:
+    """Goes on with an interrupted run from its last checkpoint, with the settings it was started with.
+
+    Args:
+        run: its directory.
+        data_dir: where the shards are now, if they were moved.
+        device: if another than before.
+
+    Raises:
+        UsageError: no checkpoint there, or the run is finished.
+        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run began with.
+    """
+    run = Path(run)
+    checkpoint = load_checkpoint(run)
+    if checkpoint.state.finished:
+        raise UsageError(f"{run}: this run is finished; start a new one with --init-from {run} to train it further")
+    changes = {key: value for key, value in (("data_dir", data_dir), ("device", device)) if value is not None}
+    options = TrainOptions(**{**checkpoint.options, **changes})
+    splits = open_splits(options)
+    task = splits["train"].task
+    if task != Task.from_dict(checkpoint.task) or len(splits["train"]) != checkpoint.segments:
+        raise SampleCNNError(f"{run}: the data set {options.dataset} was built anew since; start a new run")
+    chosen = choose_device(None if options.device == "auto" else options.device)
+    model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
+    model.load_state_dict(checkpoint.weights)
+    ready = Run(run, options, model, splits, chosen, checkpoint.precision, checkpoint.state)
+    ready.best = checkpoint.best
+    ready.optimizer.load_state_dict(checkpoint.optimizer)
+    torch.set_rng_state(checkpoint.random_state)
+    if chosen.type == "cuda" and checkpoint.device_random_state is not None:
+        torch.cuda.set_rng_state(checkpoint.device_random_state, chosen)
+    say(f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}")
+    return ready.finish()
+
+
+class Run:
+    """A training run: the network, the data, and where it stands."""
+
+    def __init__(
+        self,
+        run: Path,
+        options: TrainOptions,
+        model: SampleCNN,
+        splits: dict[str, Segments],
+        device: torch.device,
+        precision: str,
+        state: RunState,
+    ) -> None:
+        keep_freed_memory()
+        assert model.task is not None
+        self.run, self.options, self.splits, self.device, self.precision = run, options, splits, device, precision
+        self.state, self.task = state, model.task
+        self.model = model.to(device)
+        self.best: dict[str, Tensor] | None = None
+        self.optimizer = self.fresh_optimizer()
+        self.saved_at = time.monotonic()
+
+    def finish(self) -> TrainResult:
+        """Trains all stages that are left, and writes the final files."""
+        state, options = self.state, self.options
+        say(
+            f"run {self.run}\n{self.model.config.signature}: {self.model.num_values():,} parameters, "
+            f"{len(self.splits['train']):,} training segments, {self.precision} on {self.device.type}, "
+            f"{torch.get_num_threads()} threads"
+        )
+        self.record = Record(self.run, state.history, state.total_steps)
+        try:
+            if state.total_steps == 0:
+                self.save()
+            while state.stage < options.num_stages:
+                while state.epoch < options.max_epochs and state.waited < options.patience:
+                    self.train_epoch()
+                    self.end_epoch(self.validate())
+                scores = self.end_stage()
+            return self.write_final(scores)
+        except OSError:
+            say(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
+            raise
+        finally:
+            self.record.close()
+
+    def train_epoch(self) -> None:
+        """The steps of one epoch that are left, from `state.step` on."""
+        state, options, segments = self.state, self.options, self.splits["train"]
+        order = epoch_order(len(segments), options.seed, state.stage, state.epoch)
+        self.model.train()
+        self.model.compute_dtype = DTYPES[self.precision]
+        pending: list[tuple[Tensor, int]] = []  # losses not yet looked at, with their numbers of segments
+        began, first = time.monotonic(), state.epoch_seconds
+        bar = Progress(len(order), self.where(), "segments", done=state.step * options.batch_size)
+        source = batches(segments, order, options.batch_size, options.num_readers, first=state.step)
+        with bar, deferred_interrupt() as interrupt:
+            for audio, labels in source:
+                lr = options.lr * options.lr_decay**state.stage / (1 + LR_TIME_DECAY * state.stage_steps)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = lr
+                loss = self.loss(audio, labels)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+
+                pending.append((loss.detach(), len(audio)))
+                state.step += 1
+                state.stage_steps += 1
+                state.total_steps += 1
+                if self.device.type == "cpu" or state.step % CHECK_EVERY == 0 or interrupt.requested:
+                    self.look_at(pending)
+                    self.record.loss(state.total_steps, float(loss), lr)
+                    mean = state.loss_sum / min(state.step * options.batch_size, len(order))
+                    bar.advance(sum(n for _, n in pending), note=f"loss {mean:.4f}")
+                    pending.clear()
+                    state.epoch_seconds = first + time.monotonic() - began
+                    if interrupt.requested:
+                        self.save()
+                        say(f"\nstopped; go on with: samplecnn train --resume {self.run}")
+                        raise KeyboardInterrupt
+                    if time.monotonic() - self.saved_at > CHECKPOINT_EVERY:
+                        self.save()
+            self.look_at(pending)
+            bar.advance(sum(n for _, n in pending))
+        state.epoch_seconds = first + time.monotonic() - began
+
+    def loss(self, audio: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of a batch; binary, over classes too, where a clip can have several."""
+        x = standardised(audio.to(self.device, non_blocking=True), self.task)
+        return cross_entropy(self.model(x), labels.to(self.device), self.task)
+
+    def look_at(self, pending: Iterable[tuple[Tensor, int]]) -> None:
+        """Adds losses to the epoch's sum; one that is no number ends the run before it can reach a checkpoint."""
+        for loss, count in pending:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise SampleCNNError(
+                    f"{self.run}: the loss became {value} in stage {self.state.stage + 1}, epoch {self.state.epoch + 1}; "
+                    f"the last good checkpoint is kept. Start again with a smaller --lr (it was {self.options.lr:g})"
+                )
+            self.state.loss_sum += value * count
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss and scores over the validation segments, in the precision of the training."""
+        segments = self.splits["val"]
+        self.model.eval()
+        total, outputs = 0.0, []
+        with Progress(len(segments), f"{self.where()} validation", "segments") as bar:
+            source = batches(segments, np.arange(len(segments)), self.options.batch_size, self.options.num_readers)
+            for audio, labels in source:
+                logits = self.model(standardised(audio.to(self.device), self.task))
+                total += float(cross_entropy(logits, labels.to(self.device), self.task)) * len(audio)
+                outputs.append(activate(logits, self.task).cpu())
+                bar.advance(len(audio))
+        probabilities = torch.cat(outputs).numpy()
+        if not np.isfinite(probabilities).all():
+            self.look_at([(torch.tensor(float("nan")), 1)])
+        scores = score(segments.labels, probabilities, self.task)
+        figures = {"val_loss": total / len(segments), "val_roc_auc": scores.roc_auc}
+        if self.task.kind == "multiclass":
+            figures["val_accuracy"] = scores.accuracy
+        return figures
+
+    def end_epoch(self, figures: dict[str, float]) -> None:
+        """Notes the epoch, keeps its weights if they are the stage's best, and saves a checkpoint."""
+        state = self.state
+        count = len(self.splits["train"])
+        better = figures["val_loss"] < state.best_loss
+        if better:
+            state.best_loss, state.waited = figures["val_loss"], 0
+            self.best = copied(self.model)
+            saved.save(self.model, self.run)
+        else:
+            state.waited += 1
+        state.seconds += state.epoch_seconds
+        row = {
+            "event": "epoch",
+            "stage": state.stage + 1,
+            "epoch": state.epoch + 1,
+            "total_steps": state.total_steps,
+            "lr": self.options.lr * self.options.lr_decay**state.stage,
+            "train_loss": state.loss_sum / count,
+            **figures,
+            "best": better,
+            "segments_per_second": count / max(state.epoch_seconds, 1e-9),
+            "seconds": state.seconds,
+        }
+        accuracy = f"  accuracy {figures['val_accuracy']:.4f}" if "val_accuracy" in figures else ""
+        say(
+            f"{self.where()}  loss {row['train_loss']:.4f}  validation: loss {figures['val_loss']:.4f}{accuracy}"
+            f"  ROC-AUC {figures['val_roc_auc']:.4f}  {row['segments_per_second']:.1f} segments/s"
+            f"  {duration(state.epoch_seconds)}{'  best' if better else ''}"
+        )
+        state.epoch += 1
+        state.step, state.loss_sum, state.epoch_seconds = 0, 0.0, 0.0
+        self.record.add(row)
+        self.record.draw()
+        self.save()
+
+    def end_stage(self) -> Scores:
+        """Goes back to the stage's best weights, scores the test set with them, and makes ready for the next stage."""
+        state = self.state
+        assert self.best is not None
+        self.model.load_state_dict(self.best)
+        saved.save(self.model, self.run)  # an interrupted write may have left those of an earlier stage
+        found = predict(
+            self.model,
+            self.splits["test"],
+            self.options.batch_size,
+            progress=True,
+            num_readers=self.options.num_readers,
+        )
+        scores = score(found.y_true, found.y_prob, self.task)
+        say(f"stage {state.stage + 1}/{self.options.num_stages} test: {in_words(scores)}")
+        self.record.add(
+            {
+                "event": "test",
+                "stage": state.stage + 1,
+                "total_steps": state.total_steps,
+                "roc_auc": scores.roc_auc,
+                "pr_auc": scores.pr_auc,
+                "accuracy": scores.accuracy,
+                "f1": scores.f1,
+                "exact_match": scores.exact_match,
+            }
+        )
+        self.record.draw()
+        state.stage += 1
+        state.epoch = state.stage_steps = state.waited = 0
+        state.best_loss = float("inf")
+        if state.stage < self.options.num_stages:
+            self.best, self.optimizer = None, self.fresh_optimizer()
+            self.save()
+        return scores
+
+    def write_final(self, scores: Scores) -> TrainResult:
+        """The file that the original leaves, named by the scores."""
+        name = f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
+        keras_h5.write(self.model, self.run / name)
+        self.state.finished = True
+        self.save()
+        say(f"final scores: {in_words(scores)}\nfinal model: {self.run / name}")
+        return TrainResult(self.run, scores, self.run / name)
+
+    def fresh_optimizer(self) -> torch.optim.Optimizer:
+        """Nesterov's SGD; the penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w."""
+        kernels = [module.weight for module in self.model.modules() if isinstance(module, nn.Conv1d)]
+        chosen = {id(kernel) for kernel in kernels}
+        others = [value for value in self.model.parameters() if id(value) not in chosen]
+        groups = [{"params": kernels, "weight_decay": 2 * self.options.weight_decay}, {"params": others}]
+        momentum = self.options.momentum
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.SGD(groups, lr=self.options.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+    def save(self) -> None:
+        cuda = self.device.type == "cuda"
+        save_checkpoint(
+            self.run,
+            Checkpoint(
+                options=self.options.to_dict(),
+                model=self.model.config.to_dict(),
+                task=self.task.to_dict(),
+                segments=len(self.splits["train"]),
+                precision=self.precision,
+                state=self.state,
+                weights=self.model.state_dict(),
+                best=self.best,
+                optimizer=self.optimizer.state_dict(),
+                random_state=torch.get_rng_state(),
+                device_random_state=torch.cuda.get_rng_state(self.device) if cuda else None,
+            ),
+        )
+        self.saved_at = time.monotonic()
+
+    def where(self) -> str:
+        return f"stage {self.state.stage + 1}/{self.options.num_stages} epoch {self.state.epoch + 1}"
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
+    if task.kind == "multilabel":
+        return F.binary_cross_entropy_with_logits(logits, labels)
+    return F.cross_entropy(logits, labels.argmax(1))
+
+
+def activate(logits: Tensor, task: Task) -> Tensor:
+    return torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=1)
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def in_words(scores: Scores) -> str:
+    return (
+        f"ROC-AUC {scores.roc_auc:.6f}  PR-AUC {scores.pr_auc:.6f}  accuracy {scores.accuracy:.6f}  F1 {scores.f1:.6f}"
+    )
+
+
+def open_splits(options: TrainOptions) -> dict[str, Segments]:
+    splits = {split: open_split(options.dataset, options.data_dir, split) for split in ("train", "val", "test")}
+    for split, segments in splits.items():
+        if len(segments) == 0:
+            raise UsageError(
+                f"data set {options.dataset}: the {split} split is empty; training needs clips in train, val and test"
+            )
+    return splits
+
+
+def new_run(log_dir: Path, name: str) -> Path:
+    """A run directory of its own, named by the time as the original's are."""
+    while True:
+        run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
+        try:
+            run.mkdir(parents=True)
+            return run
+        except FileExistsError:  # another run began in this second
+            time.sleep(0.5)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)
