@@ -1,7 +1,7 @@
 """The one door for sound: any recording in, the mono waveform a model expects out, cut into segments.
 
-Recordings are decoded by libsndfile (wav, flac, ogg, mp3, aiff and more), mixed to mono as the mean of their channels and
-resampled by soxr (quality HQ, linear phase). Waveforms are float32 in [-1, 1]; on disk they are int16 of scale 32768.
+Recordings are decoded by libsndfile (wav, flac, ogg, mp3, aiff and more), mixed to mono as the mean of their channels
+and resampled by soxr (quality HQ, linear phase). Waveforms are float32 in [-1, 1]; on disk int16 of scale 32768.
 """
 
 import io
@@ -37,12 +37,12 @@ def decode(source: str | Path | BinaryIO, sample_rate: int, seconds: float | Non
         seconds: how much from the start is wanted; no more than that (and a hair for the resampler) is read. None: all.
 
     Returns:
-        float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length librosa gave
-        the original; at most int(seconds * sample_rate). Silence is decoded like any sound: see `is_silent`.
+        float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length librosa
+        gave the original; at most int(seconds * sample_rate). Silence is decoded like any sound: see `is_silent`.
 
     Raises:
-        AudioError: missing, empty, not audio, shorter than its header says, without samples, or with NaN. A file whose end
-            is missing is accepted where all of the wanted `seconds` are there.
+        AudioError: missing, empty, not audio, shorter than its header says, without samples, or with NaN. A file whose
+            end is missing is accepted where all of the wanted `seconds` are there.
     """
     name = _name(source)
     try:
@@ -91,8 +91,9 @@ def cut(wave: np.ndarray, task: Task) -> np.ndarray:
         wave: float32 [n], n > 0, mono at the task's rate.
 
     Returns:
-        float32 [segments, window]. Where the task uses a fixed `clip_seconds`, a clip is cut or filled up to that length
-        and gives `task.segments_per_clip` segments; else it gives all its whole windows, a shorter one is filled up to one.
+        float32 [segments, window]. Where the task uses a fixed `clip_seconds`, a clip is cut or filled up to that
+        length and gives `task.segments_per_clip` segments; else it gives all its whole windows, and a clip shorter than
+        one window is filled up to one.
     """
     clip = fit(wave, task.clip_samples or max(task.window, len(wave)), task.padding)
     count = len(clip) // task.window
@@ -122,8 +123,8 @@ def _name(source: Any) -> str:
 
 
 class _Straight(soundfile.SoundFile):
-    """Reads straight on. Left alone, soundfile seeks after every read, which an mp3 decoder pays for with a glitch (it leans
-    on earlier frames) and a flac stream of unknown length cannot do at all; it does not seek where it believes it cannot.
+    """Reads straight on. Left alone, soundfile seeks after every read, which costs an mp3 decoder frames it leans on
+    and which a flac stream of unknown length cannot do at all; it does not seek where it believes that it cannot.
     """
 
     def seekable(self) -> bool:
@@ -152,8 +153,8 @@ def _read_open(file: Any, name: str, seconds: float | None) -> tuple[np.ndarray,
     file.seek(0)
     if size == 0:
         raise AudioError(f"{name}: empty, 0 bytes; download or copy it again")
-    # A plain file is read by libsndfile itself, faster than through Python, and by its descriptor, since it would take the
-    # ending of a name like x.raw at its word.
+    # A plain file is read by libsndfile itself, faster than through Python, and by its descriptor, since it would take
+    # the ending of a name like x.raw at its word.
     with _Straight(file.fileno() if isinstance(file, io.FileIO) else file, closefd=False) as sound:
         rate, promised = sound.samplerate, sound.frames
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
@@ -192,7 +193,7 @@ def _mono_frames(sound: soundfile.SoundFile, limit: float) -> np.ndarray:
 
 
 def _resample(wave: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
-    """float32 [n] at `rate` Hz -> float32 [ceil(n * sample_rate / rate)]; the sample that soxr may leave out is zero."""
+    """float32 [n] at `rate` Hz -> float32 [ceil(n * sample_rate / rate)]; a sample that soxr leaves out is zero."""
     if rate == sample_rate:
         return wave
     length = -(-len(wave) * sample_rate // rate)

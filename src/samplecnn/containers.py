@@ -23,8 +23,8 @@ def cut_short(file: BinaryIO, kind: str, size: int, frames: int, promised: int) 
         frames: frames that were decoded, all that there are.
         promised: frames that libsndfile announced.
 
-    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like) are whole. Headerless
-    mp3 and raw formats cannot tell.
+    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like) are whole. An mp3
+    without a length tag and formats not named here cannot tell.
     """
     if kind in ("WAV", "WAVEX", "RF64"):
         missing = _data_end(file, size, b"data", "<") - size
@@ -50,7 +50,7 @@ def _head(file: BinaryIO, count: int) -> bytes:
 
 
 def _data_end(file: BinaryIO, size: int, wanted: bytes, order: str) -> int:
-    """Where the chunk of sound should end, in bytes from the start; 0 where the length is left open or no chunk is found."""
+    """Where the chunk of sound should end, in bytes from the start; 0 where its length is open or it is not found."""
     head = _head(file, 12)
     order = ">" if head[:4] == b"RIFX" else order
     long_size = 0

@@ -1,0 +1,311 @@
+"""Segments on disk as Arrow IPC files, read through memory maps.
+
+One row is one segment: `id` of its clip (string), `segment` number in the clip (int32), `labels` (fixed-size list of
+uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). A clip's rows follow each other.
+The schema's metadata holds the Task as JSON (`samplecnn.task`) and the version of this format (`samplecnn.format`).
+A split is the set {split}-00001-of-00152.arrow, {split}-00002-of-00152.arrow, ... of one folder.
+"""
+
+import mmap
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from samplecnn.errors import SampleCNNError
+from samplecnn.task import Task
+
+FORMAT = "1"
+FORMAT_KEY, TASK_KEY = b"samplecnn.format", b"samplecnn.task"
+STATISTICS_ROOM = 64  # spaces kept after the task's JSON, so that mean and std can be set later without moving a byte
+BATCH_BYTES = 4 << 20  # of audio, in one record batch: what a writer holds in memory
+OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
+RESIDENT_BYTES = 256 << 20  # read through the maps before their pages are handed back
+
+
+def shard_name(split: str, number: int, count: int) -> str:
+    """The file name of shard `number` (from 1) of `count`."""
+    return f"{split}-{number:05d}-of-{count:05d}.arrow"
+
+
+def schema(task: Task) -> pa.Schema:
+    text = task.to_json()
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("segment", pa.int32(), nullable=False),
+            pa.field("labels", pa.list_(pa.uint8(), task.num_classes), nullable=False),
+            pa.field("audio", pa.list_(pa.int16(), task.window), nullable=False),
+        ],
+        metadata={FORMAT_KEY: FORMAT, TASK_KEY: text + " " * STATISTICS_ROOM},
+    )
+
+
+class ShardWriter:
+    """Writes one shard; holds a few megabytes whatever its length. Use as a context manager."""
+
+    def __init__(self, path: str | Path, task: Task) -> None:
+        self.task = task
+        self.schema = schema(task)
+        self.rows_per_batch = max(1, BATCH_BYTES // (2 * task.window))
+        self.ids: list[str] = []
+        self.numbers: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+        self.audio: list[np.ndarray] = []
+        self.writer = pa.ipc.new_file(str(path), self.schema)
+
+    def add(self, id: str, labels: Sequence[int], segments: np.ndarray) -> None:
+        """Adds a clip: indices of its classes, and its segments, int16 [n, window]."""
+        row = np.zeros(self.task.num_classes, np.uint8)
+        row[list(labels)] = 1
+        for start in range(0, len(segments), self.rows_per_batch):
+            part = segments[start : start + self.rows_per_batch]
+            self.ids += [id] * len(part)
+            self.numbers.append(np.arange(start, start + len(part), dtype=np.int32))
+            self.labels.append(np.broadcast_to(row, (len(part), len(row))))
+            self.audio.append(part)
+            if len(self.ids) >= self.rows_per_batch:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self.ids:
+            return
+        columns = [
+            pa.array(self.ids, pa.string()),
+            pa.array(np.concatenate(self.numbers)),
+            _fixed_lists(self.labels, self.schema.field("labels").type),
+            _fixed_lists(self.audio, self.schema.field("audio").type),
+        ]
+        self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
+        self.ids, self.numbers, self.labels, self.audio = [], [], [], []
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self.writer.close()
+
+
+def _fixed_lists(rows: list[np.ndarray], type: pa.DataType) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(rows).ravel()), type=type)
+
+
+def set_statistics(path: str | Path, task: Task) -> None:
+    """Gives a shard that was written without mean and std its final task, in place.
+
+    Only the task's JSON changes, at the head of the shard and in its footer, in the room kept for it; audio stays.
+    Doing it again, also where it was cut off half-way, gives the same bytes.
+    """
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        footer = reader.schema.metadata[TASK_KEY]
+    new = task.to_json().encode().ljust(len(footer))
+    with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as whole:
+        head_at = whole.find(
+            footer[: footer.index(b":")]
+        )  # the first key; its value may differ from the footer's by now
+        head = whole[head_at : head_at + len(footer)]
+        places = [head_at] + ([] if head_at < 0 else [whole.rfind(footer)])
+        if -1 in places or len(new) != len(footer) or Task.from_json(head.decode()).name != task.name:
+            raise SampleCNNError(f"{path}: damaged, its task cannot be set; delete it and build again")
+        for place in places:
+            whole[place : place + len(new)] = new
+        whole.flush()
+
+
+class _Part(NamedTuple):
+    """A record batch without its audio, and where that starts in the file (bytes)."""
+
+    offset: int
+    ids: list[str]
+    numbers: np.ndarray
+    labels: np.ndarray
+
+
+class Segments:
+    """The segments of one split: any of them at once, nothing else read, nothing decoded.
+
+    Args:
+        folder: of the shards (DATA/<name>/arrow).
+        split: "train", "val" or "test".
+
+    Attributes:
+        task: what the shards were built for.
+        labels: uint8 [n, classes].
+        segment: int32 [n], the number in its clip, from 0.
+        ids: list of n clip ids; a clip's segments follow each other.
+
+    May be used from several threads; a pickle of it opens the files anew, so it goes to worker processes.
+
+    Raises:
+        SampleCNNError: a shard of the set is missing, damaged, of another format version or of another task.
+    """
+
+    def __init__(self, folder: str | Path, split: str) -> None:
+        self.folder, self.split = Path(folder), split
+        self.paths = _shards_of(self.folder, split)
+        task: Task | None = None
+        parts: list[_Part] = []
+        shards: list[int] = []
+        for shard, path in enumerate(self.paths):
+            task, found = _read_shard(path, task)
+            parts += found
+            shards += [shard] * len(found)
+        assert task is not None  # there is a shard, else _shards_of had raised
+        self.task = task
+        self.labels = np.concatenate([np.zeros((0, task.num_classes), np.uint8), *(part.labels for part in parts)])
+        self.segment = np.concatenate([np.zeros(0, np.int32), *(part.numbers for part in parts)])
+        self.ids: list[str] = []
+        for part in parts:
+            for id in part.ids:
+                self.ids.append(self.ids[-1] if self.ids and self.ids[-1] == id else id)  # one string a clip
+        rows = np.array([len(part.ids) for part in parts], np.int64)
+        self._shard = np.array(shards, np.int64)
+        self._end = np.cumsum(
+            rows
+        )  # of each record batch: the row after its last, and where its row 0 lies in its file
+        self._start_row = self._end - rows
+        self._offset = np.array([part.offset for part in parts], np.int64)
+        self._lock = threading.Lock()
+        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self._resident = 0
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Segments, (self.folder, self.split)
+
+    @cached_property
+    def clip_starts(self) -> np.ndarray:
+        """int64 [clips]: the index of each clip's first segment."""
+        return np.flatnonzero(self.segment == 0)
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.clip_starts)
+
+    @property
+    def bytes(self) -> int:
+        """Of the files on disk."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The audio of the segments `indices`, in that order.
+
+        Args:
+            indices: integers [batch], from 0 to n - 1.
+            out: int16 [batch, window] to fill instead of a new array.
+
+        Returns:
+            int16 [batch, window].
+        """
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        window = self.task.window
+        if out is None:
+            out = np.empty((len(rows), window), np.int16)
+        if len(rows) == 0:
+            return out
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise IndexError(f"segments 0 to {len(self) - 1} exist, not {rows.min()} to {rows.max()}")
+        batches = np.searchsorted(self._end, rows, side="right")
+        places = self._offset[batches] + (rows - self._start_row[batches]) * 2 * window
+        for segment, shard, place in zip(out, self._shard[batches].tolist(), places.tolist(), strict=True):
+            segment[:] = np.frombuffer(self._map(shard), np.int16, window, place)
+        self._hand_back(out.nbytes)
+        return out
+
+    def _map(self, shard: int) -> mmap.mmap:
+        with self._lock:
+            whole = self._maps.get(shard)
+            if whole is None:
+                with self.paths[shard].open("rb") as file:
+                    whole = self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if len(self._maps) > OPEN_MAPS:
+                    self._maps.popitem(last=False)  # closed when the last array that looks into it is gone
+            else:
+                self._maps.move_to_end(shard)
+            return whole
+
+    def _hand_back(self, count: int) -> None:
+        """Unmaps read pages now and then: they stay in the system's cache, but no longer count as ours."""
+        with self._lock:
+            self._resident += count
+            if self._resident < RESIDENT_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
+                return
+            self._resident = 0
+            for whole in self._maps.values():
+                whole.madvise(mmap.MADV_DONTNEED)
+
+
+def _read_shard(path: Path, known: Task | None) -> tuple[Task, list[_Part]]:
+    """All but the audio of a shard, and where that lies. `known` is the task of the shards before it."""
+    try:
+        parts = []
+        with path.open("rb") as file:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nothing looks into it any more
+            buffer = pa.py_buffer(whole)
+            with pa.ipc.open_file(buffer) as reader:
+                task = _check_schema(path, reader.schema, known)
+                for number in range(reader.num_record_batches):
+                    batch = reader.get_batch(number)
+                    batch.select(["id", "segment", "labels"]).validate(full=True)
+                    offset = batch.column("audio").values.buffers()[1].address - buffer.address
+                    if batch.num_rows and not 0 <= offset <= len(whole) - batch.num_rows * task.window * 2:
+                        raise pa.ArrowInvalid("its audio lies outside of the file")
+                    labels = np.array(batch.column("labels").values).reshape(-1, task.num_classes)
+                    parts.append(
+                        _Part(offset, batch.column("id").to_pylist(), np.array(batch.column("segment")), labels)
+                    )
+            return task, parts
+    except SampleCNNError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, BufferError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SampleCNNError(
+            f"{path}: damaged or cut short ({said}); copy it again, or build again with --force"
+        ) from error
+
+
+def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
+    metadata = found.metadata or {}
+    if FORMAT_KEY not in metadata or TASK_KEY not in metadata:
+        raise SampleCNNError(f"{path}: an Arrow file, but not one of samplecnn's; move it out of the folder")
+    version = metadata[FORMAT_KEY].decode()
+    if version != FORMAT:
+        raise SampleCNNError(
+            f"{path}: format version {version}, but this samplecnn reads {FORMAT}; build again with --force"
+        )
+    task = Task.from_json(metadata[TASK_KEY].decode())
+    if known is not None and task != known:
+        raise SampleCNNError(f"{path}: built for another task than the shards before it; build again with --force")
+    if not found.equals(schema(task)):
+        raise SampleCNNError(f"{path}: its columns are not those of its task; build again with --force")
+    return task
+
+
+def _shards_of(folder: Path, split: str) -> list[Path]:
+    """The files of a split in order. Raises where the set has a hole or there is none."""
+    found = {path.name: path for path in folder.glob(f"{split}-*-of-*.arrow")}
+    totals = {int(match[1]) for name in found if (match := re.fullmatch(rf"{split}-\d{{5}}-of-(\d{{5}})\.arrow", name))}
+    if not totals:
+        raise SampleCNNError(f"{folder}: no shards of the {split} split; build the data set")
+    if len(totals) > 1:
+        raise SampleCNNError(f"{folder}: shards of {len(totals)} different {split} sets; build again with --force")
+    count = totals.pop()
+    names = [shard_name(split, number, count) for number in range(1, count + 1)]
+    missing = [name for name in names if name not in found]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SampleCNNError(f"{folder / missing[0]}: missing{more}; copy it again or build again with --force")
+    return [found[name] for name in names]
