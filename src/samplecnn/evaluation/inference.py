@@ -46,16 +46,16 @@ def resolve(model: "SampleCNN | str | Path", device: str | torch.device | None) 
     """
     from samplecnn.models import SampleCNN
 
-    if not isinstance(model, SampleCNN):
+    if isinstance(model, SampleCNN):
+        loaded = model if device is None else model.to(choose_device(device))
+    else:
         from samplecnn.saved import load
 
-        chosen = choose_device(device)
-        model = load(model).to(chosen)
-    elif device is not None:
-        model = model.to(choose_device(device))
-    if model.task is None:
+        chosen = choose_device(device)  # first: a wrong name should not wait for the weights
+        loaded = load(model).to(chosen)
+    if loaded.task is None:
         raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
-    return model
+    return loaded
 
 
 @contextmanager

@@ -1,0 +1,34 @@
+"""samplecnn eval DATASET MODEL: how good a model is on the test set."""
+
+from typing import Annotated
+
+import typer
+
+
+def evaluate_command(
+    dataset: Annotated[
+        str, typer.Argument(help="A built data set: mtt, scd, dcs, demo, a folder of classes, or a manifest.")
+    ],
+    model: Annotated[str, typer.Argument(help="A run directory, a .safetensors, or an .h5 of the original.")],
+    data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
+    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the scores do not depend on it.")] = 23,
+    num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Also write the scores and the per-class table as JSON.")
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the pictures go: a confusion matrix, or precision and recall of every class.  "
+            "[default: test-DATASET in the run directory; none for a model elsewhere]",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...  [default: a GPU where there is one]")
+    ] = None,
+) -> None:
+    """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
+    from samplecnn.evaluation.run import run_test
+
+    run_test(dataset, model, data_dir, batch_size, num_readers, json, pictures, device)

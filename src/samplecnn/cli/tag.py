@@ -1,0 +1,59 @@
+"""samplecnn tag MODEL PATH...: what is heard in recordings."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def tag_command(
+    model: Annotated[str, typer.Argument(help="A run directory, a .safetensors, or an .h5 of the original.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Recordings, and folders to search through for recordings.")
+    ],
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="table: a line for each file; json: one document; jsonl: an object a line; "
+            "csv: a row for each file with columns path, error and one for every class."
+        ),
+    ] = Format.table,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Show only the best N classes.  [default: 5 in a table, else all]", metavar="N"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Show only classes whose score lies above this. CSV leaves the others empty."),
+    ] = None,
+    over_time: Annotated[
+        bool, typer.Option("--over-time", help="Give the scores of every segment, with its time.")
+    ] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write to this file, which appears when it is whole.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the tags do not depend on it.")] = 32,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...  [default: a GPU where there is one]")
+    ] = None,
+) -> None:
+    """Tag recordings with a trained model: files and folders in; a table, JSON, JSON lines or CSV out.
+
+    All of a recording is used, window by window; its score is the mean. A file that cannot be used is listed with its
+    error, and the rest go on; the exit code is then 1.
+    """
+    from samplecnn.tagging.run import tag_paths
+    from samplecnn.tagging.writers import Selection
+
+    report = tag_paths(model, paths, format.value, output, Selection(top, threshold, over_time), batch_size, device)
+    for line in report.lines():
+        typer.echo(line, err=True)
+    if report.failed:
+        raise typer.Exit(1)

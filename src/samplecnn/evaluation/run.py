@@ -1,0 +1,58 @@
+"""A test with all that is kept of it: the table on stdout, the scores as JSON, the pictures."""
+
+import re
+import sys
+from pathlib import Path
+
+from samplecnn.datasets import dataset_name
+from samplecnn.evaluation.evaluate import Evaluation, examine
+from samplecnn.evaluation.pictures import save_pictures
+from samplecnn.evaluation.report import print_report
+from samplecnn.files import write_json
+from samplecnn.saved import CONFIG
+
+
+def run_test(
+    dataset: str,
+    model: str,
+    data_dir: str = "./data",
+    batch_size: int = 23,
+    num_readers: int = 8,
+    json: str | None = None,
+    pictures: str | None = None,
+    device: str | None = None,
+) -> Evaluation:
+    """`examine` with a bar on stderr, then the report on stdout; what it writes to files it names on stderr.
+
+    Args:
+        json: file for the scores, the per-class table and the settings.
+        pictures: folder; None puts them into the model's run directory, if it has one that can be written.
+    """
+    result = examine(model, dataset, data_dir, batch_size, num_readers, device, progress=True)
+    if json is not None:
+        write_json(json, result.to_dict())
+    folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
+    notes = [] if json is None else [f"scores: {json}"]
+    if folder is not None:
+        try:
+            notes += [
+                f"picture: {path}" for path in save_pictures(result.predictions, result.scores, result.task, folder)
+            ]
+        except OSError as error:
+            if pictures is not None:
+                raise
+            notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
+    print_report(result.scores, result.task, result.predictions)
+    sys.stdout.flush()
+    for note in notes:
+        print(note, file=sys.stderr)
+    return result
+
+
+def picture_folder(model: str, dataset: str) -> Path | None:
+    """test-DATASET in the run directory that a model lies in; None for a model that lies elsewhere."""
+    path = Path(model)
+    run = path if path.is_dir() else path.parent
+    if not (run / CONFIG).exists():
+        return None
+    return run / f"test-{re.sub(r'[^A-Za-z0-9._-]+', '_', dataset_name(dataset))}"

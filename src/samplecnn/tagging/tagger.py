@@ -1,0 +1,202 @@
+"""A model at work on recordings: files in, tags out, in batches that run across files."""
+
+import io
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from samplecnn.errors import AudioError, SampleCNNError, UsageError
+from samplecnn.evaluation.inference import exact, probabilities, resolve
+from samplecnn.tagging.readers import End, read_ahead
+from samplecnn.tagging.stream import Recording, stream
+from samplecnn.tagging.tags import Tags
+from samplecnn.tagging.windows import Windows, windows
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
+
+READERS = min(4, os.cpu_count() or 1)  # decoding needs a hundredth of what the model does
+
+
+@dataclass
+class _Recording:
+    """A recording on its way: what was read of it, what the model has said, and whether its end was reached."""
+
+    source: Any
+    starts: list[np.ndarray] = field(default_factory=list)
+    answers: list[np.ndarray] = field(default_factory=list)
+    asked: int = 0
+    answered: int = 0
+    samples: int = 0
+    silent: bool = True
+    ended: bool = False
+    error: AudioError | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.error is not None or (self.ended and self.answered == self.asked)
+
+
+class Tagger:
+    """Tags recordings with a model.
+
+    Args:
+        model: a SampleCNN with its task, or whatever `samplecnn.load` takes.
+        batch_size: segments a step, across files; the tags do not depend on it.
+        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
+        readers: threads that decode ahead.
+
+    Raises:
+        UsageError: no such model or device, or a model without a task.
+
+    Example:
+        >>> tags = Tagger("log/20261122_101500-scd-se")("yes.wav")  # doctest: +SKIP
+        >>> tags.top(2)  # doctest: +SKIP
+        [('yes', 0.98), ('left', 0.01)]
+    """
+
+    def __init__(
+        self, model: "SampleCNN | str | Path", batch_size: int = 32, device: str | None = None, readers: int = READERS
+    ) -> None:
+        if batch_size < 1 or readers < 1:
+            raise UsageError("batch size and number of readers must be 1 or more")
+        self.model = resolve(model, device)
+        assert self.model.task is not None  # resolve has seen to it
+        self.task = self.model.task
+        self.batch_size = batch_size
+        self.readers = readers
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes
+
+    def __call__(self, source: Recording | npt.ArrayLike, sample_rate: int | None = None) -> Tags:
+        """Tags one recording, all of it.
+
+        Args:
+            source: a path, a binary file open for reading, or a waveform: floats in [-1, 1] or integers over their
+                whole range, [samples], or [channels, samples] or [samples, channels] with fewer channels than samples.
+            sample_rate: of a waveform, in Hz.
+
+        Raises:
+            AudioError: the recording cannot be used.
+            UsageError: a waveform without a sample rate, or a rate for a file, which knows its own.
+        """
+        recording: Any = source
+        if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
+            recording = _as_file(recording, sample_rate)
+        elif sample_rate is not None:
+            raise UsageError("sample_rate is for waveforms; a file knows its own")
+        [(_, outcome)] = self._tag([recording])
+        if isinstance(outcome, AudioError):
+            raise outcome
+        return outcome
+
+    def tag_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str | Path, Tags | AudioError]]:
+        """Tags files in the order given; one that cannot be used gives its error, and the rest go on.
+
+        Files are decoded ahead in threads, and batches run across files; `paths` may be an iterator of any length, and
+        recordings may have any length: memory holds a few batches.
+        """
+        return self._tag(paths)
+
+    def _tag(self, sources: Iterable[Any]) -> Iterator[tuple[Any, Tags | AudioError]]:
+        line: deque[_Recording] = deque()  # in order, those without a complete answer
+        batch: deque[tuple[_Recording, np.ndarray]] = deque()  # windows [n, window] that wait for the model
+        waiting = 0
+        parts = read_ahead(sources, self._read, self.readers)
+        try:
+            for source, part in parts:
+                if not line or line[-1].ended:
+                    line.append(_Recording(source))
+                recording = line[-1]
+                if isinstance(part, Windows):
+                    recording.starts.append(part.starts)
+                    recording.asked += len(part.starts)
+                    recording.samples = part.end
+                    recording.silent &= part.silent
+                    if len(part.segments):
+                        batch.append((recording, part.segments))
+                        waiting += len(part.segments)
+                else:
+                    recording.ended = True
+                    recording.error = None if isinstance(part, End) else part
+                while waiting >= self.batch_size:
+                    waiting -= self._answer(batch)
+                while line and line[0].whole:
+                    yield self._outcome(line.popleft())
+        finally:
+            parts.close()  # type: ignore[attr-defined]
+        if waiting:
+            self._answer(batch)
+        while line:
+            yield self._outcome(line.popleft())
+
+    def _read(self, source: Any) -> Iterator[Windows]:
+        return windows(stream(source, self.task.sample_rate), self.task, self.batch_size)
+
+    def _answer(self, batch: deque[tuple[_Recording, np.ndarray]]) -> int:
+        """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
+        taken: list[tuple[_Recording, np.ndarray]] = []
+        room = self.batch_size
+        while batch and room:
+            recording, segments = batch.popleft()
+            if len(segments) > room:
+                batch.appendleft((recording, segments[room:]))
+                segments = segments[:room]
+            taken.append((recording, segments))
+            room -= len(segments)
+        with exact(self.model):
+            answer = probabilities(self.model, np.concatenate([segments for _, segments in taken]))
+        if not np.isfinite(answer).all():
+            raise SampleCNNError("the model answers with values that are not numbers; its weights are damaged")
+        first = 0
+        for recording, segments in taken:
+            recording.answers.append(answer[first : first + len(segments)])
+            recording.answered += len(segments)
+            first += len(segments)
+        return first
+
+    def _outcome(self, recording: _Recording) -> tuple[Any, Tags | AudioError]:
+        if recording.error is not None:
+            return recording.source, recording.error
+        return recording.source, Tags(
+            task=self.task,
+            over_time=np.concatenate(recording.answers),
+            starts=np.concatenate(recording.starts),
+            samples=recording.samples,
+            silent=recording.silent,
+        )
+
+
+def _as_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:
+    """A waveform as a recording in memory, so that it goes the way of all recordings: mixed, resampled and checked."""
+    import soundfile
+
+    if sample_rate is None:
+        raise UsageError("a waveform needs its sample rate: tagger(wave, sample_rate=44100)")
+    if sample_rate != int(sample_rate) or sample_rate < 1:
+        raise UsageError(f"the sample rate must be a whole number of Hz, not {sample_rate}")
+    samples = np.asarray(wave)
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf":
+        raise UsageError(
+            f"a waveform is real numbers [samples] or [channels, samples], not {samples.dtype} {list(samples.shape)}"
+        )
+    if samples.size == 0:
+        raise AudioError("the given waveform holds no samples")
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        samples = samples.T
+    if samples.dtype.kind != "f":
+        info = np.iinfo(samples.dtype)
+        middle = 0 if samples.dtype.kind == "i" else (int(info.max) + 1) // 2
+        samples = (samples.astype(np.float64) - middle) / ((int(info.max) + 1) - middle)
+    memory = io.BytesIO()
+    soundfile.write(memory, samples.astype(np.float32), int(sample_rate), format="RF64", subtype="FLOAT")
+    memory.seek(0)
+    return memory

@@ -1,0 +1,210 @@
+"""One small writer for each form that tags can take. All write a recording as soon as it is tagged."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+
+from samplecnn.errors import AudioError
+from samplecnn.tagging.tags import Tags, ranked
+
+Outcome = Tags | AudioError
+
+DIGITS = 6  # a float32 probability has no more
+TABLE_TOP = 5  # classes that a table shows where nothing else is asked for
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether every segment's too."""
+
+    top: int | None = None
+    threshold: float | None = None
+    over_time: bool = False
+
+    @property
+    def everything(self) -> bool:
+        return self.top is None and self.threshold is None
+
+    def of(self, scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
+        """(class, score) pairs, best first."""
+        chosen = ranked(scores, classes)
+        if self.threshold is not None:
+            chosen = [(name, score) for name, score in chosen if score > self.threshold]
+        return chosen if self.top is None else chosen[: self.top]
+
+
+class Writer:
+    """Writes the tags of recordings to a text file; a recording that could not be used is written with its error.
+
+    Args:
+        file: open for text.
+        selection: which scores to show.
+        classes: of the model, in its order.
+        about: what a reader of the file should know: the model's name and the task's.
+        paths: all that will be written, where known; for the width of a table.
+    """
+
+    streams = False  # whether what is written so far is a file in its own right
+
+    def __init__(
+        self,
+        file: IO[str],
+        selection: Selection,
+        classes: tuple[str, ...],
+        about: dict[str, Any] | None = None,
+        paths: Sequence[str] = (),
+    ) -> None:
+        self.file, self.selection, self.classes, self.about, self.paths = file, selection, classes, about or {}, paths
+        self.begin()
+
+    def begin(self) -> None:
+        """Writes what comes before the first recording."""
+
+    def write(self, path: str, outcome: Outcome) -> None:
+        """Writes one recording."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Writes what comes after the last recording."""
+
+
+class TableWriter(Writer):
+    """Aligned text for people, one line for each recording (or segment): path, then the best classes."""
+
+    def begin(self) -> None:
+        self.path_width = max((len(path) for path in self.paths), default=0)
+        self.class_width = max(len(name) for name in self.classes)
+        if self.selection.everything:
+            self.selection = Selection(TABLE_TOP, None, self.selection.over_time)
+
+    def write(self, path: str, outcome: Outcome) -> None:
+        if isinstance(outcome, AudioError):
+            self._line(path, f"error: {reason(path, outcome)}")
+        elif self.selection.over_time:
+            for time, scores in zip(outcome.times, outcome.over_time, strict=True):
+                self._line(path, f"{time:9.2f} s  {self._cells(scores)}")
+        else:
+            self._line(path, self._cells(outcome.scores))
+        self.file.flush()
+
+    def _line(self, path: str, text: str) -> None:
+        self.file.write(f"{path:<{self.path_width}}  {text}".rstrip() + "\n")
+
+    def _cells(self, scores: np.ndarray) -> str:
+        cells = [f"{score:.3f} {name:<{self.class_width}}" for name, score in self.selection.of(scores, self.classes)]
+        return "  ".join(cells) or "–"
+
+
+class JsonLinesWriter(Writer):
+    """One JSON object a line and recording: path, seconds and tags (class to score, best first); or path and error.
+
+    With `over_time`, also a list of segments, each with start, end and tags.
+    """
+
+    streams = True
+
+    def write(self, path: str, outcome: Outcome) -> None:
+        self.file.write(_json(self.record(path, outcome)) + "\n")
+        self.file.flush()
+
+    def record(self, path: str, outcome: Outcome) -> dict[str, Any]:
+        if isinstance(outcome, AudioError):
+            return {"path": path, "error": reason(path, outcome)}
+        record = {
+            "path": path,
+            "seconds": round(outcome.seconds, DIGITS),
+            "tags": self._tags(outcome.scores),
+        }
+        if self.selection.over_time:
+            record["over_time"] = [
+                {"start": round(start, DIGITS), "end": round(end, DIGITS), "tags": self._tags(scores)}
+                for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True)
+            ]
+        return record
+
+    def _tags(self, scores: np.ndarray) -> dict[str, float]:
+        return {name: round(score, DIGITS) for name, score in self.selection.of(scores, self.classes)}
+
+
+class JsonWriter(JsonLinesWriter):
+    """One JSON object: the model, the task, the classes, and `files`, a list of what JSON lines would give."""
+
+    streams = False
+
+    def begin(self) -> None:
+        head = _json({**self.about, "classes": list(self.classes)})
+        self.file.write(f'{head[:-1]}, "files": [')
+        self.first = True
+
+    def write(self, path: str, outcome: Outcome) -> None:
+        self.file.write(("\n" if self.first else ",\n") + _json(self.record(path, outcome)))
+        self.first = False
+
+    def end(self) -> None:
+        self.file.write("\n]}\n")
+
+
+class CsvWriter(Writer):
+    """Columns path, error, then one for every class; a row for each recording.
+
+    With `over_time`, a row for each segment, and columns start and end (seconds) after the path. Scores that are not
+    selected leave their cells empty.
+    """
+
+    streams = True
+
+    def begin(self) -> None:
+        self.rows = csv.writer(self.file, lineterminator="\n")
+        self.rows.writerow(self.header())
+
+    def header(self) -> list[str]:
+        return ["path", *(("start", "end") if self.selection.over_time else ()), "error", *self.classes]
+
+    def write(self, path: str, outcome: Outcome) -> None:
+        if isinstance(outcome, AudioError):
+            times = ["", ""] if self.selection.over_time else []
+            self.rows.writerow([path, *times, reason(path, outcome), *("" for _ in self.classes)])
+        elif self.selection.over_time:
+            for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True):
+                self.rows.writerow([path, f"{start:.3f}", f"{end:.3f}", "", *self._cells(scores)])
+        else:
+            self.rows.writerow([path, "", *self._cells(outcome.scores)])
+        self.file.flush()
+
+    def _cells(self, scores: np.ndarray) -> list[str]:
+        if self.selection.everything:
+            return [f"{score:.{DIGITS}f}" for score in scores]
+        chosen = dict(self.selection.of(scores, self.classes))
+        return [f"{chosen[name]:.{DIGITS}f}" if name in chosen else "" for name in self.classes]
+
+
+FORMATS: dict[str, type[Writer]] = {
+    "table": TableWriter,
+    "json": JsonWriter,
+    "jsonl": JsonLinesWriter,
+    "csv": CsvWriter,
+}
+
+
+def spans(tags: Tags) -> tuple[list[float], list[float]]:
+    """Start and end of every segment in seconds; a recording shorter than a window ends where it ends."""
+    ends = np.minimum(tags.starts + tags.task.window, tags.samples) / tags.task.sample_rate
+    return tags.times.tolist(), ends.tolist()
+
+
+def reason(path: str, error: AudioError) -> str:
+    """What is wrong with a file, without its name, which stands beside it."""
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        return json.dumps(value)
+    return text
