@@ -1,0 +1,118 @@
+"""A web server on this machine that misbehaves on demand."""
+
+import contextlib
+import http.server
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+
+@dataclass
+class Resource:
+    """What the server has under a path, and how it misbehaves. Behaviour with a count ends when the count is used up."""
+
+    body: bytes = b""
+    etag: str | None = '"v1"'
+    ranges: bool = True  # knows Range
+    breaks: int = 0  # so many answers break off ...
+    break_after: int = 300_000  # ... after so many bytes
+    statuses: list[int] = field(default_factory=list)  # answered first, one by one
+    redirect: str = ""
+    length: int | None = None  # what Content-Length says; -1: nothing
+    kind: str = "application/octet-stream"
+    honours_if_range: bool = True
+    stall: float = 0.0
+    encoding: str = ""
+    shift: int = 0  # a 206 that begins so many bytes off
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: "Server"
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = self.path.lstrip("/")
+        self.server.requests.append((path, dict(self.headers)))
+        self.close_connection = True
+        resource = self.server.files.get(path)
+        if resource is None:
+            return self._short(404)
+        if resource.statuses:
+            return self._short(resource.statuses.pop(0))
+        if resource.redirect:
+            self.send_response(302)
+            self.send_header("Location", resource.redirect)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        time.sleep(resource.stall)
+        start, body = 0, resource.body
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        condition = self.headers.get("If-Range")
+        if match and resource.ranges and (condition in (None, resource.etag) or not resource.honours_if_range):
+            start = int(match[1])
+            if start >= len(body):
+                return self._short(416, {"Content-Range": f"bytes */{len(body)}"})
+            self.send_response(206)
+            start += resource.shift
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        rest = body[start:]
+        if resource.length != -1:
+            self.send_header("Content-Length", str(resource.length if resource.length is not None else len(rest)))
+        if resource.etag:
+            self.send_header("ETag", resource.etag)
+        if resource.encoding:
+            self.send_header("Content-Encoding", resource.encoding)
+        self.send_header("Content-Type", resource.kind)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            if resource.breaks:
+                resource.breaks -= 1
+                self.wfile.write(rest[: resource.break_after])
+            else:
+                for place in range(0, len(rest), 65536):
+                    self.wfile.write(rest[place : place + 65536])
+                    if self.server.pace:
+                        self.wfile.flush()
+                        time.sleep(self.server.pace)
+
+    def _short(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, Resource] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.pace = 0.0
+        self.base = f"http://127.0.0.1:{self.server_port}"
+
+    def put(self, path: str, body: bytes, **behaviour: object) -> str:
+        self.files[path] = Resource(body, **behaviour)
+        return f"{self.base}/{path}"
+
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.requests]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield server
+        server.shutdown()
