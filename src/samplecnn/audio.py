@@ -198,7 +198,7 @@ def _resample(wave: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
         return wave
     length = -(-len(wave) * sample_rate // rate)
     resampled = soxr.resample(wave, rate, sample_rate, quality=QUALITY)[:length]
-    return np.pad(resampled, (0, length - len(resampled)))
+    return resampled if len(resampled) == length else np.pad(resampled, (0, length - len(resampled)))
 
 
 def _unreadable(error: Exception) -> str:

@@ -1,0 +1,134 @@
+"""From a table of recordings to shards: in parallel, the same bytes every time, resumed where it stopped."""
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+from samplecnn.datasets.base import Table
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.progress import Progress
+from samplecnn.shards.plan import Plan, Shard, make_plan
+from samplecnn.shards.pool import Pool
+from samplecnn.shards.report import BuildReport
+from samplecnn.shards.stages import Places, alone, read_built, seal
+from samplecnn.task import Padding
+
+SPARE_BYTES = 64 << 20  # left free beside the shards
+
+
+def build(
+    spec: str,
+    data_dir: str | Path = "./data",
+    *,
+    workers: int | None = None,
+    seed: int = 0,
+    padding: Padding = "tile",
+    force: bool = False,
+    progress: bool = True,
+    **options: Any,
+) -> BuildReport:
+    """Builds the shards of a data set in DATA/<name>/arrow.
+
+    Args:
+        spec: a registered data set (its recordings in DATA/<name>/raw), a folder, or a manifest.
+        workers: processes; None takes one per core.
+        seed: of the clips' order in the shards and, for one's own recordings, of the split.
+        padding: how a short clip is filled up, see `audio.fit`.
+        force: build again what is built already.
+        options: for one's own recordings: sample_rate, window, clip_seconds, kind, threshold.
+
+    Raises:
+        UsageError: the data set cannot be found, or an option does not fit it.
+        SampleCNNError: no training recording could be used, or the disk is full.
+    """
+    from samplecnn.datasets import REGISTRY, open_dataset
+
+    registered = spec in REGISTRY
+    source = open_dataset(spec, Path(data_dir), **({} if registered else {"seed": seed}), **options)
+    return build_table(
+        source.table(),
+        Path(data_dir) / source.name,
+        workers=workers,
+        seed=seed,
+        padding=padding,
+        clips_per_shard=source.dataset.clips_per_shard if registered else None,
+        force=force,
+        progress=progress,
+    )
+
+
+def build_table(
+    table: Table,
+    home: Path,
+    *,
+    workers: int | None = None,
+    seed: int = 0,
+    padding: Padding = "tile",
+    clips_per_shard: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> BuildReport:
+    """Builds a table's shards in home/arrow; `build` with the table made by the caller."""
+    if padding not in get_args(Padding):
+        raise UsageError(f"padding {padding!r}: expected {', '.join(get_args(Padding))}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: expected 1 or more")
+    began = time.monotonic()
+    name = table.task.name
+    places = Places(home)
+    home.mkdir(parents=True, exist_ok=True)
+    with alone(home, name):
+        places.recover()
+        plan = make_plan(table, seed, padding, clips_per_shard)
+        if not force and places.is_built(plan):
+            return read_built(places.final, name, notes=table.notes, already_built=True)
+        notes = [*table.notes, *places.begin(plan, force)]
+        waiting = places.waiting(plan)
+        fresh = sum(len(shard.clips) for shard in waiting)
+        resumed = plan.num_clips - fresh
+        decoding = time.monotonic()
+        if waiting:
+            _check_space(places.building, plan, fresh)
+            _decode(places.building, plan, waiting, workers or _cores(), f"build {name}" if progress else "")
+        rate = fresh / max(time.monotonic() - decoding, 1e-9)
+        if not places.is_sealed(plan):
+            seal(places, plan, table)
+        places.publish(plan)
+    return read_built(
+        places.final,
+        name,
+        notes=tuple(notes),
+        seconds=time.monotonic() - began,
+        clips_per_second=rate,
+        resumed=resumed,
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _decode(building: Path, plan: Plan, waiting: list[Shard], workers: int, title: str) -> None:
+    """Builds the shards that wait, with a progress bar where it has a title."""
+    pool = Pool(building, plan.task, plan.measured, workers)
+    done = plan.num_clips - sum(len(shard.clips) for shard in waiting)
+    skipped = len(plan.absent)
+    bar = Progress(plan.num_clips, title, "clips", done=done) if title else None
+    with contextlib.closing(pool.run(waiting)) as events, bar or contextlib.nullcontext():
+        for event in events:
+            skipped += event.skipped
+            if bar:
+                bar.advance(event.done, note=f"{skipped:,} skipped" if skipped else None)
+
+
+def _check_space(building: Path, plan: Plan, fresh: int) -> None:
+    needed = plan.bytes * fresh // max(plan.num_clips, 1) + SPARE_BYTES
+    free = shutil.disk_usage(building).free
+    if free < needed:
+        raise SampleCNNError(
+            f"{building}: about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; free some space or "
+            "choose another --data-dir, and run the same command again"
+        )

@@ -1,0 +1,128 @@
+"""Which clip goes to which shard: the same for the same recordings and seed, however many processes build them."""
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from samplecnn.datasets.base import SPLITS, Clip, Table
+from samplecnn.errors import UsageError
+from samplecnn.shards.arrow import FORMAT, shard_name
+from samplecnn.shards.report import Unusual
+from samplecnn.task import Padding, Task
+
+SHARD_BYTES = 64 << 20  # aimed at for one's own data
+SAMPLED = 64  # recordings whose headers are read to guess the length of all
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `number` (from 1) of the `count` of its split, and its clips in order."""
+
+    split: str
+    number: int
+    count: int
+    clips: tuple[Clip, ...]
+
+    @property
+    def name(self) -> str:
+        return shard_name(self.split, self.number, self.count)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is to be built.
+
+    Args:
+        task: with the padding chosen.
+        shards: train, val, test.
+        absent: recordings that are missing or empty: known before decoding, so no shard waits for them.
+        fingerprint: of the table, the recordings' sizes and times, the task and the seed; another one, another result.
+        bytes: a guess of the shards' size.
+    """
+
+    task: Task
+    measured: bool
+    shards: tuple[Shard, ...]
+    absent: tuple[Unusual, ...]
+    fingerprint: str
+    bytes: int
+
+    @property
+    def num_clips(self) -> int:
+        return sum(len(shard.clips) for shard in self.shards)
+
+
+def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | None) -> Plan:
+    """Deals the clips, shuffled, to shards of about `clips_per_shard` (None: of about 64 MB).
+
+    Raises:
+        UsageError: two clips of one id, or no training clip.
+    """
+    task = replace(table.task, padding=padding)
+    clips = sorted(table.clips, key=lambda clip: clip.id)  # a folder's listing has no order of its own
+    for one, other in pairwise(clips):
+        if one.id == other.id:
+            raise UsageError(f"{task.name}: two clips are named {one.id!r}; name each recording once")
+    if not any(clip.split == "train" for clip in clips):
+        raise UsageError(f"{task.name}: no clip is for training; name some in the labels or leave out the split")
+
+    digest = hashlib.sha256(json.dumps([FORMAT, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
+    present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
+    absent: list[Unusual] = []
+    for clip in clips:
+        size, time, trouble = _look(clip.path)
+        row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}\n"
+        digest.update(row.encode("utf-8", "surrogateescape"))
+        if trouble:
+            absent.append(Unusual(str(clip.path), clip.split, "skipped", trouble))
+        else:
+            present[clip.split].append(clip)
+
+    clip_bytes = _segments_per_clip(task, [clip for split in SPLITS for clip in present[split]]) * (
+        2 * task.window + task.num_classes + 64
+    )
+    per_shard = clips_per_shard or max(1, round(SHARD_BYTES / clip_bytes))
+    shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed)]
+    needed = round(clip_bytes * sum(map(len, present.values())))
+    return Plan(task, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed)
+
+
+def _look(path: Path) -> tuple[int, int, str]:
+    """A recording's size in bytes, its time of change in ns, and why it cannot even be tried."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return -1, 0, "no such file; check the path"
+    except (OSError, ValueError) as error:
+        return -1, 0, f"cannot be read ({getattr(error, 'strerror', None) or error}); check the path"
+    return status.st_size, status.st_mtime_ns, "" if status.st_size else "empty, 0 bytes; download or copy it again"
+
+
+def _deal(split: str, clips: list[Clip], per_shard: int, seed: int) -> list[Shard]:
+    """Shuffled, so that a shard is a sample of its split, and dealt evenly. A text seeds alike on any machine."""
+    shuffled = list(clips)
+    random.Random(f"{seed} {split}").shuffle(shuffled)
+    count = max(1, len(clips) // per_shard) if clips else 0
+    bounds = [len(clips) * number // count for number in range(count + 1)] if count else []
+    return [
+        Shard(split, number + 1, count, tuple(shuffled[bounds[number] : bounds[number + 1]])) for number in range(count)
+    ]
+
+
+def _segments_per_clip(task: Task, clips: list[Clip]) -> float:
+    """Exact where clips have a fixed length, else guessed from the headers of some recordings spread over all."""
+    if task.segments_per_clip is not None:
+        return task.segments_per_clip
+    import soundfile
+
+    counts = []
+    for clip in clips[:: max(1, len(clips) // SAMPLED)]:
+        try:
+            info = soundfile.info(str(clip.path))
+        except (RuntimeError, TypeError, ValueError):
+            continue  # the build will say what is wrong with it
+        counts.append(max(1, min(info.duration, 86400) * task.sample_rate // task.window))
+    return sum(counts) / len(counts) if counts else 1

@@ -1,0 +1,130 @@
+"""The process that decodes: one order, one shard. It imports no torch, and ends when its parent does.
+
+Orders come as lines of JSON on stdin. Answers go to stdout: a line "INDEX SKIPPED" after each clip, "done" after each
+shard, or "error {...}" when the shard cannot be written. Programs that call `build` need no `if __name__ ==
+"__main__"`, since this is a plain child process that runs no code of theirs.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from samplecnn.audio import cut, decode, is_silent, to_int16
+from samplecnn.errors import AudioError
+from samplecnn.files import write_json, written_aside
+from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.task import Task
+
+CONVERTED_AT_ONCE = 1 << 22  # samples: bounds what a long recording costs beside its waveform
+
+
+def make_shard(folder: Path, task: Task, order: dict[str, Any], answers: TextIO) -> None:
+    """Writes a shard, and beside it NAME.json with its counts; the latter says that the shard is whole."""
+    name = shard_name(order["split"], order["number"], order["count"])
+    unusual: list[list[str]] = []
+    per_class = np.zeros(task.num_classes, np.int64)
+    clips = segments = total = squares = 0
+    with written_aside(folder / name) as aside, ShardWriter(aside, task) as writer:
+        for index, (id, path, labels) in enumerate(order["clips"]):
+            audio, remark = _audio_of(path, task, index in order["crashers"])
+            if remark:
+                unusual.append([path, order["split"], "skipped" if audio is None else "warning", remark])
+            if audio is not None:
+                writer.add(id, labels, audio)
+                clips += 1
+                segments += len(audio)
+                per_class[labels] += 1
+                if order["measured"]:
+                    one, two = _sums(audio)
+                    total, squares = total + one, squares + two
+            print(index, int(audio is None), file=answers, flush=True)
+    counts = {
+        "split": order["split"],
+        "clips": clips,
+        "segments": segments,
+        "per_class": per_class.tolist(),
+        "samples": segments * task.window,
+        "sum": total,
+        "squares": squares,
+        "unusual": unusual,
+        "bytes": (folder / name).stat().st_size,
+    }
+    write_json(folder / f"{name}.json", counts)
+
+
+def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, str]:
+    """A clip's segments, int16 [n, window], or None; and what the report should say of it.
+
+    Whatever goes wrong in decoding costs this one recording.
+    """
+    if crasher:
+        return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers"
+    try:
+        wave = decode(path, task.sample_rate, task.clip_seconds)
+        windows = cut(wave, task)
+        audio = np.empty(windows.shape, np.int16)
+        rows = max(1, CONVERTED_AT_ONCE // task.window)
+        for at in range(0, len(windows), rows):
+            audio[at : at + rows] = to_int16(windows[at : at + rows])
+        return audio, "silent: every sample is zero" if is_silent(wave) else ""
+    except AudioError as error:
+        return None, str(error).removeprefix(f"{path}: ")
+    except Exception as error:
+        return None, f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out"
+
+
+def _sums(audio: np.ndarray) -> tuple[int, int]:
+    """Sum of samples and of their squares, exact: partial sums stay below 2^53, where float64 holds every integer."""
+    flat = audio.reshape(-1)
+    total = squares = 0
+    for at in range(0, len(flat), CONVERTED_AT_ONCE):
+        part = flat[at : at + CONVERTED_AT_ONCE].astype(np.float64)
+        total += int(part.sum())
+        squares += int(np.dot(part, part))
+    return total, squares
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    complaints = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)  # the mp3 decoder prints there; what matters comes as an error
+    sys.stderr = complaints
+
+    orders: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            orders.put(line)
+        os._exit(0)  # the parent has closed the pipe or is gone: what is half-written stays aside
+
+    threading.Thread(target=listen, daemon=True).start()
+    setup = json.loads(orders.get())
+    folder, task = Path(setup["folder"]), Task.from_dict(setup["task"])
+    while True:
+        order = json.loads(orders.get())
+        try:
+            make_shard(folder, task, order, answers)
+            print("done", file=answers, flush=True)
+        except Exception as error:
+            told = {
+                "errno": getattr(error, "errno", None),
+                "said": getattr(error, "strerror", None) or str(error),
+                "trace": traceback.format_exc(),
+            }
+            with contextlib.suppress(OSError):
+                print("error", json.dumps(told), file=answers, flush=True)
+            return
+
+
+if __name__ == "__main__":
+    main()
