@@ -12,7 +12,7 @@ import pytest
 
 @dataclass
 class Resource:
-    """What the server has under a path, and how it misbehaves. Behaviour with a count ends when the count is used up."""
+    """A file of the server and how it misbehaves; what has a count stops when that is used up."""
 
     body: bytes = b""
     etag: str | None = '"v1"'

@@ -3,8 +3,11 @@
 Written from PKWARE's APPNOTE.TXT 6.3, section 6.1, apart from the code under test.
 """
 
+import random
 import struct
 import zlib
+
+noise = random.Random(0).randbytes  # the header must be: equal ones would make the proofs depend on each other
 
 CRC = [0] * 256
 for _index in range(256):
@@ -35,7 +38,7 @@ def encrypt(data: bytes, password: bytes) -> bytes:
 def encrypted_zip(
     files: dict[str, bytes], password: str, deflate: bool = True, stream: bool = False, comment: bytes = b""
 ) -> bytes:
-    """A zip of `files`. stream: as written to a pipe, with sizes behind the data and the clock as the password's proof."""
+    """A zip of `files`. stream: as written to a pipe, sizes after the data and the clock as the proof."""
     out, directory = bytearray(), bytearray()
     clock, day = 13 << 11 | 37 << 5 | 21, (2017 - 1980) << 9 | 11 << 5 | 16
     for name, data in files.items():
@@ -45,7 +48,7 @@ def encrypted_zip(
             packer = zlib.compressobj(6, zlib.DEFLATED, -15)
             packed = packer.compress(data) + packer.flush()
         proof = clock >> 8 if stream else crc >> 24
-        secret = encrypt(bytes(range(11)) + bytes([proof & 0xFF]) + packed, password.encode())
+        secret = encrypt(noise(11) + bytes([proof & 0xFF]) + packed, password.encode())
         flags = 0x801 | (8 if stream else 0)
         fields = struct.pack("<HHHHHIII", 20, flags, 8 if deflate else 0, clock, day, crc, len(secret), len(data))
         encoded = name.encode()

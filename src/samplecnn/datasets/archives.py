@@ -188,13 +188,15 @@ def _sane(packed: int, unpacked: int, label: str) -> None:
 def _write(source: IO[bytes], target: Path, size: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = aside(target)
-    with part.open("wb") as file:
-        shutil.copyfileobj(source, file, CHUNK)
-        written = file.tell()
-    if written != size:
-        part.unlink()
-        raise EOFError(f"{target.name} ends at {written:,} of {size:,} bytes")
-    part.replace(target)
+    try:
+        with part.open("wb") as file:
+            shutil.copyfileobj(source, file, CHUNK)
+            written = file.tell()
+        if written != size:
+            raise EOFError(f"{target.name} ends at {written:,} of {size:,} bytes")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _unpack_zip(parts: list[Path], folder: Path, passwords: list[str], workers: int | None, label: str) -> list[Member]:
@@ -237,7 +239,7 @@ def _unpack_tar(parts: list[Path], folder: Path, label: str) -> list[Member]:
                     continue
                 if not entry.isreg():
                     raise ArchiveError(
-                        f"{label}: {entry.name!r} is a link or a device; this archive is not to be trusted"
+                        f"{label}: {entry.name!r} is a link or device; this archive is not to be trusted"
                     )
                 tarfile.data_filter(entry, str(folder.resolve()))
                 member = Member(path, entry.size)

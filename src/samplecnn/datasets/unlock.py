@@ -74,8 +74,23 @@ def open_members(
     file: IO[bytes], folder: Path, entries: Sequence[Entry], keys: tuple[int, int, int], done: Callable[[Entry], None]
 ) -> None:
     """Decrypts, unpacks and checks each entry and calls `done` when its file is in place."""
-    waiting = deque(sorted(entries, key=lambda entry: -entry.packed))
     lanes: list[_Lane] = []
+    try:
+        _run_lanes(file, folder, entries, keys, done, lanes)
+    finally:
+        for lane in lanes:
+            lane.part.unlink(missing_ok=True)
+
+
+def _run_lanes(
+    file: IO[bytes],
+    folder: Path,
+    entries: Sequence[Entry],
+    keys: tuple[int, int, int],
+    done: Callable[[Entry], None],
+    lanes: list["_Lane"],
+) -> None:
+    waiting = deque(sorted(entries, key=lambda entry: -entry.packed))
     state = np.empty((3, LANES), np.uint32)
     while lanes or waiting:
         while waiting and len(lanes) < LANES:
@@ -88,7 +103,7 @@ def open_members(
                     plain, own = zipcrypto.decrypt_one(lane.take(STRETCH), own)
                     lane.put(plain)
                 done(lane.entry)
-            lanes = []
+            lanes.clear()
             continue
         stretch = min(STRETCH, max(lane.left for lane in lanes))
         rows = np.zeros((len(lanes), stretch), np.uint8)
@@ -106,7 +121,7 @@ def open_members(
                 done(lane.entry)
         alive = [index for index, lane in enumerate(lanes) if lane.left]
         state[:, : len(alive)] = state[:, alive]
-        lanes = [lanes[index] for index in alive]
+        lanes[:] = [lanes[index] for index in alive]
 
 
 class _Lane:
