@@ -1,9 +1,13 @@
 """Fixtures for all tests: the real recordings where they are at hand, and signals whose answer is known."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
+# The networks of the tests are tiny: a second thread costs them more than it gives, most of all on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 

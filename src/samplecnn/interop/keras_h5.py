@@ -64,7 +64,7 @@ def read(path: str | Path) -> SampleCNN:
     path = Path(path)
     try:
         with h5py.File(path, "r") as file:
-            layers = _layers(file["model_weights"] if "model_weights" in file else file, path)
+            layers = _layers(file.get("model_weights", file), path)
             config = _architecture({name: layer for name, layer in layers.items() if layer}, path)
             model = SampleCNN(config)
             state = _state(model, layers, path)

@@ -4,6 +4,7 @@ A block is a function (channels, features, config) -> module and a line in BLOCK
 [batch, channels, 1, time] to [batch, features, 1, time // 3].
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, features: int, config: "ModelConfig", convs: int, excite: bool) -> None:
         super().__init__()
         widths = [channels] + [features] * convs
-        self.convs = nn.ModuleList(Conv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(Conv(a, b) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(features) for _ in range(convs))
         self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
         self.scut_conv = Conv(channels, features, width=1) if channels != features else None

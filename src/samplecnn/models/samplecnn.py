@@ -1,5 +1,6 @@
 """SampleCNN: stacks of tiny convolutions on the waveform (Kim, Lee, Nam: ICASSP 2018 and IEEE JSTSP 2019)."""
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -120,7 +121,7 @@ class SampleCNN(nn.Module):
         self.conv0 = FirstConv(config.features)
         self.norm0 = BatchNorm(config.features)
         self.blocks = nn.ModuleList(
-            BLOCKS[config.block](a, b, config) for a, b in zip(widths, widths[1:], strict=False)
+            BLOCKS[config.block](a, b, config) for a, b in itertools.pairwise(widths)
         )
         head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
         self.final_fc = nn.Linear(head, head)

@@ -218,8 +218,8 @@ class Run:
             value = float(loss)
             if not math.isfinite(value):
                 raise SampleCNNError(
-                    f"{self.run}: the loss became {value} in stage {self.state.stage + 1}, epoch {self.state.epoch + 1}; "
-                    f"the last good checkpoint is kept. Start again with a smaller --lr (it was {self.options.lr:g})"
+                    f"{self.run}: the loss became {value} in {self.where()}; the last good checkpoint is kept. "
+                    f"Start again with a smaller --lr (it was {self.options.lr:g})"
                 )
             self.state.loss_sum += value * count
 

@@ -1,0 +1,170 @@
+"""Models of the original code: its outputs, its names, and files that are not what they say."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import samplecnn
+from samplecnn import ModelConfig, SampleCNN, Task, saved
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.interop import keras_h5
+from samplecnn.models import BLOCKS
+
+
+@pytest.mark.parametrize("name", ["scd-se", "scd-rese2_multi", "mtt-se_multi"])
+def test_gives_the_originals_outputs(shared, name):
+    model = samplecnn.load(shared / "interop" / "keras" / f"{name}.h5")
+    expected = np.load(shared / "interop" / "keras" / f"{name}.npz")
+    assert model.task.name == name.split("-")[0]
+    assert model.config.signature == name.split("-")[1]
+    with torch.no_grad():
+        found = model.probabilities(torch.from_numpy(expected["x"])).numpy()
+    assert np.abs(found - expected["y"]).max() < 1e-5
+
+
+def make(block="se", multi=False, classes=("a", "b c", "ü"), **changes) -> SampleCNN:
+    torch.manual_seed(0)
+    config = {"block": block, "multi": multi, "num_blocks": 3, "num_classes": len(classes), "features": 16, **changes}
+    task = Task(name="mine", classes=classes, kind="multilabel", window=100, mean=0.1, std=0.3, threshold=0.2)
+    return SampleCNN(ModelConfig(**config), task).eval()
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("multi", [False, True])
+def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
+    model = make(block, multi)
+    keras_h5.write(model, tmp_path / "m.h5")
+    again = samplecnn.load(tmp_path / "m.h5")
+    assert again.task == model.task
+    assert {**again.config.to_dict(), "dropout": 0} == {**model.config.to_dict(), "dropout": 0}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("ratio", [0.0625, 0.125, 0.13, 0.5, 1.0, 2.0, 4.0])
+def test_amplifying_ratios_are_found(tmp_path, ratio):
+    model = make(amplifying_ratio=ratio)
+    keras_h5.write(model, tmp_path / "m.h5")
+    again = keras_h5.read(tmp_path / "m.h5")
+    assert [v.shape for v in again.state_dict().values()] == [v.shape for v in model.state_dict().values()]
+
+
+def text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def test_names_are_the_originals(shared, tmp_path):
+    """Layer by layer and weight by weight, what we write is laid out as what the original wrote."""
+    for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
+        source = shared / "interop" / "keras" / f"{name}.h5"
+        keras_h5.write(keras_h5.read(source), tmp_path / "m.h5")
+        with h5py.File(source) as theirs, h5py.File(tmp_path / "m.h5") as ours:
+            theirs, ours = theirs["model_weights"], ours["model_weights"]
+            with_weights = [layer for layer in theirs if len(theirs[layer].attrs["weight_names"])]
+            assert sorted(ours) == sorted(with_weights)
+            assert set(map(text, ours.attrs["layer_names"])) == set(with_weights)
+            for layer in with_weights:
+                names = [text(n) for n in theirs[layer].attrs["weight_names"]]
+                assert [text(n) for n in ours[layer].attrs["weight_names"]] == names
+                for weight in names:
+                    assert np.array_equal(ours[layer][weight], theirs[layer][weight])
+
+
+def test_weights_only_files_are_read(tmp_path):
+    keras_h5.write(make(classes=tuple(f"w{i}" for i in range(35))), tmp_path / "whole.h5")
+    with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "weights.h5", "w") as weights:
+        for layer in whole["model_weights"]:
+            whole.copy(f"model_weights/{layer}", weights)
+    model = keras_h5.read(tmp_path / "weights.h5")
+    assert model.task.name == "scd"
+
+
+def damage(path, change) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file["model_weights"])
+
+
+def replace(group, name, value) -> None:
+    del group[name]
+    group[name] = value
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda g: g.__delitem__("block1_conv"), "block1_conv is missing"),
+        (lambda g: g.__delitem__("conv0"), "no layer conv0"),
+        (
+            lambda g: replace(g["block1_conv/block1_conv"], "kernel:0", np.zeros((3, 16, 17), "f4")),
+            r"block1_conv is float32 \[3, 16, 17\], expected float32 \[3, 16, 16\]",
+        ),
+        (lambda g: replace(g["norm0/norm0"], "gamma:0", np.zeros(16, "S4")), "norm0"),
+        (lambda g: replace(g, "final_fc", h5py.ExternalLink("/etc/other.h5", "/x")), "is a link"),
+        (lambda g: replace(g, "norm0", h5py.SoftLink("/model_weights/conv0")), "is a link"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, words):
+    keras_h5.write(make(), tmp_path / "m.h5")
+    damage(tmp_path / "m.h5", change)
+    with pytest.raises(SampleCNNError, match=words):
+        keras_h5.read(tmp_path / "m.h5")
+
+
+def test_damaged_and_foreign_files(tmp_path):
+    keras_h5.write(make(), tmp_path / "m.h5")
+    whole = (tmp_path / "m.h5").read_bytes()
+    for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"not a model" * 100)):
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes(content)
+        with pytest.raises(SampleCNNError, match=str(path)):
+            samplecnn.load(path)
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["model_weights/dense/kernel:0"] = np.zeros((3, 3))
+    with pytest.raises(SampleCNNError, match="not a SampleCNN"):
+        samplecnn.load(tmp_path / "foreign.h5")
+
+
+def test_flipped_bits_give_a_model_or_one_error(tmp_path):
+    keras_h5.write(make(features=8), tmp_path / "m.h5")
+    whole = bytearray((tmp_path / "m.h5").read_bytes())
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        copy = bytearray(whole)
+        for at in random.integers(0, len(copy), 20):
+            copy[at] ^= 1 << random.integers(8)
+        (tmp_path / "flipped.h5").write_bytes(copy)
+        try:
+            keras_h5.read(tmp_path / "flipped.h5")
+        except SampleCNNError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_saved_folder_holds_all_that_is_needed(tmp_path):
+    model = make("rese2", multi=True)
+    saved.save(model, tmp_path)
+    for path in (tmp_path, tmp_path / saved.WEIGHTS):
+        again = samplecnn.load(path)
+        assert again.task == model.task and again.config == model.config and not again.training
+        assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in (model, again)), strict=True))
+
+
+def test_missing_and_damaged_models_are_one_line(tmp_path):
+    with pytest.raises(UsageError, match="there is no such model"):
+        samplecnn.load(tmp_path / "no.h5")
+    with pytest.raises(UsageError, match=r"no model\.safetensors"):
+        samplecnn.load(tmp_path)
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(UsageError, match="not a model"):
+        samplecnn.load(tmp_path / "x.txt")
+    saved.save(make(), tmp_path)
+    weights = tmp_path / saved.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(SampleCNNError, match="damaged"):
+        samplecnn.load(tmp_path)
+    (tmp_path / saved.CONFIG).write_text("{}")
+    with pytest.raises(SampleCNNError, match=r"config\.json: damaged"):
+        samplecnn.load(tmp_path)
+    (tmp_path / saved.CONFIG).unlink()
+    with pytest.raises(SampleCNNError, match="class names"):
+        samplecnn.load(tmp_path)
