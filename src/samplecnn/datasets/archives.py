@@ -213,16 +213,25 @@ def _unpack_zip(parts: list[Path], folder: Path, passwords: list[str], workers: 
         absent = [member for member in members if not in_place(folder, member)]
         _room(folder, sum(member.size for member in absent), label)
         locked = {member.path: entries[member.path] for member in absent if entries[member.path].flag_bits & 1}
-        with Progress(len(members), f"unpack {parts[0].name}", "files", done=len(members) - len(absent)) as progress:
+        total, ahead = (sum(entries[member.path].compress_size for member in some) for some in (members, absent))
+        with Progress(total // MEGABYTE, f"unpack {parts[0].name}", "MB", (total - ahead) // MEGABYTE) as progress:
+            done = total - ahead
+
+            def report(packed: int) -> None:
+                nonlocal done
+                done += packed
+                if done // MEGABYTE > progress.done:
+                    progress.advance(done // MEGABYTE - progress.done)
+
             for member in absent:
                 if member.path not in locked:
                     with archive.open(entries[member.path]) as source:
                         _write(source, folder / member.path, member.size)
-                    progress.advance()
+                    report(entries[member.path].compress_size)
             if locked:
                 from samplecnn.datasets.unlock import unlock
 
-                unlock(parts, folder, locked, passwords, workers, label, progress)
+                unlock(parts, folder, locked, passwords, workers, label, report)
     return members
 
 

@@ -23,7 +23,6 @@ import numpy as np
 
 from samplecnn.datasets import zipcrypto
 from samplecnn.datasets.archives import DAMAGE, ArchiveError, aside, opened
-from samplecnn.progress import Progress
 
 LANES = 2048  # members open at once: numpy's cost per step is then small against the work in it
 FEW = 48  # below this number one after the other is faster
@@ -51,9 +50,12 @@ def unlock(
     passwords: Sequence[str],
     workers: int | None,
     label: str,
-    progress: Progress,
+    report: Callable[[int], None],
 ) -> None:
-    """Writes the encrypted members `infos` (by path under `folder`). Raises ArchiveError where no password fits."""
+    """Writes the encrypted members `infos` (by path under `folder`); `report` hears of bytes read from the archive.
+
+    Raises ArchiveError where no password fits.
+    """
     entries = [_entry(path, info) for path, info in infos.items()]
     with opened(parts) as file:
         keys = _fitting_keys(file, entries, passwords, label)
@@ -62,21 +64,21 @@ def unlock(
         count = 1
     if count == 1:
         with opened(parts) as file:
-            open_members(file, folder, entries, keys, lambda _: progress.advance())
+            open_members(file, folder, entries, keys, report)
         return
     shares: list[list[Entry]] = [[] for _ in range(count)]
     for index, entry in enumerate(sorted(entries, key=lambda entry: entry.packed)):
         shares[index % count].append(entry)
-    _in_processes(parts, folder, [share for share in shares if share], keys, progress)
+    _in_processes(parts, folder, [share for share in shares if share], keys, report)
 
 
 def open_members(
-    file: IO[bytes], folder: Path, entries: Sequence[Entry], keys: tuple[int, int, int], done: Callable[[Entry], None]
+    file: IO[bytes], folder: Path, entries: Sequence[Entry], keys: tuple[int, int, int], report: Callable[[int], None]
 ) -> None:
-    """Decrypts, unpacks and checks each entry and calls `done` when its file is in place."""
+    """Decrypts, unpacks and checks each entry and puts its file in place; `report` hears of bytes as they are read."""
     lanes: list[_Lane] = []
     try:
-        _run_lanes(file, folder, entries, keys, done, lanes)
+        _run_lanes(file, folder, entries, keys, report, lanes)
     finally:
         for lane in lanes:
             lane.part.unlink(missing_ok=True)
@@ -87,7 +89,7 @@ def _run_lanes(
     folder: Path,
     entries: Sequence[Entry],
     keys: tuple[int, int, int],
-    done: Callable[[Entry], None],
+    report: Callable[[int], None],
     lanes: list["_Lane"],
 ) -> None:
     waiting = deque(sorted(entries, key=lambda entry: -entry.packed))
@@ -102,7 +104,7 @@ def _run_lanes(
                 while lane.left:
                     plain, own = zipcrypto.decrypt_one(lane.take(STRETCH), own)
                     lane.put(plain)
-                done(lane.entry)
+                    report(len(plain))
             lanes.clear()
             continue
         stretch = min(STRETCH, max(lane.left for lane in lanes))
@@ -117,8 +119,7 @@ def _run_lanes(
         )
         for row, lane, length in zip(plain_rows, lanes, lengths, strict=True):
             lane.put(row[:length].tobytes())
-            if not lane.left:
-                done(lane.entry)
+        report(sum(lengths))
         alive = [index for index, lane in enumerate(lanes) if lane.left]
         state[:, : len(alive)] = state[:, alive]
         lanes[:] = [lanes[index] for index in alive]
@@ -204,7 +205,11 @@ def _fitting_keys(
 
 
 def _in_processes(
-    parts: Sequence[Path], folder: Path, shares: list[list[Entry]], keys: tuple[int, int, int], progress: Progress
+    parts: Sequence[Path],
+    folder: Path,
+    shares: list[list[Entry]],
+    keys: tuple[int, int, int],
+    report: Callable[[int], None],
 ) -> None:
     reports: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
     workers = []
@@ -240,8 +245,8 @@ def _in_processes(
         running = len(workers)
         while running:
             kind, text = reports.get()
-            if kind == "done":
-                progress.advance(int(text))
+            if kind == "read":
+                report(int(text))
             elif kind == "damaged":
                 raise zipfile.BadZipFile(text)
             elif kind == "trouble":
@@ -265,13 +270,13 @@ def _work() -> None:
     """A worker: one share of members, given as JSON on stdin."""
     job = json.loads(sys.stdin.readline())
 
-    def done(_: Entry) -> None:
-        print("done 1", flush=True)
+    def report(count: int) -> None:
+        print("read", count, flush=True)
 
     try:
         with opened([Path(part) for part in job["parts"]]) as file:
             entries = [Entry(**entry) for entry in job["entries"]]
-            open_members(file, Path(job["folder"]), entries, tuple(job["keys"]), done)
+            open_members(file, Path(job["folder"]), entries, tuple(job["keys"]), report)
     except BrokenPipeError:
         os._exit(1)
     except DAMAGE as error:
