@@ -10,10 +10,10 @@ from samplecnn.datasets.own import SPLIT_NAMES, OwnOptions, own_table
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
-SUFFIXES = frozenset(
-    (".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
-     ".caf", ".voc", ".sph", ".nist")
-)  # fmt: skip
+SUFFIXES = frozenset({
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
+    ".caf", ".voc", ".sph", ".nist",
+})  # fmt: skip
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 LAYOUT = "expected one sub-folder per class, with recordings in it"
 

@@ -1,5 +1,6 @@
 """What one's own recordings share, whether they come as a folder or as a manifest: options, task, splits, notes."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -53,7 +54,9 @@ class OwnOptions:
             raise UsageError(f"kind {self.kind!r}: expected multilabel or multiclass")
         if not 0 < self.threshold < 1:
             raise UsageError(f"threshold {self.threshold}: expected a probability between 0 and 1")
-        if self.clip_seconds is not None and not int(self.clip_seconds * self.sample_rate) >= self.samples:
+        if self.clip_seconds is not None and not (math.isfinite(self.clip_seconds) and self.clip_seconds > 0):
+            raise UsageError(f"clip seconds {self.clip_seconds}: expected a length in seconds, or none for all of it")
+        if self.clip_seconds is not None and int(self.clip_seconds * self.sample_rate) < self.samples:
             raise UsageError(
                 f"clips of {self.clip_seconds:g} s are shorter than the window of {self.samples} samples "
                 f"({self.samples / self.sample_rate:g} s); use longer clips or a smaller window"

@@ -20,7 +20,11 @@ WORDS = (
 
 
 class SpeechCommands:
-    """raw/WORD/SPEAKER_nohash_N.wav and the two official lists; what they do not name is for training."""
+    """raw/WORD/SPEAKER_nohash_N.wav and the two official lists; what they do not name is for training.
+
+    No speaker is in both lists, but the lists leave out a few recordings of their speakers, which therefore are for
+    training: 123 of the 10,043 of sixteen words. Published figures rest on this split, so it stays as it is.
+    """
 
     name = "scd"
     clips_per_shard = 1000

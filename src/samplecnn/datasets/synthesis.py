@@ -33,12 +33,11 @@ def pulse(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def _sweep(rng: np.random.Generator, time: Wave, up: bool) -> Wave:
-    low = pitch(rng, 150, 1500)
-    high = low * rng.uniform(1.35, 4.0)
-    start, end = (low, high) if up else (high, low)
-    length = time[-1] + time[1]
-    ratio = np.log(end / start) / length  # the frequency is start * exp(ratio * time)
-    return np.sin(2 * np.pi * start * np.expm1(ratio * time) / ratio)
+    """Glides over one to two octaves, 4 to 9 a second, one after the other."""
+    low, octaves, rate = pitch(rng, 200, 1200), rng.uniform(1.0, 2.0), rng.uniform(4, 9)
+    way = (time * rate + rng.uniform()) % 1.0  # of the present glide, 0 to 1
+    frequency = low * 2 ** (octaves * (way if up else 1 - way))
+    return np.sin(2 * np.pi * np.cumsum(frequency) / RATE)
 
 
 def sweep_up(rng: np.random.Generator, time: Wave) -> Wave:
@@ -127,12 +126,12 @@ def background(rng: np.random.Generator, samples: int) -> Wave:
 def render(kind: str, seed: int, index: int) -> Wave:
     """Recording number `index` of a kind: int16 [22,050]; equal arguments give equal samples.
 
-    The sound lasts 0.35 to 0.85 s, starts anywhere it fits, peaks between -24 and -3 dB of full scale and stands 4 to
+    The sound lasts 0.75 to 0.98 s, starts anywhere it fits, peaks between -18 and -3 dB of full scale and stands 8 to
     36 dB above a background noise.
     """
     rng = np.random.default_rng([seed, sorted(KINDS).index(kind), index])
     samples = int(SECONDS * RATE)
-    length = int(rng.uniform(0.35, 0.85) * RATE)
+    length = int(rng.uniform(0.75, 0.98) * RATE)
     time = np.arange(length) / RATE
     attack, release = rng.uniform(0.002, 0.08), rng.uniform(0.01, 0.15)
     envelope = np.minimum(1, time / attack) * np.minimum(1, (time[-1] - time) / release)
@@ -142,7 +141,7 @@ def render(kind: str, seed: int, index: int) -> Wave:
     wave = np.zeros(samples)
     start = rng.integers(samples - length + 1)
     wave[start : start + length] = sound
-    over_noise = 10 ** (rng.uniform(4, 36) / 20)
+    over_noise = 10 ** (rng.uniform(8, 36) / 20)
     wave += background(rng, samples) * np.sqrt(np.mean(sound**2)) / over_noise
-    wave *= 10 ** (rng.uniform(-24, -3) / 20) / np.abs(wave).max()
+    wave *= 10 ** (rng.uniform(-18, -3) / 20) / np.abs(wave).max()
     return np.round(wave * 32767).astype(np.int16)
