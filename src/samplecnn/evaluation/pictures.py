@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COUNTED = 60  # classes up to which every cell of the confusion matrix shows its count
+SCALE, LABELS = (0, 0.5, 1), ("0", ".5", "1")
 BLUE, GREY, ORANGE = "#1f5fa8", "#9aa4af", "#d9822b"
 
 
@@ -80,21 +81,22 @@ def precision_recall(predictions: Predictions, scores: Scores, task: Task) -> "F
     from matplotlib.figure import Figure
 
     order = _best_first(scores)
-    columns = min(max(math.ceil(math.sqrt(len(order) * 2)), 1), 10)
+    columns = min(max(math.ceil(math.sqrt(len(order) * 2)), 4), 10)
     rows = math.ceil(len(order) / columns)
-    dpi = min(130, 60000 / (1.6 * rows + 1))  # a canvas holds fewer than 65,536 pixels a side
-    figure = Figure(figsize=(max(1.5 * columns + 0.6, 6.5), 1.6 * rows + 1.0), dpi=dpi, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(order):
-            axes.set_axis_off()
-            continue
-        index = order[place]
+    # Placed by hand, in inches: matplotlib's own layout takes minutes for hundreds of panels.
+    panel, gap, left, top, bottom = 1.25, (0.2, 0.45), 0.6, 0.95, 0.5
+    width, height = left + columns * (panel + gap[0]), top + rows * (panel + gap[1]) - gap[1] + bottom
+    figure = Figure(figsize=(width, height), dpi=min(130, 60000 / height))  # a side holds fewer than 65,536 pixels
+    for place, index in enumerate(order):
         row = scores.per_class[index]
+        down, across = divmod(place, columns)
+        x, y = left + across * (panel + gap[0]), height - top - panel - down * (panel + gap[1])
+        axes = figure.add_axes((x / width, y / height, panel / width, panel / height))
         axes.set_title(f"{_shorten(row.name, 24)}\n{_area(row.pr_auc)}", fontsize=7, pad=3)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axes.set_xticklabels(("0", ".5", "1"), fontsize=7)
-        axes.set_yticklabels(("0", ".5", "1"), fontsize=7)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        lowest = place + columns >= len(order)
+        axes.set_xticks(*((SCALE, LABELS) if lowest else ((), ())), fontsize=7)
+        axes.set_yticks(*((SCALE, LABELS) if across == 0 else ((), ())), fontsize=7)
         axes.tick_params(length=2)
         axes.axhline(row.support / scores.clips, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)))
         if not math.isnan(row.pr_auc):
@@ -103,11 +105,15 @@ def precision_recall(predictions: Predictions, scores: Scores, task: Task) -> "F
             axes.plot(recall, precision, color=BLUE, linewidth=1.1, drawstyle="steps-pre")
             if row.precision or row.recall:
                 axes.plot(row.recall, row.precision, "o", color=ORANGE, markersize=3.5, clip_on=False, zorder=3)
-    figure.supxlabel("recall", fontsize=9)
-    figure.supylabel("precision", fontsize=9)
-    figure.suptitle(
+    figure.text(0.5, 0.12 / height, "recall", ha="center", fontsize=9)
+    figure.text(0.15 / width, 0.5, "precision", va="center", rotation=90, fontsize=9)
+    figure.text(
+        0.5,
+        1 - 0.1 / height,
         f"{task.name}: precision and recall over all thresholds, mean area {_area(scores.pr_auc)} "
         f"({scores.clips:,} clips)\ndot: at threshold {task.threshold:g}    dashed: chance",
+        ha="center",
+        va="top",
         fontsize=10,
     )
     return figure

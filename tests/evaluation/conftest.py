@@ -1,0 +1,109 @@
+"""A small network, and shards of tones written as the builder writes them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from samplecnn.audio import to_int16
+from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.shards.arrow import Segments, ShardWriter, shard_name
+from samplecnn.task import Task
+
+RATE, WINDOW = 8000, 2000
+PITCHES = {"low": 220.0, "middle": 700.0, "high": 2500.0}  # Hz
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slower on two threads, and much slower where these have to wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task("tones", tuple(PITCHES), "multiclass", RATE, WINDOW, clip_seconds=0.75, mean=0.001, std=0.3)
+
+
+@pytest.fixture
+def many_label_task(task) -> Task:
+    return Task("tones", task.classes, "multilabel", RATE, WINDOW, 0.75, 0.001, 0.3, threshold=0.4)
+
+
+@pytest.fixture
+def make_model():
+    """make_model(task, seed) -> a small network with weights drawn from the seed, and batch norms that do something."""
+
+    def make(task: Task, seed: int = 0) -> SampleCNN:
+        torch.manual_seed(seed)
+        model = SampleCNN(ModelConfig("basic", num_blocks=5, num_classes=task.num_classes, features=8), task)
+        for module in model.modules():
+            if hasattr(module, "running_mean"):
+                module.UPDATE = 1.0  # the statistics of one batch, so that clips come out different
+        frequency = torch.linspace(200, 3500, 32)[:, None] / task.sample_rate
+        with torch.no_grad():
+            model.train()(torch.sin(2 * torch.pi * frequency * torch.arange(task.window)))
+            model.logit.weight *= 3
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def write_shards():
+    """write_shards(folder, task, clips=…, split=…, shards=…) -> Segments of tones of the task's classes, in noise."""
+
+    def write(folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2) -> Segments:
+        folder.mkdir(parents=True, exist_ok=True)
+        generator = np.random.default_rng(1)
+        segments = task.segments_per_clip or 1
+        time = np.arange(segments * task.window) / task.sample_rate
+        pitches = list(PITCHES.values()) + [3000.0] * task.num_classes
+        numbers = np.array_split(np.arange(clips), shards)
+        for shard, members in enumerate(numbers, start=1):
+            with ShardWriter(folder / shard_name(split, shard, shards), task) as writer:
+                for number in members:
+                    labels = [number % task.num_classes]
+                    if task.kind == "multilabel" and number % 4 == 0:
+                        labels = sorted({*labels, (number + 1) % task.num_classes})
+                    wave = sum(np.sin(2 * np.pi * pitches[label] * time) for label in labels) * 0.3
+                    wave = (wave + 0.05 * generator.normal(size=len(time))).astype(np.float32)
+                    writer.add(f"clip{number:03}", labels, to_int16(wave).reshape(segments, task.window))
+        return Segments(folder, split)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def learn():
+    """learn(model) -> the model, taught to tell the tones of its task apart; about a second."""
+
+    def teach(model: SampleCNN) -> SampleCNN:
+        task = model.task
+        generator = torch.Generator().manual_seed(0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        time = torch.arange(task.window) / task.sample_rate
+        pitches = torch.tensor(list(PITCHES.values()))
+        model.train()
+        for _ in range(60):
+            present = torch.eye(3)[torch.randint(3, (24,), generator=generator)]
+            if task.kind == "multilabel":
+                present = (torch.rand(24, 3, generator=generator) < 0.5).float()
+            phases = 6.283 * torch.rand(24, 3, 1, generator=generator)
+            tones = 0.3 * torch.sin(6.283185 * pitches[:, None] * time + phases)
+            wave = (present[:, :, None] * tones).sum(dim=1) + 0.05 * torch.randn(24, task.window, generator=generator)
+            logits = model((wave - task.mean) / task.std)
+            if task.kind == "multilabel":
+                loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, present)
+            else:
+                loss = torch.nn.functional.cross_entropy(logits, present)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return model.eval()
+
+    return teach
