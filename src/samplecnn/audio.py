@@ -8,6 +8,7 @@ import io
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -153,9 +154,12 @@ def _read_open(file: Any, name: str, seconds: float | None) -> tuple[np.ndarray,
     file.seek(0)
     if size == 0:
         raise AudioError(f"{name}: empty, 0 bytes; download or copy it again")
-    # A plain file is read by libsndfile itself, faster than through Python, and by its descriptor, since it would take
-    # the ending of a name like x.raw at its word.
-    with _Straight(file.fileno() if isinstance(file, io.FileIO) else file, closefd=False) as sound:
+    # Without its name, since soundfile takes the ending of a name like x.raw at its word. A plain file is read by
+    # libsndfile itself, faster than through Python.
+    nameless = (
+        file.fileno() if type(file) is io.FileIO else SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    )
+    with _Straight(nameless, closefd=False) as sound:
         rate, promised = sound.samplerate, sound.frames
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(f"{name}: its header says {rate} Hz, which is no rate of sound; repair it or leave it out")

@@ -63,6 +63,7 @@ class ShardWriter:
 
     def add(self, id: str, labels: Sequence[int], segments: np.ndarray) -> None:
         """Adds a clip: indices of its classes, and its segments, int16 [n, window]."""
+        id = id.encode("utf-8", "backslashreplace").decode()  # made of a file name, which need not be UTF-8
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         for start in range(0, len(segments), self.rows_per_batch):

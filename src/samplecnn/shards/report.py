@@ -92,7 +92,7 @@ class BuildReport:
             f"mean {task.mean:.4g}, std {task.std:.4g}"
         )
         for kind, rows in (("skipped", self.skipped), ("warning", self.warnings)):
-            lines += [f"  {kind}: {row.path}: {row.reason}" for row in rows[:shown]]
+            lines += [_printable(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
             if len(rows) > shown:
                 lines.append(f"  {kind}: and {len(rows) - shown:,} more")
         if self.unusual:
@@ -102,6 +102,11 @@ class BuildReport:
     @property
     def clips(self) -> int:
         return sum(count.clips for count in self.splits.values())
+
+
+def _printable(text: str) -> str:
+    """File names may hold line breaks and bytes that no terminal shows."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def write_report(path: Path, rows: Iterable[Unusual]) -> None:

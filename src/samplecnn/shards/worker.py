@@ -19,7 +19,7 @@ import numpy as np
 
 from samplecnn.audio import cut, decode, is_silent, to_int16
 from samplecnn.errors import AudioError
-from samplecnn.files import write_json, written_aside
+from samplecnn.files import write_text, written_aside
 from samplecnn.shards.arrow import ShardWriter, shard_name
 from samplecnn.task import Task
 
@@ -57,7 +57,7 @@ def make_shard(folder: Path, task: Task, order: dict[str, Any], answers: TextIO)
         "unusual": unusual,
         "bytes": (folder / name).stat().st_size,
     }
-    write_json(folder / f"{name}.json", counts)
+    write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
 
 
 def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, str]:
