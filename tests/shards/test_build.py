@@ -286,7 +286,7 @@ def test_other_options_start_over_and_say_so(recordings, tmp_path, digests, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("samplecnn.shards.build.seal", cut_off)
+        patched.setattr("samplecnn.shards.builder.seal", cut_off)
         with pytest.raises(KeyboardInterrupt):
             build(table, tmp_path / "made", seed=1)
     report = build(table, tmp_path / "made", seed=2)

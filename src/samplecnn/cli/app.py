@@ -7,16 +7,33 @@ from typing import Any
 
 import typer
 
+from samplecnn.cli.build import build
+from samplecnn.cli.demo import demo
+from samplecnn.cli.eval import evaluate_command
+from samplecnn.cli.prepare import prepare
+from samplecnn.cli.tag import tag_command
+from samplecnn.cli.train import train
 from samplecnn.errors import SampleCNNError
 
 app = typer.Typer(
     name="samplecnn",
-    help="Audio classification straight from the waveform: recordings in, a trained and scored model out, tags for files.",
+    help="Audio classification straight from the waveform: from recordings to a trained, scored model that tags files.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "prepare": prepare,
+    "build": build,
+    "train": train,
+    "eval": evaluate_command,
+    "tag": tag_command,
+}
+for verb, command in VERBS.items():
+    app.command(verb)(command)
 
 
 def run(command: Callable[[], Any]) -> None:

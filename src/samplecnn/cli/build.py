@@ -50,7 +50,7 @@ def build(
     An interrupted build goes on where it stopped when the same command is given again. Recordings that cannot be
     used are skipped and listed, with the reason, in report.csv beside the shards.
     """
-    from samplecnn.shards.build import build as build_shards
+    from samplecnn.shards import build as build_shards
 
     if dataset == "demo":
         from samplecnn.datasets.demo import generate

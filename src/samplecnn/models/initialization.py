@@ -7,10 +7,10 @@ published numbers were reached with it.
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 
-def audio_uniform_(weight: nn.Parameter, scale: float) -> None:
+def audio_uniform_(weight: Tensor, scale: float) -> None:
     """Uniform in ±sqrt(3·scale/f), f = in · (width · in), for a convolution kernel [out, in, width]."""
     _, channels, width = weight.shape
     limit = math.sqrt(3.0 * scale / (channels * width * channels))

@@ -8,10 +8,10 @@ from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
     from samplecnn.shards.arrow import Segments
-    from samplecnn.shards.build import build, build_table
+    from samplecnn.shards.builder import build, build_table
     from samplecnn.shards.report import BuildReport
 
-_HOMES = {"Segments": "arrow", "build": "build", "build_table": "build", "BuildReport": "report"}
+_HOMES = {"Segments": "arrow", "build": "builder", "build_table": "builder", "BuildReport": "report"}
 __all__ = ["BuildReport", "Segments", "build", "build_table", "open_split"]
 
 

@@ -10,13 +10,11 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn import saved
@@ -28,13 +26,14 @@ from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
 from samplecnn.interop import keras_h5
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.progress import Progress, duration
-from samplecnn.shards import Segments, open_split
+from samplecnn.shards import Segments
 from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order, standardised
 from samplecnn.training.interrupt import deferred_interrupt
+from samplecnn.training.losses import activate, cross_entropy
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import Record
-from samplecnn.training.start import initial_weights
+from samplecnn.training.start import initial_weights, new_run, open_splits
 from samplecnn.training.state import Checkpoint, RunState, load_checkpoint, save_checkpoint
 
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), counted in every stage anew
@@ -186,7 +185,8 @@ class Run:
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
 
-                pending.append((loss.detach(), len(audio)))
+                loss = loss.detach()
+                pending.append((loss, len(audio)))
                 state.step += 1
                 state.stage_steps += 1
                 state.total_steps += 1
@@ -295,7 +295,7 @@ class Run:
             num_readers=self.options.num_readers,
         )
         scores = score(found.y_true, found.y_prob, self.task)
-        say(f"stage {state.stage + 1}/{self.options.num_stages} test: {in_words(scores)}")
+        say(f"stage {state.stage + 1}/{self.options.num_stages} test: {scores}")
         self.record.add(
             {
                 "event": "test",
@@ -323,7 +323,7 @@ class Run:
         keras_h5.write(self.model, self.run / name)
         self.state.finished = True
         self.save()
-        say(f"final scores: {in_words(scores)}\nfinal model: {self.run / name}")
+        say(f"final scores: {scores}\nfinal model: {self.run / name}")
         return TrainResult(self.run, scores, self.run / name)
 
     def fresh_optimizer(self) -> torch.optim.Optimizer:
@@ -331,7 +331,10 @@ class Run:
         kernels = [module.weight for module in self.model.modules() if isinstance(module, nn.Conv1d)]
         chosen = {id(kernel) for kernel in kernels}
         others = [value for value in self.model.parameters() if id(value) not in chosen]
-        groups = [{"params": kernels, "weight_decay": 2 * self.options.weight_decay}, {"params": others}]
+        groups: list[dict[str, Any]] = [
+            {"params": kernels, "weight_decay": 2 * self.options.weight_decay},
+            {"params": others},
+        ]
         momentum = self.options.momentum
         fused = self.device.type in ("cpu", "cuda")
         return torch.optim.SGD(groups, lr=self.options.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
@@ -360,45 +363,8 @@ class Run:
         return f"stage {self.state.stage + 1}/{self.options.num_stages} epoch {self.state.epoch + 1}"
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
-    if task.kind == "multilabel":
-        return F.binary_cross_entropy_with_logits(logits, labels)
-    return F.cross_entropy(logits, labels.argmax(1))
-
-
-def activate(logits: Tensor, task: Task) -> Tensor:
-    return torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=1)
-
-
 def copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def in_words(scores: Scores) -> str:
-    return (
-        f"ROC-AUC {scores.roc_auc:.6f}  PR-AUC {scores.pr_auc:.6f}  accuracy {scores.accuracy:.6f}  F1 {scores.f1:.6f}"
-    )
-
-
-def open_splits(options: TrainOptions) -> dict[str, Segments]:
-    splits = {split: open_split(options.dataset, options.data_dir, split) for split in ("train", "val", "test")}
-    for split, segments in splits.items():
-        if len(segments) == 0:
-            raise UsageError(
-                f"data set {options.dataset}: the {split} split is empty; training needs clips in train, val and test"
-            )
-    return splits
-
-
-def new_run(log_dir: Path, name: str) -> Path:
-    """A run directory of its own, named by the time as the original's are."""
-    while True:
-        run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
-        try:
-            run.mkdir(parents=True)
-            return run
-        except FileExistsError:  # another run began in this second
-            time.sleep(0.5)
 
 
 def say(text: str) -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from samplecnn.files import write_text, written_aside
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
@@ -32,6 +34,7 @@ class Record:
 
     def add(self, row: Row) -> None:
         """An epoch's or a test's figures."""
+        row = {key: None if value != value else value for key, value in row.items()}  # JSON has no NaN
         self.history.append(row)
         for name, value in row.items():
             if isinstance(value, float):
@@ -75,7 +78,8 @@ def draw_curves(history: list[Row], path: Path, title: str) -> None:
     loss.set(ylabel="loss", title="loss")
     metric = "accuracy" if "val_accuracy" in epochs[0] else "roc_auc"
     shown = metric.replace("_", " ").replace("roc auc", "ROC-AUC")
-    score.plot(x, [row[f"val_{metric}"] for row in epochs], "o-", ms=3, color="#1f6fb4", label="validation (segments)")
+    values = np.array([row[f"val_{metric}"] for row in epochs], float)  # None becomes NaN, a gap in the curve
+    score.plot(x, values, "o-", ms=3, color="#1f6fb4", label="validation (segments)")
     tests = [
         (sum(r["stage"] <= row["stage"] for r in epochs), row[metric]) for row in history if row["event"] == "test"
     ]

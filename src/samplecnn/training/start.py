@@ -1,10 +1,16 @@
-"""Beginning with the weights of a trained model instead of random ones."""
+"""What a run begins with: its data, its directory, and, on request, the weights of a trained model."""
+
+import time
+from datetime import datetime
+from pathlib import Path
 
 import torch
 
 from samplecnn import saved
 from samplecnn.errors import UsageError
 from samplecnn.models import SampleCNN
+from samplecnn.shards import Segments, open_split
+from samplecnn.training.options import TrainOptions
 
 
 def initial_weights(model: SampleCNN, source: str) -> str:
@@ -35,3 +41,31 @@ def initial_weights(model: SampleCNN, source: str) -> str:
                 fresh.append(name.rsplit(".", 1)[0])
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
     return f"weights from {source}; fresh: {left}"
+
+
+def open_splits(options: TrainOptions) -> dict[str, Segments]:
+    """The three splits of a built data set; scores need two clips at least.
+
+    Raises:
+        UsageError: not built, or too little in a split.
+    """
+    splits = {split: open_split(options.dataset, options.data_dir, split) for split in ("train", "val", "test")}
+    for split, segments in splits.items():
+        clips = len(set(segments.ids))
+        if clips < 2:
+            raise UsageError(
+                f"data set {options.dataset}: {clips} clip in its {split} split; training needs at least 2 in each of "
+                "train, val and test"
+            )
+    return splits
+
+
+def new_run(log_dir: Path, name: str) -> Path:
+    """A run directory of its own, named by the time as the original's are."""
+    while True:
+        run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
+        try:
+            run.mkdir(parents=True)
+            return run
+        except FileExistsError:  # another run began in this second
+            time.sleep(0.5)

@@ -1,0 +1,23 @@
+"""What is minimised, and how a network's outputs are read."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samplecnn.task import Task
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
+    """Mean over the batch of logits and labels, both [batch, classes].
+
+    Binary, and the mean over classes too, where a clip can have several (Keras's binary_crossentropy); categorical
+    where it has one.
+    """
+    if task.kind == "multilabel":
+        return F.binary_cross_entropy_with_logits(logits, labels)
+    return F.cross_entropy(logits, labels.argmax(1))
+
+
+def activate(logits: Tensor, task: Task) -> Tensor:
+    """Probabilities [batch, classes]."""
+    return torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=1)
