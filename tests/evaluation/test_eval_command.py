@@ -13,11 +13,16 @@ from samplecnn.cli.eval import evaluate_command
 from samplecnn.errors import UsageError
 
 
+@pytest.fixture(scope="module")
+def trained(task, make_model, learn):
+    return learn(make_model(task))
+
+
 @pytest.fixture
-def run(tmp_path, task, make_model, learn, write_shards):
+def run(tmp_path, task, trained, write_shards):
     """run(*options) -> the outcome of `eval DATASET MODEL`, in a folder with data/tones and a run directory."""
     write_shards(tmp_path / "data" / "tones" / "arrow", task, clips=30)
-    saved.save(learn(make_model(task)), tmp_path / "run")
+    saved.save(trained, tmp_path / "run")
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(evaluate_command)
 

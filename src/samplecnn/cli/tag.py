@@ -40,6 +40,10 @@ def tag_command(
         str | None, typer.Option("--output", "-o", help="Write to this file, which appears when it is whole.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the tags do not depend on it.")] = 32,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an --output that broke off (jsonl, csv); what is there is kept."),
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...  [default: a GPU where there is one]")
     ] = None,
@@ -52,7 +56,8 @@ def tag_command(
     from samplecnn.tagging.run import tag_paths
     from samplecnn.tagging.writers import Selection
 
-    report = tag_paths(model, paths, format.value, output, Selection(top, threshold, over_time), batch_size, device)
+    selection = Selection(top, threshold, over_time)
+    report = tag_paths(model, paths, format.value, output, selection, batch_size, device, resume)
     for line in report.lines():
         typer.echo(line, err=True)
     if report.failed:

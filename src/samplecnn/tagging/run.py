@@ -1,17 +1,18 @@
 """Tagging many files into one result: found, tagged, written, counted."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.files import written_aside
 from samplecnn.progress import Progress
 from samplecnn.tagging.find import find_files
+from samplecnn.tagging.output import Done, destination, part_of, read_done
 from samplecnn.tagging.tagger import Tagger
+from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import FORMATS, Selection, reason
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ class TagReport:
     files: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+
+    def add(self, path: str, outcome: Tags | AudioError) -> None:
+        self.files += 1
+        if isinstance(outcome, AudioError):
+            self.failed.append((path, reason(path, outcome)))
+        elif outcome.silent:
+            self.silent.append(path)
 
     def lines(self) -> list[str]:
         """What a user should hear, a line each."""
@@ -50,6 +58,7 @@ def tag_paths(
     selection: Selection | None = None,
     batch_size: int = 32,
     device: str | None = None,
+    resume: bool = False,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -57,59 +66,54 @@ def tag_paths(
         model: a SampleCNN or whatever `samplecnn.load` takes.
         paths: files, and folders to search through.
         format: a name in `writers.FORMATS`.
-        output: file to write, whole or not at all; None writes to stdout as the tags come.
+        output: file to write, whole or not at all; None writes to stdout as the tags come. If the work breaks off,
+            JSON lines and CSV stay in OUTPUT.part.
         selection: which scores to show.
         batch_size: segments a step.
         device: None uses a GPU where there is one.
+        resume: goes on with OUTPUT.part; files that are in it are not tagged again.
 
     Raises:
-        UsageError: no such model, no recording at `paths`, or an unknown format.
+        UsageError: no such model, no recording at `paths`, an unknown format, or nothing that could be resumed.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
     if output is not None and Path(output).is_dir():
         raise UsageError(f"{output} is a folder; name a file for the tags")
+    if resume and output is None:
+        raise UsageError("--resume goes on with a file; name it with --output")
+    kind, selection = FORMATS[format], selection or Selection()
     files = find_files(paths)
     tagger = Tagger(model, batch_size, device)
+    done = read_done(output, kind, selection, tagger.classes) if resume and output is not None else Done()
+    report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
     about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
-    report = TagReport()
-    with _destination(output) as file, _progress(len(files), output) as progress:
-        writer = FORMATS[format](file, selection or Selection(), tagger.classes, about, files)
-        for path, outcome in tagger.tag_files(files):
-            name = str(path)
-            writer.write(name, outcome)
-            report.files += 1
-            if isinstance(outcome, AudioError):
-                report.failed.append((name, reason(name, outcome)))
-            elif outcome.silent:
-                report.silent.append(name)
-            if progress:
-                progress.advance(note=f"{len(report.failed):,} failed" if report.failed else None)
-        writer.end()
+    left = [file for file in files if file not in done.errors]
+    try:
+        with (
+            destination(output, kind, done) as file,
+            _progress(len(left) + len(done.errors), len(done.errors), output) as bar,
+        ):
+            writer = kind(file, selection, tagger.classes, about, files, begun=done.size > 0)
+            for path, outcome in tagger.tag_files(left):
+                writer.write(str(path), outcome)
+                report.add(str(path), outcome)
+                if bar:
+                    bar.advance(note=f"{len(report.failed):,} failed" if report.failed else None)
+            writer.end()
+    except BaseException:
+        if output is not None and kind.streams and report.files:
+            print(
+                f"{report.files:,} files are done and kept in {part_of(output)}; go on with --resume", file=sys.stderr
+            )
+        raise
     return report
 
 
-@contextmanager
-def _destination(output: str | Path | None) -> Iterator[IO[str]]:
-    """stdout, or a file that appears when it is whole. File names that are not UTF-8 are written byte by byte."""
-    if output is None:
-        reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="surrogateescape")
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    with (
-        written_aside(output) as aside,
-        aside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        yield file
-
-
-def _progress(total: int, output: str | Path | None) -> Any:
+def _progress(total: int, done: int, output: str | Path | None) -> Any:
     """A bar on stderr, unless the tags themselves appear on the terminal."""
     shown = output is not None or not sys.stdout.isatty()
-    return Progress(total=total, description="tag", unit="files") if shown else nullcontext()
+    return Progress(total=total, description="tag", unit="files", done=done) if shown else nullcontext()
 
 
 def _count(count: int, unit: str) -> str:

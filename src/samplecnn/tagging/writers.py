@@ -26,8 +26,9 @@ class Selection:
     over_time: bool = False
 
     @property
-    def everything(self) -> bool:
-        return self.top is None and self.threshold is None
+    def some(self) -> bool:
+        """Whether there may be scores that are not shown."""
+        return self.top is not None or self.threshold is not None
 
     def of(self, scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
         """(class, score) pairs, best first."""
@@ -46,6 +47,7 @@ class Writer:
         classes: of the model, in its order.
         about: what a reader of the file should know: the model's name and the task's.
         paths: all that will be written, where known; for the width of a table.
+        begun: the file already holds its beginning.
     """
 
     streams = False  # whether what is written so far is a file in its own right
@@ -57,12 +59,13 @@ class Writer:
         classes: tuple[str, ...],
         about: dict[str, Any] | None = None,
         paths: Sequence[str] = (),
+        begun: bool = False,
     ) -> None:
         self.file, self.selection, self.classes, self.about, self.paths = file, selection, classes, about or {}, paths
-        self.begin()
+        self.begin(begun)
 
-    def begin(self) -> None:
-        """Writes what comes before the first recording."""
+    def begin(self, begun: bool) -> None:
+        """Writes what comes before the first recording, unless it is there."""
 
     def write(self, path: str, outcome: Outcome) -> None:
         """Writes one recording."""
@@ -75,10 +78,10 @@ class Writer:
 class TableWriter(Writer):
     """Aligned text for people, one line for each recording (or segment): path, then the best classes."""
 
-    def begin(self) -> None:
+    def begin(self, begun: bool) -> None:
         self.path_width = max((len(path) for path in self.paths), default=0)
         self.class_width = max(len(name) for name in self.classes)
-        if self.selection.everything:
+        if not self.selection.some:
             self.selection = Selection(TABLE_TOP, None, self.selection.over_time)
 
     def write(self, path: str, outcome: Outcome) -> None:
@@ -135,7 +138,7 @@ class JsonWriter(JsonLinesWriter):
 
     streams = False
 
-    def begin(self) -> None:
+    def begin(self, begun: bool) -> None:
         head = _json({**self.about, "classes": list(self.classes)})
         self.file.write(f'{head[:-1]}, "files": [')
         self.first = True
@@ -157,12 +160,14 @@ class CsvWriter(Writer):
 
     streams = True
 
-    def begin(self) -> None:
+    def begin(self, begun: bool) -> None:
         self.rows = csv.writer(self.file, lineterminator="\n")
-        self.rows.writerow(self.header())
+        if not begun:
+            self.rows.writerow(self.header(self.selection, self.classes))
 
-    def header(self) -> list[str]:
-        return ["path", *(("start", "end") if self.selection.over_time else ()), "error", *self.classes]
+    @staticmethod
+    def header(selection: Selection, classes: tuple[str, ...]) -> list[str]:
+        return ["path", *(("start", "end") if selection.over_time else ()), "error", *classes]
 
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
@@ -176,7 +181,7 @@ class CsvWriter(Writer):
         self.file.flush()
 
     def _cells(self, scores: np.ndarray) -> list[str]:
-        if self.selection.everything:
+        if not self.selection.some:
             return [f"{score:.{DIGITS}f}" for score in scores]
         chosen = dict(self.selection.of(scores, self.classes))
         return [f"{chosen[name]:.{DIGITS}f}" if name in chosen else "" for name in self.classes]

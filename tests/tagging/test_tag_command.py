@@ -1,0 +1,186 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from typer.testing import CliRunner
+
+from samplecnn.cli.tag import tag_command
+from samplecnn.errors import UsageError
+from samplecnn.tagging.find import find_files
+from samplecnn.tagging.run import NAMED, TagReport
+
+GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
+
+
+@pytest.fixture
+def run(model_folder):
+    """run(*arguments) -> the outcome of `tag MODEL *arguments`."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(tag_command)
+
+    def call(*arguments):
+        return CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
+
+    return call
+
+
+def refused(outcome) -> str:
+    assert isinstance(outcome.exception, UsageError), outcome
+    return str(outcome.exception)
+
+
+def test_files_are_found_in_folders_sorted_and_once(folder, broken):
+    found = find_files([folder / "b-high.flac", folder, folder / "inner" / "notes.txt"])
+    names = [os.path.relpath(path, folder) for path in found]
+    in_folder = ["a-low.wav", *broken, "inner/c-middle.ogg", "inner/d-high.mp3"]
+    assert names == ["b-high.flac", *in_folder, "inner/notes.txt"], "hidden ones left out, named ones taken"
+    assert find_files([folder / "missing.wav", folder / "a-low.wav"])[0].endswith("missing.wav")
+    with pytest.raises(UsageError, match="no recording there"):
+        find_files([folder / "missing.wav", folder / "inner" / ".hidden" / "nothing"])
+    with pytest.raises(UsageError, match="no recording there"):
+        find_files([folder / "j-folder.wav"])
+
+
+def test_a_table_of_a_folder_with_broken_files(run, folder, broken):
+    outcome = run(folder)
+    assert outcome.exit_code == 1, "files failed"
+    lines = outcome.stdout.splitlines()
+    assert len(lines) == len(GOOD) + len(broken)
+    best = {line.split()[0]: line.split()[2] for line in lines if "error:" not in line}
+    assert best == {
+        str(folder / name): pitch for name, pitch in zip(GOOD, ["low", "high", "middle", "high"], strict=True)
+    }
+    assert f"{len(broken)} of {len(lines)} files could not be tagged" in outcome.stderr
+    for name in broken:
+        assert f"{folder / name}: " in outcome.stderr
+
+
+def test_all_well_is_exit_code_0_and_quiet(run, folder):
+    outcome = run(*(folder / name for name in GOOD))
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+
+
+def test_formats_parse_back_and_agree(run, folder):
+    paths = [str(folder / name) for name in (*GOOD[:2], "e-empty.wav")]
+    lines = [json.loads(line) for line in run(*paths, "--format", "jsonl").stdout.splitlines()]
+    document = json.loads(run(*paths, "--format", "json").stdout)
+    rows = list(csv.DictReader(run(*paths, "--format", "csv").stdout.splitlines()))
+    assert document["files"] == lines and document["task"] == "tones"
+    assert [line["path"] for line in lines] == [row["path"] for row in rows] == paths
+    for line, row in zip(lines[:2], rows, strict=False):
+        assert {name: float(row[name]) for name in ("low", "middle", "high")} == pytest.approx(line["tags"])
+    assert lines[2]["error"] == rows[2]["error"] and "empty" in lines[2]["error"]
+
+
+def test_top_threshold_and_over_time(run, folder):
+    path = folder / "b-high.flac"
+
+    def tags(*options):
+        return json.loads(run(path, "--format", "jsonl", *options).stdout)
+
+    assert len(tags()["tags"]) == 3 and list(tags("--top", 1)["tags"]) == ["high"]
+    assert list(tags("--threshold", 0.5)["tags"]) == ["high"] and tags("--threshold", 1)["tags"] == {}
+    assert "over_time" not in tags() and len(tags("--over-time")["over_time"]) == 5
+    assert run(path, "--top", 2).stdout.count("0.") == 2
+    assert run(path, "--top", 0).exit_code == 2 and run(path, "--threshold", 1.5).exit_code == 2
+    assert run(path, "--format", "xml").exit_code == 2
+
+
+def test_output_goes_to_the_file_only(run, folder, tmp_path):
+    for name in ("table", "json", "jsonl", "csv"):
+        output = tmp_path / "new" / f"tags.{name}"
+        outcome = run(folder / "a-low.wav", "--format", name, "--output", output)
+        assert (outcome.exit_code, outcome.stdout) == (0, "")
+        assert output.read_text() == run(folder / "a-low.wav", "--format", name).stdout
+    assert len(list((tmp_path / "new").iterdir())) == 4, "nothing half-written is left"
+    assert "is a folder" in refused(run(folder / "a-low.wav", "--output", tmp_path))
+
+
+def test_batch_size_and_device(run, folder, monkeypatch):
+    import samplecnn.tagging.tagger as module
+
+    sizes = []
+    real = module.probabilities
+    monkeypatch.setattr(module, "probabilities", lambda model, batch: sizes.append(len(batch)) or real(model, batch))
+    wanted = run(folder / "b-high.flac").stdout
+    assert run(folder / "b-high.flac", "--batch-size", 2, "--device", "cpu").stdout == wanted
+    assert sizes == [5, 2, 2, 1]
+    assert "cannot be used" in refused(run(folder / "b-high.flac", "--device", "abacus"))
+    assert run(folder / "b-high.flac", "--batch-size", 0).exit_code == 2
+
+
+def test_missing_paths(run, folder):
+    outcome = run(folder / "missing.wav", folder / "a-low.wav")
+    assert outcome.exit_code == 1
+    first, second = outcome.stdout.splitlines()
+    assert "error: no such file" in first and "low" in second
+    assert "missing.wav: no recording there" in refused(run(folder / "missing.wav"))
+    assert UsageError.exit_code == 2
+
+
+def test_silence_is_warned_about(run, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
+    outcome = run(tmp_path / "silent.wav")
+    assert outcome.exit_code == 0 and len(outcome.stdout.splitlines()) == 1
+    assert outcome.stderr.startswith("warning: 1 file of nothing but silence") and "silent.wav" in outcome.stderr
+
+
+def test_long_lists_of_failures_are_shortened():
+    report = TagReport(2000, [(f"{n}.wav", "empty") for n in range(1000)])
+    (text,) = report.lines()
+    assert text.startswith("1,000 of 2,000 files") and len(text.splitlines()) == 1 + NAMED + 1
+    assert text.endswith("and 990 more")
+
+
+def test_resume_goes_on_where_it_stopped(run, folder, tmp_path):
+    output = tmp_path / "tags.jsonl"
+    options = (folder, "--format", "jsonl", "--output", output)
+    assert run(*options).exit_code == 1
+    whole = output.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    marked = lines[0].replace(b"0.", b"9.", 1)  # what is there is kept, not made again
+    (tmp_path / "tags.jsonl.part").write_bytes(marked + b"".join(lines[1:4]) + lines[4][:20])
+    output.unlink()
+    outcome = run(*options, "--resume")
+    assert outcome.exit_code == 1 and output.read_bytes() == marked + b"".join(lines[1:])
+    assert "5 of 9 files could not be tagged" in outcome.stderr, "those found before the break are counted"
+    assert not (tmp_path / "tags.jsonl.part").exists()
+    assert "name it with --output" in refused(run(folder, "--resume"))
+    assert "only jsonl and csv" in refused(run(folder, "--output", tmp_path / "x", "--resume"))
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_to_the_same_result(root, model_folder, folder, tmp_path):
+    copies = tmp_path / "many"
+    copies.mkdir()
+    for number in range(3000):
+        (copies / f"{number:04}.wav").symlink_to(folder / "a-low.wav")
+    program = (
+        "from samplecnn.cli.app import run_alone\nfrom samplecnn.cli.tag import tag_command\nrun_alone(tag_command)"
+    )
+    output = tmp_path / "tags.csv"
+    command = [sys.executable, "-c", program, model_folder, copies, "--format", "csv", "-o", output]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, cwd=root)
+    part = tmp_path / "tags.csv.part"
+    while not (part.exists() and part.stat().st_size > 5000):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = part.read_bytes()
+    assert not output.exists() and before.count(b"\n") < 3000
+    done = subprocess.run([*command, "--resume"], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.reader(output.read_text().splitlines()))
+    assert [row[0] for row in rows[1:]] == [str(copies / f"{number:04}.wav") for number in range(3000)]
+    assert len({tuple(row[1:]) for row in rows[1:]}) == 1
+    assert output.read_bytes().startswith(before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1])

@@ -1,0 +1,178 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from samplecnn.errors import AudioError, UsageError
+from samplecnn.tagging import Tags
+from samplecnn.tagging.output import Done, destination, part_of, read_done
+from samplecnn.tagging.writers import FORMATS, CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
+from samplecnn.task import Task
+
+TASK = Task("t", ("dog", "cat, small", 'the "bird"'), "multilabel", 8000, 4000)
+OVER_TIME = np.array([[0.25, 0.5, 0.1], [0.75, 0.5, 0.2], [0.5, 0.5, 0.3]], np.float32)
+TAGS = Tags(TASK, OVER_TIME, np.array([0, 4000, 6000]), 10000)
+SHORT = Tags(TASK, OVER_TIME[:1], np.array([0]), 1000)
+ERROR = AudioError("b.wav: empty, 0 bytes")
+ODD = "b\udce9b\u00e9\n.wav"  # a name that is no UTF-8, with an accent and a line break
+
+
+def written(kind, selection=None, outcomes=(("a.wav", TAGS), ("b.wav", ERROR), ("c.wav", SHORT)), **more) -> str:
+    file = io.StringIO()
+    writer = kind(file, selection or Selection(), TASK.classes, **more)
+    for path, outcome in outcomes:
+        writer.write(path, outcome)
+    writer.end()
+    return file.getvalue()
+
+
+def test_json_lines():
+    first, second, third = map(json.loads, written(JsonLinesWriter).splitlines())
+    assert first == {"path": "a.wav", "seconds": 1.25, "tags": {"dog": 0.5, "cat, small": 0.5, 'the "bird"': 0.2}}
+    assert list(first["tags"]) == ["dog", "cat, small", 'the "bird"'], "best first"
+    assert second == {"path": "b.wav", "error": "empty, 0 bytes"}
+    assert third["seconds"] == 0.125
+
+
+def test_json_is_one_document_with_the_model_and_its_classes():
+    about = {"model": "log/run", "task": "t"}
+    document = json.loads(written(JsonWriter, about=about))
+    assert {key: document[key] for key in about} == about
+    assert document["classes"] == list(TASK.classes)
+    assert document["files"] == [json.loads(line) for line in written(JsonLinesWriter).splitlines()]
+    assert json.loads(written(JsonWriter, outcomes=()))["files"] == []
+
+
+def test_csv_has_a_column_for_every_class():
+    rows = list(csv.DictReader(io.StringIO(written(CsvWriter))))
+    assert list(rows[0]) == ["path", "error", *TASK.classes]
+    assert [float(rows[0][name]) for name in TASK.classes] == pytest.approx([0.5, 0.5, 0.2])
+    assert rows[1]["error"] == "empty, 0 bytes" and rows[1]["dog"] == ""
+
+
+def test_selections_leave_the_other_cells_of_csv_empty():
+    rows = list(csv.DictReader(io.StringIO(written(CsvWriter, Selection(top=1)))))
+    assert [rows[0][name] for name in TASK.classes] == ["0.500000", "", ""]
+    rows = list(csv.DictReader(io.StringIO(written(CsvWriter, Selection(threshold=0.3)))))
+    assert [rows[0][name] for name in TASK.classes] == ["0.500000", "0.500000", ""]
+
+
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        (Selection(), ["dog", "cat, small", 'the "bird"']),
+        (Selection(top=1), ["dog"]),
+        (Selection(threshold=0.3), ["dog", "cat, small"]),
+        (Selection(top=1, threshold=0.3), ["dog"]),
+        (Selection(threshold=0.5), []),
+    ],
+)
+def test_selections_in_json(selection, names):
+    assert list(json.loads(written(JsonLinesWriter, selection).splitlines()[0])["tags"]) == names
+
+
+def test_over_time():
+    selection = Selection(over_time=True)
+    first, _, third = map(json.loads, written(JsonLinesWriter, selection).splitlines())
+    assert [(part["start"], part["end"]) for part in first["over_time"]] == [(0, 0.5), (0.5, 1), (0.75, 1.25)]
+    assert first["over_time"][1]["tags"] == {"dog": 0.75, "cat, small": 0.5, 'the "bird"': 0.2}
+    assert third["over_time"][0]["end"] == 0.125, "the end of the recording, not of the window"
+    rows = list(csv.DictReader(io.StringIO(written(CsvWriter, selection))))
+    assert list(rows[0])[:4] == ["path", "start", "end", "error"]
+    assert [row["path"] for row in rows] == ["a.wav"] * 3 + ["b.wav", "c.wav"]
+    assert (rows[2]["start"], rows[2]["end"], rows[2]["dog"]) == ("0.750", "1.250", "0.500000")
+    assert len(written(TableWriter, selection).splitlines()) == 5
+
+
+def test_the_table_is_aligned_and_shows_the_best():
+    text = written(TableWriter, paths=["a.wav", "b.wav", "longer.wav"])
+    lines = text.splitlines()
+    assert lines[0] == 'a.wav       0.500 dog         0.500 cat, small  0.200 the "bird"'
+    assert lines[1] == "b.wav       error: empty, 0 bytes"
+    assert written(TableWriter, Selection(threshold=0.9)).splitlines()[0] == "a.wav  –"
+    many = Task("m", tuple(map(str, range(9))), "multilabel", 8000, 4000)
+    tags = Tags(many, np.linspace(0, 0.9, 9, dtype=np.float32)[None], np.array([0]), 4000)
+    file = io.StringIO()
+    TableWriter(file, Selection(), many.classes).write("x", tags)
+    assert len(file.getvalue().split()) == 1 + 2 * 5, "the five best, where nothing else is asked for"
+
+
+@pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter])
+def test_every_recording_is_written_at_once(tmp_path, kind):
+    with (tmp_path / "x").open("w") as file:
+        writer = kind(file, Selection(), TASK.classes)
+        for count in (1, 2, 3):
+            writer.write("a.wav", TAGS)
+            assert (tmp_path / "x").read_text().count("a.wav") == count
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_odd_file_names_survive(tmp_path, name):
+    with destination(tmp_path / "out", FORMATS[name], Done()) as file:
+        writer = FORMATS[name](file, Selection(), TASK.classes)
+        writer.write(ODD, TAGS)
+        writer.end()
+    content = (tmp_path / "out").read_bytes()
+    if name == "json":
+        assert json.loads(content)["files"][0]["path"] == ODD
+    elif name == "jsonl":
+        assert json.loads(content)["path"] == ODD
+    else:
+        assert b"b\xe9b\xc3\xa9\n.wav" in content, "byte for byte as the file system has it"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_breaks_off_leaves_no_result_but_what_is_of_use(tmp_path, name):
+    (tmp_path / "out").write_text("the last run's")
+    with pytest.raises(KeyboardInterrupt), destination(tmp_path / "out", FORMATS[name], Done()) as file:
+        FORMATS[name](file, Selection(), TASK.classes).write("a.wav", TAGS)
+        raise KeyboardInterrupt
+    assert (tmp_path / "out").read_text() == "the last run's"
+    kept = ["out", "out.part"] if name in ("jsonl", "csv") else ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+@pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter])
+@pytest.mark.parametrize("selection", [Selection(), Selection(top=1), Selection(over_time=True)])
+def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, selection):
+    outcomes = [("a.wav", TAGS), ("b.wav", ERROR), (ODD, TAGS), ("c.wav", SHORT), ("d.wav", TAGS)]
+
+    def run(done: Done) -> bytes:
+        with destination(tmp_path / "out", kind, done) as file:
+            writer = kind(file, selection, TASK.classes, begun=done.size > 0)
+            for path, outcome in outcomes:
+                if path not in done.errors:
+                    writer.write(path, outcome)
+            writer.end()
+        return (tmp_path / "out").read_bytes()
+
+    whole = run(Done())
+    seen = set()
+    for size in range(0, len(whole) + 1, 7):
+        part_of(tmp_path / "out").write_bytes(whole[:size])
+        done = read_done(tmp_path / "out", kind, selection, TASK.classes)
+        seen.add(len(done.errors))
+        assert all(error == ("empty, 0 bytes" if path == "b.wav" else "") for path, error in done.errors.items())
+        assert run(done) == whole
+    assert seen >= {0, 1, 2, 3}
+
+
+def test_only_what_fits_is_resumed(tmp_path):
+    output = tmp_path / "out"
+    assert read_done(output, CsvWriter, Selection(), TASK.classes) == Done()
+    with pytest.raises(UsageError, match="only jsonl and csv"):
+        read_done(output, JsonWriter, Selection(), TASK.classes)
+    for kind in (JsonLinesWriter, CsvWriter):
+        part_of(output).write_text(written(kind))
+        assert read_done(output, kind, Selection(), TASK.classes).size > 0
+        for selection, classes in (
+            (Selection(over_time=True), TASK.classes),
+            (Selection(), (*TASK.classes, "fish")),
+        ):
+            with pytest.raises(UsageError, match=r"out\.part: written with other options or by another model"):
+                read_done(output, kind, selection, classes)
+        part_of(output).write_text("something else\n")
+        with pytest.raises(UsageError, match="other options"):
+            read_done(output, kind, Selection(), TASK.classes)
