@@ -420,19 +420,21 @@ DRIVER = textwrap.dedent(
         unlock.STRETCH = 600
     downloads = tuple(Download(**{**d, "urls": tuple(d["urls"])}) for d in job["downloads"])
     published = Published(downloads, by_hand="", expected=job["expected"])
-    report = prepare(job["name"], job["data_dir"], published=published, network=Network(2.0, 2, 0.01))
+    patient = Network(2.0, 2, 0.01)
+    report = prepare(job["name"], job["data_dir"], published=published, network=patient, workers=job["workers"])
     print(report.text())
     """
 )
 
 
-def start(name, published, data_dir, slow=False):
+def start(name, published, data_dir, slow=False, workers=1):
     job = {
         "name": name,
         "data_dir": str(data_dir),
         "downloads": [vars(download) for download in published.downloads],
         "expected": published.expected,
         "slow": slow,
+        "workers": workers,
     }
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -493,6 +495,24 @@ def test_killed_while_unpacking_goes_on(server, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_workers_of_a_killed_run_end(server, tmp_path):
+    audio = {f"{TRAINING}/{number}.wav": os.urandom(20_000) for number in range(40)}
+    body = cipher.encrypted_zip(audio, "p")
+    published = Published((Download("a.zip", (server.put("a.zip", body),), unpack="zip", password="p"),), by_hand="")
+    raw = tmp_path / "own" / "raw"
+    process = start("own", published, tmp_path, workers=2)
+    until(lambda: (raw / TRAINING).exists() and len(list((raw / TRAINING).glob("*.wav"))) > 2, process)
+    process.kill()
+    process.communicate()  # returns when the last worker has closed what it inherited
+    assert len(list((raw / TRAINING).glob("*.wav"))) < 40  # they did not go on to the end
+    report = prepare("own", tmp_path, published=published, network=QUICK)
+    assert report.unpacked == {"a.zip": 40}
+    assert {path.name: path.read_bytes() for path in (raw / TRAINING).iterdir()} == {
+        Path(name).name: data for name, data in audio.items()
+    }
+
+
+@pytest.mark.slow
 def test_killed_again_and_again_ends_well(server, tmp_path):
     published, _ = serve(server, "dcs")
     process = None
@@ -509,11 +529,12 @@ def test_killed_again_and_again_ends_well(server, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")
-def test_two_at_once_keep_out_of_each_others_way(server, tmp_path):
+def test_two_at_once_keep_out_of_each_others_way(server, tmp_path, monkeypatch):
     import fcntl
 
     published, _ = serve(server, "scd")
     (tmp_path / "scd" / "raw" / ".prepared").mkdir(parents=True)
+    monkeypatch.setattr("samplecnn.datasets.prepare.PATIENCE", 0.2)
     with (tmp_path / "scd" / "raw" / ".prepared" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another `samplecnn prepare` is at work here"):

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from typing import Any
 
 from samplecnn.datasets.archives import Member, unpack
 from samplecnn.datasets.base import Download, Published
-from samplecnn.datasets.download import MEGABYTE, DownloadError, Network, digest, fetch, looks_like_page
+from samplecnn.datasets.download import DownloadError, Network, digest, fetch, looks_like_page
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.files import write_json
 
+PATIENCE = 3.0  # seconds that a run waits for the last workers of a killed one
 MAGIC = {"zip": (b"PK",), "tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")}
 
 
@@ -378,7 +380,11 @@ def _stamp(path: Path) -> dict[str, int]:
 
 @contextmanager
 def _alone(raw: Path) -> Iterator[None]:
-    """Keeps a second `prepare` of the same folder out; the lock falls with the process, however that ends."""
+    """Keeps a second `prepare` of the same folder out; the lock falls with the process, however that ends.
+
+    The processes that open encrypted zips inherit it: should their parent be killed, they hold it to their own end, a
+    moment later, and no two write to one file.
+    """
     notes = raw / ".prepared"
     notes.mkdir(parents=True, exist_ok=True)
     try:
@@ -387,13 +393,18 @@ def _alone(raw: Path) -> Iterator[None]:
         yield
         return
     with (notes / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{raw}: another `samplecnn prepare` is at work here; wait for it or stop it") from None
-        except OSError:  # a file system without locks
-            pass
+        limit = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    where = f"{raw}: another `samplecnn prepare` is at work here"
+                    raise UsageError(f"{where}; wait for it or stop it") from None
+                time.sleep(0.1)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            break
+        os.set_inheritable(lock.fileno(), True)
         yield
-
-
-__all__ = ["MEGABYTE", "PrepareReport", "check", "prepare"]

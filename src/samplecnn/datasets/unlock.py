@@ -229,6 +229,7 @@ def _in_processes(
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
+                close_fds=False,  # they share the lock on the folder
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
             )
             workers.append(worker)
