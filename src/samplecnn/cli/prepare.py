@@ -7,7 +7,7 @@ import typer
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="mtt, scd or dcs.", metavar="{mtt|scd|dcs}")],
+    dataset: Annotated[str, typer.Argument(help="mtt, scd or dcs.", metavar="DATASET")],
     data_dir: Annotated[Path, typer.Option(help="The data set goes to DATA_DIR/<name>/raw.")] = Path("./data"),
     mirror: Annotated[
         str | None, typer.Option(help="Address of a folder that holds the same files; asked before the public ones.")
