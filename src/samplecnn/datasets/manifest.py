@@ -83,6 +83,7 @@ def read_manifest(path: Path) -> Iterator[Row]:
     else:
         raise UsageError(f"{path}: not a .csv or .parquet file; {FORM}")
     columns = _columns(path, header)
+    labels_of: dict[str, tuple[str, ...]] = {}  # a million rows repeat few cells
     for place, cells in places_and_cells:
         if len(cells) != len(header):
             raise UsageError(
@@ -95,9 +96,11 @@ def read_manifest(path: Path) -> Iterator[Row]:
         split = _text(values.get("split"))
         if split and split.lower() not in SPLIT_NAMES:
             raise UsageError(f"{path}, {place}: unknown split {split!r}; expected train, val or test")
-        yield Row(
-            place, name, _labels(values["labels"]), SPLIT_NAMES.get(split.lower(), ""), _text(values.get("group"))
-        )
+        cell = values["labels"]
+        labels = labels_of.get(cell) if isinstance(cell, str) else _labels(cell)
+        if labels is None:
+            labels = labels_of[cell] = _labels(cell)
+        yield Row(place, name, labels, SPLIT_NAMES.get(split.lower(), ""), _text(values.get("group")))
 
 
 def _csv(path: Path) -> tuple[list[str], Iterator[tuple[str, Sequence[Any]]]]:
