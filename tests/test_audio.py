@@ -167,6 +167,16 @@ def test_mp3_in_blocks_equals_mp3_at_once(tmp_path, monkeypatch):
     assert len(whole) == 22050 * 3
 
 
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_blocks_change_no_bit(monkeypatch, rate):
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (20_000, 2))
+    data = io.BytesIO(wav_bytes(noise, rate, "FLOAT"))
+    whole = decode(data, 22050)
+    for block in (777, 10_000, 40_000):  # the last two end with the recording
+        monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", block)
+        assert np.array_equal(decode(data, 22050), whole)
+
+
 def test_decoding_repeats_bit_for_bit(tmp_path):
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16000)
     soundfile.write(tmp_path / "a.ogg", noise, 16000)
@@ -207,6 +217,16 @@ def test_not_audio(tmp_path, content):
 def test_unreadable_file_tells_why(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "a.wav")
     assert "cannot be read" in refusal(tmp_path / "a.wav")
+
+
+def test_a_disk_that_fails_while_reading(tone):
+    class Failing(io.BytesIO):
+        def read(self, count=-1):
+            if self.tell() > 20_000:
+                raise OSError(5, "Input/output error")
+            return super().read(count)
+
+    assert "Input/output error" in refusal(Failing(wav_bytes(tone(), 22050)))
 
 
 @pytest.mark.parametrize(
@@ -291,6 +311,7 @@ def test_silence_is_decoded_and_told_apart(tone):
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @given(
     head=st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"\xff\xfb\x90", b"ID3\x04", b"FORM", b"caff", b".snd"]),
     rest=st.binary(max_size=2000),
@@ -303,6 +324,7 @@ def test_random_bytes_give_sound_or_an_audio_error(head, rest):
     assert wave.dtype == np.float32 and np.isfinite(wave).all() and 0 < len(wave) <= 22050
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("format", "subtype"),
     [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16")],

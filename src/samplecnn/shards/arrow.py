@@ -27,7 +27,9 @@ FORMAT_KEY, TASK_KEY = b"samplecnn.format", b"samplecnn.task"
 STATISTICS_ROOM = 64  # spaces kept after the task's JSON, so that mean and std can be set later without moving a byte
 BATCH_BYTES = 4 << 20  # of audio, in one record batch: what a writer holds in memory
 OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
-RESIDENT_BYTES = 256 << 20  # read through the maps before their pages are handed back
+RESIDENT_BYTES = (
+    16 << 20
+)  # read through the maps before their pages are handed back (the system maps some times as much)
 
 
 def shard_name(split: str, number: int, count: int) -> str:
