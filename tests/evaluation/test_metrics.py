@@ -137,6 +137,6 @@ def test_the_original_test_set_takes_well_under_a_second():
     task = Task("mtt", tuple(map(str, range(50))), "multilabel")
     true, prob = generator.random((4332, 50)) < 0.06, generator.random((4332, 50), dtype=np.float32)
     score(true[:10], prob[:10], task)  # imports
-    begin = time.perf_counter()
+    begin = time.process_time()
     score(true, prob, task)
-    assert time.perf_counter() - begin < 2, "0.3 s where it was measured"
+    assert time.process_time() - begin < 2, "0.3 s where it was measured"

@@ -131,7 +131,7 @@ def test_pictures_are_files_that_open(tmp_path, one_label, many_labels):
 @pytest.mark.parametrize("classes", [1, 2, 61])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_few_and_very_many_classes(tmp_path, classes, kind):
-    task = Task("t", tuple(f"class {n}" for n in range(classes)), kind)
+    task = Task("t", tuple(f"class ${n}$ _" for n in range(classes)), kind)
     true = np.eye(classes, dtype=np.uint8)[np.arange(6) % classes]
     prob = np.random.default_rng(0).random((6, classes)).astype(np.float32)
     predictions = Predictions(list("abcdef"), true, prob, np.ones(6, int))

@@ -1,4 +1,5 @@
 import io
+import tarfile
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -8,9 +9,11 @@ import pytest
 import soundfile
 import torch
 
-from samplecnn.audio import decode
+from samplecnn.audio import cut, decode, to_int16
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
+from samplecnn.evaluation import predict
 from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.shards.arrow import Segments, ShardWriter, shard_name
 from samplecnn.tagging import Tagger, Tags
 from samplecnn.tagging import stream as streaming
 from samplecnn.tagging.readers import END, read_ahead
@@ -263,3 +266,26 @@ def test_a_real_song_is_tagged_over_all_of_its_length(shared):
     assert tags.over_time.shape == (11, 50), "ten windows and one that ends where the song ends"
     assert tags.seconds == pytest.approx(29.1, abs=0.2)
     assert tags.times[-1] == pytest.approx(tags.seconds - 59049 / 22050)
+
+
+def test_tags_of_real_recordings_equal_what_the_test_says_of_them(shared, tmp_path):
+    """Five seconds of real sound at 44.1 kHz, once through the shards and `predict`, once through the tagger."""
+    with tarfile.open(shared / "data" / "esc-10.tar") as tar:
+        members = [member for member in tar if member.isfile()][::50]
+        recordings = [tar.extractfile(member).read() for member in members]
+    task = Task("esc", tuple("abcdefghij"), "multiclass", 16000, 16000, clip_seconds=5.0, mean=0.001, std=0.1)
+    torch.manual_seed(1)
+    model = SampleCNN(ModelConfig("basic", num_blocks=7, num_classes=10, features=8), task)
+    with torch.no_grad():
+        model.logit.weight *= 1000  # so that recordings come out different
+    with ShardWriter(tmp_path / shard_name("test", 1, 1), task) as writer:
+        for number, recording in enumerate(recordings):
+            wave = decode(io.BytesIO(recording), task.sample_rate, task.clip_seconds)
+            writer.add(str(number), [0], to_int16(cut(wave, task)))
+    tested = predict(model, Segments(tmp_path, "test")).y_prob
+    assert tested.shape == (8, 10) and np.ptp(tested, axis=0).max() > 0.01
+    tagger = Tagger(model)
+    for recording, wanted in zip(recordings, tested, strict=True):
+        tags = tagger(io.BytesIO(recording))
+        assert tags.over_time.shape == (5, 10)
+        np.testing.assert_allclose(tags.scores, wanted, atol=1e-5)

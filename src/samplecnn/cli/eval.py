@@ -20,12 +20,12 @@ def evaluate_command(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Where the pictures go: a confusion matrix, or precision and recall of every class.  "
-            "[default: test-DATASET in the run directory; none for a model elsewhere]",
+            help="Where the pictures go: a confusion matrix, or precision and recall of every class. "
+            "If not given: test-DATASET in the model's run directory, if it lies in one.",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...  [default: a GPU where there is one]")
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
     ] = None,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""

@@ -16,7 +16,7 @@ class Format(StrEnum):
 def tag_command(
     model: Annotated[str, typer.Argument(help="A run directory, a .safetensors, or an .h5 of the original.")],
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Recordings, and folders to search through for recordings.")
+        list[str], typer.Argument(metavar="PATH", help="Recordings, and folders to search through for recordings.")
     ],
     format: Annotated[
         Format,
@@ -27,7 +27,9 @@ def tag_command(
     ] = Format.table,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Show only the best N classes.  [default: 5 in a table, else all]", metavar="N"),
+        typer.Option(
+            min=1, help="Show only the best N classes; if not given, 5 in a table and all elsewhere.", metavar="N"
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -45,7 +47,7 @@ def tag_command(
         typer.Option("--resume", help="Go on with an --output that broke off (jsonl, csv); what is there is kept."),
     ] = False,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...  [default: a GPU where there is one]")
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
     ] = None,
 ) -> None:
     """Tag recordings with a trained model: files and folders in; a table, JSON, JSON lines or CSV out.

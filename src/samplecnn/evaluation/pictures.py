@@ -50,16 +50,17 @@ def confusion_matrix(predictions: Predictions, scores: Scores, task: Task) -> "F
     size = task.num_classes
     cell = 0.34 if size <= COUNTED else max(20 / size, 0.05)
     side = max(cell * size, 3.2)
-    label = 0.075 * max(len(name) for name in task.classes)  # inches of the longest class name
+    names = [_shorten(name, 40) for name in task.classes]
+    label = 0.075 * max(len(name) for name in names)  # inches of the longest class name
     upright = label > side / size
-    figure = Figure(
-        figsize=(side + label + 1.4, side + (label if upright else 0.1) + 0.9), dpi=130, layout="constrained"
-    )
-    axes = figure.add_subplot()
+    left, bottom, top, right = label + 0.45, (label if upright else 0.15) + 0.45, 0.4, 1.0
+    width, height = left + side + right, bottom + side + top
+    figure = Figure(figsize=(width, height), dpi=130)
+    axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.6, 0, 1))  # lifts the few per cent of a confusion
     font = 8.0 if size <= COUNTED else max(72 * cell * 0.8, 2.5)
-    axes.set_xticks(range(size), task.classes, rotation=90 if upright else 0, fontsize=font)
-    axes.set_yticks(range(size), task.classes, fontsize=font)
+    axes.set_xticks(range(size), names, rotation=90 if upright else 0, fontsize=font, parse_math=False)
+    axes.set_yticks(range(size), names, fontsize=font, parse_math=False)
     axes.set_xlabel("most probable class")
     axes.set_ylabel("true class")
     axes.set_title(f"{task.name}: accuracy {100 * scores.accuracy:.2f} % of {scores.clips:,} clips", fontsize=11)
@@ -70,7 +71,11 @@ def confusion_matrix(predictions: Predictions, scores: Scores, task: Task) -> "F
             text = str(counts[row, column])
             colour = "white" if share[row, column] > 0.4 else "#222222"
             axes.text(column, row, text, ha="center", va="center", fontsize=8 - max(len(text) - 2, 0), color=colour)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 3.5 / side), aspect=18)
+    tall = min(side, 3.5)
+    place = (left + side + 0.25, bottom + (side - tall) / 2)
+    bar = figure.colorbar(
+        image, cax=figure.add_axes((place[0] / width, place[1] / height, 0.15 / width, tall / height))
+    )
     bar.set_label("share of the true class's clips", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return figure
@@ -83,7 +88,7 @@ def precision_recall(predictions: Predictions, scores: Scores, task: Task) -> "F
     order = _best_first(scores)
     columns = min(max(math.ceil(math.sqrt(len(order) * 2)), 4), 10)
     rows = math.ceil(len(order) / columns)
-    # Placed by hand, in inches: matplotlib's own layout takes minutes for hundreds of panels.
+    # Placed by hand, in inches: matplotlib's own layout takes minutes where there are hundreds of panels or texts.
     panel, gap, left, top, bottom = 1.25, (0.2, 0.45), 0.6, 0.95, 0.5
     width, height = left + columns * (panel + gap[0]), top + rows * (panel + gap[1]) - gap[1] + bottom
     figure = Figure(figsize=(width, height), dpi=min(130, 60000 / height))  # a side holds fewer than 65,536 pixels
@@ -92,7 +97,7 @@ def precision_recall(predictions: Predictions, scores: Scores, task: Task) -> "F
         down, across = divmod(place, columns)
         x, y = left + across * (panel + gap[0]), height - top - panel - down * (panel + gap[1])
         axes = figure.add_axes((x / width, y / height, panel / width, panel / height))
-        axes.set_title(f"{_shorten(row.name, 24)}\n{_area(row.pr_auc)}", fontsize=7, pad=3)
+        axes.set_title(f"{_shorten(row.name, 24)}\n{_area(row.pr_auc)}", fontsize=7, pad=3, parse_math=False)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         lowest = place + columns >= len(order)
         axes.set_xticks(*((SCALE, LABELS) if lowest else ((), ())), fontsize=7)
@@ -141,7 +146,9 @@ def per_class_bars(scores: Scores, task: Task) -> "Figure":
             va="center",
             fontsize=7,
         )
-    left.set_yticks(places, [f"{_shorten(row.name, 40)} ({row.support:,})" for row in rows], fontsize=8)
+    left.set_yticks(
+        places, [f"{_shorten(row.name, 40)} ({row.support:,})" for row in rows], fontsize=8, parse_math=False
+    )
     left.set(xlim=(0, 1.08), ylim=(len(rows) - 0.4, -0.6))
     left.set_title(f"PR-AUC, mean {_area(scores.pr_auc)}", fontsize=10)
     left.legend(fontsize=8, loc="lower right", frameon=False)

@@ -9,6 +9,7 @@ from samplecnn.evaluation.evaluate import Evaluation, examine
 from samplecnn.evaluation.pictures import save_pictures
 from samplecnn.evaluation.report import print_report
 from samplecnn.files import write_json
+from samplecnn.hardware import keep_freed_memory
 from samplecnn.saved import CONFIG
 
 
@@ -28,6 +29,7 @@ def run_test(
         json: file for the scores, the per-class table and the settings.
         pictures: folder; None puts them into the model's run directory, if it has one that can be written.
     """
+    keep_freed_memory()
     result = examine(model, dataset, data_dir, batch_size, num_readers, device, progress=True)
     if json is not None:
         write_json(json, result.to_dict())

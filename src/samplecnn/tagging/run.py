@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.hardware import keep_freed_memory
 from samplecnn.progress import Progress
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.output import Done, destination, part_of, read_done
@@ -84,6 +85,7 @@ def tag_paths(
         raise UsageError("--resume goes on with a file; name it with --output")
     kind, selection = FORMATS[format], selection or Selection()
     files = find_files(paths)
+    keep_freed_memory()
     tagger = Tagger(model, batch_size, device)
     done = read_done(output, kind, selection, tagger.classes) if resume and output is not None else Done()
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
