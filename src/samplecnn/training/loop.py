@@ -278,7 +278,7 @@ class Run:
         state.epoch += 1
         state.step, state.loss_sum, state.epoch_seconds = 0, 0.0, 0.0
         self.record.add(row)
-        self.record.draw()
+        self.record.draw(at_once=False)
         self.save()
 
     def end_stage(self) -> Scores:

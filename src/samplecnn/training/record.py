@@ -1,6 +1,7 @@
 """What a run leaves behind to read: metrics.jsonl, TensorBoard events and the learning curves as a picture."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from samplecnn.files import write_text, written_aside
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
+
+DRAW_EVERY = 20.0  # seconds: a picture takes half of one, and some epochs no longer
 
 Row = dict[str, Any]
 
@@ -25,6 +28,7 @@ class Record:
 
         self.run, self.history = run, history
         self.events = SummaryWriter(str(run), purge_step=total_steps + 1 if total_steps else None)
+        self.drawn_at = -DRAW_EVERY
         self._write_metrics()
 
     def loss(self, step: int, value: float, lr: float) -> None:
@@ -42,7 +46,11 @@ class Record:
         self.events.flush()
         self._write_metrics()
 
-    def draw(self) -> None:
+    def draw(self, at_once: bool = True) -> None:
+        """Draws the curves; unless `at_once`, not more often than every DRAW_EVERY seconds."""
+        if not at_once and time.monotonic() - self.drawn_at < DRAW_EVERY:
+            return
+        self.drawn_at = time.monotonic()
         draw_curves(self.history, self.run / CURVES, title=self.run.name)
 
     def close(self) -> None:
