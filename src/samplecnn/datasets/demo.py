@@ -16,7 +16,7 @@ REMEDY = "run `samplecnn demo`, which generates the recordings"
 CLASSES = ("band", "bell", "chord", "clicks", "noise", "pulse", "sine", "sweep_down", "sweep_up", "tremolo")
 WINDOW = 6561  # samples: 3^8, which seven blocks after the first convolution bring down to one value
 CLIPS_PER_CLASS = 120
-VERSION = 1  # of the sounds; raised when they change, so that older recordings are made anew
+VERSION = 2  # of the sounds; raised when they change, so that older recordings are made anew
 
 
 class Demo:

@@ -53,8 +53,8 @@ def noise(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def band(rng: np.random.Generator, time: Wave) -> Wave:
-    """Noise of a third to one and a half octaves."""
-    centre, octaves = pitch(rng, 300, 5000), rng.uniform(0.3, 1.5)
+    """Noise of a third of an octave to two octaves."""
+    centre, octaves = pitch(rng, 300, 5000), rng.uniform(0.3, 2.2)
     spectrum = np.fft.rfft(rng.standard_normal(len(time)))
     frequency = np.fft.rfftfreq(len(time), 1 / RATE)
     distance = np.log2(np.maximum(frequency, 1.0) / centre) / octaves
@@ -126,8 +126,8 @@ def background(rng: np.random.Generator, samples: int) -> Wave:
 def render(kind: str, seed: int, index: int) -> Wave:
     """Recording number `index` of a kind: int16 [22,050]; equal arguments give equal samples.
 
-    The sound lasts 0.75 to 0.98 s, starts anywhere it fits, peaks between -18 and -3 dB of full scale and stands 8 to
-    36 dB above a background noise.
+    The sound lasts 0.75 to 0.98 s, starts anywhere it fits, peaks between -20 and -3 dB of full scale and stands 4
+    to 36 dB above a background noise.
     """
     rng = np.random.default_rng([seed, sorted(KINDS).index(kind), index])
     samples = int(SECONDS * RATE)
@@ -141,7 +141,7 @@ def render(kind: str, seed: int, index: int) -> Wave:
     wave = np.zeros(samples)
     start = rng.integers(samples - length + 1)
     wave[start : start + length] = sound
-    over_noise = 10 ** (rng.uniform(8, 36) / 20)
+    over_noise = 10 ** (rng.uniform(4, 36) / 20)
     wave += background(rng, samples) * np.sqrt(np.mean(sound**2)) / over_noise
-    wave *= 10 ** (rng.uniform(-18, -3) / 20) / np.abs(wave).max()
+    wave *= 10 ** (rng.uniform(-20, -3) / 20) / np.abs(wave).max()
     return np.round(wave * 32767).astype(np.int16)
