@@ -240,7 +240,7 @@ def test_many_files_take_no_more_memory_than_few(tagger, folder):
         return most
 
     peak(20)
-    assert peak(600) < peak(60) + 300_000
+    assert peak(300) < peak(60) + 300_000
 
 
 def test_real_speech_is_tagged_by_a_model_of_the_original(shared, tmp_path):
