@@ -6,8 +6,8 @@ from pathlib import Path
 # The networks of the tests are tiny: a second thread costs them more than it gives, most of all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,3 +35,39 @@ def tone():
         return (0.5 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
     return make
+
+
+SOUND_RATE, SOUND_WINDOW = 8000, 729
+
+
+def small_sound(kind: str, rng: np.random.Generator) -> np.ndarray:
+    time = np.arange(SOUND_WINDOW) / SOUND_RATE
+    if kind == "low":
+        wave = np.sin(2 * np.pi * rng.uniform(150, 300) * time + rng.uniform(0, 6))
+    elif kind == "high":
+        wave = np.sin(2 * np.pi * rng.uniform(1500, 2500) * time + rng.uniform(0, 6))
+    else:
+        wave = rng.standard_normal(SOUND_WINDOW)
+    return 0.3 * wave + 0.01 * rng.standard_normal(SOUND_WINDOW)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """A folder with tones and noise; DATA in it holds them as "sounds" (one label) and "labels" (several), built."""
+    import soundfile
+
+    from samplecnn import build
+
+    folder = tmp_path_factory.mktemp("training")
+    rng = np.random.default_rng(0)
+    rows = ["path,labels"]
+    for kind in ("high", "low", "noise"):
+        for index in range(30):
+            path = folder / "sounds" / kind / f"{index}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, small_sound(kind, rng), SOUND_RATE)
+            rows.append(f"sounds/{kind}/{index}.wav,{kind}{'|tonal' if kind != 'noise' else ''}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    for spec in ("sounds", "labels.csv"):
+        build(str(folder / spec), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
+    return folder

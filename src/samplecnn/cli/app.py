@@ -3,10 +3,11 @@
 import errno
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from samplecnn import __version__
 from samplecnn.cli.build import build
 from samplecnn.cli.demo import demo
 from samplecnn.cli.eval import evaluate_command
@@ -15,14 +16,14 @@ from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
 from samplecnn.errors import SampleCNNError
 
-app = typer.Typer(
-    name="samplecnn",
-    help="Audio classification straight from the waveform: from recordings to a trained, scored model that tags files.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # plain help: rich would take longer to import than all the rest
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 110},
+}
+
+app = typer.Typer(name="samplecnn", no_args_is_help=True, **SETTINGS)
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -33,7 +34,15 @@ VERBS: dict[str, Callable[..., None]] = {
     "tag": tag_command,
 }
 for verb, command in VERBS.items():
-    app.command(verb)(command)
+    app.command(verb, short_help=(command.__doc__ or "").split(":")[0].split("\n")[0].rstrip("."))(command)
+
+
+@app.callback(invoke_without_command=True)
+def about(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Audio classification straight from the waveform: from recordings to a trained, scored model that tags files."""
+    if version:
+        print(f"samplecnn {__version__}")
+        raise typer.Exit()
 
 
 def run(command: Callable[[], Any]) -> None:
@@ -59,11 +68,7 @@ def run(command: Callable[[], Any]) -> None:
 
 def run_alone(command: Callable[..., Any]) -> None:
     """Runs one verb as a program of its own, as the original's scripts do."""
-    alone = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    alone = typer.Typer(**SETTINGS)
     alone.command()(command)
     run(alone)
 

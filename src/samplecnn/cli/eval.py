@@ -7,9 +7,14 @@ import typer
 
 def evaluate_command(
     dataset: Annotated[
-        str, typer.Argument(help="A built data set: mtt, scd, dcs, demo, a folder of classes, or a manifest.")
+        str,
+        typer.Argument(
+            metavar="DATASET", help="A built data set: mtt, scd, dcs, demo, a folder of classes, or a manifest."
+        ),
     ],
-    model: Annotated[str, typer.Argument(help="A run directory, a .safetensors, or an .h5 of the original.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
+    ],
     data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
     batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the scores do not depend on it.")] = 23,
     num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,

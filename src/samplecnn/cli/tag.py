@@ -14,7 +14,9 @@ class Format(StrEnum):
 
 
 def tag_command(
-    model: Annotated[str, typer.Argument(help="A run directory, a .safetensors, or an .h5 of the original.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
+    ],
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH", help="Recordings, and folders to search through for recordings.")
     ],

@@ -32,7 +32,7 @@ def train(
         str | None, typer.Argument(metavar="DATASET", help="mtt, scd, dcs, demo, a folder or a CSV/Parquet manifest.")
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name of the run (default: the block, plus _multi).")
+        str | None, typer.Argument(metavar="NAME", help="Name of the run (default: the block, plus _multi).")
     ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Where the built data sets are.")] = "./data",
     log_dir: Annotated[str, typer.Option(metavar="PATH", help="Where run directories go.")] = "./log",

@@ -1,0 +1,141 @@
+"""Every option of `train` does what it says; one that is added without a line here fails."""
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import samplecnn
+from samplecnn.cli.app import app
+from samplecnn.cli.train import train
+from samplecnn.training import loop
+from samplecnn.training.record import read_metrics
+from samplecnn.training.state import load_checkpoint
+
+BASE = {
+    "block": "se", "features": "8", "num-stages": "2", "max-epochs": "1", "batch-size": "16", "precision": "fp32",
+    "num-readers": "1",
+}  # fmt: skip
+
+
+def run_train(built: Path, log: Path, *flags: str, **changes: str) -> Path:
+    settings = {**BASE, "data-dir": str(built / "data"), "log-dir": str(log)}
+    settings |= {key.replace("_", "-"): value for key, value in changes.items()}
+    words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+    result = CliRunner().invoke(app, ["train", str(built / "sounds"), *words, *flags], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return max(log.iterdir())
+
+
+@pytest.fixture(scope="module")
+def base(built, tmp_path_factory) -> Path:
+    return run_train(built, tmp_path_factory.mktemp("base"))
+
+
+def model_of(run: Path) -> dict:
+    return json.loads((run / "config.json").read_text())["model"]
+
+
+def other_weights(a: Path, b: Path) -> bool:
+    values = zip(samplecnn.load(a).state_dict().values(), samplecnn.load(b).state_dict().values(), strict=True)
+    return any(not torch.equal(x, y) for x, y in values)
+
+
+def rows(run: Path, event: str) -> list[dict]:
+    return [row for row in read_metrics(run) if row["event"] == event]
+
+
+EFFECTS = {
+    "block": ("res2", lambda a, b: model_of(b)["block"] == "res2" and b.name.endswith("-res2")),
+    "amplifying-ratio": (
+        "0.5",
+        lambda a, b: samplecnn.load(b).state_dict()["blocks.0.excitation.ex0.weight"].shape == (4, 8),
+    ),
+    "batch-size": ("8", lambda a, b: rows(b, "epoch")[0]["total_steps"] == 2 * rows(a, "epoch")[0]["total_steps"] - 1),
+    "momentum": ("0.5", other_weights),
+    "lr": ("0.02", lambda a, b: rows(b, "epoch")[0]["lr"] == 0.02 and other_weights(a, b)),
+    "lr-decay": ("0.5", lambda a, b: [row["lr"] for row in rows(b, "epoch")] == [0.01, 0.005] and other_weights(a, b)),
+    "dropout": ("0.1", lambda a, b: model_of(b)["dropout"] == 0.1 and other_weights(a, b)),
+    "weight-decay": ("0.01", other_weights),
+    "num-stages": ("1", lambda a, b: len(rows(b, "test")) == 1),
+    "features": ("16", lambda a, b: samplecnn.load(b).num_values() > 2 * samplecnn.load(a).num_values()),
+    "max-epochs": ("2", lambda a, b: len(rows(b, "epoch")) == 4),
+    "precision": ("bf16", lambda a, b: load_checkpoint(b).precision == "bf16" and other_weights(a, b)),
+    "seed": ("1", other_weights),
+}
+TESTED_BELOW = {"data-dir", "log-dir", "multi", "patience", "num-readers", "device", "init-from", "resume"}
+
+
+def test_every_option_is_tested():
+    options = {name.replace("_", "-") for name in inspect.signature(train).parameters}
+    assert options - {"context", "dataset", "name"} == {*EFFECTS, *TESTED_BELOW}
+
+
+@pytest.mark.parametrize("option", EFFECTS)
+def test_option_has_its_effect(built, base, tmp_path, option):
+    value, effect = EFFECTS[option]
+    assert effect(base, run_train(built, tmp_path, **{option: value}))
+
+
+def test_the_same_options_give_the_same_weights(built, base, tmp_path):
+    """So that a difference above is the option's."""
+    assert not other_weights(base, run_train(built, tmp_path))
+
+
+def test_multi(built, tmp_path):
+    run = run_train(built, tmp_path, "--multi")
+    assert model_of(run)["multi"] and run.name.endswith("-se_multi")
+
+
+def test_name(built, tmp_path):
+    assert run_train(built, tmp_path, "mine").name.endswith("-sounds-mine")
+
+
+def test_patience(built, tmp_path, monkeypatch):
+    original = loop.Run.validate
+    counts = []
+    for patience in ("1", "3"):
+        losses = iter(range(100))
+        monkeypatch.setattr(
+            loop.Run, "validate", lambda self, it=losses: {**original(self), "val_loss": float(next(it))}
+        )
+        run = run_train(built, tmp_path / patience, patience=patience, max_epochs="9", num_stages="1")
+        counts.append(len(rows(run, "epoch")))
+    assert counts == [2, 4]  # the first epoch is the best
+
+
+def test_num_readers(built, tmp_path, monkeypatch):
+    seen = set()
+    original = loop.batches
+    monkeypatch.setattr(loop, "batches", lambda *a, **k: (seen.add(a[3]), original(*a, **k))[1])
+    run_train(built, tmp_path, num_readers="3")
+    assert seen == {3}
+
+
+def test_device(built, base, tmp_path):
+    assert not other_weights(base, run_train(built, tmp_path, device="cpu"))
+    words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--device", "quantum"]
+    result = CliRunner().invoke(app, words)
+    assert "quantum" in str(result.exception)
+
+
+def test_init_from(built, base, tmp_path):
+    changes = {"num_stages": "1", "lr": "1e-12"}
+    fresh, warm = (
+        run_train(built, tmp_path / "a", **changes),
+        run_train(built, tmp_path / "b", init_from=str(base), **changes),
+    )
+    assert rows(warm, "epoch")[0]["train_loss"] != rows(fresh, "epoch")[0]["train_loss"]
+    name = "blocks.0.conv.weight"
+    assert torch.allclose(samplecnn.load(warm).state_dict()[name], samplecnn.load(base).state_dict()[name], atol=1e-6)
+
+
+def test_resume_takes_no_settings(base):
+    for words in (["--lr", "0.1"], ["--block", "se"], ["--seed", "0"]):
+        result = CliRunner().invoke(app, ["train", "--resume", str(base), *words])
+        assert f"leave out {words[0]}" in str(result.exception)
+    assert "leave out DATASET" in str(CliRunner().invoke(app, ["train", "scd", "--resume", str(base)]).exception)
+    assert "finished" in str(CliRunner().invoke(app, ["train", "--resume", str(base), "--device", "cpu"]).exception)
