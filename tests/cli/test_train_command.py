@@ -57,6 +57,7 @@ EFFECTS = {
     "batch-size": ("8", lambda a, b: rows(b, "epoch")[0]["total_steps"] == 2 * rows(a, "epoch")[0]["total_steps"] - 1),
     "momentum": ("0.5", other_weights),
     "lr": ("0.02", lambda a, b: rows(b, "epoch")[0]["lr"] == 0.02 and other_weights(a, b)),
+    "warmup": ("0", other_weights),
     "lr-decay": ("0.5", lambda a, b: [row["lr"] for row in rows(b, "epoch")] == [0.01, 0.005] and other_weights(a, b)),
     "dropout": ("0.1", lambda a, b: model_of(b)["dropout"] == 0.1 and other_weights(a, b)),
     "weight-decay": ("0.01", other_weights),

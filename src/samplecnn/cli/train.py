@@ -44,6 +44,9 @@ def train(
     batch_size: Annotated[int, typer.Option(metavar="N", help="Segments a step.")] = 23,
     momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = 0.9,
     lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = 0.01,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", help="Steps in which the learning rate rises from 0 (0: at once, the original).")
+    ] = 200,
     lr_decay: Annotated[float, typer.Option(metavar="DC", help="Learning-rate factor from stage to stage.")] = 0.2,
     dropout: Annotated[float, typer.Option(metavar="DO", help="Dropout before the last layer.")] = 0.5,
     weight_decay: Annotated[

@@ -177,7 +177,7 @@ class Run:
         source = batches(segments, order, options.batch_size, options.num_readers, first=state.step)
         with bar, deferred_interrupt() as interrupt:
             for audio, labels in source:
-                lr = options.lr * options.lr_decay**state.stage / (1 + LR_TIME_DECAY * state.stage_steps)
+                lr = self.learning_rate()
                 for group in self.optimizer.param_groups:
                     group["lr"] = lr
                 loss = self.loss(audio, labels)
@@ -206,6 +206,19 @@ class Run:
             self.look_at(pending)
             bar.advance(sum(n for _, n in pending))
         state.epoch_seconds = first + time.monotonic() - began
+
+    def learning_rate(self) -> float:
+        """Of the next step: the stage's, slowly decaying, and rising over the first steps of the first stage.
+
+        With the original's initial values the gradient of a kernel is a hundred times the kernel. At the full rate, the
+        first step turns all filters of a layer to what the first batch varies most in, its loudness, and thousands of
+        steps pass before they part again (docs/training.md has the measurement).
+        """
+        state, options = self.state, self.options
+        rate = options.lr * options.lr_decay**state.stage / (1 + LR_TIME_DECAY * state.stage_steps)
+        if state.stage == 0 and state.stage_steps < options.warmup:
+            rate *= (state.stage_steps + 1) / options.warmup
+        return rate
 
     def loss(self, audio: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of a batch; binary, over classes too, where a clip can have several."""

@@ -18,6 +18,7 @@ class TrainOptions:
         batch_size: segments a step.
         momentum: of Nesterov's SGD.
         lr: learning rate of the first stage.
+        warmup: steps over which the first stage's learning rate rises from 0; the original has none.
         lr_decay: factor between the learning rates of two stages.
         weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels.
         num_stages: stages of training.
@@ -43,6 +44,7 @@ class TrainOptions:
     batch_size: int = 23
     momentum: float = 0.9
     lr: float = 0.01
+    warmup: int = 200
     lr_decay: float = 0.2
     dropout: float = 0.5
     weight_decay: float = 0.0
@@ -63,6 +65,8 @@ class TrainOptions:
         for name in ("lr", "lr_decay"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name):g}")
+        if self.warmup < 0:
+            raise UsageError(f"--warmup must be 0 or more, not {self.warmup}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be at least 0 and below 1, not {self.momentum:g}")
         if not 0 <= self.weight_decay < float("inf"):
