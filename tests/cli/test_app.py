@@ -38,13 +38,14 @@ def test_version():
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["train", "nowhere"], 2, "unknown data set 'nowhere'"),
+        (["train", "nowhere"], 2, "nowhere is not built yet"),
         (["train"], 2, "which data set"),
         (["train", "scd"], 2, "not built yet"),
         (["train", "scd", "--block", "se9"], 2, "se9"),
         (["train", "scd", "--lr", "-1"], 2, "--lr must be above 0"),
-        (["eval", "scd", "no.h5"], 2, "no.h5"),
-        (["tag", "no.h5", "no.wav"], 2, "no.h5"),
+        (["eval", "scd", "no.h5"], 2, "not built yet"),
+        (["tag", "no.h5", "no.wav"], 2, "no.wav"),
+        (["tag", "no.h5", __file__], 2, "no.h5"),
         (["build", "mtt"], 2, "annotations_final.csv"),
         (["prepare", "xyz"], 2, "xyz"),
         (["fly"], 2, "No such command"),

@@ -179,7 +179,9 @@ def test_probabilities_follow_the_task():
         model.probabilities(x)
 
 
-@pytest.mark.parametrize(("samples", "padding"), [(9, (0, 0)), (10, (1, 1)), (11, (0, 1)), (22050, (0, 0)), (1, (1, 1))])
+@pytest.mark.parametrize(
+    ("samples", "padding"), [(9, (0, 0)), (10, (1, 1)), (11, (0, 1)), (22050, (0, 0)), (1, (1, 1))]
+)
 def test_same_padding_puts_the_smaller_half_in_front(samples, padding):
     assert same_padding(samples) == padding
 

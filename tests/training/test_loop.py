@@ -44,7 +44,16 @@ def epochs(run: Path) -> list[dict]:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_block_learns_real_sounds(built, tmp_path, block):
     result = run_small(
-        built, tmp_path, block=block, features=8, max_epochs=12, lr=0.05, num_stages=1, patience=12, batch_size=4
+        built,
+        tmp_path,
+        block=block,
+        features=8,
+        max_epochs=12,
+        lr=0.05,
+        num_stages=1,
+        patience=12,
+        warmup=30,
+        batch_size=4,
     )
     assert result.scores.roc_auc > 0.8
     assert epochs(result.run)[-1]["train_loss"] < epochs(result.run)[0]["train_loss"]
@@ -177,13 +186,16 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(built, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/model.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        runs = list(tmp_path.glob(f"*/{CHECKPOINT}"))
+        if runs and load_checkpoint(runs[0].parent).state.total_steps:
+            break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     (run,) = tmp_path.iterdir()
     assert process.returncode == 130 and "Traceback" not in err
-    assert f"--resume {run}" in out or "interrupted" in err
+    assert f"--resume {run}" in out
     assert load_checkpoint(run).state.total_steps > 0
 
 
@@ -266,9 +278,9 @@ def test_weight_decay_is_an_l2_penalty_on_convolution_kernels(built, tmp_path):
     for decay in (0.0, 0.01):
         run = run_small(built, tmp_path, weight_decay=decay, **changes).run
         states.append(weights(run))
-    torch.manual_seed(0)
-    task = samplecnn.load(run).task
-    begin = samplecnn.SampleCNN(samplecnn.load(run).config, task).state_dict()
+    trained = samplecnn.load(run)
+    torch.manual_seed(0)  # of the run
+    begin = samplecnn.SampleCNN(trained.config, trained.task).state_dict()
     for name, value in states[0].items():
         expected = value
         if name == "conv0.weight" or (name.startswith("blocks") and "conv" in name and name.endswith("weight")):

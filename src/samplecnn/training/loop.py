@@ -159,6 +159,9 @@ class Run:
                     self.end_epoch(self.validate())
                 scores = self.end_stage()
             return self.write_final(scores)
+        except KeyboardInterrupt:
+            say(f"\nstopped; go on with: samplecnn train --resume {self.run}")
+            raise
         except OSError:
             say(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
             raise
@@ -199,7 +202,6 @@ class Run:
                     state.epoch_seconds = first + time.monotonic() - began
                     if interrupt.requested:
                         self.save()
-                        say(f"\nstopped; go on with: samplecnn train --resume {self.run}")
                         raise KeyboardInterrupt
                     if time.monotonic() - self.saved_at > CHECKPOINT_EVERY:
                         self.save()
