@@ -11,7 +11,7 @@ class SampleCNNError(Exception):
 
 
 class UsageError(SampleCNNError):
-    """A request that cannot be met as asked: an unknown data set, a missing file, options that contradict. Exit code 2."""
+    """A request that cannot be met as asked: unknown data set, missing file, contradicting options. Exit code 2."""
 
     exit_code = 2
 

@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes the place of `path` when the block ends well, else it is removed."""
+    """Yields a temporary path beside `path`; it becomes `path` when the block ends well, else it goes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -42,7 +42,9 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             self.live.stop()
         elif self.last_line != self.began or kind is not None or self.elapsed > 1:
@@ -67,7 +69,7 @@ class Progress:
 
     def _line(self) -> str:
         rate = self.rate
-        left = f"{duration((self.total - self.done) / rate)} left" if 0 < rate and self.done < self.total else ""
+        left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
         if self.done >= self.total:
             left = f"in {duration(self.elapsed)}"
         width = 24

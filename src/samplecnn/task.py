@@ -52,7 +52,7 @@ class Task:
             raise SampleCNNError(f"task {self.name}: mean must be finite and std positive")
         if self.clip_seconds is not None and self.clip_samples < self.window:
             raise SampleCNNError(
-                f"task {self.name}: clips of {self.clip_seconds:g} s are shorter than the window of {self.window} samples"
+                f"task {self.name}: clips of {self.clip_seconds:g} s are shorter than a window ({self.window} samples)"
             )
 
     @property

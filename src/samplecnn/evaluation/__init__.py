@@ -1,6 +1,6 @@
 """How good a model is: clip-level probabilities, scores, the per-class report and its pictures."""
 
-from samplecnn.evaluation.evaluate import Evaluation, check_fit, evaluate, examine
+from samplecnn.evaluation.examine import Evaluation, check_fit, evaluate, examine
 from samplecnn.evaluation.metrics import ClassScores, Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from samplecnn.datasets import dataset_name
-from samplecnn.evaluation.evaluate import Evaluation, examine
+from samplecnn.evaluation.examine import Evaluation, examine
 from samplecnn.evaluation.pictures import save_pictures
 from samplecnn.evaluation.report import print_report
 from samplecnn.files import write_json

@@ -120,9 +120,7 @@ class SampleCNN(nn.Module):
         widths = [config.features, *config.widths]
         self.conv0 = FirstConv(config.features)
         self.norm0 = BatchNorm(config.features)
-        self.blocks = nn.ModuleList(
-            BLOCKS[config.block](a, b, config) for a, b in itertools.pairwise(widths)
-        )
+        self.blocks = nn.ModuleList(BLOCKS[config.block](a, b, config) for a, b in itertools.pairwise(widths))
         head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
         self.final_fc = nn.Linear(head, head)
         self.final_norm = BatchNorm(head)
