@@ -13,7 +13,7 @@ from samplecnn.tagging.writers import Selection
 from samplecnn.training import train
 
 # A narrow network and a short schedule: enough for ten kinds of sound, and done in minutes without a GPU.
-SETTINGS: dict[str, Any] = {"block": "se", "features": 32, "num_stages": 2, "max_epochs": 8, "lr": 0.05}
+SETTINGS: dict[str, Any] = {"block": "se", "features": 32, "num_stages": 2, "max_epochs": 7, "patience": 7, "lr": 0.03}
 
 
 def run_demo(data_dir: str, log_dir: str, seed: int) -> Path:
