@@ -84,7 +84,7 @@ def test_published_labels_with_recordings_under_their_names(shared, root, tmp_pa
 
 
 def test_real_words_go_the_whole_way_by_the_originals_commands(shared, root, tmp_path):
-    """Two words of the shared speech, as scd and as a folder of classes; a narrow model, a few epochs."""
+    """Two words of the shared speech, as scd and as a folder of classes; a narrow model, one epoch."""
     unpack(shared, tmp_path, "scd")
     raw = tmp_path / "data" / "scd" / "raw"
     words = ("yes", "stop")
@@ -99,9 +99,9 @@ def test_real_words_go_the_whole_way_by_the_originals_commands(shared, root, tmp
         as_folder = open_split(str(raw), tmp_path / "data", split)
         assert sorted(as_scd.ids) == sorted(as_folder.ids)
     assert as_folder.task.classes == tuple(sorted(words))
-    options = ["--features", "16", "--num-stages", "1", "--max-epochs", "2", "--lr", "0.03"]
+    options = ["--features", "16", "--num-stages", "1", "--max-epochs", "1"]
     command(root, "train.py", str(raw), *options, cwd=tmp_path)
     (run,) = (tmp_path / "log").iterdir()
-    epochs = [row for row in read_metrics(run) if row["event"] == "epoch"]
-    assert epochs[-1]["train_loss"] < epochs[0]["train_loss"]
-    assert 0.5 < read_metrics(run)[-1]["roc_auc"] <= 1  # two short epochs: on the way, not there
+    said = command(root, "eval.py", str(raw), str(run), cwd=tmp_path)
+    test = read_metrics(run)[-1]
+    assert f"rocauc={test['roc_auc']:.6f} prauc={test['pr_auc']:.6f} acc={test['accuracy']:.6f}" in said
