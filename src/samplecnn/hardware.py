@@ -14,7 +14,7 @@ def keep_freed_memory() -> None:
     """Lets the C allocator keep what is freed, for the life of this process.
 
     glibc returns every large block to the kernel and gets it back as pages to be cleared one by one. A training step
-    allocates the same large blocks again and again; without this, clearing pages takes half of its time. Elsewhere
+    allocates the same large blocks again and again; without this, clearing pages takes a third of its time. Elsewhere
     than on Linux with glibc, nothing happens.
     """
     if not sys.platform.startswith("linux"):
