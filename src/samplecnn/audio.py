@@ -121,7 +121,7 @@ def _name(source: Any) -> str:
     return name if isinstance(name, str) else "the given audio"
 
 
-class _Straight(soundfile.SoundFile):
+class StraightFile(soundfile.SoundFile):
     """Reads straight on. Left alone, soundfile seeks after every read, which costs an mp3 decoder frames it leans on
     and which a flac stream of unknown length cannot do at all; it does not seek where it believes that it cannot.
     """
@@ -155,7 +155,7 @@ def _decode_open(file: Any, name: str, sample_rate: int, seconds: float | None) 
     # Without its name, since soundfile takes the ending of a name like x.raw at its word. A plain file is read by
     # libsndfile itself, faster than through Python.
     nameless = _Nameless(file)
-    with _Straight(file.fileno() if type(file) is io.FileIO else nameless, closefd=False) as sound:
+    with StraightFile(file.fileno() if type(file) is io.FileIO else nameless, closefd=False) as sound:
         rate, promised = sound.samplerate, sound.frames
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(f"{name}: its header says {rate} Hz, which is no rate of sound; repair it or leave it out")

@@ -15,15 +15,6 @@ RATE, WINDOW = 8000, 2000
 PITCHES = {"low": 220.0, "middle": 700.0, "high": 2500.0}  # Hz
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, and much slower where these have to wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def task() -> Task:
     return Task("tones", tuple(PITCHES), "multiclass", RATE, WINDOW, clip_seconds=0.75, mean=0.001, std=0.3)

@@ -17,19 +17,9 @@ RATE, WINDOW = 8000, 2000
 PITCHES = {"low": 220.0, "middle": 700.0, "high": 2500.0}  # Hz
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, and much slower where these have to wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def model() -> SampleCNN:
     """A small network, taught in a second or two to tell three tones apart, at any level."""
-    torch.set_num_threads(1)
     task = Task("tones", tuple(PITCHES), "multiclass", RATE, WINDOW, clip_seconds=0.25, mean=0.001, std=0.3)
     torch.manual_seed(0)
     model = SampleCNN(ModelConfig("basic", num_blocks=5, num_classes=3, features=8), task)

@@ -90,6 +90,11 @@ def blocks_for_window(window: int) -> int:
     return max(blocks, 1)
 
 
+def activate(logits: Tensor, task: Task) -> Tensor:
+    """Probabilities [batch, classes]: sigmoid for a multilabel task, softmax for a multiclass one."""
+    return torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=1)
+
+
 class SampleCNN(nn.Module):
     """The network.
 
@@ -157,8 +162,7 @@ class SampleCNN(nn.Module):
         """Probabilities [batch, classes]: sigmoid for a multilabel task, softmax for a multiclass one."""
         if self.task is None:
             raise SampleCNNError("a model without a task has no probabilities; give SampleCNN(config, task) one")
-        logits = self(x)
-        return torch.sigmoid(logits) if self.task.kind == "multilabel" else torch.softmax(logits, dim=1)
+        return activate(self(x), self.task)
 
     def num_values(self) -> int:
         """All values of the model, batch-norm statistics counted, as Keras counts parameters."""

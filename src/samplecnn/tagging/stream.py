@@ -44,13 +44,6 @@ def stream(source: Recording, sample_rate: int) -> Iterator[np.ndarray]:
         yield from _pieces(source, str(getattr(source, "name", "the given audio")), sample_rate)
 
 
-class _Straight(soundfile.SoundFile):
-    """Reads on without seeking between reads, which makes mp3 decoders stumble."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 def _is_short(source: Any) -> bool:
     """Whether the recording can be decoded at once; so can one that cannot be opened: decoding tells what is wrong."""
     try:
@@ -71,7 +64,7 @@ def _pieces(file: BinaryIO, name: str, sample_rate: int) -> Iterator[np.ndarray]
     file.seek(0)
     frames = given = 0
     try:
-        with _Straight(file) as sound:
+        with audio.StraightFile(file) as sound:
             rate, promised, kind = sound.samplerate, sound.frames, sound.format
             resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=audio.QUALITY)
             while True:

@@ -24,13 +24,13 @@ from samplecnn.evaluation import Scores, predict, score
 from samplecnn.evaluation.inference import choose_device
 from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
 from samplecnn.interop import keras_h5
-from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.models import ModelConfig, SampleCNN, activate, blocks_for_window
 from samplecnn.progress import Progress, duration
 from samplecnn.shards import Segments
 from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order, standardised
 from samplecnn.training.interrupt import deferred_interrupt
-from samplecnn.training.losses import activate, cross_entropy
+from samplecnn.training.losses import cross_entropy
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import Record
 from samplecnn.training.start import initial_weights, new_run, open_splits

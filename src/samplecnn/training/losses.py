@@ -1,6 +1,5 @@
-"""What is minimised, and how a network's outputs are read."""
+"""What is minimised."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,8 +15,3 @@ def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
     if task.kind == "multilabel":
         return F.binary_cross_entropy_with_logits(logits, labels)
     return F.cross_entropy(logits, labels.argmax(1))
-
-
-def activate(logits: Tensor, task: Task) -> Tensor:
-    """Probabilities [batch, classes]."""
-    return torch.sigmoid(logits) if task.kind == "multilabel" else torch.softmax(logits, dim=1)
