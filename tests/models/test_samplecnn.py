@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS, blocks_for_window
-from samplecnn.models.layers import BatchNorm, Conv, FirstConv, dropout, same_padding
+from samplecnn.models.layers import BatchNorm, Conv, FirstConv, dropout, first_padding
 
 ALL = [(block, multi) for block in BLOCKS for multi in (False, True)]
 
@@ -183,7 +183,27 @@ def test_probabilities_follow_the_task():
     ("samples", "padding"), [(9, (0, 0)), (10, (1, 1)), (11, (0, 1)), (22050, (0, 0)), (1, (1, 1))]
 )
 def test_same_padding_puts_the_smaller_half_in_front(samples, padding):
-    assert same_padding(samples) == padding
+    assert first_padding(samples, "same") == padding
+
+
+@pytest.mark.parametrize(("kind", "zeros"), [("valid", 0), ("centred", 1)])
+@pytest.mark.parametrize("samples", [243, 244, 245, 1001])
+def test_other_first_paddings_are_pytorchs(kind, zeros, samples):
+    conv, x = FirstConv(4, kind), torch.randn(2, samples)
+    with torch.no_grad():
+        expected = F.conv1d(x[:, None], conv.weight, conv.bias, stride=3, padding=zeros)
+        torch.testing.assert_close(conv(x).squeeze(2), expected)
+
+
+@pytest.mark.parametrize("kind", ["same", "valid", "centred"])
+def test_the_least_number_of_samples_is_exact(kind):
+    model = small("se", first_padding=kind).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(1, model.least_samples)).isfinite().all()
+    with pytest.raises(SampleCNNError, match="too few"):
+        model(torch.zeros(1, model.least_samples - 1))
+    steps = sum(first_padding(model.least_samples - 1, kind)) + model.least_samples - 1
+    assert steps // 3 < 3**4  # the last pooling would have nothing left
 
 
 def test_initial_values_have_the_originals_ranges():

@@ -6,29 +6,40 @@ keep the shapes of their 1-D layers. Activations are in the network's compute ty
 batch-norm statistics and everything behind the last pooling stay float32.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+FirstPadding = Literal["same", "valid", "centred"]
 
-def same_padding(samples: int, width: int = 3, stride: int = 3) -> tuple[int, int]:
-    """Zeros in front and behind that TensorFlow's `same` adds; the smaller half goes in front."""
-    steps = -(-samples // stride)
-    total = max((steps - 1) * stride + width - samples, 0)
-    return total // 2, total - total // 2
+
+def first_padding(samples: int, kind: FirstPadding) -> tuple[int, int]:
+    """Zeros in front and behind that make `samples` a whole number of threes; below zero: samples left out.
+
+    "same" is TensorFlow's (the smaller half in front; the original), "valid" leaves out what does not fill a three
+    (the authors' code of 2018), "centred" is PyTorch's padding=1, each three centred on a sample (its peers).
+    For a length that three divides, the first two are the same.
+    """
+    if kind == "valid":
+        return 0, -(samples % 3)
+    total = -samples % 3
+    return (1, total - 1) if kind == "centred" else (total // 2, total - total // 2)
 
 
 class FirstConv(nn.Conv1d):
-    """The strided convolution on the waveform: [batch, samples] -> [batch, features, 1, ceil(samples / 3)].
+    """The strided convolution on the waveform: [batch, samples] -> [batch, features, 1, about samples / 3].
 
     As wide as its stride, it is one matrix product over the samples taken three by three.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, padding: FirstPadding = "same") -> None:
         super().__init__(1, features, 3, stride=3)
+        self.kind = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, same_padding(x.shape[1]))
+        x = F.pad(x, first_padding(x.shape[1], self.kind))
         x = F.linear(x.view(x.shape[0], -1, 3), self.weight.squeeze(1), self.bias)
         return x.unsqueeze(1).permute(0, 3, 1, 2)
 

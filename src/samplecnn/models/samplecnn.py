@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models.blocks import BLOCKS
 from samplecnn.models.initialization import initialize
-from samplecnn.models.layers import BatchNorm, FirstConv, time_last_but_one
+from samplecnn.models.layers import BatchNorm, FirstConv, FirstPadding, time_last_but_one
 from samplecnn.task import Task
 
 MULTI_LEVELS = 3  # blocks whose outputs --multi brings together
@@ -29,6 +29,7 @@ class ModelConfig:
         features: width of the first convolution and of blocks 0 and 1; doubles at block 2 and at the last block.
         amplifying_ratio: hidden width of the excitations as a share of the features.
         dropout: share of the last hidden layer's features dropped in training.
+        first_padding: how the first convolution meets the ends of the waveform, see `layers.first_padding`.
 
     Raises:
         UsageError: a value outside its range, named.
@@ -41,6 +42,7 @@ class ModelConfig:
     features: int = 128
     amplifying_ratio: float = 0.125
     dropout: float = 0.5
+    first_padding: FirstPadding = "same"
 
     def __post_init__(self) -> None:
         if self.block not in BLOCKS:
@@ -59,6 +61,8 @@ class ModelConfig:
             )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")
+        if self.first_padding not in get_args(FirstPadding):
+            raise UsageError(f"first padding {self.first_padding!r}: expected {', '.join(get_args(FirstPadding))}")
 
     @property
     def widths(self) -> list[int]:
@@ -104,7 +108,7 @@ class SampleCNN(nn.Module):
 
     Shape:
         x [batch, samples], standardised as (wave - task.mean) / task.std -> logits [batch, classes].
-        Any number of samples from 3 ** (num_blocks + 1) - 2 on.
+        Any number of samples from `least_samples` on, 3 ** (num_blocks + 1) - 2 for the original's padding.
 
     Example:
         >>> net = SampleCNN(ModelConfig(block="rese2", multi=True, num_blocks=8, num_classes=35))
@@ -123,7 +127,7 @@ class SampleCNN(nn.Module):
         self.compute_dtype = torch.float32
 
         widths = [config.features, *config.widths]
-        self.conv0 = FirstConv(config.features)
+        self.conv0 = FirstConv(config.features, config.first_padding)
         self.norm0 = BatchNorm(config.features)
         self.blocks = nn.ModuleList(BLOCKS[config.block](a, b, config) for a, b in itertools.pairwise(widths))
         head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
@@ -135,7 +139,7 @@ class SampleCNN(nn.Module):
     @property
     def least_samples(self) -> int:
         """The shortest input that every pooling leaves something of."""
-        return 3 ** (self.config.num_blocks + 1) - 2
+        return 3 ** (self.config.num_blocks + 1) - (0 if self.config.first_padding == "valid" else 2)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [batch, samples] -> every block's output [batch, features, 1, time], first to last."""
