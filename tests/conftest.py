@@ -1,6 +1,7 @@
 """Fixtures for all tests: the real recordings where they are at hand, and signals whose answer is known."""
 
 import os
+import subprocess
 from pathlib import Path
 
 # The networks of the tests are tiny: a second thread costs them more than it gives, most of all on a busy machine.
@@ -24,6 +25,17 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def tensorflow_python() -> Path:
+    """A Python interpreter that has TensorFlow: SAMPLECNN_TENSORFLOW, or `.venv-tensorflow` in the checkout."""
+    python = Path(os.environ.get("SAMPLECNN_TENSORFLOW") or ROOT / ".venv-tensorflow" / "bin" / "python")
+    try:
+        subprocess.run([python, "-c", "import tensorflow"], check=True, capture_output=True, timeout=120)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip(f"no TensorFlow at {python}; set SAMPLECNN_TENSORFLOW to a Python interpreter that has it")
+    return python
 
 
 @pytest.fixture
