@@ -1,4 +1,4 @@
-"""The six building blocks (paper section II; the original's lib/model.py).
+"""The six building blocks (paper section II; the original's lib/model.py), and a relative of one of them.
 
 A block is a function (channels, features, config) -> module and a line in BLOCKS. Every block takes
 [batch, channels, 1, time] to [batch, features, 1, time // 3].
@@ -35,15 +35,20 @@ class BasicBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """One or two convolutions beside a shortcut, added, ReLU, max-pool 3; with `excite` the path is scaled first."""
+    """One or two convolutions beside a shortcut, added, ReLU, max-pool 3; with `excite` the path is scaled first.
 
-    def __init__(self, channels: int, features: int, config: "ModelConfig", convs: int, excite: bool) -> None:
+    Where the number of features changes, the shortcut is a convolution too, `shortcut` wide.
+    """
+
+    def __init__(
+        self, channels: int, features: int, config: "ModelConfig", convs: int, excite: bool, shortcut: int = 1
+    ) -> None:
         super().__init__()
         widths = [channels] + [features] * convs
         self.convs = nn.ModuleList(Conv(a, b) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(features) for _ in range(convs))
         self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
-        self.scut_conv = Conv(channels, features, width=1) if channels != features else None
+        self.scut_conv = Conv(channels, features, width=shortcut) if channels != features else None
         self.scut_norm = BatchNorm(features) if channels != features else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,4 +71,10 @@ BLOCKS: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {
     "res2": partial(ResidualBlock, convs=2, excite=False),
     "rese1": partial(ResidualBlock, convs=1, excite=True),
     "rese2": partial(ResidualBlock, convs=2, excite=True),
+}
+
+# What other programs made of rese2; such models are converted and used, not trained from scratch (see `ends`).
+WIDE = "rese2-wide"
+RELATIVES: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {
+    WIDE: partial(ResidualBlock, convs=2, excite=True, shortcut=3),
 }

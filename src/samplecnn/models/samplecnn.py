@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.models.blocks import BLOCKS
+from samplecnn.models.blocks import BLOCKS, RELATIVES
+from samplecnn.models.ends import stem_of, tail_of
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layers import BatchNorm, FirstConv, FirstPadding, time_last_but_one
 from samplecnn.task import Task
@@ -22,7 +23,7 @@ class ModelConfig:
     """The architecture.
 
     Args:
-        block: a name in BLOCKS.
+        block: a name in BLOCKS, or in RELATIVES.
         multi: multi-level aggregation: the head sees the last three blocks.
         num_blocks: blocks after the first convolution; each divides the length by 3 (`blocks_for_window`).
         num_classes: outputs.
@@ -30,6 +31,7 @@ class ModelConfig:
         amplifying_ratio: hidden width of the excitations as a share of the features.
         dropout: share of the last hidden layer's features dropped in training.
         first_padding: how the first convolution meets the ends of the waveform, see `layers.first_padding`.
+        tail: one more layer behind the last block, 1 wide (`ends`).
 
     Raises:
         UsageError: a value outside its range, named.
@@ -43,10 +45,11 @@ class ModelConfig:
     amplifying_ratio: float = 0.125
     dropout: float = 0.5
     first_padding: FirstPadding = "same"
+    tail: bool = False
 
     def __post_init__(self) -> None:
-        if self.block not in BLOCKS:
-            raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join(BLOCKS)}")
+        if self.block not in BLOCKS and self.block not in RELATIVES:
+            raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join([*BLOCKS, *RELATIVES])}")
         least = MULTI_LEVELS if self.multi else 1
         if self.num_blocks < least:
             raise UsageError(
@@ -77,6 +80,15 @@ class ModelConfig:
     def signature(self) -> str:
         """The name of a run where none is given: "se", "rese2_multi"."""
         return self.block + ("_multi" if self.multi else "")
+
+    @property
+    def beyond_the_original(self) -> str | None:
+        """What of this architecture the original's code has no words for; None where it has them for all."""
+        if self.block not in BLOCKS:
+            return f"its block {self.block}"
+        if self.tail:
+            return "its layer between the last block and the head"
+        return "its first convolution, centred on the samples" if self.first_padding == "centred" else None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -129,7 +141,10 @@ class SampleCNN(nn.Module):
         widths = [config.features, *config.widths]
         self.conv0 = FirstConv(config.features, config.first_padding)
         self.norm0 = BatchNorm(config.features)
-        self.blocks = nn.ModuleList(BLOCKS[config.block](a, b, config) for a, b in itertools.pairwise(widths))
+        self.stem = stem_of(config)
+        block = {**BLOCKS, **RELATIVES}[config.block]
+        self.blocks = nn.ModuleList(block(a, b, config) for a, b in itertools.pairwise(widths))
+        self.tail = tail_of(config)
         head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
         self.final_fc = nn.Linear(head, head)
         self.final_norm = BatchNorm(head)
@@ -148,12 +163,17 @@ class SampleCNN(nn.Module):
         if x.shape[1] < self.least_samples:
             raise SampleCNNError(f"{x.shape[1]} samples are too few: this model needs {self.least_samples} or more")
         # The waveform itself goes in at full precision: rounding it would add noise that no later layer could remove.
-        x = self.norm0(self.conv0(x).to(self.compute_dtype))
+        wave = x
+        x = self.norm0(self.conv0(wave).to(self.compute_dtype))
         x = F.relu(x, inplace=True)
+        if self.stem is not None:
+            x = self.stem(wave, x)
         outputs = []
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
+        if self.tail is not None:
+            outputs[-1] = self.tail(outputs[-1])
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
