@@ -8,7 +8,7 @@ import torch
 
 from samplecnn.audio import to_int16
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.shards.arrow import Segments, ShardWriter, shard_name
+from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
 from samplecnn.task import Task
 
 RATE, WINDOW = 8000, 2000
@@ -46,9 +46,9 @@ def make_model():
 
 @pytest.fixture(scope="session")
 def write_shards():
-    """write_shards(folder, task, clips=…, split=…, shards=…) -> Segments of tones of the task's classes, in noise."""
+    """write_shards(folder, task, clips=…, split=…, shards=…) -> their segments: tones of the classes, in noise."""
 
-    def write(folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2) -> Segments:
+    def write(folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2) -> ArrowSegments:
         folder.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(1)
         segments = task.segments_per_clip or 1
@@ -64,7 +64,7 @@ def write_shards():
                     wave = sum(np.sin(2 * np.pi * pitches[label] * time) for label in labels) * 0.3
                     wave = (wave + 0.05 * generator.normal(size=len(time))).astype(np.float32)
                     writer.add(f"clip{number:03}", labels, to_int16(wave).reshape(segments, task.window))
-        return Segments(folder, split)
+        return ArrowSegments(folder, split)
 
     return write
 

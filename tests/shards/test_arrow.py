@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from samplecnn.errors import SampleCNNError
 from samplecnn.shards import arrow
-from samplecnn.shards.arrow import Segments, ShardWriter, set_statistics, shard_name
+from samplecnn.shards import segments as segments_module
+from samplecnn.shards.arrow import ArrowSegments, ShardWriter, set_statistics, shard_name
 from samplecnn.task import Task
 
 TASK = Task("t", ("a", "b", "c"), "multilabel", sample_rate=1000, window=300)
@@ -40,7 +41,7 @@ def folder(tmp_path):
 
 
 def test_what_goes_in_comes_out(folder):
-    segments = Segments(folder, "train")
+    segments = ArrowSegments(folder, "train")
     expected = [(clip, number) for clip in range(9) for number in range(clip % 4 + 1)]
     assert len(segments) == len(expected) and segments.num_clips == 9
     assert segments.ids == [f"clip {clip}" for clip, _ in expected]
@@ -57,7 +58,7 @@ def test_what_goes_in_comes_out(folder):
 
 
 def test_gather_in_any_order_with_repeats(folder):
-    segments = Segments(folder, "train")
+    segments = ArrowSegments(folder, "train")
     everything = segments.gather(np.arange(len(segments)))
     order = np.random.default_rng(0).integers(0, len(segments), 200)
     assert np.array_equal(segments.gather(order), everything[order])
@@ -76,16 +77,16 @@ def test_long_clips_cross_record_batches(tmp_path, monkeypatch):
     with ShardWriter(tmp_path / "arrow" / shard_name("val", 1, 1), TASK) as writer:
         for clip in range(3):
             writer.add(str(clip), [0], sound(clip, 13))
-    segments = Segments(tmp_path / "arrow", "val")
+    segments = ArrowSegments(tmp_path / "arrow", "val")
     assert segments.segment.tolist() == [*range(13)] * 3
     assert np.array_equal(segments.gather(range(39)), np.concatenate([sound(clip, 13) for clip in range(3)]))
 
 
 def test_many_shards_with_few_open_maps(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrow, "OPEN_MAPS", 2)
-    monkeypatch.setattr(arrow, "RESIDENT_BYTES", 5000)
+    monkeypatch.setattr(segments_module, "OPEN_MAPS", 2)
+    monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 5000)
     write_set(tmp_path / "arrow", [[clip] for clip in range(12)])
-    segments = Segments(tmp_path / "arrow", "train")
+    segments = ArrowSegments(tmp_path / "arrow", "train")
     expected = np.concatenate([sound(clip, clip % 4 + 1) for clip in range(12)])
     order = np.random.default_rng(0).integers(0, len(segments), 300)
     assert np.array_equal(segments.gather(order), expected[order])
@@ -98,7 +99,7 @@ def _sum_of(job):
 
 
 def test_processes_and_threads_read_the_same(folder):
-    segments = Segments(folder, "train")
+    segments = ArrowSegments(folder, "train")
     rows = [np.random.default_rng(k).integers(0, len(segments), 50) for k in range(8)]
     expected = [segments.gather(r).sum(dtype=np.int64) for r in rows]
     again = pickle.loads(pickle.dumps(segments))
@@ -131,10 +132,10 @@ def test_memory_stays_flat_while_reading(tmp_path, monkeypatch):
     def resident() -> int:
         return int(next(line for line in status.read_text().splitlines() if line.startswith("VmRSS")).split()[1]) << 10
 
-    monkeypatch.setattr(arrow, "RESIDENT_BYTES", 8 << 20)
+    monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 8 << 20)
     task = replace(TASK, window=50_000)
     write_set(tmp_path / "arrow", [[3] * 100, [3] * 100], task)  # 80 MB
-    segments = Segments(tmp_path / "arrow", "train")
+    segments = ArrowSegments(tmp_path / "arrow", "train")
     segments.gather(range(10))
     before = resident()
     most = 0
@@ -145,12 +146,12 @@ def test_memory_stays_flat_while_reading(tmp_path, monkeypatch):
 
 
 def test_statistics_are_set_in_place(folder):
-    audio = Segments(folder, "train").gather(range(5))
+    audio = ArrowSegments(folder, "train").gather(range(5))
     final = TASK.with_statistics(-1.2345678901234567e-05, 0.12345678901234567)
     sizes = [path.stat().st_size for path in sorted(folder.iterdir())]
     for path in folder.iterdir():
         set_statistics(path, final)
-    segments = Segments(folder, "train")
+    segments = ArrowSegments(folder, "train")
     assert segments.task == final
     assert np.array_equal(segments.gather(range(5)), audio)
     assert [path.stat().st_size for path in sorted(folder.iterdir())] == sizes
@@ -177,7 +178,7 @@ def test_statistics_cut_off_half_way_are_set_again(folder):
 
 def refusal(folder: Path) -> str:
     with pytest.raises(SampleCNNError) as caught:
-        Segments(folder, "train")
+        ArrowSegments(folder, "train")
     assert "\n" not in str(caught.value) and ";" in str(caught.value)
     return str(caught.value)
 
@@ -189,7 +190,7 @@ def test_missing_shard(folder):
 
 def test_no_shards(folder):
     with pytest.raises(SampleCNNError, match="no shards of the test split"):
-        Segments(folder, "test")
+        ArrowSegments(folder, "test")
 
 
 def test_two_sets_mixed(folder):
@@ -246,7 +247,7 @@ def test_damaged_bytes_give_segments_or_an_error(tmp_path):
             damaged[place] = value
         path.write_bytes(damaged)
         try:
-            segments = Segments(tmp_path / "arrow", "train")
+            segments = ArrowSegments(tmp_path / "arrow", "train")
             segments.gather(range(len(segments)))
         except SampleCNNError:
             pass

@@ -20,7 +20,7 @@ from samplecnn.audio import cut, decode, from_int16, to_int16
 from samplecnn.datasets.base import Clip, Table
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards import build_table, open_split
-from samplecnn.shards.arrow import Segments
+from samplecnn.shards.arrow import ArrowSegments
 from samplecnn.shards.report import read_report
 from samplecnn.task import Task
 
@@ -54,13 +54,13 @@ def test_shards_hold_the_decoded_recordings(recordings, tmp_path):
 
 def test_mean_and_std_are_those_of_the_training_segments(recordings, tmp_path):
     report = build(recordings(), tmp_path / "made")
-    segments = Segments(tmp_path / "made" / "arrow", "train")
+    segments = ArrowSegments(tmp_path / "made" / "arrow", "train")
     wave = from_int16(segments.gather(range(len(segments)))).astype(np.float64)
     assert segments.task.mean == pytest.approx(wave.mean(), rel=1e-9)
     assert segments.task.std == pytest.approx(wave.std(), rel=1e-9)
     assert report.task == segments.task
     for split in ("val", "test"):
-        assert Segments(tmp_path / "made" / "arrow", split).task == report.task
+        assert ArrowSegments(tmp_path / "made" / "arrow", split).task == report.task
     assert json.loads((report.folder / "task.json").read_text()) == report.task.to_dict()
 
 
@@ -86,7 +86,7 @@ def test_the_seed_deals_the_clips(recordings, tmp_path):
     orders = []
     for seed in (0, 1):
         build(recordings(), tmp_path / "made", seed=seed)
-        orders.append(Segments(tmp_path / "made" / "arrow", "train").ids)
+        orders.append(ArrowSegments(tmp_path / "made" / "arrow", "train").ids)
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1])
 
@@ -97,7 +97,7 @@ def test_padding_reaches_the_shards_and_the_task(recordings, tmp_path):
     wave = decode(short.path, 8000)
     for padding in ("tile", "zero", "stretch"):
         report = build(table, tmp_path / "made", padding=padding)
-        segments = Segments(report.folder, "train")
+        segments = ArrowSegments(report.folder, "train")
         start = segments.ids.index(short.id)
         expected = to_int16(cut(wave, replace(table.task, padding=padding)))
         assert np.array_equal(segments.gather(range(start, start + 8)), expected)
@@ -137,7 +137,7 @@ def test_changed_recordings_or_labels_are_built_again(recordings, tmp_path):
     assert not build(table, tmp_path / "made").already_built
     other = replace(table, clips=[table.clips[0]._replace(labels=(2,)), *table.clips[1:]])
     assert not build(other, tmp_path / "made").already_built
-    segments = Segments(tmp_path / "made" / "arrow", "train")
+    segments = ArrowSegments(tmp_path / "made" / "arrow", "train")
     row = segments.ids.index("000")
     assert segments.labels[row].tolist() == [0, 0, 1] and (segments.gather([row]) == 8192).all()
 
@@ -263,7 +263,8 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
         elif step == "rmtree":
             patched.setattr(stages.shutil, "rmtree", cut_off)
         else:
-            original, calls = getattr(stages, step), []
+            arrow = stages.FORMATS["arrow"]
+            original, calls = arrow.set_statistics if step == "set_statistics" else getattr(stages, step), []
 
             def later_fails(*args, **options):
                 calls.append(args)
@@ -271,7 +272,10 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
                     raise Cut
                 return original(*args, **options)
 
-            patched.setattr(stages, step, later_fails)
+            if step == "set_statistics":
+                patched.setitem(stages.FORMATS, "arrow", replace(arrow, set_statistics=later_fails))
+            else:
+                patched.setattr(stages, step, later_fails)
         with pytest.raises(Cut):
             build(table, tmp_path / "made", seed=1)
     build(table, tmp_path / "made", seed=1)
@@ -339,7 +343,7 @@ def test_bad_recordings_are_skipped_and_listed(recordings, tmp_path, digests):
         assert reason in row.reason and row.split == "train"
         assert row.status == ("warning" if reason == "silent" else "skipped")
     assert report.splits["train"] == (19, report.splits["train"].segments, 5)
-    built = set(Segments(report.folder, "train").ids)
+    built = set(ArrowSegments(report.folder, "train").ids)
     assert "005" in built and not built & {"000", "001", "002", "004", "006"}
     assert digests(build(table, tmp_path / "one", workers=1).folder) == digests(report.folder)
     text = "\n".join(report.lines(shown=2))
@@ -403,7 +407,7 @@ def test_odd_names(tmp_path):
     (row,) = read_report(report.report)
     assert row.path == str(broken)
     "\n".join(report.lines()).encode()
-    assert "caf\\udce9" in Segments(report.folder, "train").ids
+    assert "caf\\udce9" in ArrowSegments(report.folder, "train").ids
 
 
 def test_nothing_usable_is_an_error_with_a_report(recordings, tmp_path):
@@ -546,7 +550,7 @@ def test_real_speech(shared, tmp_path, digests):
     report = build(table, tmp_path / "made", clips_per_shard=50)
     assert not report.unusual and report.clips == len(clips)
     assert abs(report.task.mean) < 0.01 and 0.02 < report.task.std < 0.5
-    segments = Segments(report.folder, "train")
+    segments = ArrowSegments(report.folder, "train")
     row = segments.ids.index(clips[7][1].name)
     assert np.array_equal(segments.gather([row]), to_int16(cut(decode(clips[7][1], 22050, 1.0), task)))
     assert digests(build(table, tmp_path / "one", workers=1, clips_per_shard=50).folder) == digests(report.folder)

@@ -13,7 +13,7 @@ from samplecnn.audio import cut, decode, to_int16
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation import predict
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.shards.arrow import Segments, ShardWriter, shard_name
+from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
 from samplecnn.tagging import Tagger, Tags
 from samplecnn.tagging import stream as streaming
 from samplecnn.tagging.readers import END, read_ahead
@@ -282,7 +282,7 @@ def test_tags_of_real_recordings_equal_what_the_test_says_of_them(shared, tmp_pa
         for number, recording in enumerate(recordings):
             wave = decode(io.BytesIO(recording), task.sample_rate, task.clip_seconds)
             writer.add(str(number), [0], to_int16(cut(wave, task)))
-    tested = predict(model, Segments(tmp_path, "test")).y_prob
+    tested = predict(model, ArrowSegments(tmp_path, "test")).y_prob
     assert tested.shape == (8, 10) and np.ptp(tested, axis=0).max() > 0.01
     tagger = Tagger(model)
     for recording, wanted in zip(recordings, tested, strict=True):

@@ -1,5 +1,6 @@
 """samplecnn build: recordings into shards."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -11,6 +12,11 @@ from samplecnn.task import Padding
 SHOWN = 5  # reasons for skipping that are printed; the report has them all
 
 
+class Format(StrEnum):
+    arrow = "arrow"
+    tfrecord = "tfrecord"
+
+
 def build(
     dataset: Annotated[
         str,
@@ -19,9 +25,13 @@ def build(
             help="mtt, scd, dcs, demo, a folder with one sub-folder per class, or a CSV/Parquet manifest (path,labels)",
         ),
     ],
-    data_dir: Annotated[Path, typer.Option(help="where data sets lie; shards go to DATA_DIR/NAME/arrow")] = Path(
+    data_dir: Annotated[Path, typer.Option(help="where data sets lie; shards go to DATA_DIR/NAME/FORMAT")] = Path(
         "./data"
     ),
+    format: Annotated[
+        Format,
+        typer.Option(help="arrow; tfrecord writes the original's files to DATA_DIR/NAME/tfrecord, of twice the size"),
+    ] = Format.arrow,
     padding: Annotated[
         str,
         typer.Option(help="how short clips are filled up: tile (repeat), zero (silence), stretch (as the original)"),
@@ -62,6 +72,7 @@ def build(
         workers=workers,
         seed=seed,
         padding=cast(Padding, padding),
+        format=format.value,
         force=force,
         sample_rate=sample_rate,
         window=window_samples(window, sample_rate or 22050),

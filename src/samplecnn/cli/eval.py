@@ -9,7 +9,8 @@ def evaluate_command(
     dataset: Annotated[
         str,
         typer.Argument(
-            metavar="DATASET", help="A built data set: mtt, scd, dcs, demo, a folder of classes, or a manifest."
+            metavar="DATASET",
+            help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
         ),
     ],
     model: Annotated[
@@ -18,6 +19,9 @@ def evaluate_command(
     data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
     batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the scores do not depend on it.")] = 23,
     num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
+    ] = False,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the scores and the per-class table as JSON.")
     ] = None,
@@ -36,4 +40,4 @@ def evaluate_command(
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
     from samplecnn.evaluation.run import run_test
 
-    run_test(dataset, model, data_dir, batch_size, num_readers, json, pictures, device)
+    run_test(dataset, model, data_dir, batch_size, num_readers, json, pictures, device, skip_corrupt)

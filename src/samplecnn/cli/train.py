@@ -29,7 +29,10 @@ MOVABLE = ("data_dir", "device")  # what a resumed run may have elsewhere than b
 def train(
     context: typer.Context,
     dataset: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="mtt, scd, dcs, demo, a folder or a CSV/Parquet manifest.")
+        str | None,
+        typer.Argument(
+            metavar="DATASET", help="mtt, scd, dcs, demo, a folder, a CSV/Parquet manifest, or a folder of TFRecords."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Name of the run (default: the block, plus _multi).")
@@ -57,6 +60,9 @@ def train(
         int, typer.Option(metavar="N", help="Epochs without a better validation loss that end a stage.")
     ] = 2,
     num_readers: Annotated[int, typer.Option(metavar="N", help="Threads that read batches ahead.")] = 8,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
+    ] = False,
     features: Annotated[int, typer.Option(metavar="N", help="Width of the first layers.")] = 128,
     max_epochs: Annotated[int, typer.Option(metavar="N", help="Epochs that end a stage in any case.")] = 100,
     precision: Annotated[

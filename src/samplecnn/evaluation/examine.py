@@ -24,6 +24,7 @@ class Evaluation:
     predictions: Predictions
     scores: Scores
     settings: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON file: what was tested on what, how, and the scores."""
@@ -45,23 +46,25 @@ def evaluate(
     num_readers: int = 8,
     device: str | None = None,
     progress: bool = False,
+    skip_corrupt: bool = False,
 ) -> Scores:
     """Scores a model on the test split of a built data set.
 
     Args:
         model: a SampleCNN, or whatever `samplecnn.load` takes.
-        dataset: as it was built: a name, a folder or a manifest.
+        dataset: as it was built: a name, a folder or a manifest; or a folder of TFRecords.
         data_dir: the folder of the built data sets.
         batch_size: segments a step; the scores do not depend on it.
         num_readers: threads that read ahead.
         device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
         progress: shows a bar on stderr.
+        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
 
     Raises:
         UsageError: the data set is not built, there is no such model, or the two do not fit.
         SampleCNNError: fewer than two test clips, or a model that answers with NaN.
     """
-    return examine(model, dataset, data_dir, batch_size, num_readers, device, progress).scores
+    return examine(model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt).scores
 
 
 def examine(
@@ -72,11 +75,12 @@ def examine(
     num_readers: int = 8,
     device: str | None = None,
     progress: bool = False,
+    skip_corrupt: bool = False,
 ) -> Evaluation:
     """`evaluate`, with the probabilities of every clip and all that a report needs."""
     from samplecnn.shards import open_split
 
-    segments = open_split(dataset, data_dir, "test")
+    segments = open_split(dataset, data_dir, "test", skip_corrupt)
     name = "the model" if not isinstance(model, str | Path) else str(model)
     loaded = resolve(model, device)
     assert loaded.task is not None  # resolve has seen to it
@@ -91,10 +95,13 @@ def examine(
         settings={
             "split": "test",
             "data_dir": str(data_dir),
+            "shards": str(segments.folder),
+            "records_left_out": len(segments.skipped),
             "batch_size": batch_size,
             "num_readers": num_readers,
             "device": str(next(loaded.parameters()).device),
         },
+        warnings=segments.warnings(),
     )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.inference import ahead, choose_device, exact, probabilities, standardise
 from samplecnn.progress import Progress
@@ -72,7 +71,7 @@ def predict(
 
     def read(start: int) -> np.ndarray:
         chosen = np.arange(start, min(start + batch_size, total))
-        return standardise(from_int16(segments.gather(chosen)), task)
+        return standardise(segments.waveforms(chosen), task)
 
     ids = segments.ids
     clip, first = clips_of(ids)

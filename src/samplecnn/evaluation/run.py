@@ -22,6 +22,7 @@ def run_test(
     json: str | None = None,
     pictures: str | None = None,
     device: str | None = None,
+    skip_corrupt: bool = False,
 ) -> Evaluation:
     """`examine` with a bar on stderr, then the report on stdout; what it writes to files it names on stderr.
 
@@ -30,7 +31,7 @@ def run_test(
         pictures: folder; None puts them into the model's run directory, if it has one that can be written.
     """
     keep_freed_memory()
-    result = examine(model, dataset, data_dir, batch_size, num_readers, device, progress=True)
+    result = examine(model, dataset, data_dir, batch_size, num_readers, device, True, skip_corrupt)
     if json is not None:
         write_json(json, result.to_dict())
     folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
@@ -46,7 +47,7 @@ def run_test(
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
     print_report(result.scores, result.task, result.predictions)
     sys.stdout.flush()
-    for note in notes:
+    for note in [*result.warnings, *notes]:
         print(note, file=sys.stderr)
     return result
 

@@ -7,45 +7,68 @@ from typing import TYPE_CHECKING, Any
 from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from samplecnn.shards.arrow import Segments
     from samplecnn.shards.builder import build, build_table
     from samplecnn.shards.report import BuildReport
+    from samplecnn.shards.segments import Segments
 
-_HOMES = {"Segments": "arrow", "build": "builder", "build_table": "builder", "BuildReport": "report"}
+_HOMES = {"Segments": "segments", "build": "builder", "build_table": "builder", "BuildReport": "report"}
 __all__ = ["BuildReport", "Segments", "build", "build_table", "open_split"]
 
 
-def open_split(spec: str, data_dir: str | Path, split: str) -> "Segments":
+def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool = False) -> "Segments":
     """The segments of one split of a data set that is built.
 
     Args:
-        spec: the data set as `build` took it, or its name.
-        data_dir: the folder that holds it.
+        spec: the data set as `build` took it, or its name; or a folder of TFRecords.
+        data_dir: the folder that holds it: DATA/<name>/arrow, or else DATA/<name>/tfrecord.
         split: "train", "val" or "test".
+        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first (see `TFRecordSegments`).
 
     Raises:
         UsageError: not built yet, or nothing in this split.
         SampleCNNError: a shard is missing or damaged.
     """
     from samplecnn.datasets import SPLITS, dataset_name
-    from samplecnn.shards.arrow import Segments
+    from samplecnn.shards.arrow import ArrowSegments
+    from samplecnn.shards.recorded import TFRecordSegments
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
+    if holds_tfrecords(spec):
+        return TFRecordSegments(_checked(Path(spec), "tfrecord", spec, split), split, skip_corrupt)
     name = dataset_name(spec)
-    folder = Path(data_dir) / name / "arrow"
-    command = f"samplecnn build {spec} --data-dir {data_dir}"
-    if not folder.is_dir():
-        half = (Path(data_dir) / name / "arrow.building").is_dir()
-        state = "is only half built" if half else "is not built yet"
-        raise UsageError(f"{name} {state} (no {folder}): run `{command}`")
-    empty = f"{name} has no clips in its {split} split; {folder / 'report.csv'} lists what was skipped"
-    if not any(folder.glob(f"{split}-*.arrow")) and any(folder.glob("*.arrow")):
-        raise UsageError(empty)
-    segments = Segments(folder, split)
-    if len(segments) == 0:
-        raise UsageError(empty)
-    return segments
+    home = Path(data_dir) / name
+    for format in ("arrow", "tfrecord"):
+        if (home / format).is_dir():
+            folder = _checked(home / format, format, name, split)
+            if format == "tfrecord":
+                return TFRecordSegments(folder, split, skip_corrupt)
+            segments = ArrowSegments(folder, split)
+            if len(segments) == 0:
+                raise UsageError(_empty(name, split, folder))
+            return segments
+    half = any((home / f"{format}.building").is_dir() for format in ("arrow", "tfrecord"))
+    state = "is only half built" if half else "is not built yet"
+    raise UsageError(f"{name} {state} (no {home / 'arrow'}): run `samplecnn build {spec} --data-dir {data_dir}`")
+
+
+def holds_tfrecords(spec: str) -> bool:
+    """Whether a data set is named by the folder of its TFRecords itself."""
+    return any(Path(spec).glob("*.tfrecord"))
+
+
+def _checked(folder: Path, format: str, name: str, split: str) -> Path:
+    """The folder, unless it holds other splits only."""
+    if not any(folder.glob(f"{split}-*.{format}")) and any(folder.glob(f"*.{format}")):
+        raise UsageError(_empty(name, split, folder))
+    return folder
+
+
+def _empty(name: str, split: str, folder: Path) -> str:
+    report = folder / "report.csv"
+    return f"{name} has no clips in its {split} split" + (
+        f"; {report} lists what was skipped" if report.exists() else ""
+    )
 
 
 def __getattr__(name: str) -> Any:

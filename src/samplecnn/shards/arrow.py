@@ -8,10 +8,7 @@ A split is the set {split}-00001-of-00152.arrow, {split}-00002-of-00152.arrow, .
 
 import mmap
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,16 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from samplecnn.errors import SampleCNNError
+from samplecnn.shards.segments import Maps, Segments
 from samplecnn.task import Task
 
 FORMAT = "1"
 FORMAT_KEY, TASK_KEY = b"samplecnn.format", b"samplecnn.task"
 STATISTICS_ROOM = 64  # spaces kept after the task's JSON, so that mean and std can be set later without moving a byte
 BATCH_BYTES = 4 << 20  # of audio, in one record batch: what a writer holds in memory
-OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
-RESIDENT_BYTES = (
-    16 << 20
-)  # read through the maps before their pages are handed back (the system maps some times as much)
 
 
 def shard_name(split: str, number: int, count: int) -> str:
@@ -135,24 +129,18 @@ class _Part(NamedTuple):
     labels: np.ndarray
 
 
-class Segments:
-    """The segments of one split: any of them at once, nothing else read, nothing decoded.
+class ArrowSegments(Segments):
+    """The segments of one split, memory-mapped: random access costs no decode and no copy of what is not read.
 
     Args:
         folder: of the shards (DATA/<name>/arrow).
         split: "train", "val" or "test".
 
-    Attributes:
-        task: what the shards were built for.
-        labels: uint8 [n, classes].
-        segment: int32 [n], the number in its clip, from 0.
-        ids: list of n clip ids; a clip's segments follow each other.
-
-    May be used from several threads; a pickle of it opens the files anew, so it goes to worker processes.
-
     Raises:
         SampleCNNError: a shard of the set is missing, damaged, of another format version or of another task.
     """
+
+    dtype = np.int16
 
     def __init__(self, folder: str | Path, split: str) -> None:
         self.folder, self.split = Path(folder), split
@@ -168,87 +156,28 @@ class Segments:
         self.task = task
         self.labels = np.concatenate([np.zeros((0, task.num_classes), np.uint8), *(part.labels for part in parts)])
         self.segment = np.concatenate([np.zeros(0, np.int32), *(part.numbers for part in parts)])
-        self.ids: list[str] = []
+        self.ids = []
         for part in parts:
             for id in part.ids:
                 self.ids.append(self.ids[-1] if self.ids and self.ids[-1] == id else id)  # one string a clip
         rows = np.array([len(part.ids) for part in parts], np.int64)
         self._shard = np.array(shards, np.int64)
-        self._end = np.cumsum(
-            rows
-        )  # of each record batch: the row after its last, and where its row 0 lies in its file
+        # Of each record batch: the row after its last, its first row, and where that lies in its file.
+        self._end = np.cumsum(rows)
         self._start_row = self._end - rows
         self._offset = np.array([part.offset for part in parts], np.int64)
-        self._lock = threading.Lock()
-        self._maps: OrderedDict[int, mmap.mmap] = OrderedDict()
-        self._resident = 0
-
-    def __len__(self) -> int:
-        return len(self.segment)
+        self._maps = Maps(self.paths)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Segments, (self.folder, self.split)
+        return ArrowSegments, (self.folder, self.split)
 
-    @cached_property
-    def clip_starts(self) -> np.ndarray:
-        """int64 [clips]: the index of each clip's first segment."""
-        return np.flatnonzero(self.segment == 0)
-
-    @property
-    def num_clips(self) -> int:
-        return len(self.clip_starts)
-
-    @property
-    def bytes(self) -> int:
-        """Of the files on disk."""
-        return sum(path.stat().st_size for path in self.paths)
-
-    def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The audio of the segments `indices`, in that order.
-
-        Args:
-            indices: integers [batch], from 0 to n - 1.
-            out: int16 [batch, window] to fill instead of a new array.
-
-        Returns:
-            int16 [batch, window].
-        """
-        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+    def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
         window = self.task.window
-        if out is None:
-            out = np.empty((len(rows), window), np.int16)
-        if len(rows) == 0:
-            return out
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"segments 0 to {len(self) - 1} exist, not {rows.min()} to {rows.max()}")
         batches = np.searchsorted(self._end, rows, side="right")
         places = self._offset[batches] + (rows - self._start_row[batches]) * 2 * window
         for segment, shard, place in zip(out, self._shard[batches].tolist(), places.tolist(), strict=True):
-            segment[:] = np.frombuffer(self._map(shard), np.int16, window, place)
-        self._hand_back(out.nbytes)
-        return out
-
-    def _map(self, shard: int) -> mmap.mmap:
-        with self._lock:
-            whole = self._maps.get(shard)
-            if whole is None:
-                with self.paths[shard].open("rb") as file:
-                    whole = self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                if len(self._maps) > OPEN_MAPS:
-                    self._maps.popitem(last=False)  # closed when the last array that looks into it is gone
-            else:
-                self._maps.move_to_end(shard)
-            return whole
-
-    def _hand_back(self, count: int) -> None:
-        """Unmaps read pages now and then: they stay in the system's cache, but no longer count as ours."""
-        with self._lock:
-            self._resident += count
-            if self._resident < RESIDENT_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
-                return
-            self._resident = 0
-            for whole in self._maps.values():
-                whole.madvise(mmap.MADV_DONTNEED)
+            segment[:] = np.frombuffer(self._maps[shard], np.int16, window, place)
+        self._maps.hand_back(out.nbytes)
 
 
 def _read_shard(path: Path, known: Task | None) -> tuple[Task, list[_Part]]:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.progress import Progress
+from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard, make_plan
 from samplecnn.shards.pool import Pool
 from samplecnn.shards.report import BuildReport
@@ -26,17 +27,19 @@ def build(
     workers: int | None = None,
     seed: int = 0,
     padding: Padding = "tile",
+    format: str = "arrow",
     force: bool = False,
     progress: bool = True,
     **options: Any,
 ) -> BuildReport:
-    """Builds the shards of a data set in DATA/<name>/arrow.
+    """Builds the shards of a data set in DATA/<name>/<format>.
 
     Args:
         spec: a registered data set (its recordings in DATA/<name>/raw), a folder, or a manifest.
         workers: processes; None takes one per core.
         seed: of the clips' order in the shards and, for one's own recordings, of the split.
         padding: how a short clip is filled up, see `audio.fit`.
+        format: "arrow", or "tfrecord" for the original's files, which take twice the room.
         force: build again what is built already.
         options: for one's own recordings: sample_rate, window, clip_seconds, kind, threshold.
 
@@ -54,6 +57,7 @@ def build(
         workers=workers,
         seed=seed,
         padding=padding,
+        format=format,
         clips_per_shard=source.dataset.clips_per_shard if registered else None,
         force=force,
         progress=progress,
@@ -67,22 +71,25 @@ def build_table(
     workers: int | None = None,
     seed: int = 0,
     padding: Padding = "tile",
+    format: str = "arrow",
     clips_per_shard: int | None = None,
     force: bool = False,
     progress: bool = True,
 ) -> BuildReport:
-    """Builds a table's shards in home/arrow; `build` with the table made by the caller."""
+    """Builds a table's shards in home/<format>; `build` with the table made by the caller."""
     if padding not in get_args(Padding):
         raise UsageError(f"padding {padding!r}: expected {', '.join(get_args(Padding))}")
+    if format not in FORMATS:
+        raise UsageError(f"format {format!r}: expected {', '.join(FORMATS)}")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers}: expected 1 or more")
     began = time.monotonic()
     name = table.task.name
-    places = Places(home)
+    places = Places(home, format)
     home.mkdir(parents=True, exist_ok=True)
     with alone(home, name):
         places.recover()
-        plan = make_plan(table, seed, padding, clips_per_shard)
+        plan = make_plan(table, seed, padding, clips_per_shard, format)
         if not force and places.is_built(plan):
             return read_built(places.final, name, notes=table.notes, already_built=True)
         notes = [*table.notes, *places.begin(plan, force)]
@@ -113,7 +120,7 @@ def _cores() -> int:
 
 def _decode(building: Path, plan: Plan, waiting: list[Shard], workers: int, title: str) -> None:
     """Builds the shards that wait, with a progress bar where it has a title."""
-    pool = Pool(building, plan.task, plan.measured, workers)
+    pool = Pool(building, plan.task, plan.format, plan.measured, workers)
     done = plan.num_clips - sum(len(shard.clips) for shard in waiting)
     skipped = len(plan.absent)
     bar = Progress(plan.num_clips, title, "clips", done=done) if title else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.errors import UsageError
-from samplecnn.shards.arrow import FORMAT, shard_name
+from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.shards.report import Unusual
 from samplecnn.task import Padding, Task
 
@@ -19,16 +19,11 @@ SAMPLED = 64  # recordings whose headers are read to guess the length of all
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard `number` (from 1) of the `count` of its split, and its clips in order."""
+    """A file of a split, and its clips in order."""
 
+    name: str
     split: str
-    number: int
-    count: int
     clips: tuple[Clip, ...]
-
-    @property
-    def name(self) -> str:
-        return shard_name(self.split, self.number, self.count)
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,7 @@ class Plan:
 
     Args:
         task: with the padding chosen.
+        format: a name in FORMATS.
         shards: train, val, test.
         absent: recordings that are missing or empty: known before decoding, so no shard waits for them.
         fingerprint: of the table, the recordings' sizes and times, the task and the seed; another one, another result.
@@ -44,6 +40,7 @@ class Plan:
     """
 
     task: Task
+    format: str
     measured: bool
     shards: tuple[Shard, ...]
     absent: tuple[Unusual, ...]
@@ -55,7 +52,7 @@ class Plan:
         return sum(len(shard.clips) for shard in self.shards)
 
 
-def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | None) -> Plan:
+def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | None, format: str) -> Plan:
     """Deals the clips, shuffled, to shards of about `clips_per_shard` (None: of about 64 MB).
 
     Raises:
@@ -69,7 +66,8 @@ def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | 
     if not any(clip.split == "train" for clip in clips):
         raise UsageError(f"{task.name}: no clip is for training; name some in the labels or leave out the split")
 
-    digest = hashlib.sha256(json.dumps([FORMAT, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
+    kind = FORMATS[format]
+    digest = hashlib.sha256(json.dumps([kind.version, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
     present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
     absent: list[Unusual] = []
     for clip in clips:
@@ -82,12 +80,12 @@ def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | 
             present[clip.split].append(clip)
 
     clip_bytes = _segments_per_clip(task, [clip for split in SPLITS for clip in present[split]]) * (
-        2 * task.window + task.num_classes + 64
+        kind.sample_bytes * task.window + task.num_classes + 64
     )
     per_shard = clips_per_shard or max(1, round(SHARD_BYTES / clip_bytes))
-    shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed)]
+    shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed, kind)]
     needed = round(clip_bytes * sum(map(len, present.values())))
-    return Plan(task, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed)
+    return Plan(task, format, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed)
 
 
 def _look(path: Path) -> tuple[int, int, str]:
@@ -101,14 +99,15 @@ def _look(path: Path) -> tuple[int, int, str]:
     return status.st_size, status.st_mtime_ns, "" if status.st_size else "empty, 0 bytes; download or copy it again"
 
 
-def _deal(split: str, clips: list[Clip], per_shard: int, seed: int) -> list[Shard]:
+def _deal(split: str, clips: list[Clip], per_shard: int, seed: int, format: Format) -> list[Shard]:
     """Shuffled, so that a shard is a sample of its split, and dealt evenly. A text seeds alike on any machine."""
     shuffled = list(clips)
     random.Random(f"{seed} {split}").shuffle(shuffled)
     count = max(1, len(clips) // per_shard) if clips else 0
     bounds = [len(clips) * number // count for number in range(count + 1)] if count else []
     return [
-        Shard(split, number + 1, count, tuple(shuffled[bounds[number] : bounds[number + 1]])) for number in range(count)
+        Shard(format.shard_name(split, number + 1, count), split, tuple(shuffled[bounds[number] : bounds[number + 1]]))
+        for number in range(count)
     ]
 
 

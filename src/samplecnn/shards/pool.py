@@ -38,6 +38,7 @@ class Pool:
 
     folder: Path
     task: Task
+    format: str
     measured: bool
     workers: int
     _events: "queue.Queue[Advance | BaseException | None]" = field(default_factory=queue.Queue)
@@ -121,7 +122,7 @@ class Pool:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends them
             )
             self._processes.add(process)
-        setup = {"folder": str(self.folder.resolve()), "task": self.task.to_dict()}
+        setup = {"folder": str(self.folder.resolve()), "task": self.task.to_dict(), "format": self.format}
         _send(process, setup)
         return process
 
@@ -140,9 +141,8 @@ class Pool:
         """Has a process build a shard. Returns None when it is whole, or the clip it was at when it died."""
         assert process.stdout
         order = {
+            "name": shard.name,
             "split": shard.split,
-            "number": shard.number,
-            "count": shard.count,
             "measured": self.measured and shard.split == "train",
             "crashers": crashers,
             "clips": [[clip.id, str(clip.path), list(clip.labels)] for clip in shard.clips],

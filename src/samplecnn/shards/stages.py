@@ -1,7 +1,8 @@
 """A build's folder from half-built to in place. Every step may be cut off by a kill and done again.
 
-Shards grow in DATA/<name>/arrow.building, where plan.json tells of what; a shard is done when its NAME.json lies beside
-it. When all are, build.json seals the folder and it is renamed to DATA/<name>/arrow, which is so whole or absent.
+Shards grow in DATA/<name>/<format>.building, where plan.json tells of what; a shard is done when its NAME.json lies
+beside it. When all are, build.json seals the folder and it is renamed to DATA/<name>/<format>, which is so whole or
+absent.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from samplecnn.audio import INT16_SCALE
 from samplecnn.datasets.base import SPLITS, Table
 from samplecnn.errors import SampleCNNError
 from samplecnn.files import write_json
-from samplecnn.shards.arrow import set_statistics
+from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard
 from samplecnn.shards.report import REPORT, BuildReport, Count, Unusual, read_report, write_report
 from samplecnn.task import Task
@@ -30,9 +31,9 @@ CONSEQUENCE = {"val": "training cannot tell its best epoch without it", "test": 
 class Places:
     """The folders of one data set: the shards' place, where they grow, and where replaced ones wait for their end."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, format: str) -> None:
         self.home = home
-        self.final, self.building, self.old = home / "arrow", home / "arrow.building", home / "arrow.old"
+        self.final, self.building, self.old = home / format, home / f"{format}.building", home / f"{format}.old"
 
     def recover(self) -> None:
         """Undoes what a kill between the last two renames leaves: the shards that were to be replaced come back."""
@@ -149,7 +150,7 @@ def seal(places: Places, plan: Plan, table: Table) -> None:
             _give_up(places, unusual, "all training recordings are silent, nothing can be learnt from them")
         task = task.with_statistics(mean, std)
         for shard in plan.shards:
-            set_statistics(places.building / shard.name, task)
+            FORMATS[plan.format].set_statistics(places.building / shard.name, task)
     write_report(places.building / REPORT, unusual)
     write_json(places.building / TASK, task.to_dict())
     built = {

@@ -20,23 +20,23 @@ import numpy as np
 from samplecnn.audio import cut, decode, is_silent, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.files import write_text, written_aside
-from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.task import Task
 
 CONVERTED_AT_ONCE = 1 << 22  # samples: bounds what a long recording costs beside its waveform
 
 
-def make_shard(folder: Path, task: Task, order: dict[str, Any], answers: TextIO) -> None:
+def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], answers: TextIO) -> None:
     """Writes a shard, and beside it NAME.json with its counts; the latter says that the shard is whole."""
-    name = shard_name(order["split"], order["number"], order["count"])
+    name, split = order["name"], order["split"]
     unusual: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
     clips = segments = total = squares = 0
-    with written_aside(folder / name) as aside, ShardWriter(aside, task) as writer:
+    with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
         for index, (id, path, labels) in enumerate(order["clips"]):
             audio, remark = _audio_of(path, task, index in order["crashers"])
             if remark:
-                unusual.append([path, order["split"], "skipped" if audio is None else "warning", remark])
+                unusual.append([path, split, "skipped" if audio is None else "warning", remark])
             if audio is not None:
                 writer.add(id, labels, audio)
                 clips += 1
@@ -47,7 +47,7 @@ def make_shard(folder: Path, task: Task, order: dict[str, Any], answers: TextIO)
                     total, squares = total + one, squares + two
             print(index, int(audio is None), file=answers, flush=True)
     counts = {
-        "split": order["split"],
+        "split": split,
         "clips": clips,
         "segments": segments,
         "per_class": per_class.tolist(),
@@ -109,11 +109,11 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     setup = json.loads(orders.get())
-    folder, task = Path(setup["folder"]), Task.from_dict(setup["task"])
+    folder, task, format = Path(setup["folder"]), Task.from_dict(setup["task"]), FORMATS[setup["format"]]
     while True:
         order = json.loads(orders.get())
         try:
-            make_shard(folder, task, order, answers)
+            make_shard(folder, task, format, order, answers)
             print("done", file=answers, flush=True)
         except Exception as error:
             told = {

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samplecnn.audio import INT16_SCALE
 from samplecnn.evaluation.inference import ahead
 from samplecnn.task import Task
 
@@ -22,7 +23,7 @@ def epoch_order(count: int, seed: int, stage: int, epoch: int) -> np.ndarray:
 def batches(
     segments: "Segments", order: np.ndarray, batch_size: int, readers: int, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (audio int16 [batch, window], labels float32 [batch, classes]) along `order`, from batch `first` on.
+    """Batches (audio [batch, window] as stored, labels float32 [batch, classes]) along `order`, from batch `first` on.
 
     The last one may be smaller. `readers` threads copy them out of the mapped shards ahead of their use.
     """
@@ -35,5 +36,9 @@ def batches(
 
 
 def standardised(audio: Tensor, task: Task) -> Tensor:
-    """int16 [batch, window] on its device -> the model's float32 input."""
-    return audio.float().mul_(1 / (32768 * task.std)).sub_(task.mean / task.std)
+    """int16, or float32 in [-1, 1], [batch, window] on its device -> the model's float32 input.
+
+    The same sound gives the same bits in either form: their scales differ by a power of two.
+    """
+    scale = 1 if audio.is_floating_point() else INT16_SCALE
+    return audio.float().mul(1 / (scale * task.std)).sub_(task.mean / task.std)

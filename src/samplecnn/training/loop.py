@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from samplecnn import saved
-from samplecnn.datasets import dataset_name
+from samplecnn.datasets.own import slug
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.evaluation.inference import choose_device
@@ -54,7 +54,7 @@ def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult
     """Trains a SampleCNN on a built data set.
 
     Args:
-        dataset: mtt, scd, dcs, demo, a folder or a manifest.
+        dataset: mtt, scd, dcs, demo, a folder or a manifest; or a folder of TFRecords.
         name: of the run, part of its directory's name; None takes the block's.
         settings: the other fields of `TrainOptions`.
 
@@ -80,7 +80,7 @@ def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult
     model = SampleCNN(config, task)
     if options.init_from is not None:
         say(initial_weights(model, options.init_from))
-    run = new_run(Path(options.log_dir), f"{dataset_name(dataset)}-{options.name or config.signature}")
+    run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
     return Run(run, options, model, splits, device, precision, RunState()).finish()
 
 
@@ -143,12 +143,14 @@ class Run:
 
     def finish(self) -> TrainResult:
         """Trains all stages that are left, and writes the final files."""
-        state, options = self.state, self.options
+        state, options, segments = self.state, self.options, self.splits["train"]
         say(
             f"run {self.run}\n{self.model.config.signature}: {self.model.num_values():,} parameters, "
-            f"{len(self.splits['train']):,} training segments, {self.precision} on {self.device.type}, "
+            f"{len(segments):,} training segments of {segments.folder}, {self.precision} on {self.device.type}, "
             f"{torch.get_num_threads()} threads"
         )
+        for line in (line for split in self.splits.values() for line in split.warnings()):
+            say(line)
         self.record = Record(self.run, state.history, state.total_steps)
         try:
             if state.total_steps == 0:

@@ -25,6 +25,7 @@ class TrainOptions:
         patience: epochs without a better validation loss that end a stage.
         max_epochs: epochs that end a stage in any case.
         num_readers: threads that read batches ahead.
+        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
         precision: "auto", "fp32" or "bf16".
         device: "cpu", "cuda" or "auto".
         seed: of initial values, order and dropout.
@@ -51,6 +52,7 @@ class TrainOptions:
     num_stages: int = 5
     patience: int = 2
     num_readers: int = 8
+    skip_corrupt: bool = False
     features: int = 128
     max_epochs: int = 100
     precision: str = "auto"

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from samplecnn import saved
+from samplecnn.datasets import SPLITS
 from samplecnn.errors import UsageError
 from samplecnn.models import SampleCNN
 from samplecnn.shards import Segments, open_split
@@ -49,7 +50,7 @@ def open_splits(options: TrainOptions) -> dict[str, Segments]:
     Raises:
         UsageError: not built, or too little in a split.
     """
-    splits = {split: open_split(options.dataset, options.data_dir, split) for split in ("train", "val", "test")}
+    splits = {split: open_split(options.dataset, options.data_dir, split, options.skip_corrupt) for split in SPLITS}
     for split, segments in splits.items():
         clips = len(set(segments.ids))
         if clips < 2:

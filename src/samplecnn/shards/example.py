@@ -1,0 +1,161 @@
+"""The two messages that TFRecords of the original hold, as bytes of Protocol Buffers.
+
+`Example` {label: bytes, segment: bytes} is one segment, `SequenceExample` {context: label, feature list: segments} all
+segments of a clip; labels are uint8 [classes], segments float32 [window] (the original's lib/data/audio.py). The
+authors' code of 2018 called the same things raw_labels, raw_segment, raw_segments. Messages are read in place: what
+comes back says where in the file the values lie, and nothing is copied or allocated by a length that a file claims.
+
+The wire format is described at https://protobuf.dev/programming-guides/encoding, the messages in TensorFlow's
+example.proto and feature.proto.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+LABEL = {b"label", b"raw_labels"}
+SEGMENT = {b"segment", b"raw_segment"}
+SEGMENTS = {b"segments", b"raw_segments"}
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+KINDS = {1: "bytes", 2: "floats", 3: "integers"}  # fields of the message Feature
+LONGEST_NAME = 100  # bytes of a feature's name that a message shows
+
+
+class Span(NamedTuple):
+    """Bytes from `start` to before `end` of a buffer."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+class Clip(NamedTuple):
+    """Where a record's label and its segments lie; `whole` tells a SequenceExample, all of a clip, from an Example."""
+
+    label: Span
+    segments: list[Span]
+    whole: bool
+
+
+def segment_example(label: bytes, segment: bytes) -> bytes:
+    """An Example of one segment."""
+    features = _entry(b"label", _bytes_feature(label)) + _entry(b"segment", _bytes_feature(segment))
+    return _field(1, features)
+
+
+def clip_example(label: bytes, segments: list[bytes]) -> bytes:
+    """A SequenceExample of all segments of a clip."""
+    listed = b"".join(_field(1, _bytes_feature(segment)) for segment in segments)
+    return _field(1, _entry(b"label", _bytes_feature(label))) + _field(2, _entry(b"segments", listed))
+
+
+def parse(buffer: Any, start: int, end: int) -> Clip:
+    """Finds the label and the segments in the message buffer[start:end].
+
+    Raises:
+        ValueError: not one of the two messages, or a feature that is missing or of another kind; says which.
+    """
+    fields = list(_fields(buffer, Span(start, end)))
+    whole = any(number == 2 for number, _ in fields)
+    features: dict[bytes, Span] = {}
+    lists: dict[bytes, Span] = {}
+    for number, span in fields:
+        if number in (1, 2):
+            _add_entries(buffer, span, features if number == 1 else lists)
+    label = _bytes_of(buffer, "label", _one(features, LABEL, "label"))
+    if not whole:
+        return Clip(label, [_bytes_of(buffer, "segment", _one(features, SEGMENT, "segment"))], whole)
+    listed = _one(lists, SEGMENTS, "segments")
+    spans = [_bytes_of(buffer, "segments", feature) for number, feature in _fields(buffer, listed) if number == 1]
+    if not spans:
+        raise ValueError("its feature list 'segments' is empty")
+    if any(span.length != spans[0].length for span in spans):
+        raise ValueError("its segments differ in length")
+    return Clip(label, spans, whole)
+
+
+def _one(found: dict[bytes, Span], names: set[bytes], wanted: str) -> Span:
+    spans = [span for name, span in found.items() if name in names]
+    if len(spans) == 1:
+        return spans[0]
+    there = ", ".join(repr(name.decode(errors="replace")) for name in list(found)[:5]) or "none"
+    raise ValueError(f"it has no feature {wanted!r} (features there: {there})")
+
+
+def _add_entries(buffer: Any, span: Span, found: dict[bytes, Span]) -> None:
+    """Adds the entries of a map from names to messages."""
+    for number, entry in _fields(buffer, span):
+        if number != 1:
+            continue
+        values = dict(_fields(buffer, entry))
+        name = values.get(1, Span(0, 0))
+        if name.length <= LONGEST_NAME:
+            found[bytes(buffer[name.start : name.end])] = values.get(2, Span(0, 0))
+
+
+def _bytes_of(buffer: Any, name: str, feature: Span) -> Span:
+    """The one value of a Feature that holds bytes."""
+    for number, span in _fields(buffer, feature):
+        if number != 1:
+            raise ValueError(f"its feature {name!r} holds {KINDS.get(number, 'something else')}, not bytes")
+        values = [value for inner, value in _fields(buffer, span) if inner == 1]
+        if len(values) == 1:
+            return values[0]
+        raise ValueError(f"its feature {name!r} holds {len(values)} values, not one")
+    raise ValueError(f"its feature {name!r} is empty")
+
+
+def _fields(buffer: Any, span: Span) -> Iterator[tuple[int, Span]]:
+    """(field number, where its value lies) of every length-delimited field of a message; others are stepped over."""
+    at, end = span
+    while at < end:
+        tag, at = _varint(buffer, at, end)
+        kind = tag & 7
+        if kind == BYTES:
+            length, at = _varint(buffer, at, end)
+            if length > end - at:
+                raise ValueError("not a whole message: a field reaches beyond its end")
+            yield tag >> 3, Span(at, at + length)
+            at += length
+        elif kind == VARINT:
+            _, at = _varint(buffer, at, end)
+        elif kind in (FIXED32, FIXED64):
+            at += 8 if kind == FIXED64 else 4
+            if at > end:
+                raise ValueError("not a whole message: a field reaches beyond its end")
+        else:
+            raise ValueError("not a tf.train.Example")
+
+
+def _varint(buffer: Any, at: int, end: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            break
+        byte = buffer[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("not a whole message: a number reaches beyond its end")
+
+
+def _entry(name: bytes, value: bytes) -> bytes:
+    """An entry of a map."""
+    return _field(1, _field(1, name) + _field(2, value))
+
+
+def _bytes_feature(value: bytes) -> bytes:
+    return _field(1, _field(1, value))
+
+
+def _field(number: int, value: bytes) -> bytes:
+    length, prefix = len(value), bytearray([number << 3 | BYTES])
+    while length > 127:
+        prefix.append(length & 127 | 128)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix) + value

@@ -1,0 +1,42 @@
+"""The formats that segments can be built in: a line each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samplecnn.shards import arrow, tfrecord
+from samplecnn.task import Task
+
+
+@dataclass(frozen=True)
+class Format:
+    """How segments lie on disk.
+
+    Args:
+        version: what a build of this format is told from others by.
+        sample_bytes: on disk.
+        shard_name: (split, number from 1, count) -> file name.
+        writer: (path, task, split) -> a context manager with `add(id, labels, segments)`.
+        set_statistics: gives a shard that was written without mean and std its final task.
+    """
+
+    version: str
+    sample_bytes: int
+    shard_name: Callable[[str, int, int], str]
+    writer: Callable[[Path, Task, str], Any]
+    set_statistics: Callable[[Path, Task], None]
+
+
+FORMATS = {
+    "arrow": Format(
+        arrow.FORMAT, 2, arrow.shard_name, lambda path, task, _: arrow.ShardWriter(path, task), arrow.set_statistics
+    ),
+    "tfrecord": Format(
+        tfrecord.VERSION,
+        4,
+        tfrecord.shard_name,
+        lambda path, task, split: tfrecord.TFRecordWriter(path, task, whole_clips=split == "test"),
+        lambda path, task: None,  # the shards do not hold it: task.json beside them does
+    ),
+}

@@ -1,0 +1,144 @@
+"""The segments of one split as the rest of the house sees them, whatever format they lie in."""
+
+import mmap
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplecnn.audio import from_int16
+from samplecnn.task import Task
+
+OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
+# Read through the maps before their pages are handed back; the system maps some times as much.
+RESIDENT_BYTES = 16 << 20
+
+
+class Segments(ABC):
+    """The segments of one split: any of them at once, nothing else read.
+
+    Attributes:
+        folder: of the shards.
+        split: "train", "val" or "test".
+        paths: of the shards, in order.
+        dtype: of the stored samples: int16 of scale 32768, or float32 of scale 1.
+        task: what the shards were built for.
+        labels: uint8 [n, classes].
+        segment: int32 [n], the number in its clip, from 0.
+        ids: list of n clip ids; a clip's segments follow each other.
+        skipped: a line for every damaged record that was left out.
+
+    May be used from several threads; a pickle of it opens the files anew, so it goes to worker processes.
+    """
+
+    folder: Path
+    split: str
+    paths: list[Path]
+    dtype: type[np.int16] | type[np.float32]
+    task: Task
+    labels: np.ndarray
+    segment: np.ndarray
+    ids: list[str]
+    skipped: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+    @cached_property
+    def clip_starts(self) -> np.ndarray:
+        """int64 [clips]: the index of each clip's first segment."""
+        return np.flatnonzero(self.segment == 0)
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.clip_starts)
+
+    @property
+    def bytes(self) -> int:
+        """Of the files on disk."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def warnings(self, shown: int = 5) -> list[str]:
+        """What a user should hear of records that were left out, a line each."""
+        if not self.skipped:
+            return []
+        more = [f"  and {len(self.skipped) - shown:,} more"] if len(self.skipped) > shown else []
+        head = (
+            f"warning: {len(self.skipped):,} damaged in the {self.split} split, left out ({len(self):,} segments stay):"
+        )
+        return [head, *(f"  {line}" for line in self.skipped[:shown]), *more]
+
+    @abstractmethod
+    def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Copies the segments `rows`, all of them in range, to `out`."""
+
+    def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The audio of the segments `indices`, in that order, as it is stored.
+
+        Args:
+            indices: integers [batch], from 0 to n - 1.
+            out: [batch, window] of `dtype` to fill instead of a new array.
+
+        Returns:
+            int16 or float32 [batch, window].
+
+        Raises:
+            SampleCNNError: a record that is damaged.
+        """
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if out is None:
+            out = np.empty((len(rows), self.task.window), self.dtype)
+        if len(rows) == 0:
+            return out
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise IndexError(f"segments 0 to {len(self) - 1} exist, not {rows.min()} to {rows.max()}")
+        self._read(rows, out)
+        return out
+
+    def waveforms(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The same as float32 [batch, window] in [-1, 1]."""
+        audio = self.gather(indices)
+        return from_int16(audio) if audio.dtype == np.int16 else audio
+
+
+class Maps:
+    """Memory maps of a set of files: opened when asked for, the one longest unused closed where there are too many."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, mmap.mmap] = OrderedDict()
+        self._resident = 0
+
+    def __len__(self) -> int:
+        """Files that are open."""
+        return len(self._open)
+
+    def __getitem__(self, number: int) -> Any:
+        """The whole of file `number`, as a buffer."""
+        with self._lock:
+            whole = self._open.get(number)
+            if whole is None:
+                with self.paths[number].open("rb") as file:
+                    whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                if len(self._open) > OPEN_MAPS:
+                    self._open.popitem(last=False)  # closed when the last array that looks into it is gone
+            else:
+                self._open.move_to_end(number)
+            return whole
+
+    def hand_back(self, count: int) -> None:
+        """After `count` bytes were read. Unmaps read pages now and then: they stay in the system's cache, but no longer
+        count as ours."""
+        with self._lock:
+            self._resident += count
+            if self._resident < RESIDENT_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
+                return
+            self._resident = 0
+            for whole in self._open.values():
+                whole.madvise(mmap.MADV_DONTNEED)
