@@ -9,6 +9,7 @@ import typer
 
 from samplecnn import __version__
 from samplecnn.cli.build import build
+from samplecnn.cli.convert import convert_command
 from samplecnn.cli.demo import demo
 from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.prepare import prepare
@@ -32,6 +33,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "eval": evaluate_command,
     "tag": tag_command,
+    "convert": convert_command,
 }
 for verb, command in VERBS.items():
     app.command(verb, short_help=(command.__doc__ or "").split(":")[0].split("\n")[0].rstrip("."))(command)

@@ -1,0 +1,231 @@
+"""Models of other programs, and old files, into a folder that everything here takes: `samplecnn convert`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from samplecnn import saved
+from samplecnn.errors import UsageError
+from samplecnn.interop.peers import recognise
+from samplecnn.interop.peers.checkpoint import read as read_checkpoint
+from samplecnn.interop.peers.tags import PRESETS
+from samplecnn.interop.peers.weights import EPSILON, Peer
+from samplecnn.models import SampleCNN
+from samplecnn.task import Kind, Task
+
+KERAS = (".h5", ".hdf5", ".keras_h5")
+UNTRAINED = ("untrained",)  # the one class of an encoder that nobody gave a last layer
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of a model; None leaves what the file tells.
+
+    Args:
+        classes: a name in PRESETS, or a file with one class name a line, in the order of the outputs.
+        order: the order the outputs shall have afterwards: "sorted", or as `classes`.
+        name: of the task.
+        kind: "multilabel" (sigmoid) or "multiclass" (softmax).
+        sample_rate: Hz.
+        window: samples of a segment.
+        mean, std: of the waveforms it was trained on; it sees (wave - mean) / std.
+    """
+
+    classes: str | None = None
+    order: str | None = None
+    name: str | None = None
+    kind: Kind | None = None
+    sample_rate: int | None = None
+    window: int | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A model as it was written, and what to say about it, line by line."""
+
+    model: SampleCNN
+    out: Path
+    lines: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    told: Told | None = None,
+    head: str | Path | None = None,
+    encoder_only: bool = False,
+) -> Conversion:
+    """Reads a model in any format we know and writes it in ours.
+
+    Args:
+        source: a PyTorch checkpoint of a program in `peers.PEERS`, or whatever `samplecnn.load` takes.
+        out: a new folder (model.safetensors, config.json), or a file that ends in .h5.
+        told: what the file does not tell, or tells wrongly.
+        head: the checkpoint of the last layer, where that is a file of its own.
+        encoder_only: takes an encoder without a last layer, as a body to train on.
+
+    Raises:
+        UsageError: nothing that can be converted, something that must be told, or `out` is taken.
+        SampleCNNError: a damaged file, or a value that does not fit, named.
+    """
+    source, out, told = Path(source), Path(out), told or Told()
+    _check_free(out)
+    if _is_ours(source):
+        if head is not None or encoder_only:
+            raise UsageError(f"{source}: a whole model; --head and --encoder-only are for encoders")
+        model = saved.load(source)
+        assert model.task is not None  # saved.load gives every model one
+        task, said = _told_task(model.task, told, source), [f"recognised: {_described(model)}"]
+    else:
+        peer = recognise(read_checkpoint(source), None if head is None else read_checkpoint(head), encoder_only)
+        model = peer.model
+        task, said = _peer_task(peer, told, source)
+    model.task = task
+    if told.order is not None:
+        model = _arranged(model, told.order)
+        said.append(f"order: the outputs stand in that of {told.order}")
+    _write(model, out)
+    said.append(f"written: {out}")
+    said.append(f"next: {_next(out, task)}")
+    return Conversion(model, out, tuple(said))
+
+
+def _is_ours(source: Path) -> bool:
+    beside = source.suffix == ".safetensors" and source.with_name(saved.CONFIG).exists()
+    return source.is_dir() or source.suffix in KERAS or beside
+
+
+def _check_free(out: Path) -> None:
+    """Nothing is overwritten: a conversion is done once, and what stands in its way may be worth more."""
+    taken = out.exists() if not out.is_dir() else (out / saved.WEIGHTS).exists() or (out / saved.CONFIG).exists()
+    if taken or (out.suffix in KERAS and out.is_dir()):
+        raise UsageError(f"{out}: is there already; choose another place for the converted model")
+
+
+def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
+    """The task of another program's model, and what was recognised, line by line."""
+    model = peer.model
+    outputs = model.config.num_classes
+    said = [f"recognised: {peer.title}, {_described(model)}"]
+    kind: Kind | None = told.kind or peer.kind
+    classes: tuple[str, ...]
+    clip_seconds = None
+    if not peer.trained:
+        if told.classes is not None or told.order is not None:
+            raise UsageError(f"{source}: --encoder-only has no classes; leave --classes and --order out")
+        classes, name, kind = UNTRAINED, told.name or "encoder", "multilabel"
+        said.append("classes: none; its one output is untrained and says 0.5 to everything")
+    else:
+        chosen, why = (told.classes, "as told") if told.classes is not None else peer.classes or (None, "")
+        if chosen is None:
+            presets = ", ".join(name for name, preset in PRESETS.items() if len(preset.classes) == outputs)
+            raise UsageError(
+                f"{source}: the file does not tell its {outputs} classes; pass --classes with "
+                f"{f'one of {presets}, or ' if presets else ''}a file of {outputs} names, one a line"
+            )
+        classes = _class_names(chosen, outputs, source)
+        name = told.name or (chosen if chosen in PRESETS else Path(chosen).stem)
+        if chosen in PRESETS:
+            clip_seconds, kind = PRESETS[chosen].clip_seconds, kind or PRESETS[chosen].kind
+        if kind is None:
+            raise UsageError(
+                f"{source}: the file does not tell how its outputs are read; pass --kind multilabel (sigmoid, any "
+                "number of classes at once) or --kind multiclass (softmax, exactly one)"
+            )
+        said.append(f"classes: {outputs} of {chosen}, {why}: {', '.join(classes[:3])}, …")
+    window = 3 ** (model.config.num_blocks + 1)  # the length at which a single step of time is left
+    task = Task(
+        name=name,
+        classes=classes,
+        kind=kind,
+        sample_rate=told.sample_rate or peer.sample_rate,
+        window=told.window or window,
+        clip_seconds=clip_seconds,
+        mean=told.mean or 0.0,
+        std=1.0 if told.std is None else told.std,
+    )
+    said.append(
+        f"sound: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
+        f"({task.window / task.sample_rate:.2f} s), outputs through a {task.activation}"
+    )
+    said.append(f"folded: batch-norm epsilon {EPSILON:g} into the weights of {peer.folded} layers")
+    return task, said
+
+
+def _told_task(task: Task, told: Told, source: Path) -> Task:
+    """A task with what the user says in the place of what the file does."""
+    changes = {
+        key: value
+        for key in ("name", "kind", "sample_rate", "window", "mean", "std")
+        if (value := getattr(told, key)) is not None
+    }
+    if told.classes is not None:
+        changes["classes"] = _class_names(told.classes, task.num_classes, source)
+    return replace(task, **changes)
+
+
+def _class_names(told: str, outputs: int, source: Path) -> tuple[str, ...]:
+    """Names of a model's outputs, in order: a preset's, or a file's."""
+    names = _names_of(told)
+    if len(names) != outputs:
+        raise UsageError(f"--classes {told}: {len(names)} names, but {source} has {outputs} outputs")
+    return names
+
+
+def _names_of(told: str) -> tuple[str, ...]:
+    if told in PRESETS:
+        return PRESETS[told].classes
+    path = Path(told)
+    if not path.is_file():
+        raise UsageError(f"{told}: neither a file of class names nor one of {', '.join(PRESETS)}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not a text in UTF-8; expected one class name a line") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if double is not None:
+        raise UsageError(f"{path}: {double!r} is there twice; expected one class name a line, all different")
+    return names
+
+
+def _arranged(model: SampleCNN, order: str) -> SampleCNN:
+    """The same model with its outputs in another order, so that it fits a data set with that one."""
+    assert model.task is not None
+    classes = model.task.classes
+    wanted = tuple(sorted(classes)) if order == "sorted" else _names_of(order)
+    if sorted(wanted) != sorted(classes):
+        stray = next((name for name in classes if name not in wanted), None) or next(iter(set(wanted) - set(classes)))
+        raise UsageError(f"--order {order}: the classes are not the model's; {stray!r} is only on one side")
+    places = [classes.index(name) for name in wanted]
+    with torch.no_grad():
+        model.logit.weight.copy_(model.logit.weight[places].clone())
+        model.logit.bias.copy_(model.logit.bias[places].clone())
+    model.task = replace(model.task, classes=wanted)
+    return model
+
+
+def _write(model: SampleCNN, out: Path) -> None:
+    if out.suffix not in KERAS:
+        saved.save(model, out)
+        return
+    from samplecnn.interop import keras_h5
+
+    beyond = model.config.beyond_the_original
+    if beyond is not None:
+        raise UsageError(f"{out}: a Keras file of the original cannot hold this model ({beyond}); give a folder's name")
+    keras_h5.write(model, out)
+
+
+def _described(model: SampleCNN) -> str:
+    config = model.config
+    return f"{config.signature}, {config.num_blocks} blocks, {config.features} features, {config.num_classes} outputs"
+
+
+def _next(out: Path, task: Task) -> str:
+    if task.classes == UNTRAINED:
+        return f"samplecnn train DATASET --block basic --init-from {out}"
+    return f"samplecnn tag {out} RECORDING"

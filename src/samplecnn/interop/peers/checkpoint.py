@@ -1,0 +1,193 @@
+"""Reading a PyTorch checkpoint that nobody vouches for.
+
+Nothing of a file is ever run: `torch.load` reads it with `weights_only`, a zip is checked record by record first
+(sizes, checksums, no compression) and then mapped, so that it can ask for no more memory than it has bytes. A training
+framework's bookkeeping beside the weights is replaced by empty stand-ins.
+"""
+
+import pickle
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplecnn.errors import SampleCNNError, UsageError
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # where checkpoints keep their weights
+SETTINGS = ("hyper_parameters", "hparams", "args", "config")
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".tar")  # what their files are called
+PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+
+# Modules whose objects stand beside the weights in checkpoints of a training framework, as counters and settings.
+BOOKKEEPING = (
+    "argparse", "pathlib", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "omegaconf", "numpy",
+)  # fmt: skip
+
+REMEDY = (
+    'save the weights alone, where that program is installed and if you trust the file: python -c "import torch; '
+    "m = torch.load('{name}', weights_only=False); "
+    "torch.save(m['state_dict'] if isinstance(m, dict) else m.state_dict(), 'weights.pt')\""
+)
+
+
+class StandIn:
+    """In the place of an object whose class is not ours to run: keeps the attributes it was stored with."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "StandIn":
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Args:
+        path: of the file.
+        tensors: by name, as stored but for the prefixes of wrappers; views of the file.
+        settings: the hyper-parameters it was trained with, where the file tells.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    settings: dict[str, Any]
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Reads a state dict, or a checkpoint that holds one: PyTorch's zip and older format, or safetensors.
+
+    Raises:
+        UsageError: there is no such file.
+        SampleCNNError: not a checkpoint, a damaged one, or one that holds code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    held = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    values, settings = _state_dict(held, path)
+    return Checkpoint(path, _without_wrappers(values), settings)
+
+
+def _torch(path: Path) -> Any:
+    with path.open("rb") as file:
+        start = file.read(4)
+        zipped = start[:2] == b"PK"
+        if not zipped and start[:1] != b"\x80":
+            raise SampleCNNError(f"{path}: not a PyTorch checkpoint; expected a file that torch.save wrote")
+        stand_ins = _check_zip(path) if zipped else []
+        file.seek(0)
+        try:
+            with (
+                warnings.catch_warnings(action="ignore"),
+                torch.serialization.safe_globals([(StandIn, name) for name in stand_ins]),
+            ):
+                held = torch.load(path if zipped else file, "cpu", weights_only=True, mmap=zipped)
+        except MemoryError as error:
+            raise SampleCNNError(f"{path}: damaged: it asks for more memory than there is") from error
+        except Exception as error:  # a damaged pickle fails in every way there is
+            raise _refusal(path, error) from error
+        # The older format names its storages at the end: one that was passed over would be left uninitialised.
+        if not zipped and file.read(1):
+            raise SampleCNNError(f"{path}: damaged: data behind its end; copy it again from where it came")
+    return held
+
+
+def _check_zip(path: Path) -> list[str]:
+    """Checks what torch.load would take on trust; returns the names for which stand-ins are needed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            names = [record.filename for record in records]
+            if not any(name.endswith("data.pkl") for name in names):
+                inner = next((name for name in names if name.endswith(CHECKPOINTS)), None)
+                if inner is not None:
+                    raise SampleCNNError(f"{path}: a zip archive that holds {inner}; unpack it and convert that")
+                raise SampleCNNError(f"{path}: a zip archive, but not a PyTorch checkpoint")
+            if any("/code/" in name for name in names):
+                raise SampleCNNError(f"{path}: a TorchScript program, not weights; {REMEDY.format(name=path.name)}")
+            if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+                raise SampleCNNError(f"{path}: compressed records, which torch.save does not write; save it again")
+            if sum(record.file_size for record in records) > path.stat().st_size:
+                raise SampleCNNError(f"{path}: damaged: its records claim to be larger than the file")
+            bad = archive.testzip()
+        if bad is not None:
+            raise SampleCNNError(f"{path}: damaged: wrong checksum of {bad}; copy it again from where it came")
+        needed = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except SampleCNNError:
+        raise
+    except Exception as error:  # as above; zipfile's and torch's ways of saying so are many
+        raise _refusal(path, error) from error
+    for name in needed:
+        if name.split(".")[0] not in BOOKKEEPING:
+            raise SampleCNNError(f"{path}: holds an object of {name}, which is code; {REMEDY.format(name=path.name)}")
+    return needed
+
+
+def _refusal(path: Path, error: Exception) -> SampleCNNError:
+    text = str(error)
+    named = re.search(r"GLOBAL (\S+) (?:was not|whose)", text)
+    if named:
+        return SampleCNNError(f"{path}: holds an object of {named[1]}, which is code; {REMEDY.format(name=path.name)}")
+    if isinstance(error, pickle.UnpicklingError):  # torch wraps these into advice that does not fit here
+        text = text.split("WeightsUnpickler error:")[-1].split("Check the documentation")[0]
+    detail = (text.strip().splitlines() or [type(error).__name__])[0][:150]
+    return SampleCNNError(f"{path}: damaged, or not a PyTorch checkpoint ({detail}); copy it again from where it came")
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise SampleCNNError(f"{path}: damaged, or not safetensors ({error}); copy it again") from error
+
+
+def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in whatever a program chose to save, and its settings."""
+    if isinstance(held, StandIn):
+        raise SampleCNNError(f"{path}: a whole pickled object, not weights; {REMEDY.format(name=path.name)}")
+    if not isinstance(held, dict):
+        raise SampleCNNError(f"{path}: holds a {type(held).__name__}, not a state dict (tensors by name)")
+    settings: dict[str, Any] = {}
+    for key in SETTINGS:
+        found = held.get(key)
+        found = vars(found) if isinstance(found, StandIn) else found
+        if isinstance(found, dict):
+            settings |= {str(name): value for name, value in found.items()}
+    if "random_state" in held and "best" in held:
+        raise UsageError(f"{path}: the state of a training run of samplecnn; give the run's directory instead")
+    inner = next((held[key] for key in WRAPPERS if isinstance(held.get(key), dict)), held)
+    tensors = {
+        name: value.detach() for name, value in inner.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    if not tensors:
+        raise SampleCNNError(f"{path}: holds no tensors by name; expected a state dict")
+    for name, value in tensors.items():
+        # Checked before anything is copied: a few bytes can claim to be a tensor of any size.
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise SampleCNNError(f"{path}: {name} is not a plain tensor")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise SampleCNNError(
+                f"{path}: damaged: {name} claims the shape {list(value.shape)}, more than the file holds"
+            )
+    return tensors, settings
+
+
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            return _without_wrappers({name.removeprefix(prefix): value for name, value in tensors.items()})
+    return tensors
