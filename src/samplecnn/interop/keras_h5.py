@@ -1,11 +1,13 @@
 """Models of the original TensorFlow code: its Keras 2 `.h5` files, read and written by layer name.
 
-Only arrays and the name of the last activation are taken from a file; nothing in it is executed. Shapes are checked
-against the architecture before a value is read.
+Read: models saved whole and weights alone, of the code of 2019 and of 2018 (`keras_resemul`), and what Keras 3 saves of
+the same network. Only arrays and settings are taken from a file; nothing in it is executed (`keras_hdf5`). All shapes
+are checked against the architecture before the network takes memory.
 """
 
-import json
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +16,18 @@ import torch
 from torch import nn
 
 from samplecnn import datasets
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.files import written_aside
+from samplecnn.interop import keras_config, keras_resemul
+from samplecnn.interop.folding import fold_epsilon
+from samplecnn.interop.keras_apart import read as read_contents
+from samplecnn.interop.keras_hdf5 import CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm
 from samplecnn.task import Kind, Task
 
-TASK_ATTRIBUTE = "samplecnn_task"  # our own: class names and the rest of the task, ignored by Keras
 MOST_FEATURES, MOST_BLOCKS = 8192, 20  # beyond any sensible model; a bound on what a damaged file can ask for
+KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
 
 
 class Weight(NamedTuple):
@@ -29,6 +35,22 @@ class Weight(NamedTuple):
 
     name: str
     axes: tuple[int, ...]
+
+
+class Stored(NamedTuple):
+    """A layer as the file has it: its name there (`name`), and its weights [as Keras keeps them]."""
+
+    name: str
+    weights: dict[str, np.ndarray]
+
+
+class Found(NamedTuple):
+    """All that a file tells: layers and their settings by the names of 2019, our task, and which code it is of."""
+
+    layers: dict[str, Stored]
+    settings: dict[str, tuple[str, dict[str, Any]]]
+    task: str | None
+    older: bool
 
 
 def keras_name(module_name: str) -> str:
@@ -56,87 +78,105 @@ def weights_of(module: nn.Module) -> dict[str, Weight]:
 def read(path: str | Path) -> SampleCNN:
     """Reads a model of the original, saved whole or as weights only; architecture and task come from the file.
 
-    Raises:
-        SampleCNNError: not an HDF5 file, not a SampleCNN, or a layer whose shape does not fit (named with both shapes).
-    """
-    import h5py
+    Warns (UserWarning) of a described layer that a SampleCNN does not have and that holds no weights, such as a Lambda:
+    it is left out.
 
+    Raises:
+        OSError: the file is missing or may not be read.
+        SampleCNNError: not an HDF5 file, not a SampleCNN, or a layer that does not fit (named, with both shapes).
+    """
     path = Path(path)
+    found = _found(read_contents(path), path)
     try:
-        with h5py.File(path, "r") as file:
-            layers = _layers(file.get("model_weights", file), path)
-            config = _architecture({name: layer for name, layer in layers.items() if layer}, path)
+        config = _architecture(found, path)
+        with torch.device("meta"):  # shapes without memory: what a file announces is not yet what it holds
             model = SampleCNN(config)
-            state = _state(model, layers, path)
-            model.task = _task(file.attrs, config, path)
-    except OSError as error:
-        if not path.exists():
-            raise
-        raise SampleCNNError(f"{path}: not a readable HDF5 file ({str(error).splitlines()[0]})") from error
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:  # h5py's ways of saying that a file is damaged
-        raise SampleCNNError(f"{path}: damaged, or not a Keras model ({str(error).splitlines()[0]})") from error
-    model.load_state_dict(state)
+        state = _state(model, found, path)
+        activation = found.settings.get("pred", ("", {}))[1].get("activation")
+        strangers = keras_config.hold_against(
+            keras_config.network(config, "sigmoid"), found.settings, found.older, str(path)
+        )
+        if strangers:
+            kind = found.settings[strangers[0]][0]
+            warnings.warn(f"{path}: layer {shown(strangers[0])} ({shown(kind)}) is left out", stacklevel=2)
+        model.task = _task(found, config, KINDS.get(activation) if isinstance(activation, str) else None, path)
+    except UsageError as error:  # values that no ModelConfig takes
+        raise SampleCNNError(f"{path}: {error}") from error
+    model.load_state_dict(state, assign=True)
     return model.eval()
 
 
 def write(model: SampleCNN, path: str | Path) -> None:
-    """Writes a model so that the original's `model.load_weights(path, by_name=True)` takes it."""
+    """Writes a model whole, so that Keras's `load_model` and, by layer name, `load_weights` take it.
+
+    Raises:
+        UsageError: the model's first convolution is not one that the original's network can have.
+        SampleCNNError: the model has no task.
+    """
     import h5py
 
+    if model.task is None:
+        raise SampleCNNError("a model without a task cannot be saved; give SampleCNN(config, task) one")
+    if model.config.first_padding == "centred":
+        raise UsageError(
+            f"{path}: this model's first convolution is centred (it comes from PyTorch code), which the original's "
+            "Keras network cannot express; only models with the original's own padding can be written"
+        )
+    modules = {keras_name(name): module for name, module in model.named_modules()}
+    layers = keras_config.network(model.config, model.task.activation)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
         group = file.create_group("model_weights")
-        names = []
-        for module_name, module in model.named_modules():
-            weights = weights_of(module)
-            if not weights:
-                continue
-            layer = keras_name(module_name)
-            names.append(layer.encode())
+        for layer in layers:
             stored = []
-            for ours, theirs in weights.items():
-                value = getattr(module, ours).detach().cpu().float().numpy()
-                inverse = np.argsort(theirs.axes)
-                stored.append(f"{layer}/{theirs.name}:0".encode())
-                group.create_dataset(f"{layer}/{layer}/{theirs.name}:0", data=value.transpose(inverse))
-            group[layer].attrs["weight_names"] = stored
+            for ours, theirs in weights_of(modules.get(layer.name, nn.Identity())).items():
+                value = getattr(modules[layer.name], ours).detach().cpu().float().numpy()
+                stored.append(f"{layer.name}/{theirs.name}:0".encode())
+                place = f"{layer.name}/{layer.name}/{theirs.name}:0"
+                group.create_dataset(place, data=value.transpose(np.argsort(theirs.axes)))
+            group.require_group(layer.name).attrs["weight_names"] = stored
         for place in (file, group):
-            place.attrs["backend"] = b"tensorflow"
+            place.attrs["backend"] = b"tensorflow"  # bytes: the Keras of that time calls decode on all its texts
             place.attrs["keras_version"] = b"2.1.6-tf"
-        group.attrs["layer_names"] = names
-        if model.task is not None:
-            file.attrs[TASK_ATTRIBUTE] = model.task.to_json()
+        group.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        file.attrs[CONFIG_ATTRIBUTE] = keras_config.model_config(layers).encode()
+        file.attrs[TASK_ATTRIBUTE] = model.task.to_json()
 
 
-def _layers(group: Any, path: Path) -> dict[str, dict[str, Any]]:
-    """Layer name -> weight name -> h5py dataset, from links that stay inside the file."""
-    import h5py
+def _found(contents: Contents, path: Path) -> Found:
+    """Brings the layers of the code of 2018 to the names of 2019."""
+    settings = keras_config.described(contents.texts.get(CONFIG_ATTRIBUTE))
+    task = contents.texts.get(TASK_ATTRIBUTE)
+    if not keras_resemul.is_older(contents.layers):
+        layers = {shown(name): Stored(shown(name), weights) for name, weights in contents.layers.items()}
+        return Found(layers, settings, task, older=False)
+    kernels = {}
+    for name, weights in contents.layers.items():
+        kernels[name] = weights["kernel"].shape if "kernel" in weights else ()
+    names = keras_resemul.original_names(kernels, str(path))
+    layers = {names[name]: Stored(name, weights) for name, weights in contents.layers.items()}
+    settings = {names.get(name, name): value for name, value in settings.items()}
+    if "logit" in settings:  # there, the last dense layer holds the activation
+        kind, values = settings["logit"]
+        settings["logit"] = kind, {key: value for key, value in values.items() if key != "activation"}
+        settings["pred"] = "Activation", {"activation": values.get("activation")}
+    return Found(layers, settings, task, older=True)
 
-    layers: dict[str, dict[str, Any]] = {}
-    for layer in group:
-        if not isinstance(group.get(layer, getlink=True), h5py.HardLink):
-            raise SampleCNNError(f"{path}: layer {layer} is a link; only layers stored in the file itself are read")
-        if not isinstance(group[layer], h5py.Group):
-            continue
-        layers[layer] = {}
-        for name in group[layer].attrs.get("weight_names", ()):
-            name = name.decode() if isinstance(name, bytes) else str(name)
-            layers[layer][name.split("/")[-1].split(":")[0]] = group[layer][name]
-    return layers
 
-
-def _architecture(layers: dict[str, Any], path: Path) -> ModelConfig:
+def _architecture(found: Found, path: Path) -> ModelConfig:
     """Reads the architecture off the layers' names and shapes."""
+    layers = found.layers
 
     def shape(layer: str, rank: int) -> tuple[int, ...]:
-        if layer not in layers or "kernel" not in layers[layer]:
+        if layer not in layers or "kernel" not in layers[layer].weights:
             raise SampleCNNError(f"{path}: not a SampleCNN of the original code: there is no layer {layer}")
-        found = tuple(layers[layer]["kernel"].shape)
-        if len(found) != rank:
-            raise SampleCNNError(f"{path}: layer {layer} has the shape {list(found)}, expected {rank} dimensions")
-        return found
+        dimensions = layers[layer].weights["kernel"].shape
+        if len(dimensions) != rank:
+            name = layers[layer].name
+            raise SampleCNNError(f"{path}: layer {name} has the shape {list(dimensions)}, expected {rank} dimensions")
+        return dimensions
 
     features = shape("conv0", 3)[2]
-    blocks = 1 + max((int(m[1]) for m in map(re.compile(r"block(\d+)_").match, layers) if m), default=-1)
+    blocks = 1 + max((int(m[1]) for m in map(re.compile(r"block(\d{1,9})_").match, layers) if m), default=-1)
     if not 1 <= blocks <= MOST_BLOCKS or not 1 <= features <= MOST_FEATURES:
         raise SampleCNNError(f"{path}: {blocks} blocks of {features} features are not a SampleCNN")
     excited, residual = "block0_ex0" in layers, "block0_conv0" in layers
@@ -144,70 +184,106 @@ def _architecture(layers: dict[str, Any], path: Path) -> ModelConfig:
     if residual:
         kind += "2" if "block0_conv1" in layers else "1"
     hidden, classes = shape("logit", 2)
-    ratio = 0.125
-    if excited:
-        ratio = _ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)], path)
     config = ModelConfig(
-        block=kind, num_blocks=blocks, num_classes=classes, features=features, amplifying_ratio=ratio, multi=False
+        block=kind,
+        num_blocks=blocks,
+        num_classes=classes,
+        features=features,
+        amplifying_ratio=_ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)], path) if excited else 0.125,
+        dropout=_dropout(found),
+        first_padding=_first_padding(found),
     )
-    return ModelConfig(**{**config.to_dict(), "multi": hidden != config.widths[-1]})
+    return replace(config, multi=hidden != config.widths[-1])
 
 
 def _ratio(shapes: list[tuple[int, ...]], path: Path) -> float:
     """The amplifying ratio from the excitations' [features, hidden]; Keras cut features * ratio to a whole number."""
     features, hidden = max(shapes)
-    for ratio in (hidden / features, (hidden + 0.5) / features):
+    for ratio in (hidden / max(features, 1), (hidden + 0.5) / max(features, 1)):
         if all(int(features * ratio) == hidden for features, hidden in shapes):
             return ratio
     raise SampleCNNError(f"{path}: the excitations' widths {[h for _, h in shapes]} follow no one amplifying ratio")
 
 
-def _state(model: SampleCNN, layers: dict[str, dict[str, Any]], path: Path) -> dict[str, torch.Tensor]:
-    state = {}
+def _dropout(found: Found) -> float:
+    """The last dropout, for training on; the original leaves the layer out where it is 0."""
+    if found.older or "final_norm" not in found.settings:
+        return 0.5
+    rate = found.settings.get("final_drop", ("", {"rate": 0.0}))[1].get("rate")
+    return float(rate) if isinstance(rate, int | float) and 0 <= rate < 1 else 0.5
+
+
+def _first_padding(found: Found) -> Any:
+    padding = found.settings.get("conv0", ("", {}))[1].get("padding")
+    return padding if padding in ("same", "valid") else ("valid" if found.older else "same")
+
+
+def _state(model: SampleCNN, found: Found, path: Path) -> dict[str, torch.Tensor]:
+    """Our values from the file's; every one of the file's must have its place."""
+    state: dict[str, torch.Tensor] = {}
+    left = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
     for module_name, module in model.named_modules():
+        layer = keras_name(module_name)
         for ours, theirs in weights_of(module).items():
-            layer = keras_name(module_name)
-            stored = layers.get(layer, {}).get(theirs.name)
-            if stored is None:
-                raise SampleCNNError(f"{path}: {theirs.name} of layer {layer} is missing")
+            stored = found.layers.get(layer, Stored(layer, {}))
+            if theirs.name not in stored.weights:
+                raise SampleCNNError(f"{path}: {theirs.name} of layer {stored.name} is missing")
+            left.discard((layer, theirs.name))
             value = getattr(module, ours)
             wanted = tuple(value.shape[axis] for axis in np.argsort(theirs.axes))
-            if tuple(stored.shape) != wanted or stored.dtype.kind != "f" or stored.external:
-                raise SampleCNNError(
-                    f"{path}: {theirs.name} of layer {layer} is {stored.dtype} {list(stored.shape)}, expected "
-                    f"float32 {list(wanted)}"
-                )
-            array = np.ascontiguousarray(stored[()].astype(np.float32).transpose(theirs.axes))
-            state[f"{module_name}.{ours}"] = torch.from_numpy(array)
+            where = f"{path}: {theirs.name} of layer {stored.name}"
+            state[f"{module_name}.{ours}"] = _value(stored.weights[theirs.name], wanted, theirs, where)
+        if isinstance(module, BatchNorm):
+            gamma, variance = (state[f"{module_name}.{ours}"] for ours in ("weight", "running_var"))
+            if bool((variance < 0).any()):
+                raise SampleCNNError(f"{path}: moving_variance of layer {found.layers[layer].name} has negative values")
+            epsilon = _epsilon(found.settings.get(layer, ("", {}))[1], f"{path}: layer {layer}")
+            state[f"{module_name}.weight"] = fold_epsilon(gamma, variance, epsilon)
+    for layer, name in sorted(left):
+        raise SampleCNNError(
+            f"{path}: {shown(name)} of layer {found.layers[layer].name} has no place in a SampleCNN with "
+            f"{model.config.num_blocks} {model.config.block} blocks; leaving it out would change the outputs"
+        )
     return state
 
 
-def _task(attributes: Any, config: ModelConfig, path: Path) -> Task:
+def _value(stored: np.ndarray, wanted: tuple[int, ...], weight: Weight, where: str) -> torch.Tensor:
+    if stored.shape != wanted:
+        raise SampleCNNError(f"{where} is {stored.dtype} {list(stored.shape)}, expected float32 {list(wanted)}")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(stored.astype(np.float32).transpose(weight.axes))
+    if not np.isfinite(array).all():
+        raise SampleCNNError(f"{where} has values that are not finite numbers in float32")
+    return torch.from_numpy(array)
+
+
+def _epsilon(settings: dict[str, Any], where: str) -> float:
+    epsilon = settings.get("epsilon", BatchNorm.EPSILON)
+    if not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
+        raise SampleCNNError(f"{where} has an epsilon of {str(epsilon)[:40]}, expected a number above 0 and below 1")
+    return float(epsilon)
+
+
+def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> Task:
     """The task: our own attribute, or the original's task with as many classes and that head."""
-    if TASK_ATTRIBUTE in attributes:
-        task = Task.from_json(attributes[TASK_ATTRIBUTE])
+    if found.task is not None:
+        try:
+            task = Task.from_json(found.task)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE} is damaged") from error
+        except SampleCNNError as error:
+            raise SampleCNNError(f"{path}: {error}") from error
         if task.num_classes != config.num_classes:
             raise SampleCNNError(f"{path}: {task.num_classes} class names for {config.num_classes} outputs")
         return task
-    kind = _head(attributes.get("model_config"))
-    for name in ("mtt", "scd", "dcs"):
+    for name in ("mtt",) if found.older else ("mtt", "scd", "dcs"):
         task = datasets.REGISTRY[name].task()
         if task.num_classes == config.num_classes and kind in (None, task.kind):
-            return task
+            # Short clips were stretched then, and the waveform of 2018 went in as it was.
+            return replace(task, mean=0.0, std=1.0) if found.older else replace(task, padding="stretch")
     return Task(
         name=path.stem,
         classes=tuple(f"class {i}" for i in range(config.num_classes)),  # the file holds no names
         kind=kind or "multilabel",
         window=3 ** (config.num_blocks + 1),
     )
-
-
-def _head(model_config: Any) -> Kind | None:
-    """The kind of the last activation, where the file tells."""
-    if model_config is None:
-        return None
-    try:
-        last = json.loads(model_config)["config"]["layers"][-1]["config"]["activation"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return {"sigmoid": "multilabel", "softmax": "multiclass"}.get(last)  # type: ignore[return-value]

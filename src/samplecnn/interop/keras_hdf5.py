@@ -1,0 +1,194 @@
+"""What a Keras HDF5 file holds: arrays and two texts, read with distrust.
+
+Only what is named here is looked at: the layers' arrays, the text `model_config` and our own description of the task.
+Links that lead out of a layer, values stored elsewhere, and anything larger than the file could hold are refused before
+they are read. Files of unknown origin are read in a process of their own (`keras_apart`).
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplecnn.errors import SampleCNNError
+
+TASK_ATTRIBUTE = "samplecnn_task"  # our own: class names and the rest of the task, ignored by Keras
+CONFIG_ATTRIBUTE = "model_config"
+
+# Bounds on what a file can ask for; a SampleCNN of 20 blocks has 300 layers and a model_config of 150,000 characters.
+MOST_LAYERS, MOST_WEIGHTS, LONGEST_TEXT = 1000, 16, 1 << 20
+VALUES_PER_BYTE = 4  # bytes of values for each byte of the file; above 1 only where they are compressed
+
+# Layers of Keras 3's own weight files have numbers for names; in this order each kind of layer keeps its values.
+VARIABLES = {2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
+
+
+@dataclass
+class Contents:
+    """Texts by attribute name, and layer name -> weight name ("kernel") -> values; layers without weights are left."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+def shown(name: str) -> str:
+    """A name out of a file, fit for one line."""
+    return name if name.isprintable() and len(name) <= 80 else ascii(name)[:80]
+
+
+def contents(path: Path) -> Contents:
+    """Reads a file in this process. The file must be known to be sound: a damaged one can crash the process."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except Exception as error:  # h5py raises whatever comes to hand on a damaged file
+        raise SampleCNNError(f"{path}: not a readable HDF5 file ({_reason(error)})") from error
+    try:
+        with file:
+            return _Reader(path).read(file)
+    except (SampleCNNError, MemoryError):
+        raise
+    except Exception as error:
+        raise SampleCNNError(f"{path}: damaged, or not a Keras model ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return shown((str(error).splitlines() or [type(error).__name__])[0])
+
+
+class _Reader:
+    """Reads from an open file; `budget` is what the values may still take, in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+        self.budget = VALUES_PER_BYTE * self.size
+
+    def refuse(self, what: str) -> SampleCNNError:
+        return SampleCNNError(f"{self.path}: {what}")
+
+    def read(self, file: Any) -> Contents:
+        found = Contents()
+        for name in (CONFIG_ATTRIBUTE, TASK_ATTRIBUTE):
+            texts = self.texts(file, name)
+            if len(texts) == 1:
+                found.texts[name] = texts[0]
+        if self.group(file, "layers") is not None and self.group(file, "model_weights") is None:
+            pairs = self.keras3_layers(file["layers"])
+        else:
+            place = self.group(file, "model_weights")
+            pairs = self.layers(file if place is None else place)
+        for name, datasets in pairs:
+            if name in found.layers:
+                raise self.refuse(f"layer {shown(name)} is there twice")
+            found.layers[name] = {key: self.values(dataset, name, key) for key, dataset in datasets.items()}
+        return found
+
+    def child(self, group: Any, name: str, layer: str) -> Any:
+        """What hangs in the group under a plain name, if it is stored right there."""
+        import h5py
+
+        if name in (".", "..", ""):
+            raise self.refuse(f"layer {shown(layer)}: {shown(name)!r} is no name of a weight")
+        link = group.get(name, getlink=True)
+        if link is None:
+            raise self.refuse(f"layer {shown(layer)}: {shown(name)} is missing")
+        if not isinstance(link, h5py.HardLink):
+            raise self.refuse(f"layer {shown(layer)} is a link; only layers stored in the file itself are read")
+        return group[name]
+
+    def group(self, parent: Any, name: str) -> Any:
+        import h5py
+
+        if name not in parent:
+            return None
+        found = self.child(parent, name, name)
+        return found if isinstance(found, h5py.Group) else None
+
+    def names(self, group: Any) -> list[str]:
+        if len(group) > MOST_LAYERS:
+            raise self.refuse(f"{len(group):,} layers; a SampleCNN has fewer than {MOST_LAYERS:,}")
+        return [str(name) for name in group]
+
+    def layers(self, place: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Layers of Keras 2's layout: a group each, whose attribute tells where its weights hang below it."""
+        import h5py
+
+        found = []
+        for layer in self.names(place):
+            group = self.child(place, layer, layer)
+            if not isinstance(group, h5py.Group):
+                continue
+            datasets: dict[str, Any] = {}
+            for name in self.texts(group, "weight_names", MOST_WEIGHTS, layer):
+                stored = group
+                for part in name.split("/"):
+                    stored = self.child(stored, part, layer)
+                key = name.split("/")[-1].split(":")[0]
+                if key in datasets:
+                    raise self.refuse(f"layer {shown(layer)} has two weights named {shown(key)}")
+                datasets[key] = stored
+            if datasets:
+                found.append((layer, datasets))
+        return found
+
+    def keras3_layers(self, place: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Layers of Keras 3's `.weights.h5`: numbered values, the layer's name in an attribute."""
+        found = []
+        for key in self.names(place):
+            holder = self.group(place, key)
+            variables = None if holder is None else self.group(holder, "vars")
+            if variables is None or len(variables) == 0:
+                continue
+            layer = self.texts(variables, "name", 1, key)
+            if not layer:
+                raise self.refuse(
+                    f"Keras weights without layer names ({shown(key)}); save the model with model.save('NAME.h5')"
+                )
+            numbered = [self.child(variables, name, layer[0]) for name in sorted(self.names(variables))]
+            if len(numbered) not in VARIABLES:
+                raise self.refuse(f"layer {shown(layer[0])} has {len(numbered)} weights; no layer of a SampleCNN does")
+            found.append((layer[0], dict(zip(VARIABLES[len(numbered)], numbered, strict=True))))
+        return found
+
+    def texts(self, owner: Any, name: str, most: int = 1, layer: str = "") -> list[str]:
+        """The texts in an attribute; none where there is no such attribute."""
+        import h5py
+
+        if name not in owner.attrs:
+            return []
+        where = f"layer {shown(layer)}: {name}" if layer else name
+        stored = owner.attrs.get_id(name)
+        count = stored.get_space().get_simple_extent_npoints()
+        kind = stored.get_type()
+        if count == 0:
+            return []
+        if kind.get_class() != h5py.h5t.STRING:
+            raise self.refuse(f"{where} is not text")
+        if count > most or (not kind.is_variable_str() and kind.get_size() * count > LONGEST_TEXT):
+            raise self.refuse(f"{where} is longer than any of a SampleCNN")
+        value = owner.attrs[name]
+        found = [v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(value, dtype=object).ravel()]
+        if sum(map(len, found)) > LONGEST_TEXT:
+            raise self.refuse(f"{where} is longer than any of a SampleCNN")
+        return found
+
+    def values(self, dataset: Any, layer: str, name: str) -> np.ndarray:
+        """A weight's values [as stored], if they are numbers and can lie in a file of this size."""
+        import h5py
+
+        where = f"{shown(name)} of layer {shown(layer)}"
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+            raise self.refuse(f"{where} is no array")
+        if dataset.external or dataset.is_virtual:
+            raise self.refuse(f"{where} is stored in another file; only what lies in the file itself is read")
+        if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
+            raise self.refuse(f"{where} is {dataset.dtype} {list(dataset.shape)}, expected float32")
+        wanted, chunk = (math.prod(s or ()) * dataset.dtype.itemsize for s in (dataset.shape, dataset.chunks))
+        if max(wanted, chunk) > self.budget:
+            raise self.refuse(f"{where} is {list(dataset.shape)}, more than a file of {self.size:,} bytes can hold")
+        self.budget -= wanted
+        return np.ascontiguousarray(dataset[()])
