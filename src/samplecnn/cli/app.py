@@ -12,6 +12,7 @@ from samplecnn.cli.build import build
 from samplecnn.cli.convert import convert_command
 from samplecnn.cli.demo import demo
 from samplecnn.cli.eval import evaluate_command
+from samplecnn.cli.export import export_command
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "eval": evaluate_command,
     "tag": tag_command,
+    "export": export_command,
     "convert": convert_command,
 }
 for verb, command in VERBS.items():

@@ -110,18 +110,16 @@ def write(model: SampleCNN, path: str | Path) -> None:
     """Writes a model whole, so that Keras's `load_model` and, by layer name, `load_weights` take it.
 
     Raises:
-        UsageError: the model's first convolution is not one that the original's network can have.
+        UsageError: the model has something that the original's network cannot have.
         SampleCNNError: the model has no task.
     """
     import h5py
 
     if model.task is None:
         raise SampleCNNError("a model without a task cannot be saved; give SampleCNN(config, task) one")
-    if model.config.first_padding == "centred":
-        raise UsageError(
-            f"{path}: this model's first convolution is centred (it comes from PyTorch code), which the original's "
-            "Keras network cannot express; only models with the original's own padding can be written"
-        )
+    beyond = model.config.beyond_the_original
+    if beyond is not None:
+        raise UsageError(f"{path}: the original's Keras network cannot express this model: {beyond}")
     modules = {keras_name(name): module for name, module in model.named_modules()}
     layers = keras_config.network(model.config, model.task.activation)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
