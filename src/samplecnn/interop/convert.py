@@ -78,15 +78,22 @@ def convert(
             raise UsageError(f"{source}: a whole model; --head and --encoder-only are for encoders")
         model = saved.load(source)
         assert model.task is not None  # saved.load gives every model one
-        task, said = _told_task(model.task, told, source), [f"recognised: {_described(model)}"]
+        task = _told_task(model.task, told, source)
+        said = [f"recognised: {_described(model)}", f"classes: {_some(task.classes)}"]
     else:
         peer = recognise(read_checkpoint(source), None if head is None else read_checkpoint(head), encoder_only)
         model = peer.model
         task, said = _peer_task(peer, told, source)
-    model.task = task
+    if task.window < model.least_samples:
+        raise UsageError(f"--window {task.window}: {source} needs {model.least_samples} samples or more")
+    said.append(
+        f"sound: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
+        f"({task.window / task.sample_rate:.2f} s), mean {task.mean:g}, std {task.std:g}; {task.activation}"
+    )
     if told.order is not None:
-        model = _arranged(model, told.order)
-        said.append(f"order: the outputs stand in that of {told.order}")
+        task = _rearranged(model, task, told.order)
+        said.append(f"order: the outputs now stand in that of {told.order}: {_some(task.classes)}")
+    model.task = task
     _write(model, out)
     said.append(f"written: {out}")
     said.append(f"next: {_next(out, task)}")
@@ -119,7 +126,8 @@ def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
         classes, name, kind = UNTRAINED, told.name or "encoder", "multilabel"
         said.append("classes: none; its one output is untrained and says 0.5 to everything")
     else:
-        chosen, why = (told.classes, "as told") if told.classes is not None else peer.classes or (None, "")
+        known = peer.classes if peer.classes and len(PRESETS[peer.classes[0]].classes) == outputs else (None, "")
+        chosen, why = known if told.classes is None else (told.classes, "as told")
         if chosen is None:
             presets = ", ".join(name for name, preset in PRESETS.items() if len(preset.classes) == outputs)
             raise UsageError(
@@ -135,7 +143,7 @@ def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
                 f"{source}: the file does not tell how its outputs are read; pass --kind multilabel (sigmoid, any "
                 "number of classes at once) or --kind multiclass (softmax, exactly one)"
             )
-        said.append(f"classes: {outputs} of {chosen}, {why}: {', '.join(classes[:3])}, …")
+        said.append(f"classes: {chosen} ({why}): {_some(classes)}")
     window = 3 ** (model.config.num_blocks + 1)  # the length at which a single step of time is left
     task = Task(
         name=name,
@@ -146,10 +154,6 @@ def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
         clip_seconds=clip_seconds,
         mean=told.mean or 0.0,
         std=1.0 if told.std is None else told.std,
-    )
-    said.append(
-        f"sound: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
-        f"({task.window / task.sample_rate:.2f} s), outputs through a {task.activation}"
     )
     said.append(f"folded: batch-norm epsilon {EPSILON:g} into the weights of {peer.folded} layers")
     return task, said
@@ -192,10 +196,9 @@ def _names_of(told: str) -> tuple[str, ...]:
     return names
 
 
-def _arranged(model: SampleCNN, order: str) -> SampleCNN:
-    """The same model with its outputs in another order, so that it fits a data set with that one."""
-    assert model.task is not None
-    classes = model.task.classes
+def _rearranged(model: SampleCNN, task: Task, order: str) -> Task:
+    """Brings a model's outputs into another order, so that it fits a data set with that one; returns its task then."""
+    classes = task.classes
     wanted = tuple(sorted(classes)) if order == "sorted" else _names_of(order)
     if sorted(wanted) != sorted(classes):
         stray = next((name for name in classes if name not in wanted), None) or next(iter(set(wanted) - set(classes)))
@@ -204,8 +207,7 @@ def _arranged(model: SampleCNN, order: str) -> SampleCNN:
     with torch.no_grad():
         model.logit.weight.copy_(model.logit.weight[places].clone())
         model.logit.bias.copy_(model.logit.bias[places].clone())
-    model.task = replace(model.task, classes=wanted)
-    return model
+    return replace(task, classes=wanted)
 
 
 def _write(model: SampleCNN, out: Path) -> None:
@@ -223,6 +225,10 @@ def _write(model: SampleCNN, out: Path) -> None:
 def _described(model: SampleCNN) -> str:
     config = model.config
     return f"{config.signature}, {config.num_blocks} blocks, {config.features} features, {config.num_classes} outputs"
+
+
+def _some(classes: tuple[str, ...], most: int = 4) -> str:
+    return ", ".join(classes[:most]) + (f", … ({len(classes)})" if len(classes) > most else "")
 
 
 def _next(out: Path, task: Task) -> str:

@@ -9,7 +9,7 @@ import torch
 from samplecnn import saved
 from samplecnn.datasets import SPLITS
 from samplecnn.errors import UsageError
-from samplecnn.models import SampleCNN
+from samplecnn.models import BLOCKS, SampleCNN
 from samplecnn.shards import Segments, open_split
 from samplecnn.training.options import TrainOptions
 
@@ -25,6 +25,13 @@ def initial_weights(model: SampleCNN, source: str) -> str:
     """
     other = saved.load(source)
     ours, theirs = model.config, other.config
+    if theirs.block not in BLOCKS:
+        raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained on; take another model")
+    if theirs.tail:
+        raise UsageError(
+            f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
+            "encoder alone (samplecnn convert --encoder-only)"
+        )
     for option in ("block", "features"):
         if getattr(ours, option) != getattr(theirs, option):
             raise UsageError(
@@ -41,6 +48,7 @@ def initial_weights(model: SampleCNN, source: str) -> str:
             else:
                 fresh.append(name.rsplit(".", 1)[0])
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
+    # Centred threes see what ours see of a waveform one sample earlier: nothing that a training would notice.
     return f"weights from {source}; fresh: {left}"
 
 
