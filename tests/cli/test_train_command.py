@@ -9,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import samplecnn
+from samplecnn import build
 from samplecnn.cli.app import app
 from samplecnn.cli.train import train
 from samplecnn.training import loop
@@ -67,7 +68,17 @@ EFFECTS = {
     "precision": ("bf16", lambda a, b: load_checkpoint(b).precision == "bf16" and other_weights(a, b)),
     "seed": ("1", other_weights),
 }
-TESTED_BELOW = {"data-dir", "log-dir", "multi", "patience", "num-readers", "device", "init-from", "resume"}
+TESTED_BELOW = {
+    "data-dir",
+    "log-dir",
+    "multi",
+    "patience",
+    "num-readers",
+    "device",
+    "init-from",
+    "resume",
+    "skip-corrupt",
+}
 
 
 def test_every_option_is_tested():
@@ -121,6 +132,22 @@ def test_device(built, base, tmp_path):
     words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--device", "quantum"]
     result = CliRunner().invoke(app, words)
     assert "quantum" in str(result.exception)
+
+
+def test_skip_corrupt(built, tmp_path):
+    """Of TFRecords; with them and without, the same sounds in the same order give the same weights."""
+    build(str(built / "sounds"), tmp_path / "data", sample_rate=8000, window=729, format="tfrecord", progress=False)
+    runs = [run_train(built, tmp_path / "whole", data_dir=str(tmp_path / "data")), run_train(built, tmp_path / "arrow")]
+    assert not other_weights(*runs)
+    path = next((tmp_path / "data" / "sounds" / "tfrecord").glob("train-*.tfrecord"))
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    words = ["train", str(built / "sounds"), "--data-dir", str(tmp_path / "data"), "--log-dir", str(tmp_path / "log")]
+    said = str(CliRunner().invoke(app, [*words, "--features", "8"]).exception)
+    assert f"{path}: damaged record at byte 0" in said and "--skip-corrupt" in said
+    run = run_train(built, tmp_path / "log", "--skip-corrupt", data_dir=str(tmp_path / "data"))
+    assert load_checkpoint(run).segments == load_checkpoint(runs[0]).segments - 1
 
 
 def test_init_from(built, base, tmp_path):

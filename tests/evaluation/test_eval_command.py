@@ -1,8 +1,10 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import typer
@@ -11,6 +13,8 @@ from typer.testing import CliRunner
 from samplecnn import saved
 from samplecnn.cli.eval import evaluate_command
 from samplecnn.errors import UsageError
+from samplecnn.shards import open_split
+from samplecnn.shards.tfrecord import TFRecordWriter
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,31 @@ def test_scores_table_json_and_pictures(run, tmp_path):
         assert re.search(rf"{row['name']} +{row['support']} +{row['roc_auc']:.4f}", outcome.stdout)
     assert (tmp_path / "run" / "test-tones" / "confusion.png").exists(), "beside the model, where it is a run directory"
     assert "confusion.png" in outcome.stderr and "confusion.png" not in outcome.stdout
+
+
+def test_tfrecords(run, tmp_path):
+    """The same sounds as TFRecords score the same; a damaged one stops the test, or is left out and counted."""
+    arrow = open_split("tones", tmp_path / "data", "test")
+    folder = tmp_path / "data" / "tones" / "tfrecord"
+    folder.mkdir()
+    (folder / "task.json").write_text(arrow.task.to_json())
+    path = folder / "test-0001-0001.tfrecord"
+    with TFRecordWriter(path, arrow.task, whole_clips=True) as writer:
+        for start, end in pairwise([*arrow.clip_starts, len(arrow)]):
+            writer.add(arrow.ids[start], arrow.labels[start].nonzero()[0], arrow.gather(range(start, end)))
+    expected = run().stdout
+    assert run(dataset=str(folder)).stdout == expected
+    shutil.rmtree(tmp_path / "data" / "tones" / "arrow")
+    assert run().stdout == expected
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    assert "damaged record at byte 0" in str(run().exception)
+    outcome = run("--skip-corrupt", "--json", tmp_path / "scores.json")
+    assert "warning: 1 damaged in the test split" in outcome.stderr and "at byte 0" in outcome.stderr
+    values = json.loads((tmp_path / "scores.json").read_text())
+    assert values["clips"] == 29 and values["settings"]["records_left_out"] == 1
+    assert values["settings"]["shards"] == str(folder)
 
 
 def test_pictures_go_where_they_are_sent(run, tmp_path):

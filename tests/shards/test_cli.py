@@ -12,6 +12,7 @@ import soundfile
 from samplecnn.cli.build import window_samples
 from samplecnn.errors import UsageError
 from samplecnn.shards import open_split
+from samplecnn.shards.recorded import TFRecordSegments
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def test_help_names_every_option(script):
     text = script("-h").stdout
     for option in [
         "data-dir",
+        "format",
         "padding",
         "workers",
         "seed",
@@ -54,6 +56,14 @@ def test_help_names_every_option(script):
         "force",
     ]:
         assert f"--{option}" in text
+
+
+def test_tfrecord(script, sounds, tmp_path):
+    result = script(sounds, "--format", "tfrecord", "--data-dir", "old")
+    assert "built sounds" in result.stdout and "old/sounds/tfrecord" in result.stdout
+    assert isinstance(open_split("sounds", tmp_path / "old", "train"), TFRecordSegments)
+    assert "already" in script(sounds, "--format", "tfrecord", "--data-dir", "old").stdout
+    assert "matroska" in script(sounds, "--format", "matroska", status=2).stderr
 
 
 def test_the_whole_way(script, sounds, tmp_path):

@@ -159,13 +159,23 @@ class TFRecordSegments(Segments):
             try:
                 clip = parse(buffer, *record.data)
                 label = buffer[clip.label.start : clip.label.end]
-                known = task or task_of(self.folder, clip.label.length, clip.segments[0].length // 4)
+                known = task or self._task(clip)
                 self._check(buffer, record, clip, label, known)
             except ValueError as error:
                 self._damaged(shard, record.offset, str(error), record.data.length)
                 continue
             task = known
             self._index.add(shard, record, label, [span.start for span in clip.segments])
+        return task
+
+    def _task(self, clip: Clip) -> Task:
+        classes, samples = clip.label.length, clip.segments[0].length // 4
+        task = task_of(self.folder, classes, samples)
+        if task is None:
+            raise UsageError(
+                f"{self.folder}: {classes} labels and segments of {samples} samples are those of none of the "
+                f"original's data sets; put a {TASK} there that names the classes (docs/migrating.md shows one)"
+            )
         return task
 
     def _check(self, buffer: mmap.mmap, record: Record, clip: Clip, label: bytes, task: Task) -> None:
@@ -195,11 +205,11 @@ class TFRecordSegments(Segments):
         return SampleCNNError(f"{self.paths[shard]}: damaged record at byte {offset}: {what}; {REMEDY}")
 
 
-def task_of(folder: Path, num_classes: int, window: int) -> Task:
-    """The task of a folder of TFRecords: its task.json, or the original's data set of these sizes.
+def task_of(folder: Path, num_classes: int, window: int) -> Task | None:
+    """The task of a folder of TFRecords: its task.json, or the original's data set of these sizes, or neither.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: a task.json that is none.
     """
     from samplecnn.datasets import REGISTRY
 
@@ -212,7 +222,4 @@ def task_of(folder: Path, num_classes: int, window: int) -> Task:
         task = dataset.task()
         if (task.num_classes, task.window) == (num_classes, window):
             return replace(task, padding="stretch")  # what the original fills short clips up with
-    raise UsageError(
-        f"{folder}: {num_classes} labels and segments of {window} samples are those of none of the original's data "
-        f"sets; put a {TASK} there that names the classes and the sample rate (docs/migrating.md shows one)"
-    )
+    return None

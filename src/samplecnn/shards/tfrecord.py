@@ -89,32 +89,30 @@ class Damage(NamedTuple):
 def records(buffer: Any) -> Iterator[Record | Damage]:
     """The records of a whole file, found by their headers, whose checksums are checked; the data are not touched.
 
-    After a damaged header the next record is where it would be were this one as long as the one before, else the rest
-    of the file is lost.
+    After a damaged header the next record is looked for where the header says, then where it would be were this record
+    as long as the one before; if it is at neither place, the rest of the file is lost.
     """
     size, at, number, before = len(buffer), 0, 0, 0
     while at < size:
-        trouble, length = _length(buffer, at, size)
+        trouble, length = _header(buffer, at, size)
         if not trouble:
             yield Record(number, at, Span(at + HEAD.size, at + HEAD.size + length))
             before, at = length, at + FRAME + length
         else:
-            after = at + FRAME + before
-            found = before > 0 and after < size and not _length(buffer, after, size)[0]
-            yield Damage(at, trouble, (after if found else size) - at)
-            if not found:
-                return
+            places = [at + FRAME + guess for guess in (length, before) if guess]
+            after = next((place for place in places if place < size and not _header(buffer, place, size)[0]), size)
+            yield Damage(at, trouble, after - at)
             at = after
         number += 1
 
 
-def _length(buffer: Any, at: int, size: int) -> tuple[str, int]:
-    """What is wrong with the header at `at`, or nothing, and the length of its data."""
+def _header(buffer: Any, at: int, size: int) -> tuple[str, int]:
+    """What is wrong with the header at `at`, or nothing, and the length of the data it tells."""
     if size - at < FRAME:
         return "the file is cut off", 0
     length, crc = HEAD.unpack_from(buffer, at)
     if masked_crc(buffer[at : at + 8]) != crc:
-        return "the checksum of its length is wrong", 0
+        return "the checksum of its length is wrong", length
     if length > size - at - FRAME:
         return "the file is cut off", 0
     return "", length

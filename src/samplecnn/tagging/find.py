@@ -5,24 +5,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samplecnn.errors import UsageError
+from samplecnn.tagging.records import is_record, record_files, record_names
 
 
 def find_files(paths: Sequence[str | Path]) -> list[str]:
     """The files to tag, each once, in order: named files as they are, folders searched through for recordings.
 
     In folders recordings are told by their suffix and sorted by path; hidden files and folders are left out. A named
-    file is taken whatever its suffix, and one that does not exist too, so that it is reported where it belongs.
+    file is taken whatever its suffix, and one that does not exist too, so that it is reported where it belongs. Of
+    TFRecords every record is a file of its own, PATH#NUMBER; a folder of them counts for its TFRecords alone.
 
     Raises:
         UsageError: where not one recording is found.
     """
     files: dict[str, None] = {}
     for path in paths:
-        if Path(path).is_dir():
+        recorded = record_files(path)
+        if recorded:
+            files.update(dict.fromkeys(name for file in recorded for name in record_names(file)))
+        elif Path(path).is_dir():
             files.update(dict.fromkeys(_recordings(path)))
         else:
             files[os.fspath(path)] = None
-    if not any(os.path.exists(file) for file in files):  # noqa: PTH110 - for 100,000 files a Path each takes its time
+    if not any(os.path.exists(file) or is_record(file) for file in files):  # noqa: PTH110 - for 100,000 files a Path each takes its time
         names = _listed([os.fspath(path) for path in paths])
         raise UsageError(
             f"{names}: no recording there; give files that exist, or folders of wav, flac, ogg, mp3, aiff, ..."

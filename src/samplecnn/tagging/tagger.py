@@ -14,6 +14,7 @@ import numpy.typing as npt
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation.inference import exact, probabilities, resolve
 from samplecnn.tagging.readers import End, read_ahead
+from samplecnn.tagging.records import is_record, record_windows
 from samplecnn.tagging.stream import Recording, stream
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.windows import Windows, windows
@@ -80,8 +81,9 @@ class Tagger:
         """Tags one recording, all of it.
 
         Args:
-            source: a path, a binary file open for reading, or a waveform: floats in [-1, 1] or integers over their
-                whole range, [samples], or [channels, samples] or [samples, channels] with fewer channels than samples.
+            source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, or a waveform: floats
+                in [-1, 1] or integers over their whole range, [samples], or [channels, samples] or [samples, channels]
+                with fewer channels than samples.
             sample_rate: of a waveform, in Hz.
 
         Raises:
@@ -139,6 +141,8 @@ class Tagger:
             yield self._outcome(line.popleft())
 
     def _read(self, source: Any) -> Iterator[Windows]:
+        if is_record(source):
+            return record_windows(source, self.task, self.batch_size)
         return windows(stream(source, self.task.sample_rate), self.task, self.batch_size)
 
     def _answer(self, batch: deque[tuple[_Recording, np.ndarray]]) -> int:
