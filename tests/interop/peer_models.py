@@ -4,9 +4,13 @@ Each takes [batch, samples] and gives probabilities [batch, classes], as those p
 """
 
 import itertools
+from pathlib import Path
 
 import torch
 from torch import nn
+
+WINDOW, SMALL = 729, {"features": 8, "blocks": 5}  # a narrow, short network, and
+TOP = 32  # the features of its last block
 
 
 def trained(net: nn.Module, window: int = 59049, seed: int = 0) -> nn.Module:
@@ -187,3 +191,19 @@ class ClmrLinear(nn.Module):
 
     def forward(self, x):
         return self.model(self.encoder(x))
+
+
+# For the tests --------------------------------------------------------------------------------------------------------
+
+
+def small(kind: str, **changes) -> nn.Module:
+    return trained(globals()[kind](**SMALL, **changes), WINDOW)
+
+
+def small_linear(two=False) -> nn.Module:
+    return trained(ClmrLinear(Clmr(**SMALL, classes=0), TOP, two=two), WINDOW)
+
+
+def save(value, path: Path, **how) -> Path:
+    torch.save(value, path, **how)
+    return path

@@ -63,7 +63,7 @@ def read(checkpoint: Checkpoint, head: Checkpoint | None, encoder_only: bool) ->
     config = ModelConfig("basic", num_blocks=blocks, num_classes=classes, features=features, tail=two)
     model = empty(config)
     folded = fill(model, _body(names, two), weights)
-    for (source, name), ours in zip(linear, ("final_fc", "logit") if two else ("logit",), strict=True):
+    for (source, name), ours in zip(reversed(linear), ("logit", "final_fc"), strict=False):
         fill(model, [Pair(ours, name)], source)
     if two:
         _pass_through(model)
