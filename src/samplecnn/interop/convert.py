@@ -216,9 +216,6 @@ def _write(model: SampleCNN, out: Path) -> None:
         return
     from samplecnn.interop import keras_h5
 
-    beyond = model.config.beyond_the_original
-    if beyond is not None:
-        raise UsageError(f"{out}: a Keras file of the original cannot hold this model ({beyond}); give a folder's name")
     keras_h5.write(model, out)
 
 

@@ -24,7 +24,7 @@ from samplecnn.evaluation import Scores, predict, score
 from samplecnn.evaluation.inference import choose_device
 from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
 from samplecnn.interop import keras_h5
-from samplecnn.models import ModelConfig, SampleCNN, activate, blocks_for_window
+from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, activate, blocks_for_window
 from samplecnn.progress import Progress, duration
 from samplecnn.shards import Segments
 from samplecnn.task import Task
@@ -74,6 +74,8 @@ def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult
         amplifying_ratio=options.amplifying_ratio,
         dropout=options.dropout,
     )
+    if config.beyond_the_original is not None:  # the run could not be saved as the original's .h5 in the end
+        raise UsageError(f"--block {options.block} is not one to train; choose one of {', '.join(BLOCKS)}")
     device = choose_device(None if options.device == "auto" else options.device)
     precision = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
