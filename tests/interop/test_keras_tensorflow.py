@@ -91,7 +91,7 @@ def test_keras_gives_the_outputs_of_what_we_write(tensorflow_python, wave, tmp_p
     run_jobs(tensorflow_python, jobs, tmp_path, *library)
     for name, model in models.items():
         expected = outputs(model, wave)
-        assert expected.std(axis=0).min() > 50 * CLOSE  # the outputs tell something
+        assert expected.std(axis=0).min() > 10 * CLOSE  # the outputs tell something
         for way in ("whole", "by_name"):
             assert np.abs(np.load(tmp_path / f"{name}-{way}.npy") - expected).max() < CLOSE, (name, way)
 
