@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplecnn.shards.example import Span, clip_example, parse, segment_example
+from samplecnn.shards.example import Parser, Span, clip_example, parse, segment_example
 from samplecnn.shards.tfrecord import HEAD, Record, is_sound, records
 
 
@@ -32,6 +32,23 @@ def test_what_is_written_is_found(label, segments):
     one = segment_example(label, segments[0])
     clip = parse(one, 0, len(one))
     assert not clip.whole and [one[span.start : span.end] for span in clip.segments] == segments[:1]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=3), st.lists(st.sampled_from([b"abc", b"defg"]), min_size=1, max_size=3))))
+def test_remembering_the_last_message_changes_nothing(clips):
+    """Messages that are alike, and such that differ in a length, an order or a name only."""
+    remembering = Parser()
+    for label, segments in clips:
+        messages = [clip_example(label, segments), segment_example(label, segments[0])]
+        messages += [messages[1].replace(b"label", b"lable"), messages[0].replace(b"segments", b"segmemts")]
+        for data in messages:
+            try:
+                expected = parse(b"x" + data, 1, 1 + len(data))
+            except ValueError:
+                with pytest.raises(ValueError):
+                    remembering(b"x" + data, 1, 1 + len(data))
+            else:
+                assert remembering(b"x" + data, 1, 1 + len(data)) == expected
 
 
 def feature(name: bytes, kind: int, value: bytes) -> bytes:

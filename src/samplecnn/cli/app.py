@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samplecnn import __version__
+from samplecnn.cli.bench import bench
 from samplecnn.cli.build import build
 from samplecnn.cli.convert import convert_command
 from samplecnn.cli.demo import demo
@@ -36,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "tag": tag_command,
     "export": export_command,
     "convert": convert_command,
+    "bench": bench,
 }
 for verb, command in VERBS.items():
     app.command(verb, short_help=(command.__doc__ or "").split(":")[0].split("\n")[0].rstrip("."))(command)

@@ -18,7 +18,10 @@ def tag_command(
         str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
     ],
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH", help="Recordings, folders to search through for recordings, TFRecords and folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="PATH", help="Recordings, folders to search for recordings, TFRecords, folders of them."
+        ),
     ],
     format: Annotated[
         Format,

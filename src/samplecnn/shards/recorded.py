@@ -12,7 +12,7 @@ import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.progress import Progress
-from samplecnn.shards.example import Clip, parse
+from samplecnn.shards.example import Clip, Parser
 from samplecnn.shards.segments import Maps, Segments
 from samplecnn.shards.tfrecord import Damage, Record, is_sound, records
 from samplecnn.task import Task
@@ -78,7 +78,7 @@ class TFRecordSegments(Segments):
         self.skipped: list[str] = []
         self.paths = self._files()
         self._maps = Maps(self.paths)
-        self._index, task = _Index(), None
+        self._index, self._parse, task = _Index(), Parser(), None
         sizes = [path.stat().st_size for path in self.paths]
         long = sum(sizes) > BAR_FROM
         with Progress(sum(sizes) // 10**6, f"index {split}", "MB") if long else nullcontext() as bar:
@@ -157,7 +157,7 @@ class TFRecordSegments(Segments):
                 self._damaged(shard, *record)
                 continue
             try:
-                clip = parse(buffer, *record.data)
+                clip = self._parse(buffer, *record.data)
                 label = buffer[clip.label.start : clip.label.end]
                 known = task or self._task(clip)
                 self._check(buffer, record, clip, label, known)

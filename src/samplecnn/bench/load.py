@@ -1,0 +1,158 @@
+"""How fast segments come from disk to the model's input, shuffled: an epoch of batches, ours beside tf.data's."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplecnn.bench.rounds import Contender, Peer, copy_rate, machine, measure
+from samplecnn.datasets import REGISTRY, dataset_name
+from samplecnn.errors import UsageError
+from samplecnn.hardware import keep_freed_memory
+from samplecnn.shards import Segments, holds_tfrecords
+from samplecnn.shards.arrow import ArrowSegments
+from samplecnn.shards.formats import FORMATS
+from samplecnn.shards.recorded import TFRecordSegments
+from samplecnn.task import Task
+
+CLIPS_PER_SHARD = 100
+
+
+def bench_load(
+    dataset: str | None = None,
+    data_dir: str | Path = "./data",
+    segments: int = 3000,
+    batch_size: int = 23,
+    num_readers: int = 8,
+    rounds: int = 7,
+    tensorflow: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measures epochs of shuffled, standardised training batches.
+
+    Args:
+        dataset: built with --format tfrecord, and, to measure that too, as Arrow; None makes noise of MagnaTagATune's
+            shape (59,049 samples, 50 labels) on the spot.
+        data_dir: of the data set; for None, where the noise lies until the end.
+        segments: of noise, about.
+        batch_size: segments a batch.
+        num_readers: of ours and of the original's pipeline.
+        rounds: of which medians are taken.
+        tensorflow: a Python interpreter that has TensorFlow; None uses this one if it has.
+
+    Returns:
+        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
+
+    Raises:
+        UsageError: no such data set, or not as TFRecords.
+    """
+    keep_freed_memory()  # as training does
+    with ExitStack() as stack:
+        if dataset is None:
+            folders = stack.enter_context(_made(Path(data_dir), segments))
+        else:
+            folders = _built(dataset, Path(data_dir))
+        source = TFRecordSegments(folders["tfrecord"], "train")
+        task, bytes_each = source.task, source.bytes / len(source)
+        contenders = [
+            Contender("samplecnn, TFRecord", _epoch_of(folders["tfrecord"], True, batch_size, num_readers), ours=True),
+            Contender(
+                "samplecnn, TFRecord, later epochs", _epoch_of(source, False, batch_size, num_readers), ours=True
+            ),
+        ]
+        if "arrow" in folders:
+            arrow = ArrowSegments(folders["arrow"], "train")
+            contenders.append(
+                Contender("samplecnn, Arrow", _epoch_of(arrow, False, batch_size, num_readers), ours=True)
+            )
+        versions = machine()
+        python = tensorflow or _this_python_if_it_has_tensorflow()
+        if python is not None:
+            for kind, name in (("original", "tf.data, as the original"), ("tuned", "tf.data, tuned")):
+                program = Path(__file__).with_name("tfdata.py")
+                peer = Peer(python, program, kind, folders["tfrecord"], batch_size, num_readers, task.mean, task.std)
+                stack.callback(peer.close)
+                versions.update(peer.about)
+                contenders.append(Contender(name, peer))
+        measure(contenders, rounds, "bench load")
+        limit = copy_rate() / bytes_each
+    return {
+        "bench": "load",
+        "unit": "segments/s",
+        "contenders": [contender.to_dict() for contender in contenders],
+        "limit": {"what": "one core copying the TFRecords' bytes in memory", "rate": limit},
+        "machine": versions,
+        "settings": {
+            "dataset": dataset or "noise of MagnaTagATune's shape",
+            "segments": len(source),
+            "window": task.window,
+            "batch_size": batch_size,
+            "num_readers": num_readers,
+            "rounds": rounds,
+        },
+    }
+
+
+def _epoch_of(source: Segments | Path, anew: bool, batch_size: int, num_readers: int) -> Any:
+    """An epoch of batches as training reads them; `anew` opens the files again, so that every checksum is verified."""
+    from samplecnn.training.batches import batches, epoch_order, standardised
+
+    def run() -> int:
+        segments = TFRecordSegments(source, "train") if isinstance(source, Path) else source
+        order = epoch_order(len(segments), seed=0, stage=0, epoch=0)
+        count = 0
+        for audio, _ in batches(segments, order, batch_size, num_readers):
+            count += len(standardised(audio, segments.task))
+        return count
+
+    return run
+
+
+def _built(dataset: str, data_dir: Path) -> dict[str, Path]:
+    if holds_tfrecords(dataset):
+        return {"tfrecord": Path(dataset)}
+    home = data_dir / dataset_name(dataset)
+    folders = {format: home / format for format in FORMATS if (home / format).is_dir()}
+    if "tfrecord" not in folders:
+        raise UsageError(
+            f"{dataset}: no TFRecords; run `samplecnn build {dataset} --data-dir {data_dir} --format tfrecord`"
+        )
+    return folders
+
+
+@contextmanager
+def _made(where: Path, segments: int) -> Iterator[dict[str, Path]]:
+    """Noise of MagnaTagATune's shape in both formats, for as long as it is measured."""
+    task: Task = REGISTRY["mtt"].task()
+    each = task.segments_per_clip or 1
+    rng = np.random.default_rng(0)
+    where.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=where) as home:
+        folders = {name: Path(home) / name for name in FORMATS}
+        clips = max(segments // each, 1)
+        count = -(-clips // CLIPS_PER_SHARD)
+        for folder in folders.values():
+            folder.mkdir()
+        for number in range(count):
+            sizes = range(number * CLIPS_PER_SHARD, min((number + 1) * CLIPS_PER_SHARD, clips))
+            with ExitStack() as stack:
+                writers = [
+                    stack.enter_context(
+                        format.writer(folders[name] / format.shard_name("train", number + 1, count), task, "train")
+                    )
+                    for name, format in FORMATS.items()
+                ]
+                for clip in sizes:
+                    audio = rng.integers(-8000, 8000, (each, task.window), np.int16)
+                    for writer in writers:
+                        writer.add(f"{clip}", [clip % task.num_classes], audio)
+        yield folders
+
+
+def _this_python_if_it_has_tensorflow() -> str | None:
+    import sys
+
+    return sys.executable if find_spec("tensorflow") else None
