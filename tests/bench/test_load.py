@@ -1,0 +1,77 @@
+"""`samplecnn bench load`: what it measures is there and adds up; how fast it is, no test decides."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from samplecnn.bench.load import bench_load
+from samplecnn.bench.report import draw, fastest_peer, paired_ratio
+from samplecnn.bench.rounds import Contender, Peer, measure
+from samplecnn.cli.app import app
+from samplecnn.errors import SampleCNNError, UsageError
+
+
+def test_noise_is_made_measured_and_removed(tmp_path):
+    result = bench_load(data_dir=tmp_path, segments=30, batch_size=7, num_readers=2, rounds=2, tensorflow=None)
+    assert list(tmp_path.iterdir()) == []
+    assert result["settings"]["segments"] == 30 and result["settings"]["window"] == 59049
+    ours = [row for row in result["contenders"] if row["ours"]]
+    assert [row["name"] for row in ours] == [
+        "samplecnn, TFRecord", "samplecnn, TFRecord, later epochs", "samplecnn, Arrow",
+    ]  # fmt: skip
+    assert all(len(row["rates"]) == 2 and min(row["rates"]) > 0 for row in ours)
+    assert all(min(row["rates"]) <= row["median"] <= max(row["rates"]) for row in ours)
+    assert result["limit"]["rate"] > 0
+
+
+def test_a_built_data_set_with_table_json_and_picture(built, tmp_path):
+    from samplecnn import build
+
+    for format in ("tfrecord", "arrow"):
+        build(str(built / "sounds"), tmp_path, format=format, sample_rate=8000, window=729, progress=False)
+    words = ["bench", "load", "sounds", "--data-dir", str(tmp_path), "--rounds", "1"]
+    out = ["--json", str(tmp_path / "load.json"), "--picture", str(tmp_path / "load.png")]
+    outcome = CliRunner().invoke(app, [*words, *out], catch_exceptions=False)
+    assert outcome.exit_code == 0 and "samplecnn, TFRecord" in outcome.stdout and "limit: " in outcome.stdout
+    values = json.loads((tmp_path / "load.json").read_text())
+    assert values["settings"]["dataset"] == "sounds" and len(values["contenders"]) >= 3
+    assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
+    folder = str(tmp_path / "sounds" / "tfrecord")
+    alone = bench_load(folder, rounds=1)
+    assert alone["settings"]["segments"] == values["settings"]["segments"]
+    assert not any("Arrow" in row["name"] for row in alone["contenders"])
+
+
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="no TFRecords; run `samplecnn build sounds"):
+        bench_load("sounds", tmp_path)
+
+
+def test_peers_are_processes(tmp_path):
+    import sys
+
+    program = tmp_path / "peer.py"
+    program.write_text(
+        'import sys\nprint(\'{"version": "1"}\', flush=True)\n'
+        "for _ in sys.stdin: print('{\"units\": %s}' % sys.argv[1], flush=True)\n"
+    )
+    peer = Peer(sys.executable, program, 42)
+    contenders = [Contender("theirs", peer), Contender("ours", lambda: 7, ours=True)]
+    measure(contenders, 3, "test")
+    peer.close()
+    assert peer.about == {"version": "1"} and all(len(contender.rates) == 3 for contender in contenders)
+    result = {"contenders": [contender.to_dict() for contender in contenders]}
+    assert fastest_peer(result)["name"] == "theirs" and paired_ratio(*result["contenders"][::-1]) > 0
+    program.write_text("raise SystemExit('no such thing here')")
+    with pytest.raises(SampleCNNError, match=r"peer: its process ended \(no such thing here"):
+        Peer(sys.executable, program)
+
+
+@pytest.mark.slow
+def test_beside_tf_data(tensorflow_python, tmp_path):
+    result = bench_load(data_dir=tmp_path, segments=60, rounds=1, tensorflow=tensorflow_python)
+    peers = [row for row in result["contenders"] if not row["ours"]]
+    assert len(peers) == 2 and all(row["median"] > 0 for row in peers) and "tensorflow" in result["machine"]
+    draw(result, tmp_path / "load.svg")
+    assert "</svg>" in (tmp_path / "load.svg").read_text()
