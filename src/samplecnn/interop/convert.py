@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from samplecnn import saved
-from samplecnn.errors import UsageError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.interop.peers import recognise
 from samplecnn.interop.peers.checkpoint import read as read_checkpoint
 from samplecnn.interop.peers.tags import PRESETS
@@ -78,7 +79,9 @@ def convert(
             raise UsageError(f"{source}: a whole model; --head and --encoder-only are for encoders")
         model = saved.load(source)
         assert model.task is not None  # saved.load gives every model one
-        task = _told_task(model.task, told, source)
+        task = _retold(model.task, told, source)
+        if told.classes is not None:
+            task = replace(task, classes=_class_names(told.classes, task.num_classes, source))
         said = [f"recognised: {_described(model)}", f"classes: {_some(task.classes)}"]
     else:
         peer = recognise(read_checkpoint(source), None if head is None else read_checkpoint(head), encoder_only)
@@ -145,30 +148,25 @@ def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
             )
         said.append(f"classes: {chosen} ({why}): {_some(classes)}")
     window = 3 ** (model.config.num_blocks + 1)  # the length at which a single step of time is left
-    task = Task(
-        name=name,
-        classes=classes,
-        kind=kind,
-        sample_rate=told.sample_rate or peer.sample_rate,
-        window=told.window or window,
-        clip_seconds=clip_seconds,
-        mean=told.mean or 0.0,
-        std=1.0 if told.std is None else told.std,
-    )
+    task = Task(name, classes, kind, peer.sample_rate, window, clip_seconds)
     said.append(f"folded: batch-norm epsilon {EPSILON:g} into the weights of {peer.folded} layers")
-    return task, said
+    return _retold(task, told, source), said
 
 
-def _told_task(task: Task, told: Told, source: Path) -> Task:
-    """A task with what the user says in the place of what the file does."""
-    changes = {
+def _retold(task: Task, told: Told, source: Path) -> Task:
+    """A task with what the user says of its name and its sound in the place of what the file does."""
+    changes: dict[str, Any] = {
         key: value
         for key in ("name", "kind", "sample_rate", "window", "mean", "std")
         if (value := getattr(told, key)) is not None
     }
-    if told.classes is not None:
-        changes["classes"] = _class_names(told.classes, task.num_classes, source)
-    return replace(task, **changes)
+    rate, window = changes.get("sample_rate", task.sample_rate), changes.get("window", task.window)
+    if task.clip_seconds is not None and task.clip_seconds * rate < window:
+        changes["clip_seconds"] = None  # the file's clips, or a guess, do not hold for what was told: all is used
+    try:
+        return replace(task, **changes)
+    except SampleCNNError as error:
+        raise UsageError(f"{source}: {error}") from error
 
 
 def _class_names(told: str, outputs: int, source: Path) -> tuple[str, ...]:
