@@ -1,5 +1,7 @@
 """Models of the original code: its outputs, its names, and files that are not what they say."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -30,24 +32,50 @@ def make(block="se", multi=False, classes=("a", "b c", "ü"), **changes) -> Samp
     return SampleCNN(ModelConfig(**config), task).eval()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("multi", [False, True])
 def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
-    model = make(block, multi)
+    model = make(block, multi, dropout=0.25 if multi else 0.0)
     keras_h5.write(model, tmp_path / "m.h5")
     again = samplecnn.load(tmp_path / "m.h5")
     assert again.task == model.task
-    assert {**again.config.to_dict(), "dropout": 0} == {**model.config.to_dict(), "dropout": 0}
+    assert again.config == model.config
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("ratio", [0.0625, 0.125, 0.13, 0.5, 1.0, 2.0, 4.0])
 def test_amplifying_ratios_are_found(tmp_path, ratio):
     model = make(amplifying_ratio=ratio)
     keras_h5.write(model, tmp_path / "m.h5")
     again = keras_h5.read(tmp_path / "m.h5")
     assert [v.shape for v in again.state_dict().values()] == [v.shape for v in model.state_dict().values()]
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(("classes", "features"), [(1, 1), (2, 3), (70, 24)])
+@pytest.mark.parametrize("num_blocks", [1, 2, 11])
+def test_any_size_is_found(tmp_path, classes, features, num_blocks):
+    names = tuple(f"c{i}" for i in range(classes))
+    model = make("rese1", num_blocks=num_blocks, features=features, amplifying_ratio=1.5, classes=names)
+    keras_h5.write(model, tmp_path / "m.h5")
+    again = samplecnn.load(tmp_path / "m.h5")
+    assert again.config == model.config and again.task == model.task
+
+
+def test_a_padding_of_the_first_convolution_that_keras_has_is_kept(tmp_path):
+    model = make(first_padding="valid")
+    keras_h5.write(model, tmp_path / "m.h5")
+    assert samplecnn.load(tmp_path / "m.h5").config == model.config
+
+
+@pytest.mark.parametrize("beyond", [{"first_padding": "centred"}, {"tail": True}])
+def test_what_the_originals_network_cannot_express_is_not_written(tmp_path, beyond):
+    with pytest.raises(UsageError, match=r"m\.h5: the original's Keras network cannot express"):
+        keras_h5.write(make(**beyond), tmp_path / "m.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def text(name: bytes | str) -> str:
@@ -69,6 +97,39 @@ def test_names_are_the_originals(shared, tmp_path):
                     assert np.array_equal(ours[layer][weight], theirs[layer][weight])
 
 
+SET_BY = {
+    "class_name", "name", "filters", "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias",
+    "units", "epsilon", "momentum", "pool_size", "rate", "target_shape", "batch_input_shape",
+}  # fmt: skip
+
+
+def test_the_description_is_the_originals(shared, tmp_path):
+    """Same layers in the same order, with the same inputs and settings; initial values and penalties are not told."""
+    for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
+        source = shared / "interop" / "keras" / f"{name}.h5"
+        keras_h5.write(keras_h5.read(source), tmp_path / "m.h5")
+        theirs, ours = (
+            json.loads(h5py.File(path).attrs["model_config"])["config"] for path in (source, tmp_path / "m.h5")
+        )
+        for key in ("name", "input_layers", "output_layers"):
+            assert ours[key] == theirs[key]
+        for mine, original in zip(ours["layers"], theirs["layers"], strict=True):
+            assert mine["inbound_nodes"] == original["inbound_nodes"]
+            for settings in (mine, original):
+                settings.update(settings.pop("config"))
+            assert {k: mine[k] for k in SET_BY if k in mine} == {k: original[k] for k in SET_BY if k in original}
+
+
+def test_texts_are_bytes_for_the_keras_of_that_time(tmp_path):
+    """It calls decode on them; h5py of that time gave bytes for ASCII and str for UTF-8."""
+    keras_h5.write(make(), tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5") as file:
+        for place in (file, file["model_weights"]):
+            for name in {"model_config", "backend", "keras_version"} & set(place.attrs):
+                kind = place.attrs.get_id(name).get_type()
+                assert kind.get_class() == h5py.h5t.STRING and kind.get_cset() == h5py.h5t.CSET_ASCII
+
+
 def test_weights_only_files_are_read(tmp_path):
     keras_h5.write(make(classes=tuple(f"w{i}" for i in range(35))), tmp_path / "whole.h5")
     with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "weights.h5", "w") as weights:
@@ -76,37 +137,6 @@ def test_weights_only_files_are_read(tmp_path):
             whole.copy(f"model_weights/{layer}", weights)
     model = keras_h5.read(tmp_path / "weights.h5")
     assert model.task.name == "scd"
-
-
-def damage(path, change) -> None:
-    with h5py.File(path, "r+") as file:
-        change(file["model_weights"])
-
-
-def replace(group, name, value) -> None:
-    del group[name]
-    group[name] = value
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda g: g.__delitem__("block1_conv"), "block1_conv is missing"),
-        (lambda g: g.__delitem__("conv0"), "no layer conv0"),
-        (
-            lambda g: replace(g["block1_conv/block1_conv"], "kernel:0", np.zeros((3, 16, 17), "f4")),
-            r"block1_conv is float32 \[3, 16, 17\], expected float32 \[3, 16, 16\]",
-        ),
-        (lambda g: replace(g["norm0/norm0"], "gamma:0", np.zeros(16, "S4")), "norm0"),
-        (lambda g: replace(g, "final_fc", h5py.ExternalLink("/etc/other.h5", "/x")), "is a link"),
-        (lambda g: replace(g, "norm0", h5py.SoftLink("/model_weights/conv0")), "is a link"),
-    ],
-)
-def test_what_does_not_fit_is_named(tmp_path, change, words):
-    keras_h5.write(make(), tmp_path / "m.h5")
-    damage(tmp_path / "m.h5", change)
-    with pytest.raises(SampleCNNError, match=words):
-        keras_h5.read(tmp_path / "m.h5")
 
 
 def test_damaged_and_foreign_files(tmp_path):
@@ -121,21 +151,6 @@ def test_damaged_and_foreign_files(tmp_path):
         file["model_weights/dense/kernel:0"] = np.zeros((3, 3))
     with pytest.raises(SampleCNNError, match="not a SampleCNN"):
         samplecnn.load(tmp_path / "foreign.h5")
-
-
-def test_flipped_bits_give_a_model_or_one_error(tmp_path):
-    keras_h5.write(make(features=8), tmp_path / "m.h5")
-    whole = bytearray((tmp_path / "m.h5").read_bytes())
-    random = np.random.default_rng(0)
-    for _ in range(60):
-        copy = bytearray(whole)
-        for at in random.integers(0, len(copy), 20):
-            copy[at] ^= 1 << random.integers(8)
-        (tmp_path / "flipped.h5").write_bytes(copy)
-        try:
-            keras_h5.read(tmp_path / "flipped.h5")
-        except SampleCNNError as error:
-            assert "\n" not in str(error)
 
 
 def test_a_saved_folder_holds_all_that_is_needed(tmp_path):

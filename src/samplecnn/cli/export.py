@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.interop.export import FORMATS
+from samplecnn.interop.export import FORMATS, check, export
 
 
 def export_command(
@@ -21,10 +21,9 @@ def export_command(
 
     The file can be read back here, to the same bits and with its class names.
     """
-    from samplecnn import saved
-    from samplecnn.interop.export import check, export
-
     check(out, to)
+    from samplecnn import saved
+
     loaded = saved.load(model)
     export(loaded, out, to)
     size = f"{loaded.config.signature}, {loaded.config.num_blocks} blocks, {loaded.config.num_classes} classes"

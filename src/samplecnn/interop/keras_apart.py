@@ -4,11 +4,14 @@ The HDF5 library is not safe against damaged files: single flipped bits make it 
 process reads the file and sends its contents through a pipe; whatever becomes of the child is one error here.
 """
 
+import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,9 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras_hdf5 import VALUES_PER_BYTE, Contents, contents, shown
 
 SIGNATURE, ZIP_SIGNATURE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-FREE_MEMORY = 64 << 20  # bytes the child may use beside the values
-SECONDS, BYTES_PER_SECOND = 60.0, 2e6  # the child's time: so much, and more for large files on slow disks
+FREE_MEMORY = 32 << 20  # bytes the child may use beside the values
+CPU_SECONDS = 10  # for what takes milliseconds; damaged files can send the library round in circles
+SECONDS, BYTES_PER_SECOND = 60.0, 2e6  # by the clock: so much, and more for large files on slow disks
 
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -54,6 +58,8 @@ def read(path: Path) -> Contents:
         )
     except subprocess.TimeoutExpired as error:
         raise SampleCNNError(f"{path}: damaged, reading it does not end; copy it again") from error
+    if done.returncode == -getattr(signal, "SIGXCPU", 0):
+        raise SampleCNNError(f"{path}: damaged, reading it does not end; copy it again")
     if done.returncode > 0:  # the child could not even start
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
         raise SampleCNNError(f"{path}: cannot be read, Python failed to start for it ({shown(reason)})")
@@ -69,7 +75,7 @@ def answer(path: str) -> None:
     try:
         import h5py  # noqa: F401  before the limit, which is counted from here on
 
-        _limit_memory(FREE_MEMORY + 2 * VALUES_PER_BYTE * Path(path).stat().st_size)
+        limit(FREE_MEMORY + 2 * VALUES_PER_BYTE * Path(path).stat().st_size, CPU_SECONDS)
         found = contents(Path(path))
         layers = {}
         for layer, weights in found.layers.items():
@@ -104,16 +110,20 @@ def _unpack(answer: bytes, path: Path) -> Contents:
     return found
 
 
-def _limit_memory(more: int) -> None:
-    """Bounds this process to `more` bytes above what it has, where the system can."""
+def limit(memory: int, cpu_seconds: int) -> None:
+    """Bounds this process to so many bytes and seconds of work above what it has taken, where the system can."""
     try:
         import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + more
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        if hard == resource.RLIM_INFINITY or limit < hard:
-            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (ImportError, OSError, ValueError):
+    except ImportError:  # Windows
         return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _lower(resource, resource.RLIMIT_CPU, math.ceil(time.process_time()) + cpu_seconds)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _lower(resource, resource.RLIMIT_AS, taken + memory)
+
+
+def _lower(resource: Any, what: int, limit: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(what, (limit, hard))

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from samplecnn.errors import SampleCNNError
+from samplecnn.interop.keras_hdf5 import shown
 from samplecnn.models import ModelConfig
 from samplecnn.models.blocks import INNER_DROPOUT
 from samplecnn.models.layers import BatchNorm
 from samplecnn.models.samplecnn import MULTI_LEVELS
 
-CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "pool_size")
+CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
 HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
 
 
@@ -39,7 +40,7 @@ class _Graph:
     def conv(self, name: str, x: str, features: int, width: int = 3, stride: int = 1, padding: str = "same") -> str:
         return self.add(
             "Conv1D", name, x, filters=features, kernel_size=[width], strides=[stride], padding=padding,
-            activation="linear", use_bias=True,
+            dilation_rate=[1], activation="linear", use_bias=True,
         )  # fmt: skip
 
     def norm(self, name: str, x: str) -> str:
@@ -174,13 +175,18 @@ def _plain(value: Any) -> Any:
 
 
 def hold_against(
-    layers: list[Layer], found: dict[str, tuple[str, dict[str, Any]]], older: bool, path: str
+    layers: list[Layer],
+    found: dict[str, tuple[str, dict[str, Any]]],
+    names: dict[str, str],
+    older: bool,
+    path: str,
 ) -> list[str]:
     """Checks a file's settings against the network's; returns the described layers that a SampleCNN does not have.
 
     Args:
         layers: the network as it should be.
         found: the file's description, with the original's layer names where the file has others.
+        names: of the layers in the file, where they are others.
         older: layers without weights carry names that tell nothing (the code of 2018).
         path: the file, for the message.
 
@@ -188,18 +194,15 @@ def hold_against(
         SampleCNNError: a layer is of another class, or set so that its outputs are others.
     """
     expected = {layer.name: layer for layer in layers}
-    kinds = {layer.kind for layer in layers}
     for name, layer in expected.items():
         kind, settings = found.get(name, (layer.kind, {}))
+        where = f"{path}: layer {names.get(name, name)}"
         if kind != layer.kind:
-            raise SampleCNNError(f"{path}: layer {name} is a {kind[:80]}, in a SampleCNN it is a {layer.kind}")
+            raise SampleCNNError(f"{where} is a {shown(kind)}, in a SampleCNN it is a {layer.kind}")
         for key in CHANGES_OUTPUTS:
-            if key in layer.settings and key in settings:
+            if key in layer.settings and key in settings and name != "pred":
                 theirs, ours = _plain(settings[key]), _plain(layer.settings[key])
-                if theirs != ours and name != "pred":
-                    raise SampleCNNError(f"{path}: layer {name} has {key} {str(theirs)[:80]!r}, a SampleCNN {ours!r}")
-    return [
-        name
-        for name, (kind, _) in found.items()
-        if name not in expected and kind not in HARMLESS and not (older and kind in kinds)
-    ]
+                if theirs != ours:
+                    raise SampleCNNError(f"{where} has {key} {str(theirs)[:80]!r}, in a SampleCNN it is {ours!r}")
+    harmless = {*HARMLESS, "Reshape", *(layer.kind for layer in layers)} if older else set(HARMLESS)
+    return [name for name, (kind, _) in found.items() if name not in expected and kind not in harmless]

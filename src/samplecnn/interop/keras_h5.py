@@ -93,9 +93,9 @@ def read(path: str | Path) -> SampleCNN:
             model = SampleCNN(config)
         state = _state(model, found, path)
         activation = found.settings.get("pred", ("", {}))[1].get("activation")
-        strangers = keras_config.hold_against(
-            keras_config.network(config, "sigmoid"), found.settings, found.older, str(path)
-        )
+        network = keras_config.network(config, "sigmoid")
+        names = {name: stored.name for name, stored in found.layers.items()}
+        strangers = keras_config.hold_against(network, found.settings, names, found.older, str(path))
         if strangers:
             kind = found.settings[strangers[0]][0]
             warnings.warn(f"{path}: layer {shown(strangers[0])} ({shown(kind)}) is left out", stacklevel=2)
@@ -187,20 +187,21 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
         num_blocks=blocks,
         num_classes=classes,
         features=features,
-        amplifying_ratio=_ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)], path) if excited else 0.125,
+        amplifying_ratio=_ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)]) if excited else 0.125,
         dropout=_dropout(found),
         first_padding=_first_padding(found),
     )
     return replace(config, multi=hidden != config.widths[-1])
 
 
-def _ratio(shapes: list[tuple[int, ...]], path: Path) -> float:
-    """The amplifying ratio from the excitations' [features, hidden]; Keras cut features * ratio to a whole number."""
+def _ratio(shapes: list[tuple[int, ...]]) -> float:
+    """The amplifying ratio from the excitations' [features, hidden]; Keras cut features * ratio to a whole number.
+
+    Where no one ratio gives them all, the check of the shapes will name the layer that differs.
+    """
     features, hidden = max(shapes)
-    for ratio in (hidden / max(features, 1), (hidden + 0.5) / max(features, 1)):
-        if all(int(features * ratio) == hidden for features, hidden in shapes):
-            return ratio
-    raise SampleCNNError(f"{path}: the excitations' widths {[h for _, h in shapes]} follow no one amplifying ratio")
+    ratios = hidden / max(features, 1), (hidden + 0.5) / max(features, 1)
+    return next((r for r in ratios if all(int(features * r) == hidden for features, hidden in shapes)), ratios[0])
 
 
 def _dropout(found: Found) -> float:
@@ -270,7 +271,7 @@ def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> T
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE} is damaged") from error
         except SampleCNNError as error:
-            raise SampleCNNError(f"{path}: {error}") from error
+            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE}: {shown(str(error))}") from error
         if task.num_classes != config.num_classes:
             raise SampleCNNError(f"{path}: {task.num_classes} class names for {config.num_classes} outputs")
         return task

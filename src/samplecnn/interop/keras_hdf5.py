@@ -35,7 +35,7 @@ class Contents:
 
 def shown(name: str) -> str:
     """A name out of a file, fit for one line."""
-    return name if name.isprintable() and len(name) <= 80 else ascii(name)[:80]
+    return name[:100] if name.isprintable() else ascii(name)[:100]
 
 
 def contents(path: Path) -> Contents:

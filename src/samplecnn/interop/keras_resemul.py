@@ -15,13 +15,13 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras_hdf5 import shown
 
 KINDS = {"conv1d": "conv", "batch_normalization": "norm", "dense": "fc"}
-NUMBERED = re.compile(rf"({'|'.join(KINDS)})(?:_(\d{{1,9}}))?$")
+NUMBERED = re.compile(rf"({'|'.join(KINDS)})(?:_(\d{{1,9}}))?")
 
 
 def is_older(layers: Iterable[str]) -> bool:
     """Whether the layers are numbered as in 2018; those of 2019 begin with conv0."""
     names = list(layers)
-    return "conv0" not in names and any(NUMBERED.match(name) for name in names)
+    return "conv0" not in names and any(NUMBERED.fullmatch(name) for name in names)
 
 
 def original_names(kernels: dict[str, tuple[int, ...]], path: str) -> dict[str, str]:
@@ -41,8 +41,8 @@ def original_names(kernels: dict[str, tuple[int, ...]], path: str) -> dict[str, 
         SampleCNNError: the layers' number or kind is not that of a SampleCNN.
     """
     made: dict[str, list[str]] = {kind: [] for kind in KINDS.values()}
-    for name in sorted(kernels, key=lambda name: int((NUMBERED.match(name) or ["", "", "0"])[2] or 0)):
-        match = NUMBERED.match(name)
+    for name in sorted(kernels, key=lambda name: int((NUMBERED.fullmatch(name) or ["", "", "0"])[2] or 0)):
+        match = NUMBERED.fullmatch(name)
         if match is None:
             raise SampleCNNError(f"{path}: layer {shown(name)} has no place in a SampleCNN of 2018; it is not read")
         made[KINDS[match[1]]].append(name)

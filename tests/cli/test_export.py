@@ -1,0 +1,66 @@
+"""samplecnn export: what it writes, and what it says where it cannot."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import samplecnn
+from samplecnn import ModelConfig, SampleCNN, Task, saved
+from samplecnn.cli.app import app
+from samplecnn.errors import UsageError
+from samplecnn.interop.export import FORMATS
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig("rese1", multi=True, num_blocks=3, num_classes=2, features=4, amplifying_ratio=0.5)
+    saved.save(SampleCNN(config, Task("t", ("ja", "nein"), window=100)), tmp_path / "run")
+    return tmp_path
+
+
+def export(*words):
+    return CliRunner().invoke(app, ["export", *map(str, words)])
+
+
+def test_a_run_goes_to_keras_and_back_bit_for_bit(folder):
+    result = export(folder / "run", folder / "sub" / "m.h5", "--to", "keras-h5")
+    assert result.exit_code == 0 and "rese1_multi, 3 blocks, 2 classes" in result.output, result.output
+    assert [path.name for path in (folder / "sub").iterdir()] == ["m.h5"]
+    before, after = samplecnn.load(folder / "run"), samplecnn.load(folder / "sub" / "m.h5")
+    assert after.task == before.task and after.config == before.config
+    values = zip(before.state_dict().items(), after.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in values)
+
+
+def test_every_format_named_in_help_works(folder):
+    for name, form in FORMATS.items():
+        assert name in export("--help").output
+        result = export(folder / "run", folder / f"m{form.endings[0]}", "--to", name)
+        assert result.exit_code == 0 and f"m{form.endings[0]}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("out", "to", "said"),
+    [
+        ("m.h5", "onyx", "--to onyx: choose one of keras-h5"),
+        ("m.pt", "keras-h5", "m.pt: a name for keras-h5 ends in .h5 or .hdf5"),
+        ("run", "keras-h5", "run: a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_model_is_looked_for(folder, out, to, said):
+    error = export(folder / "nowhere", folder / out, "--to", to).exception
+    assert isinstance(error, UsageError) and said in str(error)
+
+
+def test_a_model_that_keras_cannot_express_is_one_line_and_leaves_what_was_there(folder):
+    saved.save(SampleCNN(ModelConfig(num_blocks=1, num_classes=1, tail=True), Task("t", ("a",))), folder / "other")
+    (folder / "m.h5").write_text("as it was")
+    command = [sys.executable, "-m", "samplecnn", "export", "other", "m.h5", "--to", "keras-h5"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "m.h5: the original's Keras network cannot express this model: its layer" in done.stderr
+    assert (folder / "m.h5").read_text() == "as it was" and len(list(folder.iterdir())) == 3
