@@ -58,7 +58,7 @@ def read(path: Path) -> Contents:
         )
     except subprocess.TimeoutExpired as error:
         raise SampleCNNError(f"{path}: damaged, reading it does not end; copy it again") from error
-    if done.returncode == -getattr(signal, "SIGXCPU", 0):
+    if done.returncode < 0 and -done.returncode == getattr(signal, "SIGXCPU", None):  # Windows has no such signal
         raise SampleCNNError(f"{path}: damaged, reading it does not end; copy it again")
     if done.returncode > 0:  # the child could not even start
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
