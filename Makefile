@@ -1,8 +1,9 @@
 # make demo: install and see the whole way on generated recordings. make test: install what tests need and run them.
+# make tensorflow: an environment with TensorFlow, against which tests and `bench` hold files and speed when it is there.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
@@ -28,5 +29,12 @@ lint: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch .venv/installed $@
 
+tensorflow: .venv-tensorflow/installed
+
+.venv-tensorflow/installed:
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0 h5py
+	touch $@
+
 clean:
-	rm -rf .venv data/demo log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tensorflow data/demo log .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -53,7 +53,7 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     for place, row in enumerate(rows):
         axes.barh(place, row["median"], color="tab:blue" if row["ours"] else "tab:gray", alpha=0.75)
         axes.plot(row["rates"], [place] * len(row["rates"]), ".", color="black", markersize=4)
-        axes.text(row["median"], place, f" {row['median']:,.0f} ", va="center", ha="right", color="white")
+        axes.text(max(row["rates"]), place, f"  {row['median']:,.0f}", va="center")
     axes.axvline(result["limit"]["rate"], color="tab:red", linestyle="--", label=f"limit: {result['limit']['what']}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xlabel(result["unit"])
