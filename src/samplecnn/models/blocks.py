@@ -1,7 +1,7 @@
 """The six building blocks (paper section II; the original's lib/model.py), and a relative of one of them.
 
 A block is a function (channels, features, config) -> module and a line in BLOCKS. Every block takes
-[batch, channels, 1, time] to [batch, features, 1, time // 3].
+[batch, time, channels] to [batch, time // 3, features].
 """
 
 import itertools
@@ -9,10 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, dropout, max_pool, scale
+from samplecnn.models.layers import BatchNorm, Conv, Excitation, dropout, sum_pool
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import ModelConfig
@@ -30,8 +29,8 @@ class BasicBlock(nn.Module):
         self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = max_pool(F.relu(self.norm(self.conv(x)), inplace=True))
-        return x if self.excitation is None else scale(x, self.excitation(x))
+        x = self.norm(self.conv(x), relu=True, pool=True)
+        return x if self.excitation is None else self.excitation(x)
 
 
 class ResidualBlock(nn.Module):
@@ -57,11 +56,11 @@ class ResidualBlock(nn.Module):
             shortcut = self.scut_norm(self.scut_conv(x))
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if i > 0:
-                x = dropout(F.relu(x, inplace=True), INNER_DROPOUT, self.training)
-            x = norm(conv(x))
+                x = dropout(x, INNER_DROPOUT, self.training)
+            x = norm(conv(x), relu=i < len(self.convs) - 1)
         if self.excitation is not None:
-            x = scale(x, self.excitation(x))
-        return max_pool(F.relu(x + shortcut, inplace=True))
+            x = self.excitation(x)
+        return sum_pool(x, shortcut)
 
 
 BLOCKS: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.blocks import WIDE
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv, scale
+from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import ModelConfig
@@ -28,10 +28,10 @@ class ResidualStem(nn.Module):
         self.scut_norm = BatchNorm(config.features)
 
     def forward(self, wave: Tensor, x: Tensor) -> Tensor:
-        """The waveform [batch, samples] and what the first convolution made of it [batch, features, 1, time]."""
+        """The waveform [batch, samples] and what the first convolution made of it [batch, time, features]."""
         shortcut = self.scut_norm(self.scut_conv(wave).to(x.dtype))
         x = self.norm(self.conv(x))
-        return F.relu(scale(x, self.excitation(x)) + shortcut, inplace=True)
+        return F.relu(self.excitation(x) + shortcut, inplace=True)
 
 
 class ConvTail(nn.Module):
@@ -43,7 +43,7 @@ class ConvTail(nn.Module):
         self.norm = BatchNorm(config.widths[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        return self.norm(self.conv(x), relu=True)
 
 
 class ResidualTail(nn.Module):
@@ -57,9 +57,9 @@ class ResidualTail(nn.Module):
         self.excitation = Excitation(width, config.amplifying_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
-        path = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
+        path = self.norms[0](self.convs[0](x), relu=True)
         path = self.norms[1](self.convs[1](path))
-        return F.relu(scale(path, self.excitation(path)) + x, inplace=True)
+        return F.relu(self.excitation(path) + x, inplace=True)
 
 
 def stem_of(config: "ModelConfig") -> nn.Module | None:

@@ -1,9 +1,8 @@
 """The layers every block is made of.
 
-Inside the network a batch is [batch, channels, 1, time] in channels-last memory, which is [batch, time, channels] in
-order: a 1-wide image, because PyTorch's fast convolution, pooling and batch-norm kernels exist for images. Weights
-keep the shapes of their 1-D layers. Activations are in the network's compute type (float32 or bfloat16); weights,
-batch-norm statistics and everything behind the last pooling stay float32.
+Inside the network a batch is [batch, time, channels]: the order in which matrix products, pooling and batch norm are
+fastest. Weights keep the shapes of PyTorch's 1-D layers. Activations are in the network's compute type (float32 or
+bfloat16); weights, batch-norm statistics and everything behind the last pooling stay float32.
 """
 
 from typing import Literal
@@ -11,6 +10,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from samplecnn.models import fast
 
 FirstPadding = Literal["same", "valid", "centred"]
 
@@ -29,7 +30,7 @@ def first_padding(samples: int, kind: FirstPadding) -> tuple[int, int]:
 
 
 class FirstConv(nn.Conv1d):
-    """The strided convolution on the waveform: [batch, samples] -> [batch, features, 1, about samples / 3].
+    """The strided convolution on the waveform: [batch, samples] -> [batch, about samples / 3, features].
 
     As wide as its stride, it is one matrix product over the samples taken three by three.
     """
@@ -38,28 +39,28 @@ class FirstConv(nn.Conv1d):
         super().__init__(1, features, 3, stride=3)
         self.kind = padding
 
+    def threes(self, x: Tensor) -> Tensor:
+        """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
+        return F.pad(x, first_padding(x.shape[1], self.kind)).view(x.shape[0], -1, 3)
+
     def forward(self, x: Tensor) -> Tensor:
-        x = F.pad(x, first_padding(x.shape[1], self.kind))
-        x = F.linear(x.view(x.shape[0], -1, 3), self.weight.squeeze(1), self.bias)
-        return x.unsqueeze(1).permute(0, 3, 1, 2)
+        return F.linear(self.threes(x), self.weight.squeeze(1), self.bias)
 
 
 class Conv(nn.Conv1d):
-    """A 3-wide (or 1-wide) convolution that keeps the length, on [batch, channels, 1, time]."""
+    """A 3-wide (or 1-wide) convolution that keeps the length, on [batch, time, channels]; a batch norm follows it."""
 
     def __init__(self, channels: int, features: int, width: int = 3) -> None:
         super().__init__(channels, features, width, padding=width // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.unsqueeze(2), self.bias
-        assert bias is not None
-        return F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=(0, self.kernel_size[0] // 2))
+        return fast.conv(x, self.weight, self.bias, normed=self.training)
 
 
 class BatchNorm(nn.Module):
     """Batch norm as in Keras: epsilon 1e-3, keeps 0.99 of its running averages, running variance uncorrected.
 
-    Takes [batch, channels] or [batch, channels, 1, time].
+    Takes [batch, channels] or [batch, time, channels]. A ReLU and max-pooling by threes over time may follow at once.
     """
 
     EPSILON = 1e-3
@@ -75,30 +76,47 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        count = x.numel() // x.shape[1]
+    def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
+        count = x.numel() // x.shape[-1]
         if not self.training or count == 1:  # one value has no variance: the running averages are all there is
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
-        mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
-        x = F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
-        with torch.no_grad():  # PyTorch divides the variance by count - 1, Keras by count
-            self.running_mean.lerp_(mean, self.UPDATE)
-            self.running_var.lerp_(var * ((count - 1) / count), self.UPDATE)
+            y = _channels_second(x)
+            y = F.batch_norm(y, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
+            return _followed(_channels_last(y, x), relu, pool)
+        if x.ndim == 3 and fast.fits(x):
+            x, mean, var = fast.norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
+        else:
+            mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
+            y = F.batch_norm(_channels_second(x), mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
+            x = _followed(_channels_last(y, x), relu, pool)
+            var = var * ((count - 1) / count)  # PyTorch divides the variance by count - 1, Keras by count
+        self.note(mean, var)
         return x
 
+    @torch.no_grad()
+    def note(self, mean: Tensor, var: Tensor) -> None:
+        """Adds a batch's mean and (uncorrected) variance to the running averages."""
+        self.running_mean.lerp_(mean, self.UPDATE)
+        self.running_var.lerp_(var, self.UPDATE)
 
-def time_last_but_one(x: Tensor) -> Tensor:
-    """[batch, channels, 1, time] -> [batch, time, channels], the order in memory.
 
-    A gradient that is spread over time in this order needs no reordering where it meets the others.
-    """
-    return x.permute(0, 2, 3, 1).squeeze(1)
+def _channels_second(x: Tensor) -> Tensor:
+    """[batch, time, channels] as an image, for which PyTorch has fast kernels: [batch, channels, time, 1]."""
+    return x if x.ndim == 2 else x.unsqueeze(2).permute(0, 3, 1, 2)
+
+
+def _channels_last(y: Tensor, x: Tensor) -> Tensor:
+    return y if x.ndim == 2 else y.permute(0, 2, 3, 1).squeeze(2)
+
+
+def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
+    x = F.relu(x, inplace=True) if relu else x
+    return max_pool(x) if pool else x
 
 
 class Excitation(nn.Module):
-    """Squeeze and excitation: a factor in (0, 1) for every feature, from the features' means over time.
+    """Squeeze and excitation: scales every feature by a factor in (0, 1) that the features' means over time give.
 
-    [batch, features, 1, time] -> [batch, features] (paper section II-B; Hu et al. 2018 for images).
+    Keeps the shape, [batch, time, features] (paper section II-B; Hu et al. 2018 for images).
     """
 
     def __init__(self, features: int, ratio: float) -> None:
@@ -107,14 +125,15 @@ class Excitation(nn.Module):
         self.ex0 = nn.Linear(features, hidden)
         self.ex1 = nn.Linear(hidden, features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        squeezed = time_last_but_one(x).mean(1, dtype=torch.float32)
+    def factors(self, x: Tensor) -> Tensor:
+        """[batch, time, features] -> [batch, features]."""
+        squeezed = x.mean(1, dtype=torch.float32)
         return torch.sigmoid(self.ex1(F.relu(self.ex0(squeezed))))
 
-
-def scale(x: Tensor, factors: Tensor) -> Tensor:
-    """x [batch, features, 1, time] times factors [batch, features]."""
-    return x * factors.to(x.dtype)[:, :, None, None]
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and fast.fits(x):
+            return fast.excite(x, self.ex0.weight, self.ex0.bias, self.ex1.weight, self.ex1.bias)
+        return x * self.factors(x).to(x.dtype)[:, None]
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
@@ -126,10 +145,16 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
         return F.dropout(x, share, training)
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()] >= round(share * 2**16) - 2**15
-    factors = kept.to(x.dtype).mul_(1 / (1 - share))
-    return x * factors.view(x.shape[0], x.shape[3], 1, x.shape[1]).permute(0, 3, 2, 1)
+    return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)
+
+
+def sum_pool(x: Tensor, y: Tensor) -> Tensor:
+    """The end of a residual block: x + y, ReLU, max-pooling."""
+    if torch.is_grad_enabled() and fast.fits(x):
+        return fast.sum_pool(x, y)
+    return max_pool(F.relu(x + y, inplace=True))
 
 
 def max_pool(x: Tensor) -> Tensor:
     """Max over time by threes; what is left over at the end is dropped."""
-    return F.max_pool2d(x, (1, 3), (1, 3))
+    return _channels_last(F.max_pool2d(_channels_second(x), (3, 1), (3, 1)), x)

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.models import fast
 from samplecnn.models.blocks import BLOCKS, RELATIVES
 from samplecnn.models.ends import stem_of, tail_of
 from samplecnn.models.initialization import initialize
-from samplecnn.models.layers import BatchNorm, FirstConv, FirstPadding, time_last_but_one
+from samplecnn.models.layers import BatchNorm, FirstConv, FirstPadding
 from samplecnn.task import Task
 
 MULTI_LEVELS = 3  # blocks whose outputs --multi brings together
@@ -157,15 +158,13 @@ class SampleCNN(nn.Module):
         return 3 ** (self.config.num_blocks + 1) - (0 if self.config.first_padding == "valid" else 2)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """x [batch, samples] -> every block's output [batch, features, 1, time], first to last."""
+        """x [batch, samples] -> every block's output [batch, time, features], first to last."""
         if x.ndim != 2:
             raise SampleCNNError(f"the model takes [batch, samples], not a shape of {list(x.shape)}")
         if x.shape[1] < self.least_samples:
             raise SampleCNNError(f"{x.shape[1]} samples are too few: this model needs {self.least_samples} or more")
-        # The waveform itself goes in at full precision: rounding it would add noise that no later layer could remove.
         wave = x
-        x = self.norm0(self.conv0(wave).to(self.compute_dtype))
-        x = F.relu(x, inplace=True)
+        x = self.first(wave)
         if self.stem is not None:
             x = self.stem(wave, x)
         outputs = []
@@ -176,9 +175,23 @@ class SampleCNN(nn.Module):
             outputs[-1] = self.tail(outputs[-1])
         return outputs
 
+    def first(self, wave: Tensor) -> Tensor:
+        """The first convolution, batch norm and ReLU: [batch, samples] -> [batch, time, features].
+
+        The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
+        """
+        if self.training and fast.fits(wave) and not wave.requires_grad:
+            conv, norm = self.conv0, self.norm0
+            assert conv.bias is not None
+            values = conv.weight, conv.bias, norm.weight, norm.bias
+            x, mean, var = fast.stem(conv.threes(wave), *values, norm.EPSILON, self.compute_dtype)
+            norm.note(mean, var)
+            return x
+        return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)
+
     def forward(self, x: Tensor) -> Tensor:
         levels = self.features(x)[-MULTI_LEVELS if self.config.multi else -1 :]
-        pooled = torch.cat([time_last_but_one(level).amax(1) for level in levels], dim=1).float()
+        pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
         hidden = F.relu(self.final_norm(self.final_fc(pooled)))
         return self.logit(F.dropout(hidden, self.config.dropout, self.training))
 

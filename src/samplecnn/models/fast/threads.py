@@ -1,0 +1,66 @@
+"""Compiled passes on the threads that PyTorch may use."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEAST = 4096  # values below which a second thread costs more than it does
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled passes; None where numba is not installed."""
+    try:
+        from samplecnn.models.fast import kernels as found
+    except ImportError:
+        return None
+    return found
+
+
+def fits(x: Tensor) -> bool:
+    """Whether there is a fast way for this input: on a CPU, in float32 or bfloat16."""
+    right = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return right and kernels() is not None
+
+
+def rows(x: Tensor) -> np.ndarray:
+    """[..., channels] as an array [rows, channels] over the same memory; bfloat16 as uint16."""
+    flat = x.detach().view(-1, x.shape[-1])
+    return flat.view(torch.int16).numpy().view(np.uint16) if x.dtype == torch.bfloat16 else flat.numpy()
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="kernel")
+
+
+def _bounds(count: int, channels: int) -> list[tuple[int, int]]:
+    parts = max(1, min(torch.get_num_threads(), count * channels // LEAST))
+    return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
+
+
+def _run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
+    """All calls at the same time, the last in this thread."""
+    waiting = [_threads(len(calls) - 1).submit(kernel, *call) for call in calls[:-1]]
+    kernel(*calls[-1])
+    for future in waiting:
+        future.result()
+
+
+def spread(kernel: Callable[..., None], count: int, channels: int, *arguments: Any) -> None:
+    """Runs a kernel over `count` rows, cut among the threads."""
+    _run(kernel, [(lo, hi, *arguments) for lo, hi in _bounds(count, channels)])
+
+
+def summed(kernel: Callable[..., None], count: int, channels: int, number: int, *arguments: Any) -> np.ndarray:
+    """The same for a kernel that adds to `number` sums, its last argument: float64 [number, channels]."""
+    bounds = _bounds(count, channels)
+    sums = np.zeros((len(bounds), number, channels))
+    _run(kernel, [(lo, hi, *arguments, own) for (lo, hi), own in zip(bounds, sums, strict=True)])
+    return sums.sum(0)

@@ -1,0 +1,190 @@
+"""The fast path of training against plain PyTorch in double precision: values, gradients, and whole networks."""
+
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
+from samplecnn.models.fast import conv, norm, stem, sum_pool
+from samplecnn.models.fast.threads import kernels
+from samplecnn.models.layers import BatchNorm, Excitation
+
+DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
+SHAPES = [(3, 50, 4, 6), (2, 1, 4, 4), (5, 7, 8, 8), (1, 3, 2, 2), (4, 100, 16, 8)]
+needs_numba = pytest.mark.skipif(kernels() is None, reason="numba is not installed (the extra `fast`)")
+
+
+def worst(found, expected) -> float:
+    """The largest error as a share of the largest value, over pairs of tensors."""
+    return max(
+        ((a.detach().double() - b.detach().double()).abs().max() / b.detach().abs().max().clamp_min(1e-6)).item()
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def leaves(*tensors):
+    return [tensor.detach().clone().requires_grad_() for tensor in tensors]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_convolution(dtype, tolerance, width, shape):
+    torch.manual_seed(0)
+    batch, steps, channels, features = shape
+    x = torch.randn(batch, steps, channels).to(dtype).requires_grad_()
+    weight, bias = leaves(torch.randn(features, channels, width), torch.randn(features))
+    y = conv(x, weight, bias)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, weight, bias), direction)
+    plain = [value.double().requires_grad_() for value in leaves(x, weight, bias)]
+    expected = F.conv1d(plain[0].transpose(1, 2), plain[1], plain[2], padding=width // 2).transpose(1, 2)
+    gradients = torch.autograd.grad(expected, plain, direction.double())
+    assert y.dtype == dtype and y.is_contiguous()
+    assert [value.dtype for value in found] == [dtype, torch.float32, torch.float32]
+    assert worst((y, *found), (expected, *gradients)) < tolerance
+
+
+def test_convolution_gives_only_the_gradients_that_are_asked_for():
+    x, weight = torch.randn(2, 9, 4), torch.randn(3, 4, 3, requires_grad=True)
+    y = conv(x, weight, None)
+    (gradient,) = torch.autograd.grad(y.sum(), weight)
+    assert gradient.shape == weight.shape and x.grad is None
+    with torch.no_grad():
+        assert not conv(x, weight, None).requires_grad
+
+
+@needs_numba
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize(("relu", "pool"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("shape", [(3, 50, 4), (2, 9, 16), (5, 7, 8), (23, 300, 32), (1, 3, 2)])
+def test_batch_norm_and_what_follows(dtype, tolerance, relu, pool, shape):
+    torch.manual_seed(0)
+    x = (torch.randn(shape) * 2 + 30).to(dtype).requires_grad_()  # far from zero: nothing may cancel
+    gamma, beta = leaves(torch.rand(shape[2]) - 0.3, torch.randn(shape[2]) * 0.3)
+    y, mean, var = norm(x, gamma, beta, 1e-3, relu, pool)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, gamma, beta), direction)
+    plain = [value.double().requires_grad_() for value in leaves(x, gamma, beta)]
+    rows = plain[0].view(-1, shape[2])
+    assert worst((mean, var), (rows.mean(0), rows.var(0, unbiased=False))) < 1e-5
+    expected = F.batch_norm(rows, None, None, plain[1], plain[2], True, 0, 1e-3).view(shape)
+    expected = F.relu(expected) if relu else expected
+    expected = F.max_pool1d(expected.transpose(1, 2), 3).transpose(1, 2) if pool else expected
+    gradients = torch.autograd.grad(expected, plain, direction.double())
+    if dtype == torch.bfloat16 and pool:  # rounding makes ties, in which either choice is right
+        assert worst((y, *found[1:]), (expected, *gradients[1:])) < 10 * tolerance
+    else:
+        assert worst((y, *found), (expected, *gradients)) < 20 * tolerance
+
+
+@needs_numba
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_first_convolution_and_its_batch_norm(dtype, tolerance):
+    torch.manual_seed(0)
+    threes = torch.randn(3, 200, 3) * 0.7 + 0.2
+    values = leaves(torch.randn(8, 1, 3), torch.randn(8), torch.rand(8) - 0.3, torch.randn(8) * 0.3)
+    y, mean, var = stem(threes, *values, 1e-3, dtype)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, values, direction)
+    plain = [value.double().requires_grad_() for value in leaves(*values)]
+    out = F.linear(threes.double().view(-1, 3), plain[0].squeeze(1), plain[1])
+    assert worst((mean, var), (out.mean(0), out.var(0, unbiased=False))) < 1e-5
+    expected = F.relu(F.batch_norm(out, None, None, plain[2], plain[3], True, 0, 1e-3)).view(3, 200, 8)
+    gradients = torch.autograd.grad(expected, plain, direction.double())
+    assert y.dtype == dtype and (found[1] == 0).all() and gradients[1].abs().max() < 1e-9
+    assert worst((y, found[0], *found[2:]), (expected, gradients[0], *gradients[2:])) < tolerance
+
+
+@needs_numba
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("shape", [(3, 50, 4), (2, 1, 16), (5, 7, 8)])
+def test_excitation(dtype, tolerance, shape):
+    torch.manual_seed(0)
+    layer = Excitation(shape[2], 0.5)
+    x = torch.randn(shape).to(dtype).requires_grad_()
+    y = layer(x)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, [x, *layer.parameters()], direction)
+    z, *plain = [value.double().requires_grad_() for value in leaves(x, *layer.parameters())]
+    hidden = F.relu(F.linear(z.mean(1), plain[0], plain[1]))
+    expected = z * torch.sigmoid(F.linear(hidden, plain[2], plain[3]))[:, None]
+    gradients = torch.autograd.grad(expected, [z, *plain], direction.double())
+    assert y.dtype == dtype and worst((y, *found), (expected, *gradients)) < 5 * tolerance
+
+
+@needs_numba
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("shape", [(3, 50, 4), (2, 9, 16), (5, 7, 8), (1, 3, 2)])
+def test_sum_and_pooling(dtype, tolerance, shape):
+    torch.manual_seed(0)
+    x, y = leaves(torch.randn(shape).to(dtype), torch.randn(shape).to(dtype))
+    out = sum_pool(x, y)
+    direction = torch.randn_like(out)
+    found = torch.autograd.grad(out, (x, y), direction)
+    plain = [value.double().requires_grad_() for value in leaves(x, y)]
+    expected = F.max_pool1d(F.relu(plain[0] + plain[1]).transpose(1, 2), 3).transpose(1, 2)
+    gradients = torch.autograd.grad(expected, plain, direction.double())
+    assert out.dtype == dtype and worst((out, *found), (expected, *gradients)) < tolerance
+
+
+@needs_numba
+def test_what_is_no_number_stays_none():
+    x = torch.randn(2, 9, 4)
+    x[0, 4, 1] = float("nan")
+    for relu, pool in ((False, False), (True, False), (True, True)):
+        y, mean, _ = norm(x, torch.ones(4), torch.zeros(4), 1e-3, relu, pool)
+        assert y[..., 1].isnan().all() and mean[1].isnan() and y[..., 0].isfinite().all()
+
+
+@needs_numba
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_row_is_done_whatever_the_number_of_threads(threads):
+    torch.manual_seed(0)
+    x = torch.randn(7, 1000, 8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        y, _, _ = norm(x, torch.ones(8), torch.zeros(8), 1e-3, True, True)
+    finally:
+        torch.set_num_threads(before)
+    z = F.batch_norm(x.view(-1, 8), None, None, training=True, eps=1e-3).view(7, 1000, 8)
+    torch.testing.assert_close(y, F.max_pool1d(F.relu(z).transpose(1, 2), 3).transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+@needs_numba
+@pytest.mark.parametrize("block", [*BLOCKS, *RELATIVES])
+def test_networks_train_alike_with_and_without(block, monkeypatch):
+    """Loss, gradients and running statistics of a step; the same network with PyTorch's own kernels for batch norm."""
+    results = []
+    for fast in (True, False):
+        if not fast:
+            monkeypatch.setattr("samplecnn.models.fast.fits", lambda x: False)
+        torch.manual_seed(0)
+        model = SampleCNN(ModelConfig(block=block, num_blocks=4, num_classes=5, features=8, dropout=0.0)).train()
+        x, y = torch.randn(6, 1001), torch.arange(6) % 5
+        torch.manual_seed(1)
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        gradients = [value.grad for value in model.parameters()]
+        results.append([loss.detach()[None], *gradients, *model.buffers()])
+    small = [
+        name for name, value in enumerate(results[1]) if value.abs().max() < 1e-5
+    ]  # biases that batch norm cancels
+    kept = [[value for place, value in enumerate(result) if place not in small] for result in results]
+    assert worst(*kept) < 2e-3
+
+
+def test_without_numba_everything_works(monkeypatch):
+    kernels.cache_clear()
+    monkeypatch.setitem(sys.modules, "samplecnn.models.fast.kernels", None)  # as if its import failed
+    monkeypatch.delattr("samplecnn.models.fast.kernels", raising=False)
+    try:
+        assert kernels() is None
+        layer = BatchNorm(4)
+        y = layer(torch.randn(3, 10, 4), relu=True, pool=True)
+        assert y.shape == (3, 3, 4) and (y >= 0).all()
+    finally:
+        kernels.cache_clear()
