@@ -21,17 +21,21 @@ def print_table(result: dict[str, Any]) -> None:
         table.add_column(f"x {peer['name']}", justify="right")
     table.add_column("of the limit", justify="right")
     for row in result["contenders"]:
-        cells = [row["name"], *(f"{rate:,.0f}" for rate in (row["median"], min(row["rates"]), max(row["rates"])))]
+        cells = [row["name"], *(_figure(rate) for rate in (row["median"], min(row["rates"]), max(row["rates"])))]
         ratio = [f"{paired_ratio(row, peer):.2f}"] if peer else []
         table.add_row(*cells, *ratio, f"{row['median'] / limit['rate']:.0%}")
     console = Console(width=110, highlight=False)
     console.print(table)
-    console.print(f"limit: {limit['rate']:,.0f} {result['unit']}, {limit['what']}")
+    console.print(f"limit: {_figure(limit['rate'])} {result['unit']}, {limit['what']}")
     about = result["machine"]
     console.print(
         f"{about['cpu']}, {about['cores']} threads; "
         + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu", "cores"))
     )
+
+
+def _figure(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def fastest_peer(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -53,7 +57,7 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     for place, row in enumerate(rows):
         axes.barh(place, row["median"], color="tab:blue" if row["ours"] else "tab:gray", alpha=0.75)
         axes.plot(row["rates"], [place] * len(row["rates"]), ".", color="black", markersize=4)
-        axes.text(max(row["rates"]), place, f"  {row['median']:,.0f}", va="center")
+        axes.text(max(row["rates"]), place, f"  {_figure(row['median'])}", va="center")
     axes.axvline(result["limit"]["rate"], color="tab:red", linestyle="--", label=f"limit: {result['limit']['what']}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xlabel(result["unit"])
