@@ -459,7 +459,7 @@ def test_killed_while_downloading_goes_on(server, tmp_path, how):
     checksum = f"sha256:{hashlib.sha256(body).hexdigest()}"
     downloads = tuple(replace(d, size=len(body), checksum=checksum) for d in published.downloads)
     published = replace(published, downloads=downloads)
-    server.pace = 0.3  # slow enough for a busy machine to send the signal in time
+    server.pace = 0.05
     part = tmp_path / "scd" / "raw" / f"{name}.part"
     process = start("scd", published, tmp_path)
     until(lambda: part.exists() and part.stat().st_size > 300_000, process)

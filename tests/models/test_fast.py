@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
 from samplecnn.models.fast import conv, norm, stem, sum_pool
-from samplecnn.models.fast.threads import kernels
+from samplecnn.models.fast.threads import SMALL, fits, kernels
 from samplecnn.models.layers import BatchNorm, Excitation
 
 DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
@@ -101,7 +101,8 @@ def test_first_convolution_and_its_batch_norm(dtype, tolerance):
 @needs_numba
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("shape", [(3, 50, 4), (2, 1, 16), (5, 7, 8)])
-def test_excitation(dtype, tolerance, shape):
+def test_excitation(dtype, tolerance, shape, monkeypatch):
+    monkeypatch.setattr("samplecnn.models.fast.threads.SMALL", 0)
     torch.manual_seed(0)
     layer = Excitation(shape[2], 0.5)
     x = torch.randn(shape).to(dtype).requires_grad_()
@@ -113,6 +114,13 @@ def test_excitation(dtype, tolerance, shape):
     expected = z * torch.sigmoid(F.linear(hidden, plain[2], plain[3]))[:, None]
     gradients = torch.autograd.grad(expected, [z, *plain], direction.double())
     assert y.dtype == dtype and worst((y, *found), (expected, *gradients)) < 5 * tolerance
+
+
+@needs_numba
+def test_small_inputs_are_left_to_pytorch(monkeypatch):
+    """Where a pass takes less time than its beginning."""
+    assert fits(torch.zeros(SMALL)) and not fits(torch.zeros(SMALL - 1)) and fits(torch.zeros(1), SMALL)
+    assert not fits(torch.zeros(SMALL, dtype=torch.float64))
 
 
 @needs_numba
@@ -159,9 +167,8 @@ def test_every_row_is_done_whatever_the_number_of_threads(threads):
 def test_networks_train_alike_with_and_without(block, monkeypatch):
     """Loss, gradients and running statistics of a step; the same network with PyTorch's own kernels for batch norm."""
     results = []
-    for fast in (True, False):
-        if not fast:
-            monkeypatch.setattr("samplecnn.models.fast.fits", lambda x: False)
+    for least in (0, 1 << 60):
+        monkeypatch.setattr("samplecnn.models.fast.threads.SMALL", least)
         torch.manual_seed(0)
         model = SampleCNN(ModelConfig(block=block, num_blocks=4, num_classes=5, features=8, dropout=0.0)).train()
         x, y = torch.randn(6, 1001), torch.arange(6) % 5

@@ -49,7 +49,7 @@ def test_every_block_learns_real_sounds(built, tmp_path, block):
         block=block,
         features=8,
         max_epochs=12,
-        lr=0.05,
+        lr=0.02,
         num_stages=1,
         patience=12,
         warmup=30,

@@ -180,11 +180,12 @@ class SampleCNN(nn.Module):
 
         The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
         """
-        if self.training and fast.fits(wave) and not wave.requires_grad:
+        values = wave.numel() // 3 * self.config.features
+        if self.training and not wave.requires_grad and fast.fits(wave, values):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
-            values = conv.weight, conv.bias, norm.weight, norm.bias
-            x, mean, var = fast.stem(conv.threes(wave), *values, norm.EPSILON, self.compute_dtype)
+            parameters = conv.weight, conv.bias, norm.weight, norm.bias
+            x, mean, var = fast.stem(conv.threes(wave), *parameters, norm.EPSILON, self.compute_dtype)
             norm.note(mean, var)
             return x
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)

@@ -48,7 +48,8 @@ class _Norm(torch.autograd.Function):
             spread(passes.affine, count, channels, y, k, d, relu, rows(out))
         ctx.save_for_backward(x, weight)
         ctx.kept = mean, scale, k, d, chosen, relu
-        statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
+        with np.errstate(over="ignore"):  # of a run that diverges, which its loss will tell
+            statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 

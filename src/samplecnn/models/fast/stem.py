@@ -48,7 +48,8 @@ class _Stem(torch.autograd.Function):
         out = torch.empty(*threes.shape[:2], len(w), dtype=dtype)
         spread(passes.stem, len(x), len(w), x, taps, d, rows(out))
         ctx.kept = x, w, b, g, means, seconds, mean, scale, taps, d
-        statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
+        with np.errstate(over="ignore"):  # of a run that diverges, which its loss will tell
+            statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SMALL = 1 << 17  # values up to which PyTorch's kernels are as fast: they begin sooner
 LEAST = 4096  # values below which a second thread costs more than it does
 
 
@@ -23,10 +24,15 @@ def kernels() -> ModuleType | None:
     return found
 
 
-def fits(x: Tensor) -> bool:
-    """Whether there is a fast way for this input: on a CPU, in float32 or bfloat16."""
+def fits(x: Tensor, values: int | None = None) -> bool:
+    """Whether a fast way pays for this input: on a CPU, in float32 or bfloat16, and large enough.
+
+    Args:
+        x: the input.
+        values: that the pass goes over, if not as many as the input has.
+    """
     right = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return right and kernels() is not None
+    return right and (x.numel() if values is None else values) >= SMALL and kernels() is not None
 
 
 def rows(x: Tensor) -> np.ndarray:
