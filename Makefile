@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/samplecnn demo
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
