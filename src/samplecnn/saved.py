@@ -56,7 +56,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SampleCNN:
             raise UsageError(f"{path.parent}: no {WEIGHTS} here; give a run directory of a training that got that far")
     if not path.exists():
         raise UsageError(f"{path}: there is no such model; give a run directory, a .safetensors or an .h5")
-    if _is_keras(path):
+    if is_keras(path):
         from samplecnn.interop import keras_h5
 
         model = keras_h5.read(path)
@@ -67,12 +67,16 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SampleCNN:
     return model.to(device).eval()
 
 
-def _is_keras(path: Path) -> bool:
+def is_keras(path: Path) -> bool:
     """Whether it is a file of Keras by its name or, whatever it is called after a download, by its first bytes."""
+    from samplecnn.interop.keras_apart import SIGNATURE
+
     if path.suffix.lower() in (".h5", ".hdf5", ".keras", ".keras_h5"):
         return True
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def _load_safetensors(path: Path) -> SampleCNN:

@@ -105,7 +105,7 @@ def convert(
 
 def _is_ours(source: Path) -> bool:
     beside = source.suffix == ".safetensors" and source.with_name(saved.CONFIG).exists()
-    return source.is_dir() or source.suffix in KERAS or beside
+    return source.is_dir() or beside or saved.is_keras(source)
 
 
 def _check_free(out: Path) -> None:

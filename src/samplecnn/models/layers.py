@@ -101,11 +101,11 @@ class BatchNorm(nn.Module):
 
 def _channels_second(x: Tensor) -> Tensor:
     """[batch, time, channels] as an image, for which PyTorch has fast kernels: [batch, channels, time, 1]."""
-    return x if x.ndim == 2 else x.unsqueeze(2).permute(0, 3, 1, 2)
+    return x if x.ndim == 2 else fast.image(x)
 
 
 def _channels_last(y: Tensor, x: Tensor) -> Tensor:
-    return y if x.ndim == 2 else y.permute(0, 2, 3, 1).squeeze(2)
+    return y if x.ndim == 2 else fast.from_image(y)
 
 
 def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:

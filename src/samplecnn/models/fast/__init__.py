@@ -4,11 +4,11 @@
 do the work, in more passes.
 """
 
-from samplecnn.models.fast.conv import conv
+from samplecnn.models.fast.conv import conv, from_image, image
 from samplecnn.models.fast.excite import excite
 from samplecnn.models.fast.norm import norm
 from samplecnn.models.fast.pool import sum_pool
 from samplecnn.models.fast.stem import stem
 from samplecnn.models.fast.threads import fits
 
-__all__ = ["conv", "excite", "fits", "norm", "stem", "sum_pool"]
+__all__ = ["conv", "excite", "fits", "from_image", "image", "norm", "stem", "sum_pool"]

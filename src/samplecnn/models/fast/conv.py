@@ -24,14 +24,19 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, normed: bool = False) -
     return _forward(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
-def _image(x: Tensor) -> Tensor:
+def image(x: Tensor) -> Tensor:
     """[batch, time, channels] as an image, [batch, channels, time, 1] in channels-last memory."""
     return x.unsqueeze(2).permute(0, 3, 1, 2)
 
 
+def from_image(y: Tensor) -> Tensor:
+    """The way back."""
+    return y.permute(0, 2, 3, 1).squeeze(2)
+
+
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding = weight.shape[2] // 2
-    return F.conv2d(_image(x), weight.unsqueeze(3), bias, padding=(padding, 0)).permute(0, 2, 3, 1).squeeze(2)
+    return from_image(F.conv2d(image(x), weight.unsqueeze(3), bias, padding=(padding, 0)))
 
 
 class _Conv(torch.autograd.Function):

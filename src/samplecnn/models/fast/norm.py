@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.models.fast.threads import kernels, rows, spread, summed
+from samplecnn.models.fast.threads import floats, passes, rows, spread, summed
 
 
 def norm(
@@ -26,13 +26,11 @@ def norm(
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, epsilon, relu, pool):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         x = x.contiguous()
         batch, steps, channels = x.shape
         y, count = rows(x), batch * steps
         pivot = x[0, 0].detach().float().numpy()
-        total, squares = summed(passes.moments, count, channels, 2, y, pivot)
+        total, squares = summed(passes().moments, count, channels, 2, y, pivot)
         shift = total / count
         mean = shift + pivot
         variance = np.maximum(squares / count - shift * shift, 0)
@@ -42,30 +40,27 @@ class _Norm(torch.autograd.Function):
         if pool:
             out = x.new_empty(batch, steps // 3, channels)
             chosen = torch.empty(batch * (steps // 3), channels, dtype=torch.uint8)
-            spread(passes.affine_pool, len(chosen), channels, steps, y, k, d, rows(out), chosen.numpy())
+            spread(passes().affine_pool, len(chosen), channels, steps, y, k, d, rows(out), chosen.numpy())
         else:
             out, chosen = torch.empty_like(x), None
-            spread(passes.affine, count, channels, y, k, d, relu, rows(out))
+            spread(passes().affine, count, channels, y, k, d, relu, rows(out))
         ctx.save_for_backward(x, weight)
         ctx.kept = mean, scale, k, d, chosen, relu
-        with np.errstate(over="ignore"):  # of a run that diverges, which its loss will tell
-            statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
+        statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         (x, weight), (mean, scale, k, d, chosen, relu) = ctx.saved_tensors, ctx.kept
         batch, steps, channels = x.shape
         y, g, centre = rows(x), rows(gradient.contiguous()), np.float32(mean)
         count, out = batch * steps, torch.empty_like(x)
         if chosen is None:
-            total, product = summed(passes.affine_sums, count, channels, 2, y, centre, k, d, relu, g)
+            total, product = summed(passes().affine_sums, count, channels, 2, y, centre, k, d, relu, g)
         else:
             total, product = summed(
-                passes.affine_pool_sums, len(chosen), channels, 2, steps, y, centre, g, chosen.numpy()
+                passes().affine_pool_sums, len(chosen), channels, 2, steps, y, centre, g, chosen.numpy()
             )
         # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
         gamma = weight.detach().numpy()
@@ -75,8 +70,7 @@ class _Norm(torch.autograd.Function):
         e = -a * total / count - b * mean
         a, b, e = np.float32(a), np.float32(b), np.float32(e)
         if chosen is None:
-            spread(passes.affine_input, count, channels, y, k, d, relu, g, a, b, e, rows(out))
+            spread(passes().affine_input, count, channels, y, k, d, relu, g, a, b, e, rows(out))
         else:
-            spread(passes.affine_pool_input, len(chosen), channels, steps, y, g, chosen.numpy(), a, b, e, rows(out))
-        gradients = torch.from_numpy(np.float32(of_weight)), torch.from_numpy(np.float32(total))
-        return out, *gradients, None, None, None
+            spread(passes().affine_pool_input, len(chosen), channels, steps, y, g, chosen.numpy(), a, b, e, rows(out))
+        return out, *floats(of_weight, total), None, None, None

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from samplecnn.models.fast.threads import kernels, rows, spread
+from samplecnn.models.fast.threads import passes, rows, spread
 
 
 def sum_pool(x: Tensor, y: Tensor) -> Tensor:
@@ -14,21 +14,17 @@ def sum_pool(x: Tensor, y: Tensor) -> Tensor:
 class _SumPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         x, y = x.contiguous(), y.contiguous()
         batch, steps, channels = x.shape
         out = x.new_empty(batch, steps // 3, channels)
         chosen = torch.empty(batch * (steps // 3), channels, dtype=torch.uint8)
-        spread(passes.sum_pool, len(chosen), channels, steps, rows(x), rows(y), rows(out), chosen.numpy())
+        spread(passes().sum_pool, len(chosen), channels, steps, rows(x), rows(y), rows(out), chosen.numpy())
         ctx.kept = chosen, x.shape
         return out
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         chosen, shape = ctx.kept
         out = gradient.new_empty(shape)
-        spread(passes.unpool, len(chosen), shape[2], shape[1], rows(gradient.contiguous()), chosen.numpy(), rows(out))
+        spread(passes().unpool, len(chosen), shape[2], shape[1], rows(gradient.contiguous()), chosen.numpy(), rows(out))
         return out, out

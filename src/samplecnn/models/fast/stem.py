@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.models.fast.threads import kernels, rows, spread, summed
+from samplecnn.models.fast.threads import floats, passes, rows, spread, summed
 
 
 def stem(
@@ -32,8 +32,6 @@ def stem(
 class _Stem(torch.autograd.Function):
     @staticmethod
     def forward(ctx, threes, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         x = rows(threes.contiguous())
         w, b, g, shift = (value.detach().double().numpy() for value in (weight.squeeze(1), bias, gamma, beta))
         means = x.mean(0, dtype=np.float64)
@@ -46,20 +44,17 @@ class _Stem(torch.autograd.Function):
         k = g * scale
         taps, d = np.ascontiguousarray((w * k[:, None]).T, np.float32), np.float32((b - mean) * k + shift)
         out = torch.empty(*threes.shape[:2], len(w), dtype=dtype)
-        spread(passes.stem, len(x), len(w), x, taps, d, rows(out))
+        spread(passes().stem, len(x), len(w), x, taps, d, rows(out))
         ctx.kept = x, w, b, g, means, seconds, mean, scale, taps, d
-        with np.errstate(over="ignore"):  # of a run that diverges, which its loss will tell
-            statistics = torch.from_numpy(np.float32(mean)), torch.from_numpy(np.float32(variance))
+        statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        passes = kernels()
-        assert passes is not None
         x, w, b, gamma, means, seconds, mean, scale, taps, d = ctx.kept
         count = len(x)
-        sums = summed(passes.stem_sums, count, len(w), 4, x, taps, d, rows(gradient.contiguous()))
+        sums = summed(passes().stem_sums, count, len(w), 4, x, taps, d, rows(gradient.contiguous()))
         total, with_x = sums[0], sums[1:].T  # sum g, and sum g x [features, 3]
         # As in the batch norm: dy = a g + c y + e, and the weight's gradient is the sum of dy x; y = w x + b.
         of_gamma = scale * ((w * with_x).sum(1) + (b - mean) * total)
@@ -68,6 +63,5 @@ class _Stem(torch.autograd.Function):
         e = -a * total / count - c * mean
         y_with_x = w @ seconds + np.outer(b, means)  # the mean of y x
         of_weight = a[:, None] * with_x + count * (c[:, None] * y_with_x + np.outer(e, means))
-        gradients = (torch.from_numpy(np.float32(value)) for value in (of_weight[:, None], of_gamma, total))
-        of_weight, of_gamma, of_beta = gradients
+        of_weight, of_gamma, of_beta = floats(of_weight[:, None], of_gamma, total)
         return None, of_weight, torch.zeros(len(w)), of_gamma, of_beta, None, None

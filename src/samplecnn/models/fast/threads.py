@@ -24,6 +24,19 @@ def kernels() -> ModuleType | None:
     return found
 
 
+def passes() -> ModuleType:
+    """The compiled passes, where `fits` has said that they are there."""
+    found = kernels()
+    assert found is not None
+    return found
+
+
+def floats(*values: np.ndarray) -> tuple[Tensor, ...]:
+    """float32 tensors of arrays in float64. What overflows is of a run that diverges, which its loss will tell."""
+    with np.errstate(over="ignore"):
+        return tuple(torch.from_numpy(np.float32(value)) for value in values)
+
+
 def fits(x: Tensor, values: int | None = None) -> bool:
     """Whether a fast way pays for this input: on a CPU, in float32 or bfloat16, and large enough.
 
