@@ -1,0 +1,49 @@
+"""Passes over memory between two convolutions, each in one, compiled by numba: see `models.fast.kernels`.
+
+Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A kernel does the samples `lo` to `hi`.
+"""
+
+# mypy: ignore-errors
+
+import numpy as np
+from numba import njit
+
+from samplecnn.models.fast.kernels import load, pack
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def pool_sums(lo, hi, steps, x, out, sums):
+    """The largest of three rows, and its sum over the time of every sample, float32 [samples, features]."""
+    pooled = steps // 3
+    for sample in range(lo, hi):
+        for place in range(pooled):
+            row, target = sample * steps + 3 * place, sample * pooled + place
+            for c in range(x.shape[1]):
+                value = max(max(load(x[row, c]), load(x[row + 1, c])), load(x[row + 2, c]))
+                out[target, c] = pack(out, value)
+                sums[sample, c] += value
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def scale(lo, hi, steps, x, factors):
+    """x times the factors of its sample, in place."""
+    for sample in range(lo, hi):
+        for row in range(sample * steps, (sample + 1) * steps):
+            for c in range(x.shape[1]):
+                x[row, c] = pack(x, load(x[row, c]) * factors[sample, c])
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def join_pool(lo, hi, steps, x, y, factors, out):
+    """The largest of three rows of factors x + y, not below 0."""
+    pooled = steps // 3
+    zero = np.float32(0)
+    for sample in range(lo, hi):
+        for place in range(pooled):
+            row, target = sample * steps + 3 * place, sample * pooled + place
+            for c in range(x.shape[1]):
+                factor = factors[sample, c]
+                first = load(x[row, c]) * factor + load(y[row, c])
+                second = load(x[row + 1, c]) * factor + load(y[row + 1, c])
+                third = load(x[row + 2, c]) * factor + load(y[row + 2, c])
+                out[target, c] = pack(out, max(max(max(first, second), third), zero))

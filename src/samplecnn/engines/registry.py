@@ -1,0 +1,106 @@
+"""Which engines there are, and which one to take: a line in ENGINES each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+
+from samplecnn.engines.base import Engine
+from samplecnn.engines.folded import Folded, fold
+from samplecnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
+
+PRECISIONS = ("auto", "fp32", "bf16")
+FEW = 64  # segments below which the engine that starts soonest is done first
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An engine that may be installed.
+
+    Args:
+        place: "module:class" of this package; the class has `open(net, precision, device)`.
+        needs: modules it cannot do without.
+        extra: of samplecnn, which installs them.
+        devices: that it runs on.
+    """
+
+    place: str
+    needs: tuple[str, ...]
+    extra: str
+    devices: tuple[str, ...] = ("cpu",)
+
+    @property
+    def installed(self) -> bool:
+        return all(find_spec(name) is not None for name in self.needs)
+
+    @property
+    def opener(self) -> Callable[[Folded, str, torch.device], Engine]:
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(f"samplecnn.engines.{module}"), name).open
+
+
+ENGINES = {
+    "torch": Kind("with_torch:TorchEngine", (), "", ("cpu", "cuda")),
+    "openvino": Kind("with_openvino:OpenVinoEngine", ("openvino",), "openvino"),
+}
+
+
+def installed() -> list[str]:
+    """Names of the engines that can be opened here."""
+    return [name for name, kind in ENGINES.items() if kind.installed]
+
+
+def open_engine(
+    model: "SampleCNN",
+    name: str = "auto",
+    precision: str = "auto",
+    *,
+    segments: int | None = None,
+    device: str | torch.device | None = None,
+) -> Engine:
+    """An engine for a model, with the values that it has now.
+
+    Args:
+        model: with its task; it is left as it is.
+        name: "torch", "openvino", "onnx"; "auto" takes the fastest that is installed, and where there is little to do
+            the one that starts soonest.
+        precision: "fp32" is exact up to rounding; "bf16"; "auto" takes bf16 where the hardware has it.
+        segments: about how many there will be; None for few, or not known.
+        device: "cpu", "cuda"; None is where the model lies. Engines other than torch run on a CPU.
+
+    Raises:
+        UsageError: no such engine, precision or device; an engine that is not installed, or not for this device; a
+            model without a task.
+
+    Example:
+        >>> engine = open_engine(samplecnn.load("log/20261122_101500-scd-se"))  # doctest: +SKIP
+        >>> engine(np.zeros((3, 22050), np.float32)).shape  # doctest: +SKIP
+        (3, 35)
+    """
+    from samplecnn.evaluation.inference import choose_device
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")
+    place = next(model.parameters()).device if device is None else choose_device(device)
+    name = choose(place, segments) if name == "auto" else name
+    if name not in ENGINES:
+        raise UsageError(f"engine {name!r} is not known; use auto, {', '.join(ENGINES)}")
+    kind = ENGINES[name]
+    if not kind.installed:
+        raise UsageError(f"engine {name} is not installed; run `pip install 'samplecnn[{kind.extra}]'`")
+    if place.type not in kind.devices:
+        raise UsageError(f"engine {name} runs on {' or '.join(kind.devices)}, not on {place}; use --engine torch there")
+    return kind.opener(fold(model), precision, place)
+
+
+def choose(device: torch.device, segments: int | None) -> str:
+    """The engine that is done first with so many segments."""
+    if device.type != "cpu" or segments is None or segments < FEW or not ENGINES["openvino"].installed:
+        return "torch"
+    return "openvino"

@@ -1,0 +1,190 @@
+"""PyTorch itself, always there: batch norms folded, time before channels, weights packed once, few passes over memory.
+
+On a CPU the convolutions are oneDNN's with the ReLU inside; pooling and excitation are compiled passes where numba is
+installed (the extra `fast`), else PyTorch's kernels.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samplecnn.engines.base import Engine
+from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.models.fast import from_image, image
+from samplecnn.models.fast.threads import kernels, rows, spread
+
+CHUNK = 8  # segments that go through the network together on a CPU: more only push each other out of the caches
+
+
+class TorchEngine(Engine):
+    """PyTorch, on a CPU or a GPU."""
+
+    name = "torch"
+
+    def __init__(self, net: Folded, precision: str, device: torch.device) -> None:
+        super().__init__(net, precision)
+        self.device = device
+        self.operations = (OnCpu if device.type == "cpu" else Plain)(DTYPES[precision], device)
+
+    @classmethod
+    def open(cls, net: Folded, precision: str, device: torch.device) -> "TorchEngine":
+        if precision == "int8":
+            raise UsageError("engine torch computes in fp32 or bf16")
+        return cls(net, choose_precision(precision, device), device)
+
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        waves = torch.from_numpy(segments)
+        chunk = CHUNK if self.device.type == "cpu" else len(waves)
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+                parts = [self._probabilities(part.to(self.device)) for part in waves.split(chunk)]
+                return torch.cat(parts).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise SampleCNNError(
+                f"the device's memory does not hold a batch of {len(segments)} segments; use a smaller --batch-size"
+            ) from error
+
+    def _probabilities(self, waves: Tensor) -> Tensor:
+        return run(self.net, self.operations, waves, waves.shape[1])
+
+
+class Plain(Operations[Tensor]):
+    """Any device: tensors [batch, time, features] in the type of the precision."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype = dtype
+        self.device = device
+        self._made: dict[Layer, tuple[Tensor, Tensor]] = {}
+
+    def values(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a convolution as its kernel wants them, made once."""
+        if layer not in self._made:
+            self._made[layer] = self.prepare(layer)
+        return self._made[layer]
+
+    def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        weight, bias = (value.to(self.device, self.dtype) for value in (layer.weight, layer.bias))
+        return weight.unsqueeze(3).contiguous(memory_format=torch.channels_last), bias
+
+    def exact(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Weight and bias in float32, for what is too small to gain by less."""
+        if layer not in self._made:
+            self._made[layer] = layer.weight.to(self.device), layer.bias.to(self.device)
+        return self._made[layer]
+
+    def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
+        weight, bias = self.exact(layer)
+        x = F.linear(threes(wave, pads), weight.squeeze(1), bias).to(self.dtype)
+        return x.relu_() if relu else x
+
+    def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
+        weight, bias = self.values(layer)
+        x = from_image(F.conv2d(image(x), weight, bias, padding=(weight.shape[2] // 2, 0)))
+        return x.relu_() if relu else x
+
+    def pool(self, x: Tensor) -> Tensor:
+        return from_image(F.max_pool2d(image(x), (3, 1), (3, 1)))
+
+    def factors(self, means: Tensor, squeeze: Squeeze) -> Tensor:
+        """float32 [batch, features] of the means over time."""
+        hidden = F.relu(F.linear(means, *self.exact(squeeze.ex0)))
+        return torch.sigmoid(F.linear(hidden, *self.exact(squeeze.ex1)))
+
+    def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
+        return x * self.factors(x.mean(1, dtype=torch.float32), squeeze).to(x.dtype)[:, None]
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x + y).relu_()
+
+    def head(self, levels: Sequence[Tensor], head: Layer, logit: Layer, softmax: bool) -> Tensor:
+        pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
+        logits = F.linear(F.relu(F.linear(pooled, *self.exact(head))), *self.exact(logit))
+        return torch.softmax(logits, 1) if softmax else torch.sigmoid(logits)
+
+
+class OnCpu(Plain):
+    """The same with oneDNN's packed weights and fused ReLU, and compiled passes."""
+
+    def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        weight, bias = super().prepare(layer)
+        if not fuses():
+            return weight, bias
+        pads = [weight.shape[2] // 2, 0]
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, [1, 1], [1, 1], 1), bias
+
+    def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
+        if not fuses():
+            return super().conv(x, layer, relu)
+        weight, bias = self.values(layer)
+        pads, kind = [layer.weight.shape[2] // 2, 0], "relu" if relu else "none"
+        y = torch.ops.mkldnn._convolution_pointwise(image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
+        return from_image(y)
+
+    def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
+        found = kernels()
+        if found is None or not relu:
+            return super().first(wave, layer, pads, relu)
+        x = threes(wave, pads)
+        taps, bias = np.ascontiguousarray(layer.weight.squeeze(1).numpy().T), layer.bias.numpy()
+        out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
+        source = rows(x.contiguous())
+        spread(found.stem, len(source), len(bias), source, taps, bias, rows(out))
+        return out
+
+    def pool_excite(self, x: Tensor, squeeze: Squeeze | None) -> Tensor:
+        found = passes()
+        if found is None or squeeze is None:
+            return super().pool_excite(x, squeeze)
+        x = x.contiguous()
+        batch, steps, features = x.shape
+        out = x.new_empty(batch, steps // 3, features)
+        sums = torch.zeros(batch, features)
+        spread(found.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
+        factors = self.factors(sums / (steps // 3), squeeze)
+        spread(found.scale, batch, steps * features, steps // 3, rows(out), factors.numpy())
+        return out
+
+    def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: bool) -> Tensor:
+        found = passes()
+        if found is None or not pool:
+            return super().join(x, shortcut, squeeze, pool)
+        x, shortcut = x.contiguous(), shortcut.contiguous()
+        batch, steps, features = x.shape
+        if squeeze is None:
+            factors = torch.ones(batch, features)
+        else:
+            factors = self.factors(x.mean(1, dtype=torch.float32), squeeze)
+        out = x.new_empty(batch, steps // 3, features)
+        arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
+        spread(found.join_pool, batch, steps * features, steps, *arguments)
+        return out
+
+
+def threes(wave: Tensor, pads: tuple[int, int]) -> Tensor:
+    """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
+    return F.pad(wave, pads).view(wave.shape[0], -1, 3)
+
+
+@cache
+def passes() -> ModuleType | None:
+    """The compiled passes; None where numba is not installed."""
+    if kernels() is None:
+        return None
+    from samplecnn.engines import passes as found
+
+    return found
+
+
+@cache
+def fuses() -> bool:
+    """Whether this PyTorch has oneDNN's convolution with what follows it."""
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight")
+    )
