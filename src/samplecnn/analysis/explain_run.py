@@ -1,0 +1,168 @@
+"""An explanation with all that is kept of it: the words on stdout, the picture, the table."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from samplecnn.analysis.explain import WINDOWS, Explanation, Settings, explain, explain_over_time
+from samplecnn.analysis.explain_plot import draw_explanation
+from samplecnn.analysis.explain_words import COLUMNS, rows
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.files import written_aside
+from samplecnn.hardware import keep_freed_memory
+
+PICTURES, TABLES = (".png", ".svg", ".pdf"), (".csv", ".parquet", ".json")
+DPI = 130
+
+
+def run_explain(
+    model: str,
+    clip: str,
+    tags: Sequence[str] = (),
+    top: int | None = None,
+    most_windows: int = WINDOWS,
+    over_time: bool = False,
+    picture: str | None = None,
+    table: str | None = None,
+    settings: Settings | None = None,
+    device: str | None = None,
+) -> list[Path]:
+    """`explain` with a bar on stderr and its words on stdout; returns the files written, which it names on stderr.
+
+    Args:
+        most_windows: windows of one picture.
+        over_time: all windows, not only the clearest: a page of a .pdf, or a numbered picture, for every few.
+        picture: file, by its ending PNG, SVG or PDF; None: the clip's name with -explain.png, in the current folder.
+        table: file, by its ending CSV, Parquet or JSON.
+
+    Raises:
+        UsageError: an ending that is not known, no such model or tag.
+        SampleCNNError: a folder that cannot be written; found before the work begins.
+        AudioError: the recording cannot be used.
+    """
+    chosen = Path(picture) if picture is not None else Path(f"{_stem(clip)}-explain.png")
+    check_output(chosen, PICTURES, "picture")
+    if table is not None:
+        check_output(Path(table), TABLES, "table")
+    keep_freed_memory()
+    settings = settings or Settings()
+    found: Iterable[Explanation]
+    if over_time:
+        found = explain_over_time(model, clip, None, tags, top, most_windows, settings, device, progress=True)
+    else:
+        found = [explain(model, clip, None, tags, top, most_windows, settings, device, progress=True)]
+    with ExitStack() as stack:
+        pages = stack.enter_context(_pages(chosen, over_time))
+        row = stack.enter_context(_table(Path(table))) if table is not None else None
+        for explanation in found:
+            for text in explanation.words():
+                print(text)
+            pages(draw_explanation(explanation), explanation)
+            if row is not None:
+                row(explanation)
+        written = list(pages.written)
+    sys.stdout.flush()
+    if table is not None:
+        written.append(Path(table))
+    shown = [str(path) for path in written]
+    print("written: " + ", ".join(shown if len(shown) <= 4 else [shown[0], "…", *shown[-2:]]), file=sys.stderr)
+    return written
+
+
+def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
+    """Raises where a file could not be written in the end, before any work is done."""
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{path}: a {what} ends in {', '.join(endings)}; choose one of them")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file for the {what}")
+    try:
+        with written_aside(path.with_name(path.name + ".try")) as aside:
+            aside.write_bytes(b"")
+        path.with_name(path.name + ".try").unlink()
+    except OSError as error:
+        raise SampleCNNError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
+class _Pages:
+    """Pictures one after the other: numbered files, or one file where there is but one."""
+
+    def __init__(self, path: Path, several: bool) -> None:
+        self.path, self.several = path, several
+        self.written: list[Path] = []
+
+    def __call__(self, figure: Any, explanation: Explanation) -> None:
+        path = self.path
+        if self.several:
+            digits = max(len(str(len(explanation.heard.starts))), 3)
+            path = path.with_name(f"{path.stem}-{len(self.written) + 1:0{digits}}{path.suffix}")
+        with written_aside(path) as aside:
+            figure.savefig(aside, format=path.suffix[1:].lower(), dpi=DPI, facecolor=figure.get_facecolor())
+        self.written.append(path)
+
+
+class _PdfPages(_Pages):
+    """All pictures in one PDF."""
+
+    def __init__(self, path: Path, document: Any) -> None:
+        super().__init__(path, False)
+        self.document = document
+
+    def __call__(self, figure: Any, explanation: Explanation) -> None:
+        self.document.savefig(figure, facecolor=figure.get_facecolor())
+        self.written = [self.path]
+
+
+@contextmanager
+def _pages(path: Path, several: bool) -> Iterator[_Pages]:
+    if path.suffix.lower() == ".pdf" and several:
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with written_aside(path) as aside, PdfPages(aside) as document:
+            yield _PdfPages(path, document)
+    else:
+        yield _Pages(path, several)
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[Any]:
+    """Writes the rows of explanations as they come; the file appears when it is whole."""
+    kind = path.suffix.lower()
+    with written_aside(path) as aside:
+        if kind == ".parquet":
+            import pyarrow as pa
+            from pyarrow import parquet
+
+            texts = {"tag": pa.string(), "method": pa.string(), "window": pa.int64()}
+            schema = pa.schema([(name, texts.get(name, pa.float64())) for name in COLUMNS])
+            with parquet.ParquetWriter(aside, schema) as writer:
+                yield lambda explanation: writer.write_table(pa.Table.from_pylist(list(rows(explanation)), schema))
+            return
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            if kind == ".csv":
+                lines = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                lines.writeheader()
+                yield lambda explanation: lines.writerows(_short(row) for row in rows(explanation))
+                return
+            file.write("[")
+
+            def write(explanation: Explanation) -> None:
+                for row in rows(explanation):
+                    file.write(("\n" if file.tell() == 1 else ",\n") + json.dumps(_short(row), ensure_ascii=False))
+
+            yield write
+            file.write("\n]\n")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """Six digits, which is what a float32 has."""
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _stem(clip: str) -> str:
+    """A file name for the results of a clip; a record PATH#NUMBER keeps its number."""
+    return re.sub(r"\.tfrecord#", "-", Path(clip).name) if "#" in clip else Path(clip).stem
