@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from samplecnn import __version__
+from samplecnn.cli.analyze import analyze
 from samplecnn.cli.bench import bench
 from samplecnn.cli.build import build
 from samplecnn.cli.convert import convert_command
@@ -41,6 +42,7 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 for verb, command in VERBS.items():
     app.command(verb, short_help=(command.__doc__ or "").split(":")[0].split("\n")[0].rstrip("."))(command)
+app.add_typer(analyze, name="analyze", short_help="Look into a trained network")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,25 @@
+"""What a trained network hears, as arrays and tables (this package) and as pictures (`samplecnn.analysis.plots`)."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samplecnn.analysis.excitation import Excitations, excitations
+    from samplecnn.analysis.learned import Filters, learn_filters
+    from samplecnn.analysis.summary import Summary, summarize
+
+_HOMES = {
+    "Excitations": "excitation",
+    "excitations": "excitation",
+    "Filters": "learned",
+    "learn_filters": "learned",
+    "Summary": "summary",
+    "summarize": "summary",
+}
+__all__ = ["Excitations", "Filters", "Summary", "excitations", "learn_filters", "summarize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"samplecnn.analysis.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'samplecnn.analysis' has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""Learned filters as pictures: the spectra of a layer, the first layer's own taps, and all layers' peaks."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from samplecnn.analysis.learned import Filters
+from samplecnn.analysis.plots.style import (
+    FONT,
+    HEAT,
+    SMALL,
+    hertz,
+    kilohertz_ticks,
+    mel,
+    new_figure,
+    tidy,
+)
+from samplecnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROWS = 600  # of a picture along frequency
+FLOOR = -40  # dB below the largest at which the colours end
+
+
+def draw_filters(filters: Filters, layer: str) -> "Figure":
+    """A layer's spectra side by side, filters by rising peak frequency: above on a mel axis, below on a linear one.
+
+    Raises:
+        UsageError: a layer that was not looked at.
+    """
+    if layer not in filters.names:
+        raise UsageError(f"no filters of {layer!r}; there are {', '.join(filters.names)}")
+    one = filters[layer]
+    alive = one.order[: len(one) - one.dead]
+    figure = new_figure(8.0)
+    upper, lower = figure.subplots(2, 1)
+    levels = _decibels(one.spectra[alive]) if len(alive) else np.full((1, len(filters.frequencies)), float(FLOOR))
+    image = None
+    for axes, scale in ((upper, "mel"), (lower, "linear")):
+        image = _spectra(axes, levels, one.peak_hz[alive], filters, scale)
+    lower.set_xlabel("filters, by the frequency of their peak", fontsize=FONT)
+    assert image is not None
+    bar = figure.colorbar(image, ax=[upper, lower], fraction=0.04, pad=0.02, aspect=40)
+    bar.set_label("dB below each filter's peak", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
+    ms = 1000 * one.receptive_field / filters.sample_rate
+    dead = f", {one.dead} dead left out" if one.dead else ""
+    figure.suptitle(
+        f"{layer}: what excites its {len(one)} filters most{dead}\n"
+        f"one step sees {one.receptive_field:,} samples = {ms:.3g} ms",
+        fontsize=FONT,
+    )
+    return figure
+
+
+def draw_peaks(filters: Filters) -> "Figure":
+    """The peaks of every layer's filters in rising order, beside a scale of equal steps in mel and one in Hz."""
+    figure = new_figure(5.6)
+    axes = figure.subplots()
+    top = filters.frequencies[-1]
+    along = np.linspace(0, 1, 200)
+    axes.plot(along, hertz(along * mel(top)), color="black", linewidth=1.6, linestyle=(0, (5, 2)))
+    axes.plot(along, along * top, color="black", linewidth=1.2, linestyle=(0, (1, 1.6)))
+    axes.annotate(
+        "equal steps in mel", (0.78, hertz(0.78 * mel(top))), (6, -12), textcoords="offset points", fontsize=9
+    )
+    axes.annotate("equal steps in Hz", (0.3, 0.3 * top), (-104, 2), textcoords="offset points", fontsize=9)
+    from matplotlib import colormaps
+
+    shades = colormaps["viridis"](np.linspace(0, 0.92, max(len(filters.layers), 2)))
+    for layer, shade in zip(filters.layers, shades, strict=False):
+        peaks = np.sort(layer.peak_hz[~np.isnan(layer.peak_hz)])
+        if len(peaks):
+            axes.plot((np.arange(len(peaks)) + 0.5) / len(peaks), peaks, color=shade, linewidth=2.0, label=layer.name)
+    _frequency_axis(axes, top, "mel")
+    axes.set(xlim=(0, 1))
+    axes.set_xlabel("share of the layer's filters that peak below", fontsize=FONT)
+    axes.set_title("Where the filters of every layer peak", fontsize=FONT)
+    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", title="first to last", title_fontsize=SMALL)
+    tidy(axes, "both")
+    return figure
+
+
+def draw_first_layer(filters: Filters) -> "Figure":
+    """The first layer's own filters of three samples: taps, and the magnitude of their frequency responses."""
+    taps, responses = filters.taps, filters.responses
+    order = np.argsort(responses.argmax(axis=1), kind="stable")
+    figure = new_figure(7.4)
+    upper, lower = figure.subplots(2, 1, height_ratios=(1, 2))
+    largest = max(float(np.abs(taps).max()), 1e-12)
+    grid = upper.pcolormesh(taps[order].T, cmap="PuOr_r", vmin=-largest, vmax=largest)
+    upper.set_yticks([0.5, 1.5, 2.5], ["first", "second", "third"], fontsize=SMALL)
+    upper.invert_yaxis()
+    upper.set_ylabel("sample", fontsize=FONT)
+    upper.set_title(f"the weights of its {len(taps)} filters", fontsize=FONT)
+    bar = figure.colorbar(grid, ax=upper, fraction=0.05, pad=0.02)
+    bar.ax.tick_params(labelsize=SMALL)
+    levels = _decibels(responses[order] / np.maximum(responses[order].max(axis=1, keepdims=True), 1e-12))
+    peaks = filters.frequencies[responses[order].argmax(axis=1)]
+    image = _spectra(lower, levels, peaks, filters, "linear")
+    lower.set_title("their frequency responses", fontsize=FONT)
+    lower.set_xlabel("filters, by the frequency that they let through best", fontsize=FONT)
+    bar = figure.colorbar(image, ax=lower, fraction=0.05, pad=0.02)
+    bar.set_label("dB below each filter's peak", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
+    figure.suptitle("conv0: the first layer's own filters of 3 samples", fontsize=FONT)
+    upper.tick_params(labelsize=SMALL)
+    return figure
+
+
+def _decibels(magnitudes: np.ndarray) -> np.ndarray:
+    return 20 * np.log10(np.maximum(magnitudes, 10 ** (FLOOR / 20)))
+
+
+def _spectra(axes: "Axes", levels: np.ndarray, peaks: np.ndarray, filters: Filters, scale: str):  # type: ignore[no-untyped-def]
+    """Levels in dB [filters, bins] as an image over the axis, drawn in rows of equal height on it."""
+    top = filters.frequencies[-1]
+    rows = np.linspace(0, mel(top) if scale == "mel" else top, ROWS)
+    at = hertz(rows) if scale == "mel" else rows
+    picture = np.stack([np.interp(at, filters.frequencies, one) for one in levels], axis=1)
+    extent = (0, levels.shape[0], 0, rows[-1])
+    image = axes.imshow(
+        picture, cmap=HEAT, vmin=FLOOR, vmax=0, aspect="auto", origin="lower", extent=extent, interpolation="nearest"
+    )
+    ticks, labels = kilohertz_ticks(top, scale)
+    axes.set_yticks(mel(ticks) if scale == "mel" else ticks, labels, fontsize=SMALL)
+    places = np.arange(len(peaks)) + 0.5
+    axes.plot(places, mel(peaks) if scale == "mel" else peaks, color="white", linewidth=1.0, alpha=0.9)
+    axes.set_ylabel(f"kHz ({scale} axis)", fontsize=FONT)
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def _frequency_axis(axes: "Axes", top: float, scale: str) -> None:
+    if scale == "mel":
+        axes.set_yscale("function", functions=(mel, hertz))
+    ticks, labels = kilohertz_ticks(top, scale)
+    axes.set_yticks(ticks, labels)
+    axes.set_ylim(0, top)
+    axes.set_ylabel(f"peak frequency, kHz ({scale} axis)", fontsize=FONT)
+
+
+__all__ = ["draw_filters", "draw_first_layer", "draw_peaks"]

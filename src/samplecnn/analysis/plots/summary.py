@@ -1,0 +1,94 @@
+"""The architecture as a drawing: a bar for each block, as wide as it has features, from the waveform to the classes."""
+
+from typing import TYPE_CHECKING
+
+from samplecnn.analysis.plots.style import FONT, GREY, SMALL, new_figure
+from samplecnn.analysis.summary import LayerSummary, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What a block holds: the colour, and the word, of every kind of layer.
+KINDS = {
+    "convolution": ("#0072b2", "convolution"),
+    "excitation": ("#e69f00", "excitation"),
+    "sum": ("#9aa4af", "sum"),
+    "pool": ("#009e73", "max-pooling"),
+    "dense": ("#cc79a7", "dense"),
+}
+ROW = 0.52  # inches for a block
+
+
+def draw_summary(summary: Summary) -> "Figure":
+    """Blocks from top to bottom; a bar's width is the share of the widest block's features, its stripes the layers.
+
+    Beside each bar: steps of time and features, what a step sees and how far steps lie apart, and the share of the
+    arithmetic.
+    """
+    from matplotlib.patches import Patch
+
+    groups: dict[str, list[LayerSummary]] = {}
+    for row in summary.layers:
+        groups.setdefault(row.group, []).append(row)
+    macs = max(summary.totals["macs"], 1)
+    widest = max(row.features for row in summary.layers)
+    figure = new_figure(ROW * (len(groups) + 2) + 1.9)
+    axes = figure.subplots()
+    seconds = summary.samples / summary.sample_rate
+    _wave(axes, 0, f"{summary.samples:,} samples = {seconds:.3g} s at {summary.sample_rate:,} Hz")
+    for place, (name, rows) in enumerate(groups.items(), start=1):
+        last = rows[-1]
+        width = max(last.features / widest, 0.06)
+        stripe = width / len(rows)
+        for index, row in enumerate(rows):
+            axes.barh(
+                place,
+                stripe,
+                left=-width / 2 + index * stripe,
+                height=0.62,
+                color=KINDS[row.kind][0],
+                edgecolor="white",
+            )
+        share = sum(row.macs for row in rows) / macs
+        shape = f"{summary.classes:,} classes" if name == "head" else f"{last.time:,} × {last.features:,}"
+        sees = ""
+        if last.receptive_field is not None and last.hop is not None:
+            sees = f"{_length(summary, last.receptive_field)} / {_length(summary, last.hop)}"
+        axes.text(-0.56, place, name, ha="right", va="center", fontsize=FONT)
+        axes.text(0.56, place, shape, va="center", fontsize=SMALL)
+        axes.text(1.02, place, sees, va="center", fontsize=SMALL)
+        axes.text(1.72, place, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
+    heads = ((0.56, "steps × features", "left"), (1.02, "a step sees / hop", "left"), (1.72, "work", "right"))
+    for x, text, side in heads:
+        axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color="#59636e")
+    axes.set(xlim=(-0.86, 1.74), ylim=(len(groups) + 0.6, -0.75))
+    axes.set_axis_off()
+    present = {row.kind for row in summary.layers}
+    patches = [Patch(color=colour, label=word) for kind, (colour, word) in KINDS.items() if kind in present]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=SMALL, frameon=False)
+    totals = summary.totals
+    what = summary.architecture["block"] + (", multi-level" if summary.architecture["multi"] else "")
+    figure.suptitle(
+        f"SampleCNN, {what}: {totals['parameters']:,} parameters,\n"
+        f"{totals['macs_per_second'] / 1e6:,.0f} million multiply-adds for a second of sound",
+        fontsize=FONT,
+    )
+    return figure
+
+
+def _wave(axes: "Axes", place: float, text: str) -> None:
+    import numpy as np
+
+    x = np.linspace(-0.5, 0.5, 400)
+    axes.plot(
+        x, place + 0.22 * np.sin(44 * x) * np.exp(-8 * (x + 0.15) ** 2) * np.cos(9 * x), color=GREY, linewidth=1.2
+    )
+    axes.text(-0.56, place, "waveform", ha="right", va="center", fontsize=FONT)
+    axes.text(0.56, place, text, va="center", fontsize=SMALL)
+
+
+def _length(summary: Summary, samples: int) -> str:
+    """Of time: 0.41 ms, 45 ms, 2.7 s."""
+    ms = summary.milliseconds(samples)
+    return f"{ms:.2g} ms" if ms < 100 else f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2g} s"
