@@ -20,6 +20,7 @@ class Block(StrEnum):
 class Precision(StrEnum):
     auto = "auto"
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
 
 
@@ -66,9 +67,14 @@ def train(
     features: Annotated[int, typer.Option(metavar="N", help="Width of the first layers.")] = 128,
     max_epochs: Annotated[int, typer.Option(metavar="N", help="Epochs that end a stage in any case.")] = 100,
     precision: Annotated[
-        Precision, typer.Option(help="Arithmetic of the training; auto: bf16 where the hardware has it.")
+        Precision,
+        typer.Option(help="Arithmetic of the training; auto: bf16 where the hardware has it; tf32: on GPUs."),
     ] = Precision.auto,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="On a GPU: fused passes (torch.compile), steps played back as CUDA graphs."),
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of initial values, order and dropout.")] = 0,
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Begin with the weights of this model.")

@@ -22,7 +22,7 @@ from samplecnn.datasets.own import slug
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.evaluation.inference import choose_device
-from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
+from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory, tuned
 from samplecnn.interop import keras_h5
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, activate, blocks_for_window
 from samplecnn.progress import Progress, duration
@@ -35,6 +35,7 @@ from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import Record
 from samplecnn.training.start import initial_weights, new_run, open_splits
 from samplecnn.training.state import Checkpoint, RunState, load_checkpoint, save_checkpoint
+from samplecnn.training.step import Step
 
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), counted in every stage anew
 CHECKPOINT_EVERY = 300.0  # seconds
@@ -141,6 +142,7 @@ class Run:
         self.model = model.to(device)
         self.best: dict[str, Tensor] | None = None
         self.optimizer = self.fresh_optimizer()
+        self.step = Step(self.model, self.task, self.way(), say)
         self.saved_at = time.monotonic()
 
     def finish(self) -> TrainResult:
@@ -181,18 +183,11 @@ class Run:
         pending: list[tuple[Tensor, int]] = []  # losses not yet looked at, with their numbers of segments
         began, first = time.monotonic(), state.epoch_seconds
         bar = Progress(len(order), self.where(), "segments", done=state.step * options.batch_size)
-        source = batches(segments, order, options.batch_size, options.num_readers, first=state.step)
-        with bar, deferred_interrupt() as interrupt:
+        source = batches(segments, order, options.batch_size, options.num_readers, state.step, self.device)
+        with bar, deferred_interrupt() as interrupt, tuned(self.device, self.precision):
             for audio, labels in source:
                 lr = self.learning_rate()
-                for group in self.optimizer.param_groups:
-                    group["lr"] = lr
-                loss = self.loss(audio, labels)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-
-                loss = loss.detach()
+                loss = self.step(self.optimizer, audio, labels, lr)
                 pending.append((loss, len(audio)))
                 state.step += 1
                 state.stage_steps += 1
@@ -226,15 +221,19 @@ class Run:
             rate *= (state.stage_steps + 1) / options.warmup
         return rate
 
-    def loss(self, audio: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of a batch; binary, over classes too, where a clip can have several."""
-        x = standardised(audio.to(self.device, non_blocking=True), self.task)
-        return cross_entropy(self.model(x), labels.to(self.device), self.task)
+    def way(self) -> str:
+        """How steps are taken; said where --compile changes nothing."""
+        if self.options.compile and self.device.type == "cpu":
+            say("--compile is for GPUs: on a CPU the passes that count are compiled as it is")
+        return "compile+graph" if self.options.compile and self.device.type != "cpu" else "eager"
 
     def look_at(self, pending: Iterable[tuple[Tensor, int]]) -> None:
         """Adds losses to the epoch's sum; one that is no number ends the run before it can reach a checkpoint."""
-        for loss, count in pending:
-            value = float(loss)
+        pending = list(pending)
+        if not pending:
+            return
+        values = torch.stack([loss for loss, _ in pending]).tolist()  # one wait for all
+        for value, (_, count) in zip(values, pending, strict=True):
             if not math.isfinite(value):
                 raise SampleCNNError(
                     f"{self.run}: the loss became {value} in {self.where()}; the last good checkpoint is kept. "
@@ -245,17 +244,20 @@ class Run:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Loss and scores over the validation segments, in the precision of the training."""
-        segments = self.splits["val"]
+        segments, options = self.splits["val"], self.options
+        order = np.arange(len(segments))
         self.model.eval()
-        total, outputs = 0.0, []
-        with Progress(len(segments), f"{self.where()} validation", "segments") as bar:
-            source = batches(segments, np.arange(len(segments)), self.options.batch_size, self.options.num_readers)
-            for audio, labels in source:
-                logits = self.model(standardised(audio.to(self.device), self.task))
-                total += float(cross_entropy(logits, labels.to(self.device), self.task)) * len(audio)
-                outputs.append(activate(logits, self.task).cpu())
+        losses, counts, outputs = [], [], []
+        bar = Progress(len(segments), f"{self.where()} validation", "segments")
+        with bar, tuned(self.device, self.precision):
+            for audio, labels in batches(segments, order, options.batch_size, options.num_readers, device=self.device):
+                logits = self.model(standardised(audio, self.task))
+                losses.append(cross_entropy(logits, labels, self.task))
+                counts.append(len(audio))
+                outputs.append(activate(logits, self.task))
                 bar.advance(len(audio))
-        probabilities = torch.cat(outputs).numpy()
+        total = sum(value * count for value, count in zip(torch.stack(losses).tolist(), counts, strict=True))
+        probabilities = torch.cat(outputs).cpu().numpy()
         if not np.isfinite(probabilities).all():
             self.look_at([(torch.tensor(float("nan")), 1)])
         scores = score(segments.labels, probabilities, self.task)

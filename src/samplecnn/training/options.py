@@ -26,8 +26,9 @@ class TrainOptions:
         max_epochs: epochs that end a stage in any case.
         num_readers: threads that read batches ahead.
         skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto", "fp32", "bf16", or "tf32" on a GPU.
         device: "cpu", "cuda" or "auto".
+        compile: on a GPU, fuses passes with torch.compile and plays steps back as CUDA graphs.
         seed: of initial values, order and dropout.
         init_from: a model whose weights to begin with.
 
@@ -57,6 +58,7 @@ class TrainOptions:
     max_epochs: int = 100
     precision: str = "auto"
     device: str = "auto"
+    compile: bool = False
     seed: int = 0
     init_from: str | None = None
 
