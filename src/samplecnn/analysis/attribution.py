@@ -43,7 +43,9 @@ def hertz(mels: np.ndarray | float) -> np.ndarray:
 
 def band_edges(bands: int, rate: int) -> np.ndarray:
     """Edges in Hz of bands equally wide in mel, from 0 to half the sample rate: float64 [bands + 1]."""
-    return hertz(np.linspace(0, mel(rate / 2), bands + 1))
+    edges = hertz(np.linspace(0, mel(rate / 2), bands + 1))
+    edges[-1] = rate / 2  # to the bit
+    return edges
 
 
 def split_bands(wave: np.ndarray, bands: int, rate: int) -> np.ndarray:

@@ -6,6 +6,7 @@ band is taken away in turn, to see what the logit loses.
 """
 
 import difflib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -27,19 +28,20 @@ from samplecnn.analysis.attribution import (
 )
 from samplecnn.audio import from_int16, to_int16
 from samplecnn.errors import UsageError
+from samplecnn.evaluation.inference import exact, probabilities, resolve, standardise
 from samplecnn.progress import Progress
 from samplecnn.tagging.records import is_record, record_windows
 from samplecnn.tagging.stream import Recording, stream
-from samplecnn.tagging.tagger import Tagger, _as_file
+from samplecnn.tagging.tagger import _as_file
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.windows import windows
+from samplecnn.tagging.windows import Windows, windows
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 SHARE = 0.6  # of all that speaks for a tag, which the range named in words holds
-WIDEST = 0.75  # of the window; a wider range says nothing
+WIDEST = 0.5  # of the window; a wider range says nothing
 LEAST = 0.5  # logits that must be lost without a range for it to be named
 TAGS, WINDOWS = 3, 4  # explained at most unless others are asked for
 LEAST_SCORE = 0.01  # of a tag that is explained without being asked for
@@ -259,13 +261,18 @@ class _Listener:
         self.settings = settings or Settings()
         if top is not None and top < 1:
             raise UsageError(f"top needs 1 or more, not {top}")
-        tagger = Tagger(model, self.settings.batch_size, device)
-        self.model, self.task = tagger.model, tagger.task
+        self.model = resolve(model, device)
+        assert self.model.task is not None  # resolve has seen to it
+        self.task = self.model.task
         named = [find_class(tag, self.task.classes) for tag in tags]
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
-            source, sample_rate = _as_file(source, sample_rate), None
+            source = _as_file(source, sample_rate)
+        elif sample_rate is not None:
+            raise UsageError("sample_rate is for waveforms; a file knows its own")
+        elif hasattr(source, "read") and not source.seekable():
+            source = io.BytesIO(source.read())  # it is read twice
         self.source = source
-        self.heard = tagger(source, sample_rate)
+        self.heard = self._hear()
         scores = self.heard.scores
         best = np.argsort(-scores, kind="stable")[: top or TAGS].tolist()
         likely = [tag for tag in best[1:] if top is not None or scores[tag] >= LEAST_SCORE]
@@ -295,20 +302,34 @@ class _Listener:
                 if start == max(wanted):
                     return
 
-    def _waves(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First sample and waveform of every window; of a clip shorter than a window, its own samples."""
+    def _hear(self) -> Tags:
+        """The tags, by the network itself in full precision, as it is taken apart later."""
+        answers, starts, samples, silent = [], [], 0, True
+        with exact(self.model):
+            for part in self._parts():
+                samples, silent = part.end, silent and part.silent
+                if len(part.segments):
+                    answers.append(probabilities(self.model, standardise(part.segments, self.task)))
+                    starts.append(part.starts)
+        return Tags(self.task, np.concatenate(answers), np.concatenate(starts), samples, silent)
+
+    def _parts(self) -> Iterator[Windows]:
+        """The windows of the recording, as they sound."""
         plain = replace(self.task, mean=0.0, std=1.0)
         if hasattr(self.source, "read"):
             self.source.seek(0)
         if is_record(self.source):
-            parts = record_windows(self.source, plain, self.settings.batch_size)
-        else:
-            pieces = stream(self.source, self.task.sample_rate)
-            if self.heard.samples < self.task.window:
-                yield 0, from_int16(to_int16(np.concatenate(list(pieces))))
-                return
-            parts = windows(pieces, plain, self.settings.batch_size)
-        for part in parts:
+            return record_windows(self.source, plain, self.settings.batch_size)
+        return windows(stream(self.source, self.task.sample_rate), plain, self.settings.batch_size)
+
+    def _waves(self) -> Iterator[tuple[int, np.ndarray]]:
+        """First sample and waveform of every window; of a clip shorter than a window, its own samples."""
+        if self.heard.samples < self.task.window:
+            if hasattr(self.source, "read"):
+                self.source.seek(0)
+            yield 0, from_int16(to_int16(np.concatenate(list(stream(self.source, self.task.sample_rate)))))
+            return
+        for part in self._parts():
             yield from zip(part.starts.tolist(), part.segments, strict=True)
 
 

@@ -291,8 +291,8 @@ def _legend(axes: Any, look: Look) -> None:
         Line2D([], [], color=look.ink, lw=1.1, label="lost without\nthe moment"),
     ]
     legend = axes.legend(
-        handles=handles, fontsize=7, frameon=False, loc="center left", borderaxespad=0, handlelength=1.2, handletextpad=0.5,
-        labelcolor=look.ink,
+        handles=handles, fontsize=7, frameon=False, loc="center left", borderaxespad=0, handlelength=1.2,
+        handletextpad=0.5, labelcolor=look.ink,
     )  # fmt: skip
     legend.set_in_layout(False)
 

@@ -12,7 +12,9 @@ from typing import Any
 from samplecnn.analysis.explain import WINDOWS, Explanation, Settings, explain, explain_over_time
 from samplecnn.analysis.explain_plot import draw_explanation
 from samplecnn.analysis.explain_words import COLUMNS, rows
+from samplecnn.analysis.run import output_folder
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.evaluation.inference import resolve
 from samplecnn.files import written_aside
 from samplecnn.hardware import keep_freed_memory
 
@@ -27,6 +29,7 @@ def run_explain(
     top: int | None = None,
     most_windows: int = WINDOWS,
     over_time: bool = False,
+    output: str | None = None,
     picture: str | None = None,
     table: str | None = None,
     settings: Settings | None = None,
@@ -37,7 +40,8 @@ def run_explain(
     Args:
         most_windows: windows of one picture.
         over_time: all windows, not only the clearest: a page of a .pdf, or a numbered picture, for every few.
-        picture: file, by its ending PNG, SVG or PDF; None: the clip's name with -explain.png, in the current folder.
+        output: folder of the picture; see `run.output_folder`.
+        picture: file instead, by its ending PNG, SVG or PDF; None: explain-CLIP.png in `output`.
         table: file, by its ending CSV, Parquet or JSON.
 
     Raises:
@@ -45,7 +49,8 @@ def run_explain(
         SampleCNNError: a folder that cannot be written; found before the work begins.
         AudioError: the recording cannot be used.
     """
-    chosen = Path(picture) if picture is not None else Path(f"{_stem(clip)}-explain.png")
+    loaded = resolve(model, device)
+    chosen = Path(picture) if picture is not None else output_folder(model, output) / f"explain-{_stem(clip)}.png"
     check_output(chosen, PICTURES, "picture")
     if table is not None:
         check_output(Path(table), TABLES, "table")
@@ -53,9 +58,9 @@ def run_explain(
     settings = settings or Settings()
     found: Iterable[Explanation]
     if over_time:
-        found = explain_over_time(model, clip, None, tags, top, most_windows, settings, device, progress=True)
+        found = explain_over_time(loaded, clip, None, tags, top, most_windows, settings, progress=True)
     else:
-        found = [explain(model, clip, None, tags, top, most_windows, settings, device, progress=True)]
+        found = [explain(loaded, clip, None, tags, top, most_windows, settings, progress=True)]
     with ExitStack() as stack:
         pages = stack.enter_context(_pages(chosen, over_time))
         row = stack.enter_context(_table(Path(table))) if table is not None else None
@@ -69,8 +74,8 @@ def run_explain(
     sys.stdout.flush()
     if table is not None:
         written.append(Path(table))
-    shown = [str(path) for path in written]
-    print("written: " + ", ".join(shown if len(shown) <= 4 else [shown[0], "…", *shown[-2:]]), file=sys.stderr)
+    for path in written:
+        print(f"{'table' if str(path) == table else 'picture'}: {path}", file=sys.stderr)
     return written
 
 

@@ -35,14 +35,18 @@ def explain_command(
             help="Explain all windows: N on each page of a .pdf, or in each of several numbered pictures.",
         ),
     ] = False,
-    picture: Annotated[
+    output: Annotated[
         str | None,
         typer.Option(
-            "--picture",
+            "--output",
             "-o",
-            metavar="FILE",
-            help="The picture, .png, .svg or .pdf; if not given, CLIP-explain.png here.",
+            metavar="DIR",
+            help="Where the picture explain-CLIP.png goes. If not given: analysis in the model's run directory if it "
+            "lies in one, or else here.",
         ),
+    ] = None,
+    picture: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The picture's name instead: .png, .svg or .pdf.")
     ] = None,
     table: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the numbers: .csv, .parquet or .json.")
@@ -62,4 +66,4 @@ def explain_command(
     from samplecnn.analysis.explain_run import run_explain
 
     settings = Settings(bands, moments, steps, batch_size)
-    run_explain(model, clip, tag or (), top, windows, over_time, picture, table, settings, device)
+    run_explain(model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device)
