@@ -23,7 +23,7 @@ from samplecnn.files import write_text, written_aside
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.task import Task
 
-CONVERTED_AT_ONCE = 1 << 22  # samples: bounds what a long recording costs beside its waveform
+SUMMED_AT_ONCE = 1 << 16  # samples: what stays in the processor's cache
 
 
 def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], answers: TextIO) -> None:
@@ -70,11 +70,7 @@ def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, 
     try:
         wave = decode(path, task.sample_rate, task.clip_seconds)
         windows = cut(wave, task)
-        audio = np.empty(windows.shape, np.int16)
-        rows = max(1, CONVERTED_AT_ONCE // task.window)
-        for at in range(0, len(windows), rows):
-            audio[at : at + rows] = to_int16(windows[at : at + rows])
-        return audio, "silent: every sample is zero" if is_silent(wave) else ""
+        return to_int16(windows), "silent: every sample is zero" if is_silent(wave) else ""
     except AudioError as error:
         return None, str(error).removeprefix(f"{path}: ")
     except Exception as error:
@@ -85,8 +81,8 @@ def _sums(audio: np.ndarray) -> tuple[int, int]:
     """Sum of samples and of their squares, exact: partial sums stay below 2^53, where float64 holds every integer."""
     flat = audio.reshape(-1)
     total = squares = 0
-    for at in range(0, len(flat), CONVERTED_AT_ONCE):
-        part = flat[at : at + CONVERTED_AT_ONCE].astype(np.float64)
+    for at in range(0, len(flat), SUMMED_AT_ONCE):
+        part = flat[at : at + SUMMED_AT_ONCE].astype(np.float64)
         total += int(part.sum())
         squares += int(np.dot(part, part))
     return total, squares
