@@ -1,8 +1,23 @@
 """samplecnn eval DATASET MODEL: how good a model is on the test set."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+
+class Engine(StrEnum):
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
 
 
 def evaluate_command(
@@ -36,8 +51,23 @@ def evaluate_command(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
     ] = None,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="What runs the model: auto for the fastest; if not given, the model itself, in fp32."),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Of the engine (torch if none is given): auto is what the machine does fast."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Also test the model itself, in fp32, and tell how the engine differs from it."),
+    ] = False,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
     from samplecnn.evaluation.run import run_test
 
-    run_test(dataset, model, data_dir, batch_size, num_readers, json, pictures, device, skip_corrupt)
+    chosen, kind = engine and engine.value, precision and precision.value
+    run_test(
+        dataset, model, data_dir, batch_size, num_readers, json, pictures, device, skip_corrupt, chosen, kind, compare
+    )

@@ -6,6 +6,7 @@ import numpy as np
 
 from samplecnn.engines.folded import Folded
 from samplecnn.errors import SampleCNNError
+from samplecnn.models.layers import first_padding
 
 
 class Engine(ABC):
@@ -38,11 +39,12 @@ class Engine(ABC):
             raise SampleCNNError(f"{segments.shape[1]} samples are too few: this model needs {least} or more")
         if len(segments) == 0:
             return np.empty((0, self.net.classes), np.float32)
-        return self.infer(np.ascontiguousarray(segments, np.float32))
+        left_out = min(first_padding(segments.shape[1], self.net.padding)[1], 0)
+        return self.infer(np.ascontiguousarray(segments[:, : segments.shape[1] + left_out], np.float32))
 
     @abstractmethod
     def infer(self, segments: np.ndarray) -> np.ndarray:
-        """The same for an input that is right: float32, contiguous, at least one segment."""
+        """The same for an input that is right: float32, contiguous, at least one segment, all of its samples used."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to give back
         """Gives back what the engine holds; it cannot be called again."""

@@ -84,7 +84,7 @@ class Operations(ABC, Generic[V]):
 
     @abstractmethod
     def first(self, wave: V, layer: Layer, pads: tuple[int, int], relu: bool) -> V:
-        """The 3-wide convolution in strides of 3 on [batch, samples], with so many zeros in front and behind."""
+        """The 3-wide convolution in strides of 3 on [batch, samples]; `pads`: zeros in front and behind, 0 or more."""
 
     @abstractmethod
     def conv(self, x: V, layer: Layer, relu: bool) -> V:
@@ -118,7 +118,7 @@ class Operations(ABC, Generic[V]):
 
 
 def run(net: Folded, operations: Operations[V], wave: V, samples: int) -> V:
-    """Probabilities [batch, classes] of a waveform [batch, samples]."""
+    """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses."""
     pads = first_padding(samples, net.padding)
     x = operations.first(wave, net.first, pads, True)
     if net.stem is not None:

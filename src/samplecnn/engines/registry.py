@@ -11,6 +11,7 @@ import torch
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, fold
 from samplecnn.errors import UsageError
+from samplecnn.hardware import has_bf16
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -27,17 +28,29 @@ class Kind:
         place: "module:class" of this package; the class has `open(net, precision, device)`.
         needs: modules it cannot do without.
         extra: of samplecnn, which installs them.
+        precisions: that it computes in, the exact one first.
         devices: that it runs on.
     """
 
     place: str
     needs: tuple[str, ...]
     extra: str
+    precisions: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
 
     @property
     def installed(self) -> bool:
         return all(find_spec(name) is not None for name in self.needs)
+
+    def precisions_on(self, device: torch.device) -> list[str]:
+        """Those that pay on a device: what it has no units for is left out."""
+        return [name for name in self.precisions if name == "fp32" or has_bf16(device)]
+
+    def chosen(self, precision: str, device: torch.device) -> str:
+        """The precision that "auto" means there, or the one asked for."""
+        if precision == "auto":
+            return "bf16" if "bf16" in self.precisions_on(device) else "fp32"
+        return precision
 
     @property
     def opener(self) -> Callable[[Folded, str, torch.device], Engine]:
@@ -46,8 +59,9 @@ class Kind:
 
 
 ENGINES = {
-    "torch": Kind("with_torch:TorchEngine", (), "", ("cpu", "cuda")),
-    "openvino": Kind("with_openvino:OpenVinoEngine", ("openvino",), "openvino"),
+    "torch": Kind("with_torch:TorchEngine", (), "", ("fp32", "bf16"), ("cpu", "cuda")),
+    "openvino": Kind("with_openvino:OpenVinoEngine", ("openvino",), "openvino", ("fp32", "bf16")),
+    "onnx": Kind("with_onnx:OnnxEngine", ("onnx", "onnxruntime"), "onnx", ("fp32",)),
 }
 
 
@@ -96,6 +110,12 @@ def open_engine(
         raise UsageError(f"engine {name} is not installed; run `pip install 'samplecnn[{kind.extra}]'`")
     if place.type not in kind.devices:
         raise UsageError(f"engine {name} runs on {' or '.join(kind.devices)}, not on {place}; use --engine torch there")
+    precision = kind.chosen(precision, place)
+    if precision not in kind.precisions:
+        others = " or ".join(other for other, kind in ENGINES.items() if precision in kind.precisions)
+        raise UsageError(
+            f"engine {name} computes in {' or '.join(kind.precisions)}, not {precision}; use --engine {others}"
+        )
     return kind.opener(fold(model), precision, place)
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
-from samplecnn.errors import UsageError
-from samplecnn.hardware import choose_precision
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
 
@@ -33,9 +31,7 @@ class OpenVinoEngine(Engine):
 
     @classmethod
     def open(cls, net: Folded, precision: str, device: torch.device) -> "OpenVinoEngine":
-        if precision == "int8":
-            raise UsageError("engine openvino computes in fp32 or bf16")
-        return cls(net, choose_precision(precision, torch.device("cpu")))
+        return cls(net, precision)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         queue = self._queue(segments.shape[1])
@@ -74,7 +70,7 @@ def graph(net: Folded, samples: int) -> Any:
 
 
 class Nodes(Operations[Any]):
-    """Nodes of a graph; values are images [1, features, time, 1]."""
+    """Nodes of a graph; values are images [1, features, 1, time]."""
 
     def __init__(self) -> None:
         from openvino import opset13
@@ -85,21 +81,21 @@ class Nodes(Operations[Any]):
         return self.op.constant(value.contiguous().numpy())
 
     def first(self, wave: Any, layer: Layer, pads: tuple[int, int], relu: bool) -> Any:
-        x = self.op.reshape(wave, self.op.constant(np.array([1, 1, -1, 1])), False)
-        return self._conv(x, layer.weight.unsqueeze(3), layer.bias, 3, pads, relu)
+        x = self.op.reshape(wave, self.op.constant(np.array([1, 1, 1, -1])), False)
+        return self._conv(x, layer.weight.unsqueeze(2), layer.bias, 3, pads, relu)
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
         pad = layer.weight.shape[2] // 2
-        return self._conv(x, layer.weight.unsqueeze(3), layer.bias, 1, (pad, pad), relu)
+        return self._conv(x, layer.weight.unsqueeze(2), layer.bias, 1, (pad, pad), relu)
 
     def _conv(self, x: Any, weight: Tensor, bias: Tensor, stride: int, pads: tuple[int, int], relu: bool) -> Any:
         before, behind = pads
-        y = self.op.convolution(x, self.constant(weight), [stride, 1], [before, 0], [behind, 0], [1, 1])
+        y = self.op.convolution(x, self.constant(weight), [1, stride], [0, before], [0, behind], [1, 1])
         y = self.op.add(y, self.constant(bias.view(1, -1, 1, 1)))
         return self.op.relu(y) if relu else y
 
     def pool(self, x: Any) -> Any:
-        return self.op.max_pool(x, [3, 1], [1, 1], [0, 0], [0, 0], [3, 1], "floor").output(0)
+        return self.op.max_pool(x, [1, 3], [1, 1], [0, 0], [0, 0], [1, 3], "floor").output(0)
 
     def excite(self, x: Any, squeeze: Squeeze) -> Any:
         means = self.op.reduce_mean(x, self.op.constant(np.array([2, 3])), True)

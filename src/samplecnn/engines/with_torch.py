@@ -15,12 +15,12 @@ from torch import Tensor
 
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
-from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.errors import SampleCNNError
+from samplecnn.hardware import DTYPES, tuned
 from samplecnn.models.fast import from_image, image
 from samplecnn.models.fast.threads import kernels, rows, spread
 
-CHUNK = 8  # segments that go through the network together on a CPU: more only push each other out of the caches
+CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
 
 
 class TorchEngine(Engine):
@@ -35,15 +35,14 @@ class TorchEngine(Engine):
 
     @classmethod
     def open(cls, net: Folded, precision: str, device: torch.device) -> "TorchEngine":
-        if precision == "int8":
-            raise UsageError("engine torch computes in fp32 or bf16")
-        return cls(net, choose_precision(precision, device), device)
+        return cls(net, precision, device)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         waves = torch.from_numpy(segments)
-        chunk = CHUNK if self.device.type == "cpu" else len(waves)
+        kind = self.device.type
+        chunk = CHUNK if kind == "cpu" else len(waves)
         try:
-            with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            with torch.inference_mode(), torch.autocast(kind, enabled=False), tuned(self.device, self.precision):
                 parts = [self._probabilities(part.to(self.device)) for part in waves.split(chunk)]
                 return torch.cat(parts).cpu().numpy()
         except torch.OutOfMemoryError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
+from samplecnn.evaluation.compare import Comparison, compare_predictions
 from samplecnn.evaluation.inference import resolve
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores and all that they came from. `task` is the model's; `model` is what the user called it."""
+    """Scores and all that they came from.
+
+    `task` is the model's; `model` is what the user called it; `comparison` is there where an engine was to be held
+    against the model itself.
+    """
 
     model: str
     dataset: str
@@ -25,6 +30,7 @@ class Evaluation:
     scores: Scores
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON file: what was tested on what, how, and the scores."""
@@ -34,6 +40,7 @@ class Evaluation:
             "task": self.task.name,
             "segments": int(self.predictions.segments.sum()),
             "settings": self.settings,
+            **({} if self.comparison is None else {"comparison": self.comparison.to_dict()}),
             **self.scores.to_dict(),
         }
 
@@ -76,8 +83,17 @@ def examine(
     device: str | None = None,
     progress: bool = False,
     skip_corrupt: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+    compared: bool = False,
 ) -> Evaluation:
-    """`evaluate`, with the probabilities of every clip and all that a report needs."""
+    """`evaluate`, with the probabilities of every clip and all that a report needs.
+
+    Args:
+        engine: a name in `engines.ENGINES`, or "auto"; None is the model itself in full precision.
+        precision: of the engine, torch's if none is named; None is the engine's own choice.
+        compared: tests the model itself as well, to tell the difference.
+    """
     from samplecnn.shards import open_split
 
     segments = open_split(dataset, data_dir, "test", skip_corrupt)
@@ -85,7 +101,15 @@ def examine(
     loaded = resolve(model, device)
     assert loaded.task is not None  # resolve has seen to it
     check_fit(loaded.task, segments.task, name, str(dataset))
-    predictions = predict(loaded, segments, batch_size, progress, num_readers=num_readers)
+    running, comparison = None, None
+    if engine is not None or precision is not None or compared:
+        from samplecnn.engines import open_engine
+
+        running = open_engine(loaded, engine or "torch", precision or "auto", segments=len(segments))
+    predictions = predict(loaded, segments, batch_size, progress, num_readers=num_readers, engine=running)
+    if running is not None and compared:
+        plain = predict(loaded, segments, batch_size, progress, num_readers=num_readers)
+        comparison = compare_predictions(plain, predictions, loaded.task, running)
     return Evaluation(
         model=name,
         dataset=str(dataset),
@@ -100,7 +124,10 @@ def examine(
             "batch_size": batch_size,
             "num_readers": num_readers,
             "device": str(next(loaded.parameters()).device),
+            "engine": "the model itself" if running is None else running.name,
+            "precision": "fp32" if running is None else running.precision,
         },
+        comparison=comparison,
         warnings=segments.warnings(),
     )
 

@@ -12,6 +12,7 @@ from samplecnn.evaluation.inference import ahead, choose_device, exact, probabil
 from samplecnn.progress import Progress
 
 if TYPE_CHECKING:
+    from samplecnn.engines import Engine
     from samplecnn.models import SampleCNN
     from samplecnn.shards import Segments
 
@@ -40,11 +41,12 @@ def predict(
     progress: bool = False,
     device: str | torch.device | None = None,
     num_readers: int = 8,
+    engine: "Engine | None" = None,
 ) -> Predictions:
     """Averages a model's probabilities over the segments of every clip, as the original tests.
 
-    The answer does not depend on `batch_size` beyond the last bit or two of a float. The model is used in evaluation
-    mode and full precision, and left as it was found.
+    The answer does not depend on `batch_size` beyond the last bit or two of a float. Without an engine, the model
+    itself is used, in evaluation mode and full precision, and left as it was found.
 
     Args:
         model: with its task; standardises by the task's own mean and std.
@@ -53,6 +55,7 @@ def predict(
         progress: shows a bar on stderr.
         device: moves the model there first; None leaves it where it is.
         num_readers: threads that read ahead.
+        engine: that gives the probabilities, opened for this model (`engines.open_engine`).
 
     Raises:
         SampleCNNError: an empty split.
@@ -77,10 +80,12 @@ def predict(
     clip, first = clips_of(ids)
     sums = np.zeros((len(first), task.num_classes))  # float64: the mean of many segments stays exact to float32
     shown = Progress(total=total, description="score", unit="segments") if progress else nullcontext()
-    with shown as bar, exact(model):
+    running = exact(model) if engine is None else nullcontext()
+    with shown as bar, running:
         start = 0
         for batch in ahead(read, range(0, total, batch_size), num_readers):
-            np.add.at(sums, clip[start : start + len(batch)], probabilities(model, batch))
+            answers = probabilities(model, batch) if engine is None else engine(batch)
+            np.add.at(sums, clip[start : start + len(batch)], answers)
             start += len(batch)
             if bar:
                 bar.advance(len(batch))

@@ -23,15 +23,21 @@ def run_test(
     pictures: str | None = None,
     device: str | None = None,
     skip_corrupt: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+    compared: bool = False,
 ) -> Evaluation:
     """`examine` with a bar on stderr, then the report on stdout; what it writes to files it names on stderr.
 
     Args:
         json: file for the scores, the per-class table and the settings.
         pictures: folder; None puts them into the model's run directory, if it has one that can be written.
+        engine, precision, compared: as `examine`.
     """
     keep_freed_memory()
-    result = examine(model, dataset, data_dir, batch_size, num_readers, device, True, skip_corrupt)
+    result = examine(
+        model, dataset, data_dir, batch_size, num_readers, device, True, skip_corrupt, engine, precision, compared
+    )
     if json is not None:
         write_json(json, result.to_dict())
     folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
@@ -46,6 +52,8 @@ def run_test(
                 raise
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
     print_report(result.scores, result.task, result.predictions)
+    if result.comparison is not None:
+        print(result.comparison)
     sys.stdout.flush()
     for note in [*result.warnings, *notes]:
         print(note, file=sys.stderr)

@@ -1,0 +1,252 @@
+"""How fast a network answers: ours on every engine beside the plain network on every runtime, segments from memory."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from samplecnn.bench.plain import PlainSampleCNN
+from samplecnn.bench.rounds import Contender, Peer, machine, measure
+from samplecnn.bench.scale import measure_scale
+from samplecnn.bench.train import forward_flops, matrix_rate
+from samplecnn.engines import ENGINES, installed, open_engine
+from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
+from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.task import Task
+
+LEAST = 64  # segments of one turn of a contender, so that a turn takes a while
+
+
+def bench_infer(
+    block: str = "se",
+    multi: bool = False,
+    window: int = 59049,
+    num_classes: int = 50,
+    features: int = 128,
+    batch_size: int = 23,
+    rounds: int = 5,
+    device: str = "cpu",
+    tensorflow: str | None = None,
+) -> dict[str, Any]:
+    """Measures probabilities of standardised segments, from arrays in memory to arrays in memory.
+
+    Args:
+        block, multi, num_classes, features: the architecture; `window` samples decide the number of blocks.
+        batch_size: segments a call.
+        rounds: of which medians are taken.
+        device: "cpu", or "cuda", where PyTorch alone takes part.
+        tensorflow: a Python interpreter that has TensorFlow; None leaves it out.
+
+    Returns:
+        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
+    """
+    keep_freed_memory()  # as tagging does; plain PyTorch gains by it too
+    place = torch.device(device)
+    config = _config(block, multi, window, num_classes, features)
+    best = choose_precision("auto", place)
+    calls = max(-(-LEAST // batch_size), 1)
+    segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
+    versions = machine()
+    with ExitStack() as stack:
+        contenders = [
+            *_ours(config, segments, calls, place),
+            *_plain_torch(config, segments, calls, place, best),
+        ]
+        if place.type == "cpu":
+            contenders += [*_plain_onnx(config, segments, calls), *_plain_openvino(config, segments, calls, best)]
+            for name in ("openvino", "onnxruntime"):
+                if name in sys.modules:
+                    versions[name] = sys.modules[name].__version__
+            if tensorflow is not None:
+                words = json.dumps({**config.to_dict(), "widths": config.widths})
+                program = Path(__file__).with_name("tfinfer.py")
+                for precision in dict.fromkeys(("fp32", best)):
+                    peer = Peer(tensorflow, program, precision, batch_size, calls, window, words)
+                    stack.callback(peer.close)
+                    versions.update(peer.about)
+                    contenders.append(Contender(f"TensorFlow, {precision}", peer))
+        measure(contenders, rounds, "bench infer")
+    rate = matrix_rate(DTYPES[best]) if place.type == "cpu" else _matrix_rate_on(place, DTYPES[best])
+    flops = forward_flops(config, window)
+    return {
+        "bench": "infer",
+        "unit": "segments/s",
+        "contenders": [contender.to_dict() for contender in contenders],
+        "limit": {
+            "what": f"a {best} matrix product does {rate / 1e12:.2f} TFLOP/s, a segment takes {flops / 1e9:.2f} GFLOP",
+            "rate": rate / flops,
+        },
+        "machine": versions,
+        "settings": {
+            "window": window,
+            "batch_size": batch_size,
+            "rounds": rounds,
+            "device": str(place),
+            **config.to_dict(),
+        },
+    }
+
+
+def scale_infer(
+    factors: Sequence[int] = (1, 2, 4, 8),
+    block: str = "se",
+    multi: bool = False,
+    window: int = 59049,
+    num_classes: int = 50,
+    features: int = 128,
+    batch_size: int = 23,
+    rounds: int = 5,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """How time and peak memory of our inference grow with the number of segments.
+
+    The segments come as they do in use, batch after batch; one time is `LEAST` of them or a few more.
+
+    Args:
+        factors: of that work.
+        rounds: of timing.
+
+    Returns:
+        A dict for JSON: `unit`, `points` of `work` (segments), `seconds` of every round and `peak_rss` in bytes.
+    """
+    keep_freed_memory()
+    config, place = _config(block, multi, window, num_classes, features), torch.device(device)
+    calls = max(-(-LEAST // batch_size), 1)
+    engine = open_engine(_model(config).to(place), segments=calls * batch_size * max(factors))
+    segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
+    runs = {
+        factor * calls * batch_size: _turn(lambda: engine(segments), factor * calls, batch_size) for factor in factors
+    }
+    return {
+        "bench": "infer",
+        "unit": "segments",
+        "points": measure_scale(runs, rounds, "bench infer --scale"),
+        "machine": machine(),
+        "settings": {
+            "engine": engine.name,
+            "precision": engine.precision,
+            "window": window,
+            "batch_size": batch_size,
+            "rounds": rounds,
+            "device": str(place),
+            **config.to_dict(),
+        },
+    }
+
+
+def _config(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
+    blocks = blocks_for_window(window)
+    return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
+
+
+def _model(config: ModelConfig) -> SampleCNN:
+    classes = tuple(f"class {number}" for number in range(config.num_classes))
+    torch.manual_seed(0)
+    return SampleCNN(config, Task("bench", classes, "multilabel", 22050, 59049)).eval()
+
+
+def _ours(config: ModelConfig, segments: np.ndarray, calls: int, device: torch.device) -> list[Contender]:
+    model = _model(config).to(device)
+    found = []
+    for name in installed():
+        kind = ENGINES[name]
+        if device.type in kind.devices:
+            for precision in kind.precisions_on(device):
+                engine = open_engine(model, name, precision)
+                run = _turn(lambda engine=engine: engine(segments), calls, len(segments))  # type: ignore[misc]
+                found.append(Contender(f"samplecnn, {name}, {precision}", run, ours=True))
+    return found
+
+
+def _turn(infer: Callable[[], Any], calls: int, segments: int) -> Callable[[], int]:
+    def run() -> int:
+        for _ in range(calls):
+            infer()
+        return calls * segments
+
+    return run
+
+
+def _plain_torch(
+    config: ModelConfig, segments: np.ndarray, calls: int, device: torch.device, best: str
+) -> list[Contender]:
+    network = PlainSampleCNN(config).eval().to(device)
+
+    def infer(autocast: bool) -> np.ndarray:
+        mixed = torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext()
+        with torch.inference_mode(), mixed:
+            logits = network(torch.from_numpy(segments).to(device))
+        return torch.sigmoid(logits.float()).cpu().numpy()
+
+    found = [Contender("plain PyTorch, fp32", _turn(lambda: infer(False), calls, len(segments)))]
+    if best == "bf16":
+        found.append(Contender("plain PyTorch, bf16 autocast", _turn(lambda: infer(True), calls, len(segments))))
+    return found
+
+
+def _with_sigmoid(config: ModelConfig) -> nn.Module:
+    return nn.Sequential(PlainSampleCNN(config), nn.Sigmoid()).eval()
+
+
+def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[Contender]:
+    """The plain network exported by PyTorch and run by ONNX Runtime, as anyone would."""
+    import tempfile
+    import warnings
+
+    if "onnx" not in installed():
+        return []
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # that there is another exporter, which needs another package
+        file, example = Path(folder) / "plain.onnx", (torch.from_numpy(segments),)
+        torch.onnx.export(_with_sigmoid(config), example, file, dynamo=False, input_names=["wave"])
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    run = _turn(lambda: session.run(None, {"wave": segments}), calls, len(segments))
+    return [Contender("plain network, ONNX Runtime, fp32", run)]
+
+
+def _plain_openvino(config: ModelConfig, segments: np.ndarray, calls: int, best: str) -> list[Contender]:
+    """The plain network converted and compiled by OpenVINO, as anyone would.
+
+    Through the frontend that `openvino.convert_model` uses: that function itself reports to its makers.
+    """
+    if "openvino" not in installed():
+        return []
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    decoder = TorchScriptPythonDecoder(_with_sigmoid(config), example_input=(torch.from_numpy(segments),))
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape([len(segments), segments.shape[1]])
+    found = []
+    for precision, hint in dict.fromkeys((("fp32", "f32"), (best, "bf16" if best == "bf16" else "f32"))):
+        settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": str(torch.get_num_threads())}
+        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        run = _turn(lambda request=request: request.infer([segments]), calls, len(segments))  # type: ignore[misc]
+        found.append(Contender(f"plain network, OpenVINO, {precision}", run))
+    return found
+
+
+def _matrix_rate_on(device: torch.device, dtype: torch.dtype, size: int = 8192, times: int = 20) -> float:
+    """As `matrix_rate`, on a GPU."""
+    import time
+
+    a = torch.randn(size, size, device=device).to(dtype)
+    a @ a
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    for _ in range(times):
+        a @ a
+    torch.cuda.synchronize(device)
+    return 2 * size**3 * times / (time.perf_counter() - began)
