@@ -1,12 +1,19 @@
 """`samplecnn bench train`: the peer is the same network, the work is counted right; how fast, no test decides."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from samplecnn.bench import batchsizes, steps
+from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
 from samplecnn.bench.plain import PlainSampleCNN
-from samplecnn.bench.train import bench_train, forward_flops, matrix_rate
+from samplecnn.bench.steps import Kind, Steps, kinds, noise_task
+from samplecnn.bench.train import _tensorflow, bench_train, forward_flops, matrix_rate, scale_train
 from samplecnn.cli.app import app
+from samplecnn.errors import UsageError
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN
 
 
@@ -56,3 +63,107 @@ def test_measures_and_tells(tmp_path):
     outcome = CliRunner().invoke(app, [*words, "--picture", str(tmp_path / "train.png")], catch_exceptions=False)
     assert outcome.exit_code == 0 and "plain PyTorch, fp32" in outcome.stdout and "limit:" in outcome.stdout
     assert (tmp_path / "train.png").read_bytes().startswith(b"\x89PNG")
+
+
+CPU, SMALL = torch.device("cpu"), ModelConfig(block="res2", multi=True, num_blocks=4, num_classes=3, features=8)
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(UsageError, match="cannot be used here"):
+        bench_train("se", window=729, device="tpu")
+
+
+def test_every_way_is_a_contender_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(steps, "has_tf32", lambda device: True)
+    names = [kind.name for kind in kinds(torch.device("cuda"), "bf16")]
+    assert len(set(names)) == len(names)
+    for name in (
+        "samplecnn, bf16", "samplecnn, bf16, CUDA graph", "samplecnn, bf16, compiled",
+        "samplecnn, fp32, compiled, CUDA graph",
+        "samplecnn, bf16, compiled, CUDA graph, (1 x time)", "plain PyTorch, fp32", "plain PyTorch, tf32",
+        "plain PyTorch, bf16 autocast",
+    ):  # fmt: skip
+        assert name in names
+    assert [kind.name for kind in kinds(CPU, "fp32")] == ["samplecnn, fp32", "plain PyTorch, fp32"]
+
+
+def test_the_other_layout_is_the_same_network():
+    one, other = (Steps(Kind("fp32", wide=wide), SMALL, 729, 4, 1, CPU).model.eval() for wide in (False, True))
+    x = torch.randn(3, 729)
+    torch.testing.assert_close(one(x), other(x), rtol=1e-4, atol=1e-5)
+    assert type(one.blocks[0].convs[0]) is not type(other.blocks[0].convs[0])
+    one(x).sum().backward()
+    other(x).sum().backward()
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_an_epoch_of_noise_sees_every_segment():
+    noise = NoiseSegments(10, noise_task(729, 3))
+    assert len(noise) == 10 and noise.gather([3, 9]).dtype == np.int16
+    many = NoiseSegments(1000, noise_task(729, 3))
+    assert np.array_equal(many.gather([5]), many.gather([5 + len(many.noise)])) and len(many.noise) < 1000
+    network = Steps(Kind("fp32"), SMALL, 729, 4, 1, CPU)
+    seen = []
+    step = network.step
+    network.step = lambda optimizer, audio, labels, rate: (
+        seen.append(len(audio)),
+        step(optimizer, audio, labels, rate),
+    )[1]
+    before = network.model.logit.weight.clone()
+    assert epoch_seconds(network, noise, batch_size=4, readers=2) > 0
+    assert seen == [4, 4, 2] and not torch.equal(before, network.model.logit.weight)
+
+
+def test_batches_grow_until_it_no_longer_pays_or_memory_ends(monkeypatch):
+    real, rates = batchsizes._measured, {4: 10.0, 8: 15.0, 16: 15.1}
+
+    def measured(kind, config, window, size, *rest):
+        if size not in rates:
+            raise torch.OutOfMemoryError
+        return {**real(kind, config, window, size, *rest), "median": rates[size]}
+
+    monkeypatch.setattr(batchsizes, "_measured", measured)
+    lines: list[str] = []
+    settings = ([Kind("fp32")], SMALL, 729, 4, 1, 2, CPU, lines.append)
+    (row,) = batchsizes.growing(*settings)
+    assert [point["batch_size"] for point in row["points"]] == [4, 8, 16] and row["best_batch"] == 16
+    assert all(len(point["rates"]) == 2 and min(point["rates"]) > 0 for point in row["points"])
+    del rates[16]
+    (row,) = batchsizes.growing(*settings)
+    assert row["best_batch"] == 8 and "does not hold a batch of 16" in lines[-1]
+    rows = batchsizes.epochs(Kind("fp32"), SMALL, 729, [4, 8], CPU, segments=9)
+    assert [row["batch_size"] for row in rows] == [4, 8] and all(row["seconds"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_how_training_grows():
+    result = scale_train((1, 2), window=729, num_classes=3, features=8, batch_size=4, rounds=2)
+    assert result["bench"] == "train" and result["unit"] == "segments"
+    assert [point["work"] for point in result["points"]] == [8, 16]
+    assert all(len(point["seconds"]) == 2 and min(point["seconds"]) > 0 for point in result["points"])
+    assert all(50e6 < point["peak_rss"] < 4e9 for point in result["points"])
+    json.dumps(result)
+
+
+@pytest.mark.slow
+def test_beside_tensorflow(tensorflow_python):
+    for config in (ModelConfig(block="se", num_blocks=4, num_classes=3, features=8), SMALL):
+        peer = _tensorflow(tensorflow_python, config, 729, 4, 2, "bf16", "cpu")
+        assert peer.about["parameters"] == SampleCNN(config).num_values() and peer() == 8
+        peer.close()
+    small = {"window": 729, "num_classes": 3, "features": 8, "batch_size": 4, "steps": 1, "rounds": 1}
+    result = bench_train("rese2", tensorflow=tensorflow_python, **small)
+    rows = {row["name"]: row for row in result["contenders"]}
+    assert rows["TensorFlow, fp32"]["median"] > 0 and not rows["TensorFlow, fp32"]["ours"]
+    assert "tensorflow" in result["machine"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu():
+    small = {"window": 729, "num_classes": 3, "features": 32, "batch_size": 8, "steps": 2, "rounds": 2}
+    result = bench_train("se", device="cuda", epoch=100, **small)
+    assert not result["left_out"] and result["machine"]["gpu"]
+    assert [row["segments"] for row in result["epochs"]][:1] == [100]
+    assert all(row["peak_memory"] > 0 for row in result["growing"])
+    json.dumps(result)

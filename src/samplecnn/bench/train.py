@@ -1,19 +1,25 @@
-"""How fast a network learns: training steps, ours beside plain PyTorch's, on one batch that stays in memory."""
+"""How fast a network learns: training steps, ours beside plain PyTorch's and TensorFlow's, on one batch in memory."""
 
+import json
+import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from samplecnn.bench.plain import PlainSampleCNN
-from samplecnn.bench.rounds import Contender, machine, measure
+from samplecnn.bench.batchsizes import MTT_SEGMENTS, epochs, free, growing
+from samplecnn.bench.rounds import Contender, Peer, machine, measure
+from samplecnn.bench.steps import Kind, Steps, kinds, many_compiled, wait
+from samplecnn.bench.trainscale import scale_train
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.evaluation.inference import choose_device
 from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
-from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.models import ModelConfig, blocks_for_window
+
+__all__ = ["bench_train", "forward_flops", "matrix_rate", "scale_train"]
 
 
 def bench_train(
@@ -23,45 +29,92 @@ def bench_train(
     num_classes: int = 50,
     features: int = 128,
     batch_size: int = 23,
-    steps: int = 2,
+    steps: int | None = None,
     rounds: int = 5,
+    device: str = "cpu",
+    tensorflow: str | Path | None = None,
+    epoch: int = MTT_SEGMENTS,
 ) -> dict[str, Any]:
-    """Measures training steps (forward, backward, Nesterov SGD) on the CPU.
+    """Measures training steps (forward, backward, Nesterov SGD).
 
     Args:
         block, multi, num_classes, features: the architecture; `window` samples decide the number of blocks.
         batch_size: segments a step.
-        steps: in one turn of a contender.
+        steps: in one turn of a contender; None: 2 on a CPU, 20 on a GPU.
         rounds: of which medians are taken.
+        device: "cpu" or "cuda". On a GPU all ways to start its kernels are contenders, and two more things are
+            measured: `growing`, the rates at growing batches with the memory they take, and `epochs`, whole ones.
+        tensorflow: a Python interpreter that has TensorFlow, to measure that too.
+        epoch: segments of an epoch on a GPU; 0 leaves it out.
 
     Returns:
-        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
+        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`; `left_out`, a line for
+        every contender that could not run here; on a GPU also `growing` and `epochs` (see `bench.batchsizes`).
+
+    Raises:
+        UsageError: a device that is not there.
+        SampleCNNError: a TensorFlow that does not start, a batch that the device's memory does not hold.
     """
     keep_freed_memory()  # as training does; plain PyTorch gains by it too
+    place = choose_device(device)
+    if place.type not in ("cpu", "cuda"):
+        raise UsageError(f"the benchmark runs on cpu and cuda, not on {device}")
+    on_gpu = place.type == "cuda"
+    steps = steps or (20 if on_gpu else 2)
     config = ModelConfig(
         block=block, multi=multi, num_blocks=blocks_for_window(window), num_classes=num_classes, features=features
     )
-    precision = choose_precision("auto", torch.device("cpu"))
-    contenders = [Contender("samplecnn, fp32", _ours(config, "fp32", window, batch_size, steps), ours=True)]
-    if precision == "bf16":
-        contenders.append(Contender("samplecnn, bf16", _ours(config, "bf16", window, batch_size, steps), ours=True))
-    contenders.append(Contender("plain PyTorch, fp32", _plain(config, False, window, batch_size, steps)))
-    if precision == "bf16":
-        contenders.append(Contender("plain PyTorch, bf16 autocast", _plain(config, True, window, batch_size, steps)))
-    measure(contenders, rounds, "bench train")
-    rate = matrix_rate(DTYPES[precision])
-    return {
-        "bench": "train",
-        "unit": "segments/s",
-        "contenders": [contender.to_dict() for contender in contenders],
-        "limit": {
-            "what": f"a {precision} matrix product does {rate / 1e12:.2f} TFLOP/s, a segment takes "
-            f"{3 * forward_flops(config, window) / 1e9:.1f} GFLOP",
-            "rate": rate / (3 * forward_flops(config, window)),
-        },
-        "machine": machine(),
-        "settings": {"window": window, "batch_size": batch_size, "rounds": rounds, **config.to_dict()},
-    }
+    precision = choose_precision("auto", place)
+    about, left_out = machine(), []
+    with ExitStack() as stack:
+        networks: list[Steps] = []
+        contenders: list[Contender] = []
+        if on_gpu:
+            stack.enter_context(many_compiled())
+        for kind in kinds(place, precision):
+            network = Steps(kind, config, window, batch_size, steps, place)
+            if on_gpu and (failure := _failure(network)):
+                left_out.append(f"{kind.name}: {failure}")
+                _tell(left_out[-1])
+                continue
+            networks.append(network)
+            contenders.append(Contender(kind.name, network, ours=kind.ours))
+        if not contenders:
+            raise SampleCNNError(f"nothing runs on {device}: {left_out[0]}")
+        if tensorflow is not None:
+            for kind_of in ("fp32", "bf16") if precision == "bf16" else ("fp32",):
+                peer = _tensorflow(tensorflow, config, window, batch_size, steps, kind_of, device)
+                stack.callback(peer.close)
+                about["tensorflow"] = peer.about["tensorflow"]
+                contenders.append(Contender(f"TensorFlow, {kind_of}", peer))
+        measure(contenders, rounds, "bench train")
+        rows = [contender.to_dict() for contender in contenders]
+        rate = matrix_rate(DTYPES[precision], place)
+        result: dict[str, Any] = {
+            "bench": "train",
+            "unit": "segments/s",
+            "contenders": rows,
+            "limit": {
+                "what": f"a {precision} matrix product does {rate / 1e12:.2f} TFLOP/s, a segment takes "
+                f"{3 * forward_flops(config, window) / 1e9:.1f} GFLOP",
+                "rate": rate / (3 * forward_flops(config, window)),
+            },
+            "left_out": left_out,
+        }
+        if on_gpu:
+            about.update(_gpu(place))
+            ran = [network.kind for network in networks]
+            chosen = [_fastest(contenders, networks), *(kind for kind in ran if not kind.ours)]
+            del network
+            networks.clear()
+            contenders.clear()
+            free(place)
+            result["growing"] = growing(chosen, config, window, batch_size, steps, rounds, place, _tell)
+            if epoch and result["growing"]:
+                sizes = sorted({batch_size, result["growing"][0]["best_batch"]})
+                result["epochs"] = epochs(chosen[0], config, window, sizes, place, epoch)
+    settings = {"window": window, "batch_size": batch_size, "steps": steps, "rounds": rounds, "device": device}
+    return {**result, "machine": about, "settings": {**settings, **config.to_dict()}}
 
 
 def forward_flops(config: ModelConfig, window: int) -> int:
@@ -79,41 +132,65 @@ def forward_flops(config: ModelConfig, window: int) -> int:
     return flops
 
 
-def matrix_rate(dtype: torch.dtype, size: int = 4096, times: int = 7) -> float:
-    """FLOP a second of a large matrix product: the median of `times`."""
-    a = torch.randn(size, size).to(dtype)
+def matrix_rate(dtype: torch.dtype, device: torch.device | None = None, size: int = 0, times: int = 7) -> float:
+    """FLOP a second of a large matrix product: the median of `times`; a size of 0 takes one that suits the device."""
+    place = device or torch.device("cpu")
+    size = size or (4096 if place.type == "cpu" else 8192)
+    a = torch.randn(size, size, device=place).to(dtype)
+    b = torch.randn(size, size, device=place).to(dtype)
     seconds = []
+    repeats = 1 if place.type == "cpu" else 20  # enough that a GPU's start does not count
+    a @ b
     for _ in range(times):
+        wait(place)
         began = time.perf_counter()
-        a @ a
-        seconds.append(time.perf_counter() - began)
+        for _ in range(repeats):
+            a @ b
+        wait(place)
+        seconds.append((time.perf_counter() - began) / repeats)
     return 2 * size**3 / median(seconds)
 
 
-def _ours(config: ModelConfig, precision: str, window: int, batch_size: int, steps: int) -> Callable[[], int]:
-    model = SampleCNN(config)
-    model.compute_dtype = DTYPES[precision]
-    return _steps(model, False, window, batch_size, steps)
+def _failure(network: Steps) -> str | None:
+    """Takes the first steps; what keeps this contender from running as it should, in a line."""
+    try:
+        network.ready()
+    except torch.OutOfMemoryError:
+        return "the device's memory does not hold it beside the others"
+    return network.failure
 
 
-def _plain(config: ModelConfig, autocast: bool, window: int, batch_size: int, steps: int) -> Callable[[], int]:
-    return _steps(PlainSampleCNN(config), autocast, window, batch_size, steps)
+def _fastest(contenders: list[Contender], networks: list[Steps]) -> Kind:
+    """The way of ours to go on with."""
+    rates = {contender.name: contender.median for contender in contenders}
+    return max((network.kind for network in networks if network.kind.ours), key=lambda kind: rates[kind.name])
 
 
-def _steps(model: nn.Module, autocast: bool, window: int, batch_size: int, steps: int) -> Callable[[], int]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch_size, window, generator=generator)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, nesterov=True, fused=True)
-    model.train()
+def _tensorflow(
+    python: str | Path, config: ModelConfig, window: int, batch_size: int, steps: int, precision: str, device: str
+) -> Peer:
+    settings = {
+        **config.to_dict(),
+        "widths": config.widths,
+        "window": window,
+        "batch_size": batch_size,
+        "steps": steps,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "precision": precision,
+    }
+    return Peer(python, Path(__file__).with_name("tftrain.py"), json.dumps(settings))
 
-    def run() -> int:
-        for _ in range(steps):
-            with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
-                logits = model(x)
-            loss = F.binary_cross_entropy_with_logits(logits.float(), torch.zeros_like(logits, dtype=torch.float32))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        return steps * batch_size
 
-    return run
+def _gpu(device: torch.device) -> dict[str, Any]:
+    found = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": found.name,
+        "gpu memory, GB": round(found.total_memory / 1e9),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

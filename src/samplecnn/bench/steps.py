@@ -1,0 +1,160 @@
+"""Contenders of the training benchmark: networks, ours and plain PyTorch's, that take the same steps on one batch.
+
+All of them take the step that `samplecnn train` takes (`training.step`): standardise, forward, loss, backward, fused
+Nesterov SGD. What differs is the network, its arithmetic and the way its kernels are started.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samplecnn.bench.plain import PlainSampleCNN
+from samplecnn.datasets import REGISTRY
+from samplecnn.hardware import DTYPES, has_tf32, tuned
+from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.models.layers import Conv
+from samplecnn.task import Task
+from samplecnn.training.step import FIRST_STEPS, Step
+
+RATE = 1e-3  # of learning
+WAY_NAMES = {"graph": "CUDA graph", "compile": "compiled", "compile+graph": "compiled, CUDA graph"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What to measure.
+
+    Args:
+        precision: "fp32", "tf32" or "bf16"; plain PyTorch's bf16 is autocast.
+        way: how steps are started, one of `training.step.WAYS`.
+        ours: SampleCNN, or the same network in plain PyTorch.
+        wide: the convolutions' images lie (1 x time) instead of (time x 1); ours alone.
+    """
+
+    precision: str
+    way: str = "eager"
+    ours: bool = True
+    wide: bool = False
+
+    @property
+    def name(self) -> str:
+        words = ["samplecnn" if self.ours else "plain PyTorch", self.precision]
+        if not self.ours and self.precision == "bf16":
+            words[1] += " autocast"
+        if self.way != "eager":
+            words.append(WAY_NAMES[self.way])
+        if self.wide:
+            words.append("(1 x time)")
+        return ", ".join(words)
+
+
+def kinds(device: torch.device, precision: str) -> list[Kind]:
+    """What is measured on a device whose best precision is `precision`."""
+    if device.type != "cuda":
+        best = ["bf16"] if precision == "bf16" else []
+        return [Kind(name, ours=ours) for ours in (True, False) for name in ("fp32", *best)]
+    rounded = ["tf32"] if has_tf32(device) else []
+    ways = [(way, wide) for way in ("eager", "graph", "compile", "compile+graph") for wide in (False, True)]
+    return [
+        *(Kind(precision, way, wide=wide) for way, wide in ways if not wide or "graph" in way),
+        *(Kind(name, "compile+graph") for name in (*rounded, "fp32") if name != precision),
+        *(Kind(name, ours=False) for name in ("fp32", *rounded)),
+        *(Kind("bf16", ours=False) for _ in range(precision == "bf16")),
+    ]
+
+
+class Steps:
+    """A network on a device and one batch there; a call takes `steps` steps and returns how many segments they saw."""
+
+    def __init__(
+        self, kind: Kind, config: ModelConfig, window: int, batch_size: int, steps: int, device: torch.device
+    ) -> None:
+        self.kind, self.device, self.steps = kind, device, steps
+        self.failure: str | None = None  # why the way of its kind could not be gone
+        torch.manual_seed(0)
+        network = _ours(kind, config) if kind.ours else _Plain(config, kind.precision)
+        self.model = network.to(device).train()
+        self.task = noise_task(window, config.num_classes)
+        self.step = Step(self.model, self.task, kind.way, self._note)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=RATE, momentum=0.9, nesterov=True, fused=True)
+        values = np.random.default_rng(0).integers(-8000, 8000, (batch_size, window), np.int16)
+        self.audio = torch.from_numpy(values).to(device)
+        self.labels = torch.zeros(batch_size, config.num_classes, device=device)
+
+    def _note(self, line: str) -> None:
+        self.failure = line
+
+    def ready(self) -> None:
+        """Takes the steps in which things are compiled, recorded and chosen by trial."""
+        self._take(FIRST_STEPS + 2 if self.device.type == "cuda" else 1)
+
+    def __call__(self) -> int:
+        self._take(self.steps)
+        return self.steps * len(self.audio)
+
+    def _take(self, steps: int) -> None:
+        with tuned(self.device, self.kind.precision):
+            for _ in range(steps):
+                self.step(self.optimizer, self.audio, self.labels, RATE)
+            wait(self.device)
+
+
+def noise_task(window: int, num_classes: int) -> Task:
+    """MagnaTagATune's task with another window and nameless classes."""
+    names = tuple(f"class {i}" for i in range(num_classes))
+    return replace(REGISTRY["mtt"].task(), window=window, clip_seconds=None, classes=names)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def many_compiled() -> Iterator[None]:
+    """Lets torch.compile keep as many networks as a benchmark has; beyond 8 it would say nothing and go without."""
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=256):
+        yield
+    torch._dynamo.reset()
+
+
+def _ours(kind: Kind, config: ModelConfig) -> SampleCNN:
+    model = SampleCNN(config)
+    model.compute_dtype = DTYPES[kind.precision]
+    if kind.wide:
+        for module in model.modules():
+            if type(module) is Conv:
+                module.__class__ = _WideConv
+    return model
+
+
+class _WideConv(Conv):
+    """The same convolution on images that lie (1 x time), in the same memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        image, weight = x.unsqueeze(1).permute(0, 3, 1, 2), self.weight.unsqueeze(2).to(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        out = F.conv2d(image, weight, bias, padding=(0, self.weight.shape[2] // 2))
+        return out.permute(0, 2, 3, 1).squeeze(1)
+
+
+class _Plain(nn.Module):
+    """Plain PyTorch in a precision: autocast for bf16, as its peers do it."""
+
+    def __init__(self, config: ModelConfig, precision: str) -> None:
+        super().__init__()
+        self.network, self.autocast = PlainSampleCNN(config), precision == "bf16"
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
+            logits: Tensor = self.network(x)
+        return logits.float()
