@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 PRECISIONS = ("auto", "fp32", "bf16")
-FEW = 64  # segments below which the engine that starts soonest is done first
+FEW = 128  # segments below which what starts soonest is done first
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Kind:
     """An engine that may be installed.
 
     Args:
-        place: "module:class" of this package; the class has `open(net, precision, device)`.
+        place: "module:class" of this package; the class has `open(net, precision, device, few)`; `few` tells that a quick
+            start counts for more than speed.
         needs: modules it cannot do without.
         extra: of samplecnn, which installs them.
         precisions: that it computes in, the exact one first.
@@ -53,7 +54,7 @@ class Kind:
         return precision
 
     @property
-    def opener(self) -> Callable[[Folded, str, torch.device], Engine]:
+    def opener(self) -> Callable[[Folded, str, torch.device, bool], Engine]:
         module, _, name = self.place.partition(":")
         return getattr(import_module(f"samplecnn.engines.{module}"), name).open
 
@@ -85,7 +86,7 @@ def open_engine(
         name: "torch", "openvino", "onnx"; "auto" takes the fastest that is installed, and where there is little to do
             the one that starts soonest.
         precision: "fp32" is exact up to rounding; "bf16"; "auto" takes bf16 where the hardware has it.
-        segments: about how many there will be; None for few, or not known.
+        segments: about how many there will be; None for few, or not known: then it starts soon and runs slower.
         device: "cpu", "cuda"; None is where the model lies. Engines other than torch run on a CPU.
 
     Raises:
@@ -116,11 +117,15 @@ def open_engine(
         raise UsageError(
             f"engine {name} computes in {' or '.join(kind.precisions)}, not {precision}; use --engine {others}"
         )
-    return kind.opener(fold(model), precision, place)
+    return kind.opener(fold(model), precision, place, is_few(segments))
+
+
+def is_few(segments: int | None) -> bool:
+    return segments is None or segments < FEW
 
 
 def choose(device: torch.device, segments: int | None) -> str:
     """The engine that is done first with so many segments."""
-    if device.type != "cpu" or segments is None or segments < FEW or not ENGINES["openvino"].installed:
+    if device.type != "cpu" or is_few(segments) or not ENGINES["openvino"].installed:
         return "torch"
     return "openvino"

@@ -27,7 +27,7 @@ class OnnxEngine(Engine):
         self._sessions: dict[int, Any] = {}  # made for a number of samples
 
     @classmethod
-    def open(cls, net: Folded, precision: str, device: torch.device) -> "OnnxEngine":
+    def open(cls, net: Folded, precision: str, device: torch.device, few: bool = False) -> "OnnxEngine":
         return cls(net)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class OpenVinoEngine(Engine):
         self._queues: dict[int, Any] = {}  # compiled for a number of samples
 
     @classmethod
-    def open(cls, net: Folded, precision: str, device: torch.device) -> "OpenVinoEngine":
+    def open(cls, net: Folded, precision: str, device: torch.device, few: bool = False) -> "OpenVinoEngine":
         return cls(net, precision)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
 from samplecnn.errors import SampleCNNError
 from samplecnn.hardware import DTYPES, tuned
 from samplecnn.models.fast import from_image, image
-from samplecnn.models.fast.threads import kernels, rows, spread
+from samplecnn.models.fast.threads import rows, spread
 
 CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
 
@@ -28,14 +28,15 @@ class TorchEngine(Engine):
 
     name = "torch"
 
-    def __init__(self, net: Folded, precision: str, device: torch.device) -> None:
+    def __init__(self, net: Folded, precision: str, device: torch.device, few: bool = False) -> None:
         super().__init__(net, precision)
         self.device = device
-        self.operations = (OnCpu if device.type == "cpu" else Plain)(DTYPES[precision], device)
+        kind = Plain if device.type != "cpu" else OnCpu if few or passes() is None else Compiled
+        self.operations = kind(DTYPES[precision], device)
 
     @classmethod
-    def open(cls, net: Folded, precision: str, device: torch.device) -> "TorchEngine":
-        return cls(net, precision, device)
+    def open(cls, net: Folded, precision: str, device: torch.device, few: bool = False) -> "TorchEngine":
+        return cls(net, precision, device, few)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         waves = torch.from_numpy(segments)
@@ -109,7 +110,7 @@ class Plain(Operations[Tensor]):
 
 
 class OnCpu(Plain):
-    """The same with oneDNN's packed weights and fused ReLU, and compiled passes."""
+    """The same with oneDNN's packed weights and fused ReLU."""
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = super().prepare(layer)
@@ -126,33 +127,40 @@ class OnCpu(Plain):
         y = torch.ops.mkldnn._convolution_pointwise(image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
         return from_image(y)
 
+
+class Compiled(OnCpu):
+    """The same with compiled passes between the convolutions. To load them takes about a second."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(dtype, device)
+        found = passes()
+        assert found is not None
+        self.passes = found
+
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
-        found = kernels()
-        if found is None or not relu:
+        if not relu:
             return super().first(wave, layer, pads, relu)
         x = threes(wave, pads)
         taps, bias = np.ascontiguousarray(layer.weight.squeeze(1).numpy().T), layer.bias.numpy()
         out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
         source = rows(x.contiguous())
-        spread(found.stem, len(source), len(bias), source, taps, bias, rows(out))
+        spread(self.passes.stem, len(source), len(bias), source, taps, bias, rows(out))
         return out
 
     def pool_excite(self, x: Tensor, squeeze: Squeeze | None) -> Tensor:
-        found = passes()
-        if found is None or squeeze is None:
+        if squeeze is None:
             return super().pool_excite(x, squeeze)
         x = x.contiguous()
         batch, steps, features = x.shape
         out = x.new_empty(batch, steps // 3, features)
         sums = torch.zeros(batch, features)
-        spread(found.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
+        spread(self.passes.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
         factors = self.factors(sums / (steps // 3), squeeze)
-        spread(found.scale, batch, steps * features, steps // 3, rows(out), factors.numpy())
+        spread(self.passes.scale, batch, steps * features, steps // 3, rows(out), factors.numpy())
         return out
 
     def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: bool) -> Tensor:
-        found = passes()
-        if found is None or not pool:
+        if not pool:
             return super().join(x, shortcut, squeeze, pool)
         x, shortcut = x.contiguous(), shortcut.contiguous()
         batch, steps, features = x.shape
@@ -162,7 +170,7 @@ class OnCpu(Plain):
             factors = self.factors(x.mean(1, dtype=torch.float32), squeeze)
         out = x.new_empty(batch, steps // 3, features)
         arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
-        spread(found.join_pool, batch, steps * features, steps, *arguments)
+        spread(self.passes.join_pool, batch, steps * features, steps, *arguments)
         return out
 
 
@@ -174,10 +182,10 @@ def threes(wave: Tensor, pads: tuple[int, int]) -> Tensor:
 @cache
 def passes() -> ModuleType | None:
     """The compiled passes; None where numba is not installed."""
-    if kernels() is None:
+    try:
+        from samplecnn.engines import passes as found
+    except ImportError:
         return None
-    from samplecnn.engines import passes as found
-
     return found
 
 

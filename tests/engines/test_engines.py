@@ -1,0 +1,155 @@
+"""Every engine that is installed, in every precision, against the model itself: a new engine needs no new test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from samplecnn.engines import ENGINES, installed, open_engine, registry
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
+
+ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
+BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 bits, and these networks amplify what they hear
+
+
+def opened(model, name, precision, few=False):
+    return open_engine(model, name, precision, segments=1 if few else 10**6)
+
+
+@pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
+@pytest.mark.parametrize("block", [*BLOCKS, *RELATIVES])
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_every_block_in_full_precision(make_network, make_sounds, plainly, name, few, block, multi):
+    model, segments = make_network(block, multi=multi), make_sounds(7, 729)
+    wanted = plainly(model, segments)
+    assert wanted.std(0).min() > 0.01, "segments must differ, else this shows nothing"
+    found = opened(model, name, "fp32", few)(segments)
+    assert found.dtype == np.float32 and found.shape == (7, 5)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=BOUNDS["fp32"])
+
+
+@pytest.mark.parametrize("block", [*BLOCKS, *RELATIVES])
+@pytest.mark.parametrize("name", installed())
+def test_lower_precisions_stay_near(make_network, make_sounds, plainly, name, block):
+    model, segments = make_network(block), make_sounds(16, 729)
+    wanted = plainly(model, segments)
+    for precision in ENGINES[name].precisions[1:]:
+        engine = opened(model, name, precision)
+        found = engine(segments)
+        assert engine.precision == precision and np.isfinite(found).all()
+        assert np.abs(found - wanted).max() < BOUNDS[precision]
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_one_label_other_paddings_and_a_tail(make_network, make_sounds, plainly, name, few):
+    for config in ({"kind": "multiclass"}, {"first_padding": "valid"}, {"first_padding": "centred", "tail": True}):
+        for block in ("basic", "rese2-wide"):
+            model = make_network(block, **config)
+            engine = opened(model, name, "fp32", few)
+            for samples in (model.least_samples, 730, 1001):  # any length will do, threes or not
+                segments = make_sounds(3, samples)
+                np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=BOUNDS["fp32"])
+
+
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_any_batch_gives_the_same(make_network, make_sounds, name, few):
+    engine = opened(make_network(), name, "fp32", few)
+    segments = make_sounds(71, 729)  # more than go through the network together
+    whole = engine(segments)
+    assert whole.shape == (71, 5)
+    for size in (1, 2, 33):
+        parts = np.concatenate([engine(segments[start : start + size]) for start in range(0, 71, size)])
+        np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
+    assert engine(segments[:0]).shape == (0, 5)
+    np.testing.assert_allclose(engine(segments[::2]), whole[::2], rtol=0, atol=1e-5)  # not contiguous
+    np.testing.assert_allclose(engine(segments.astype(np.float64)), whole, rtol=0, atol=1e-5)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", installed())
+def test_the_model_is_left_alone_and_may_change(make_network, make_sounds, plainly, name):
+    model, segments = make_network(), make_sounds(3, 729)
+    model.train()
+    model.compute_dtype = torch.bfloat16
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    engine = opened(model, name, "fp32")
+    first = engine(segments)
+    assert model.training and model.compute_dtype == torch.bfloat16
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(2)
+    np.testing.assert_array_equal(engine(segments), first)
+    assert np.abs(open_engine(model.eval(), name, "fp32")(segments) - first).max() > 0.01
+
+
+@pytest.mark.parametrize("name", installed())
+def test_what_is_no_batch_of_segments(make_network, make_sounds, name):
+    engine = opened(make_network(), name, "fp32", few=True)
+    with pytest.raises(SampleCNNError, match=r"takes \[batch, samples\], not a shape of \[729\]"):
+        engine(make_sounds(1, 729)[0])
+    with pytest.raises(SampleCNNError, match="240 samples are too few: this model needs 241"):
+        engine(make_sounds(2, 240))
+
+
+def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
+    from samplecnn.engines import with_torch
+
+    monkeypatch.setattr(with_torch, "passes", lambda: None)
+    model, segments = make_network("rese2"), make_sounds(3, 729)
+    engine = opened(model, "torch", "fp32")
+    assert type(engine.operations) is with_torch.OnCpu
+    np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, monkeypatch):
+    from samplecnn.engines import with_torch
+
+    monkeypatch.setattr(with_torch, "fuses", lambda: False)
+    model, segments = make_network("rese1"), make_sounds(3, 729)
+    np.testing.assert_allclose(opened(model, "torch", "fp32")(segments), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, plainly):
+    from samplecnn.engines.folded import fold, run
+    from samplecnn.engines.with_torch import Plain
+
+    for block in BLOCKS:
+        model, segments = make_network(block, multi=True), make_sounds(3, 729)
+        with torch.inference_mode():
+            found = run(fold(model), Plain(torch.float32, torch.device("cpu")), torch.from_numpy(segments), 729)
+        np.testing.assert_allclose(found.numpy(), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_requests_that_cannot_be_met(make_network, monkeypatch):
+    model = make_network()
+    with pytest.raises(UsageError, match="engine 'abacus' is not known; use auto, torch"):
+        open_engine(model, "abacus")
+    with pytest.raises(UsageError, match="precision 'fp7' is not known"):
+        open_engine(model, precision="fp7")
+    with pytest.raises(UsageError, match="device 'abacus' cannot be used"):
+        open_engine(model, device="abacus")
+    with pytest.raises(UsageError, match="does not know its classes"):
+        open_engine(SampleCNN(ModelConfig(num_blocks=2, features=8)))
+    monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], needs=("no_such_module",)))
+    with pytest.raises(UsageError, match=r"engine onnx is not installed; run `pip install 'samplecnn\[onnx\]'`"):
+        open_engine(model, "onnx")
+    assert "onnx" not in installed()
+
+
+@pytest.mark.skipif("onnx" not in installed(), reason="ONNX Runtime is not installed")
+def test_a_precision_that_an_engine_has_not(make_network):
+    with pytest.raises(UsageError, match="engine onnx computes in fp32, not bf16; use --engine torch or openvino"):
+        open_engine(make_network(), "onnx", "bf16")
+
+
+def test_the_choice_goes_by_what_there_is_to_do(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert registry.choose(cpu, None) == registry.choose(cpu, 1) == "torch"
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("json",)))
+    assert registry.choose(cpu, 10**6) == "openvino" and registry.choose(gpu, 10**6) == "torch"
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("no_such_module",)))
+    assert registry.choose(cpu, 10**6) == "torch"
