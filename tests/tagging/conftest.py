@@ -42,7 +42,7 @@ def model() -> SampleCNN:
 
 @pytest.fixture(scope="session")
 def tagger(model) -> Tagger:
-    return Tagger(model, batch_size=8)
+    return Tagger(model, batch_size=8, precision="fp32")
 
 
 @pytest.fixture(scope="session")

@@ -115,17 +115,17 @@ def test_files_come_back_in_order_with_their_errors(tagger, folder, broken):
 def test_tags_do_not_depend_on_batches_readers_or_neighbours(model, tagger, folder, batch_size, readers):
     paths = [folder / name for name in ("a-low.wav", "b-high.flac", "inner/c-middle.ogg")] * 3
     alone = [tagger(path).over_time for path in paths]
-    together = Tagger(model, batch_size, readers=readers).tag_files(paths)
+    together = Tagger(model, batch_size, readers=readers, precision="fp32").tag_files(paths)
     for wanted, (_, tags) in zip(alone, together, strict=True):
         np.testing.assert_allclose(tags.over_time, wanted, rtol=0, atol=1e-6)
 
 
 def test_batches_run_across_files(model, tmp_path, sound, monkeypatch):
-    import samplecnn.tagging.tagger as module
+    from samplecnn.engines import Engine
 
     sizes = []
-    real = module.probabilities
-    monkeypatch.setattr(module, "probabilities", lambda model, batch: sizes.append(len(batch)) or real(model, batch))
+    real = Engine.__call__
+    monkeypatch.setattr(Engine, "__call__", lambda self, batch: sizes.append(len(batch)) or real(self, batch))
     soundfile.write(tmp_path / "x.wav", sound(("low", 0.75)), 8000)
     assert len(list(Tagger(model, batch_size=8).tag_files([tmp_path / "x.wav"] * 9))) == 9
     assert sizes == [8, 8, 8, 3], "27 segments of 9 files"
@@ -144,7 +144,7 @@ def test_a_recording_shorter_than_a_window_is_filled_up(tagger, sound):
 
 def test_models_from_disk_and_what_cannot_be_used(model, model_folder, tagger, sound, tmp_path):
     wave = sound(("low", 0.5))
-    loaded = Tagger(model_folder, device="cpu")
+    loaded = Tagger(model_folder, device="cpu", precision="fp32")
     np.testing.assert_allclose(loaded(wave, 8000).scores, tagger(wave, 8000).scores, atol=1e-6)
     assert loaded.classes == ("low", "middle", "high")
     with pytest.raises(UsageError, match="no such model"):
@@ -246,7 +246,7 @@ def test_many_files_take_no_more_memory_than_few(tagger, folder):
 def test_real_speech_is_tagged_by_a_model_of_the_original(shared, tmp_path):
     """The recording that the original's audio pipeline was given, and the original's own network."""
     pytest.importorskip("h5py")
-    tagger = Tagger(shared / "interop" / "keras" / "scd-se.h5", device="cpu")
+    tagger = Tagger(shared / "interop" / "keras" / "scd-se.h5", device="cpu", precision="fp32")
     path = sorted((shared / "interop" / "tfrecord" / "audio").rglob("*.wav"))[0]
     tags = tagger(path)
     assert tags.over_time.shape[1] == 35 and tags.classes[0] == "backward"
@@ -284,7 +284,7 @@ def test_tags_of_real_recordings_equal_what_the_test_says_of_them(shared, tmp_pa
             writer.add(str(number), [0], to_int16(cut(wave, task)))
     tested = predict(model, ArrowSegments(tmp_path, "test")).y_prob
     assert tested.shape == (8, 10) and np.ptp(tested, axis=0).max() > 0.01
-    tagger = Tagger(model)
+    tagger = Tagger(model, precision="fp32")
     for recording, wanted in zip(recordings, tested, strict=True):
         tags = tagger(io.BytesIO(recording))
         assert tags.over_time.shape == (5, 10)

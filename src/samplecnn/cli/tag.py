@@ -13,6 +13,19 @@ class Format(StrEnum):
     csv = "csv"
 
 
+class Engine(StrEnum):
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
+    onnx = "onnx"
+
+
+class Precision(StrEnum):
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
 def tag_command(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
@@ -43,6 +56,15 @@ def tag_command(
     over_time: Annotated[
         bool, typer.Option("--over-time", help="Give the scores of every segment, with its time.")
     ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Start a window every so many seconds, so that windows overlap; rounded by a hundredth at most.",
+            metavar="SECONDS",
+            show_default="a window",
+        ),
+    ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write to this file, which appears when it is whole.")
     ] = None,
@@ -51,6 +73,16 @@ def tag_command(
         bool,
         typer.Option("--resume", help="Go on with an --output that broke off (jsonl, csv); what is there is kept."),
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What runs the model; auto: the fastest that is installed, where there is little to do the one that "
+            "starts soonest."
+        ),
+    ] = Engine.auto,
+    precision: Annotated[
+        Precision, typer.Option(help="fp32 is exact; auto takes bf16, of 8 bits, where the hardware has it.")
+    ] = Precision.auto,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
     ] = None,
@@ -58,13 +90,15 @@ def tag_command(
     """Tag recordings with a trained model: files and folders in; a table, JSON, JSON lines or CSV out.
 
     All of a recording is used, window by window; its score is the mean. A file that cannot be used is listed with its
-    error, and the rest go on; the exit code is then 1.
+    error, and the rest go on; the exit code is then 1. What ran the model is said on stderr.
     """
     from samplecnn.tagging.run import tag_paths
     from samplecnn.tagging.writers import Selection
 
     selection = Selection(top, threshold, over_time)
-    report = tag_paths(model, paths, format.value, output, selection, batch_size, device, resume)
+    report = tag_paths(
+        model, paths, format.value, output, selection, batch_size, device, resume, engine.value, precision.value, hop
+    )
     for line in report.lines():
         typer.echo(line, err=True)
     if report.failed:

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.files import written_aside
+from samplecnn.files import write_json, written_aside
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
 NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte
@@ -25,17 +25,59 @@ class Done:
     size: int = 0
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the tags in a file come from: an engine, its precision, and the seconds between windows (None: a window)."""
+
+    engine: str
+    precision: str
+    hop: float | None = None
+
+    def about(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def taken_up(self, engine: str, precision: str, hop: float | None) -> tuple[str, str]:
+        """Engine and precision with which to go on where these are asked for; "auto" is what it was begun with.
+
+        Raises:
+            UsageError: where something else is asked for.
+        """
+        asked = Settings(
+            self.engine if engine == "auto" else engine, self.precision if precision == "auto" else precision, hop
+        )
+        if asked != self:
+            begun = f"--engine {self.engine} --precision {self.precision}"
+            begun += f" --hop {self.hop:g}" if self.hop is not None else " and no --hop"
+            raise UsageError(f"what is to be resumed was begun with {begun}; go on so, or leave --resume out")
+        return asked.engine, asked.precision
+
+
+def settings_of(output: str | Path) -> Settings | None:
+    """What an interrupted run noted beside OUTPUT.part; None where nothing is noted."""
+    try:
+        return Settings(**json.loads(_noted(output).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _noted(output: str | Path) -> Path:
+    return Path(f"{part_of(output)}.json")
+
+
 def part_of(output: str | Path) -> Path:
     """The file that tags are gathered in until they are whole."""
     return Path(f"{os.fspath(output)}.part")
 
 
 @contextmanager
-def destination(output: str | Path | None, kind: type[Writer], done: Done) -> Iterator[IO[str]]:
+def destination(
+    output: str | Path | None, kind: type[Writer], done: Done, settings: Settings | None = None
+) -> Iterator[IO[str]]:
     """A text file to write to.
 
     stdout where `output` is None. Forms that are of use half-written (`Writer.streams`) grow in OUTPUT.part, after what
-    is already `done`, and stay there if the work breaks off; all others then leave nothing behind.
+    is already `done`, and stay there if the work breaks off, the settings noted beside it; all others then leave
+    nothing behind.
     """
     if output is None:
         reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
@@ -49,6 +91,8 @@ def destination(output: str | Path | None, kind: type[Writer], done: Done) -> It
     else:
         part = part_of(output)
         part.parent.mkdir(parents=True, exist_ok=True)
+        if settings is not None:
+            write_json(_noted(output), asdict(settings))
         with part.open("r+" if done.size else "w", encoding="utf-8", errors=NAMES, newline="") as file:
             file.truncate(done.size)
             file.seek(0, os.SEEK_END)
@@ -56,6 +100,7 @@ def destination(output: str | Path | None, kind: type[Writer], done: Done) -> It
             file.flush()
             os.fsync(file.fileno())
         part.replace(output)
+        _noted(output).unlink(missing_ok=True)
 
 
 def read_done(output: str | Path, kind: type[Writer], selection: Selection, classes: tuple[str, ...]) -> Done:

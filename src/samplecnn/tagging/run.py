@@ -2,23 +2,27 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.evaluation.inference import resolve
 from samplecnn.hardware import keep_freed_memory
 from samplecnn.progress import Progress
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.output import Done, destination, part_of, read_done
+from samplecnn.tagging.output import Done, Settings, destination, part_of, read_done, settings_of
+from samplecnn.tagging.records import is_record
 from samplecnn.tagging.tagger import Tagger
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import FORMATS, Selection, reason
+from samplecnn.task import Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
+LOOKED_INTO = 3  # files whose length tells that of all
 NAMED = 10  # files that a message names at most
 
 
@@ -60,6 +64,9 @@ def tag_paths(
     batch_size: int = 32,
     device: str | None = None,
     resume: bool = False,
+    engine: str = "auto",
+    precision: str = "auto",
+    hop: float | None = None,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -72,10 +79,12 @@ def tag_paths(
         selection: which scores to show.
         batch_size: segments a step.
         device: None uses a GPU where there is one.
-        resume: goes on with OUTPUT.part; files that are in it are not tagged again.
+        resume: goes on with OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
+        engine, precision, hop: see `Tagger`.
 
     Raises:
-        UsageError: no such model, no recording at `paths`, an unknown format, or nothing that could be resumed.
+        UsageError: no such model or engine, no recording at `paths`, an unknown format, nothing that could be resumed,
+            or something begun with other settings.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
@@ -85,23 +94,36 @@ def tag_paths(
         raise UsageError("--resume goes on with a file; name it with --output")
     kind, selection = FORMATS[format], selection or Selection()
     files = find_files(paths)
+    if hop is not None and any(map(is_record, files)):
+        raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
     keep_freed_memory()
-    tagger = Tagger(model, batch_size, device)
-    done = read_done(output, kind, selection, tagger.classes) if resume and output is not None else Done()
-    report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
-    about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
+    loaded = resolve(model, device)
+    assert loaded.task is not None  # resolve has seen to it
+    done = read_done(output, kind, selection, loaded.task.classes) if resume and output is not None else Done()
+    begun = settings_of(output) if done.size and output is not None else None
+    if begun is not None:
+        engine, precision = begun.taken_up(engine, precision, hop)
     left = [file for file in files if file not in done.errors]
+    segments = expected_segments(files, loaded.task, hop)
+    tagger = Tagger(loaded, batch_size, engine=engine, precision=precision, hop=hop, segments=segments)
+    settings = Settings(tagger.engine.name, tagger.engine.precision, hop)
+    print(_said(tagger), file=sys.stderr, flush=True)
+    report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
+    about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name, **settings.about()}
     try:
         with (
-            destination(output, kind, done) as file,
+            destination(output, kind, done, settings) as file,
             _progress(len(left) + len(done.errors), len(done.errors), output) as bar,
         ):
             writer = kind(file, selection, tagger.classes, about, files, begun=done.size > 0)
+            heard = 0.0
             for path, outcome in tagger.tag_files(left):
                 writer.write(str(path), outcome)
                 report.add(str(path), outcome)
+                heard += outcome.seconds if isinstance(outcome, Tags) else 0
                 if bar:
-                    bar.advance(note=f"{len(report.failed):,} failed" if report.failed else None)
+                    failed = f", {len(report.failed):,} failed" if report.failed else ""
+                    bar.advance(note=f"{heard / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
             writer.end()
     except BaseException:
         if output is not None and kind.streams and report.files:
@@ -110,6 +132,28 @@ def tag_paths(
             )
         raise
     return report
+
+
+def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> int:
+    """About how many windows there will be: as many in every file as in the few that are looked into."""
+    import soundfile
+
+    seconds = []
+    for file in files[:: max(len(files) // LOOKED_INTO, 1)][:LOOKED_INTO]:
+        with suppress(OSError, RuntimeError, ValueError, TypeError):  # what is wrong is told where it is read
+            seconds.append(task.clip_seconds or 0.0 if is_record(file) else float(soundfile.info(file).duration))
+    every = hop or task.window / task.sample_rate
+    return round(len(files) * max(1.0, sum(seconds) / max(len(seconds), 1) / every))
+
+
+def _said(tagger: Tagger) -> str:
+    """What the tags come from, in a line."""
+    line = f"engine {tagger.engine.name}, {tagger.engine.precision}"
+    if tagger.hop != tagger.task.window:
+        line += f"; windows {tagger.hop / tagger.task.sample_rate:.6g} s apart"
+        blocks = tagger.sharing.depth if tagger.sharing else 0
+        line += f", which share {_count(blocks, 'block')}" if blocks else ", each on its own"
+    return line
 
 
 def _progress(total: int, done: int, output: str | Path | None) -> Any:

@@ -6,22 +6,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
-from samplecnn.evaluation.inference import exact, probabilities, resolve
+from samplecnn.evaluation.inference import resolve
 from samplecnn.tagging.readers import End, read_ahead
 from samplecnn.tagging.records import is_record, record_windows
+from samplecnn.tagging.sharing import aligned, share
 from samplecnn.tagging.stream import Recording, stream
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.windows import Windows, windows
+from samplecnn.tagging.windows import Windows, hop_samples, windows
 
 if TYPE_CHECKING:
+    from samplecnn.engines import Engine
     from samplecnn.models import SampleCNN
 
+AT_ONCE = 8  # windows' lengths of sound whose windows share layers, at most: what they hold grows with it
 READERS = min(4, os.cpu_count() or 1)  # decoding needs a hundredth of what the model does
 
 
@@ -31,7 +34,7 @@ class _Recording:
 
     source: Any
     starts: list[np.ndarray] = field(default_factory=list)
-    answers: list[np.ndarray] = field(default_factory=list)
+    answers: dict[int, np.ndarray] = field(default_factory=dict)  # by the number of their first window
     asked: int = 0
     answered: int = 0
     samples: int = 0
@@ -39,9 +42,24 @@ class _Recording:
     ended: bool = False
     error: AudioError | None = None
 
+    def hears(self, first: int, answer: np.ndarray) -> None:
+        """Takes what the model says of the windows from number `first` on."""
+        if not np.isfinite(answer).all():
+            raise SampleCNNError("the model answers with values that are not numbers; its weights are damaged")
+        self.answers[first] = answer
+        self.answered += len(answer)
+
     @property
     def whole(self) -> bool:
         return self.error is not None or (self.ended and self.answered == self.asked)
+
+
+class _Waiting(NamedTuple):
+    """Windows [n, window] of a recording, from number `first` on, that wait for the model."""
+
+    recording: _Recording
+    first: int
+    segments: np.ndarray
 
 
 class Tagger:
@@ -52,9 +70,19 @@ class Tagger:
         batch_size: segments a step, across files; the tags do not depend on it.
         device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
         readers: threads that decode ahead.
+        engine: what runs the model: "torch", "openvino", "onnx", or "auto", the fastest that is installed, where there
+            is little to do the one that starts soonest.
+        precision: "fp32" is exact up to rounding; "auto" takes "bf16" where the hardware has it.
+        hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded,
+            by a hundredth at most, so that the windows can share layers (`sharing.aligned`).
+        segments: about how many there will be, for "auto"; None: few.
+
+    Attributes:
+        engine: in use, with its name and precision.
+        hop: samples from one window to the next.
 
     Raises:
-        UsageError: no such model or device, or a model without a task.
+        UsageError: no such model, device, engine or precision, or a model without a task.
 
     Example:
         >>> tags = Tagger("log/20261122_101500-scd-se")("yes.wav")  # doctest: +SKIP
@@ -63,8 +91,19 @@ class Tagger:
     """
 
     def __init__(
-        self, model: "SampleCNN | str | Path", batch_size: int = 32, device: str | None = None, readers: int = READERS
+        self,
+        model: "SampleCNN | str | Path",
+        batch_size: int = 32,
+        device: str | None = None,
+        readers: int = READERS,
+        *,
+        engine: str = "auto",
+        precision: str = "auto",
+        hop: float | None = None,
+        segments: int | None = None,
     ) -> None:
+        from samplecnn.engines import open_engine
+
         if batch_size < 1 or readers < 1:
             raise UsageError("batch size and number of readers must be 1 or more")
         self.model = resolve(model, device)
@@ -72,6 +111,10 @@ class Tagger:
         self.task = self.model.task
         self.batch_size = batch_size
         self.readers = readers
+        hop_wanted = hop_samples(hop, self.task)
+        self.engine: Engine = open_engine(self.model, engine, precision, segments=segments)
+        self.hop = aligned(self.engine.net, self.task.window, hop_wanted)
+        self.sharing = share(self.engine, self.task.window, self.hop)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,7 +153,7 @@ class Tagger:
 
     def _tag(self, sources: Iterable[Any]) -> Iterator[tuple[Any, Tags | AudioError]]:
         line: deque[_Recording] = deque()  # in order, those without a complete answer
-        batch: deque[tuple[_Recording, np.ndarray]] = deque()  # windows [n, window] that wait for the model
+        batch: deque[_Waiting] = deque()
         waiting = 0
         parts = read_ahead(sources, self._read, self.readers)
         try:
@@ -119,12 +162,15 @@ class Tagger:
                     line.append(_Recording(source))
                 recording = line[-1]
                 if isinstance(part, Windows):
+                    first = recording.asked
                     recording.starts.append(part.starts)
                     recording.asked += len(part.starts)
                     recording.samples = part.end
                     recording.silent &= part.silent
-                    if len(part.segments):
-                        batch.append((recording, part.segments))
+                    if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
+                        recording.hears(first, self.sharing(part.stretch))
+                    elif len(part.segments):
+                        batch.append(_Waiting(recording, first, part.segments))
                         waiting += len(part.segments)
                 else:
                     recording.ended = True
@@ -142,37 +188,37 @@ class Tagger:
 
     def _read(self, source: Any) -> Iterator[Windows]:
         if is_record(source):
+            if self.hop != self.task.window:
+                raise AudioError(f"{source}: a TFRecord holds windows that are cut already; leave the hop out")
             return record_windows(source, self.task, self.batch_size)
-        return windows(stream(source, self.task.sample_rate), self.task, self.batch_size)
+        most = self.batch_size if self.sharing is None else max(self.batch_size, AT_ONCE * self.task.window // self.hop)
+        return windows(stream(source, self.task.sample_rate), self.task, most, self.hop)
 
-    def _answer(self, batch: deque[tuple[_Recording, np.ndarray]]) -> int:
+    def _answer(self, batch: "deque[_Waiting]") -> int:
         """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
-        taken: list[tuple[_Recording, np.ndarray]] = []
+        taken: list[_Waiting] = []
         room = self.batch_size
         while batch and room:
-            recording, segments = batch.popleft()
-            if len(segments) > room:
-                batch.appendleft((recording, segments[room:]))
-                segments = segments[:room]
-            taken.append((recording, segments))
-            room -= len(segments)
-        with exact(self.model):
-            answer = probabilities(self.model, np.concatenate([segments for _, segments in taken]))
-        if not np.isfinite(answer).all():
-            raise SampleCNNError("the model answers with values that are not numbers; its weights are damaged")
-        first = 0
-        for recording, segments in taken:
-            recording.answers.append(answer[first : first + len(segments)])
-            recording.answered += len(segments)
-            first += len(segments)
-        return first
+            part = batch.popleft()
+            if len(part.segments) > room:
+                batch.appendleft(_Waiting(part.recording, part.first + room, part.segments[room:]))
+                part = part._replace(segments=part.segments[:room])
+            taken.append(part)
+            room -= len(part.segments)
+        segments = [part.segments for part in taken]
+        answer = self.engine(segments[0] if len(segments) == 1 else np.concatenate(segments))
+        done = 0
+        for part in taken:
+            part.recording.hears(part.first, answer[done : done + len(part.segments)])
+            done += len(part.segments)
+        return done
 
     def _outcome(self, recording: _Recording) -> tuple[Any, Tags | AudioError]:
         if recording.error is not None:
             return recording.source, recording.error
         return recording.source, Tags(
             task=self.task,
-            over_time=np.concatenate(recording.answers),
+            over_time=np.concatenate([answer for _, answer in sorted(recording.answers.items())]),
             starts=np.concatenate(recording.starts),
             samples=recording.samples,
             silent=recording.silent,

@@ -5,28 +5,45 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samplecnn.audio import fit, from_int16, is_silent, to_int16
-from samplecnn.evaluation.inference import standardise
+from samplecnn.audio import INT16_SCALE, fit, is_silent
+from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
-TAIL = 0.1  # share of a window; what is left at the end and is shorter gets no window of its own
+TAIL = 0.1  # share of a hop; what is left at the end and is shorter gets no window of its own
 
 
 class Windows(NamedTuple):
     """Some windows of a recording, in order.
 
-    `segments`: float32 [windows, window], standardised; `starts`: first sample of each, int64 [windows]; `end`: samples
-    of the recording read so far; `silent`: no sample of these differs from zero.
+    `segments`: float32 [windows, window], standardised; where windows overlap, a view of `stretch`, the sound that they
+    share, float32 [samples], else None. `starts`: first sample of each, int64 [windows]; `end`: samples of the
+    recording read so far; `silent`: none of them differs from zero.
     """
 
     segments: np.ndarray
     starts: np.ndarray
     end: int
     silent: bool
+    stretch: np.ndarray | None = None
 
 
-def windows(pieces: Iterable[np.ndarray], task: Task, most: int) -> Iterator[Windows]:
-    """Cuts a recording into windows without overlap, start to end, whatever its length.
+def hop_samples(hop: float | None, task: Task) -> int:
+    """Samples from one window to the next, where it is `hop` seconds; None is the window.
+
+    Raises:
+        UsageError: a hop that is not above 0, or longer than the window.
+    """
+    if hop is None:
+        return task.window
+    samples = round(hop * task.sample_rate)
+    if not 1 <= samples <= task.window:
+        most = task.window / task.sample_rate
+        raise UsageError(f"a hop of {hop:g} s: it must be above 0 and at most the window, {most:g} s")
+    return samples
+
+
+def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None = None) -> Iterator[Windows]:
+    """Cuts a recording into windows, start to end, whatever its length.
 
     The last window ends where the recording ends and so overlaps the one before it, unless next to nothing (`TAIL`) is
     left over. A recording shorter than one window is filled up as the task says. The samples are rounded to 16 bits, as
@@ -35,26 +52,55 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int) -> Iterator[Win
     Args:
         pieces: the recording, float32 [samples] each, mono at the task's rate, at least one sample in all.
         most: windows in a batch; memory holds about that many.
+        hop: samples from one window to the next, at most the window; None: the window, so that none overlap.
     """
     window = task.window
-    kept = np.zeros(0, dtype=np.float32)  # not yet in a window
+    hop = window if hop is None else hop
+    kept = np.zeros(0, dtype=np.float32)  # from the start of the next window on
     before = kept  # the last window given
     start = 0
+    silent = True
     for piece in pieces:
-        kept = np.concatenate((kept, from_int16(to_int16(piece))))
+        silent = silent and is_silent(piece)
+        rounded = _rounded(piece)
+        kept = np.concatenate((kept, rounded)) if len(kept) else rounded
         while len(kept) >= window:
-            count = min(len(kept) // window, most)
-            batch, kept = kept[: count * window].reshape(count, window), kept[count * window :]
-            starts = start + window * np.arange(count)
-            start += count * window
-            before = batch[-1]
-            yield Windows(standardise(batch, task), starts, start, is_silent(batch))
+            count = min((len(kept) - window) // hop + 1, most)
+            stretch, kept = kept[: (count - 1) * hop + window], kept[count * hop :]
+            starts = start + hop * np.arange(count)
+            start += count * hop
+            before = stretch[-window:]
+            yield _batch(_standardised(stretch, task), starts, int(starts[-1]) + window, silent, window, hop)
     end = start + len(kept)
+    left = len(kept) - (window - hop)  # behind the last window
     if start == 0:
-        batch = fit(kept, window, task.padding)[None]
-        yield Windows(standardise(batch, task), np.zeros(1, dtype=np.int64), end, is_silent(batch))
-    elif len(kept) >= TAIL * window:
-        batch = np.concatenate((before[len(kept) :], kept))[None]
-        yield Windows(standardise(batch, task), np.array([end - window]), end, is_silent(kept))
-    elif len(kept):
-        yield Windows(np.zeros((0, window), np.float32), np.zeros(0, np.int64), end, is_silent(kept))
+        wave = fit(kept, window, task.padding)
+        yield _batch(_standardised(wave, task), np.zeros(1, dtype=np.int64), end, silent, window, hop)
+    elif left >= TAIL * hop:
+        wave = np.concatenate((before[left:hop], kept))
+        yield _batch(_standardised(wave, task), np.array([end - window]), end, silent, window, hop)
+    elif left:
+        yield Windows(np.zeros((0, window), np.float32), np.zeros(0, np.int64), end, silent)
+
+
+def _batch(stretch: np.ndarray, starts: np.ndarray, end: int, silent: bool, window: int, hop: int) -> Windows:
+    if hop == window:
+        return Windows(stretch.reshape(-1, window), starts, end, silent)
+    segments = np.lib.stride_tricks.sliding_window_view(stretch, window)[::hop]
+    return Windows(segments, starts, end, silent, stretch)
+
+
+def _rounded(wave: np.ndarray) -> np.ndarray:
+    """What 16 bits leave of a waveform: `from_int16(to_int16(wave))` without the way through integers."""
+    rounded = wave * np.float32(INT16_SCALE)
+    np.rint(rounded, out=rounded)
+    np.clip(rounded, -INT16_SCALE, INT16_SCALE - 1, out=rounded)
+    rounded *= np.float32(1 / INT16_SCALE)
+    return rounded
+
+
+def _standardised(wave: np.ndarray, task: Task) -> np.ndarray:
+    """As `evaluation.inference.standardise`, to the same bits."""
+    wave = wave - np.float32(task.mean)
+    wave /= np.float32(task.std)
+    return wave
