@@ -25,7 +25,7 @@ QUALITY = "HQ"
 # samples at least) the result equals that of resampling the whole recording, bit for bit.
 FILTER_SECONDS, FILTER_SAMPLES = 0.1, 1000
 BLOCK_SAMPLES = 1 << 22  # decoded at a time, over all channels
-CACHED_SAMPLES = 1 << 14  # worked on at a time where several steps follow each other
+CACHED_SAMPLES = 1 << 16  # worked on at a time where several steps follow each other
 LOWEST_RATE, HIGHEST_RATE = 1000, 10_000_000  # Hz; outside, a header is damaged and resampling could fill the memory
 LOUDEST = 64.0  # times full scale; beyond, float samples are not scaled to [-1, 1] and would only be clipped
 

@@ -19,6 +19,7 @@ def test_noise_is_made_measured_and_removed(tmp_path):
     ours = [row for row in result["contenders"] if row["ours"]]
     assert [row["name"] for row in ours] == [
         "samplecnn, TFRecord", "samplecnn, TFRecord, later epochs", "samplecnn, Arrow",
+        "samplecnn, Arrow, int16 as stored",
     ]  # fmt: skip
     assert all(len(row["rates"]) == 2 and min(row["rates"]) > 0 for row in ours)
     assert all(min(row["rates"]) <= row["median"] <= max(row["rates"]) for row in ours)

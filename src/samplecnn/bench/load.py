@@ -1,7 +1,8 @@
 """How fast segments come from disk to the model's input, shuffled: an epoch of batches, ours beside tf.data's."""
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.bench.rounds import Contender, Peer, copy_rate, machine, measure
+from samplecnn.bench.scale import Peak, measure_scale
 from samplecnn.datasets import REGISTRY, dataset_name
 from samplecnn.errors import UsageError
 from samplecnn.hardware import keep_freed_memory
@@ -58,16 +60,14 @@ def bench_load(
         source = TFRecordSegments(folders["tfrecord"], "train")
         task, bytes_each = source.task, source.bytes / len(source)
         contenders = [
-            Contender("samplecnn, TFRecord", _epoch_of(folders["tfrecord"], True, batch_size, num_readers), ours=True),
-            Contender(
-                "samplecnn, TFRecord, later epochs", _epoch_of(source, False, batch_size, num_readers), ours=True
-            ),
+            Contender("samplecnn, TFRecord", _epoch_of(folders["tfrecord"], batch_size, num_readers), ours=True),
+            Contender("samplecnn, TFRecord, later epochs", _epoch_of(source, batch_size, num_readers), ours=True),
         ]
         if "arrow" in folders:
             arrow = ArrowSegments(folders["arrow"], "train")
-            contenders.append(
-                Contender("samplecnn, Arrow", _epoch_of(arrow, False, batch_size, num_readers), ours=True)
-            )
+            contenders.append(Contender("samplecnn, Arrow", _epoch_of(arrow, batch_size, num_readers), ours=True))
+            stored = _epoch_of(arrow, batch_size, num_readers, standardise=False)
+            contenders.append(Contender("samplecnn, Arrow, int16 as stored", stored, ours=True))
         versions = machine()
         python = tensorflow or _this_python_if_it_has_tensorflow()
         if python is not None:
@@ -96,19 +96,92 @@ def bench_load(
     }
 
 
-def _epoch_of(source: Segments | Path, anew: bool, batch_size: int, num_readers: int) -> Any:
-    """An epoch of batches as training reads them; `anew` opens the files again, so that every checksum is verified."""
-    from samplecnn.training.batches import batches, epoch_order, standardised
+def scale_load(
+    factors: Sequence[int] = (1, 2, 4, 8),
+    data_dir: str | Path = "./data",
+    segments: int = 1000,
+    batch_size: int = 23,
+    num_readers: int = 8,
+    rounds: int = 3,
+) -> dict[str, Any]:
+    """Seconds and memory of an epoch of shuffled, standardised batches, over Arrow shards of growing length.
+
+    Args:
+        factors: of `segments`, of noise of MagnaTagATune's shape.
+        data_dir: where the noise lies until the end.
+        batch_size, num_readers, rounds: as for `bench_load`.
+
+    Returns:
+        A dict for JSON: `points` as of `measure_scale`; each also has `peak_rss_of_equal_reads`, the memory while
+        `segments` random ones are read, whatever the number that there are.
+    """
+    keep_freed_memory()
+    each = REGISTRY["mtt"].task().segments_per_clip or 1
+    clips = max(segments // each, 1)
+    with _made(Path(data_dir), each * clips * max(factors), ("arrow",), clips_per_shard=clips) as folders:
+        parts = [_part(folders["arrow"], factor, max(factors)) for factor in factors]
+        sizes = [len(ArrowSegments(part, "train")) for part in parts]
+        runs = {size: _epoch_of(part, batch_size, num_readers) for size, part in zip(sizes, parts, strict=True)}
+        points = measure_scale(runs, rounds, "bench load --scale")
+        for point, part in zip(points, parts, strict=True):
+            order = np.random.default_rng(0).integers(0, point["work"], sizes[0])
+            with Peak() as peak:
+                _read(ArrowSegments(part, "train"), order, batch_size, num_readers)
+            point["peak_rss_of_equal_reads"] = peak.bytes
+    equal = ", ".join(f"{point['peak_rss_of_equal_reads'] / 1e6:,.0f}" for point in points)
+    return {
+        "bench": "load",
+        "unit": "segments",
+        "points": points,
+        "notes": [f"{sizes[0]:,} random segments read of each: {equal} MB at most"],
+        "machine": machine(),
+        "settings": {
+            "segments": sizes[0],
+            "factors": list(factors),
+            "batch_size": batch_size,
+            "num_readers": num_readers,
+            "rounds": rounds,
+        },
+    }
+
+
+def _part(folder: Path, factor: int, of: int) -> Path:
+    """The first factor/of of a folder's shards, as a set of its own: the same files under other names."""
+    paths = sorted(folder.glob("train-*.arrow"))
+    count = len(paths) * factor // of
+    part = folder.with_name(f"{folder.name}-{factor}")
+    part.mkdir()
+    for number, path in enumerate(paths[:count], 1):
+        os.link(path, part / FORMATS["arrow"].shard_name("train", number, count))
+    return part
+
+
+def _read(segments: Segments, order: np.ndarray, batch_size: int, num_readers: int, standardise: bool = True) -> int:
+    """Batches along `order`, to the model's input or only as stored; how many segments there were."""
+    from samplecnn.training.batches import batches, standardised
+
+    count = 0
+    for audio, _ in batches(segments, order, batch_size, num_readers):
+        count += len(standardised(audio, segments.task) if standardise else audio)
+    return count
+
+
+def _epoch_of(
+    source: Segments | Path, batch_size: int, num_readers: int, standardise: bool = True
+) -> Callable[[], int]:
+    """An epoch of batches as training reads them; a path is opened anew for each, which verifies all checksums."""
+    from samplecnn.training.batches import epoch_order
 
     def run() -> int:
-        segments = TFRecordSegments(source, "train") if isinstance(source, Path) else source
+        segments = _opened(source) if isinstance(source, Path) else source
         order = epoch_order(len(segments), seed=0, stage=0, epoch=0)
-        count = 0
-        for audio, _ in batches(segments, order, batch_size, num_readers):
-            count += len(standardised(audio, segments.task))
-        return count
+        return _read(segments, order, batch_size, num_readers, standardise)
 
     return run
+
+
+def _opened(folder: Path) -> Segments:
+    return (ArrowSegments if any(folder.glob("*.arrow")) else TFRecordSegments)(folder, "train")
 
 
 def _built(dataset: str, data_dir: Path) -> dict[str, Path]:
@@ -124,26 +197,29 @@ def _built(dataset: str, data_dir: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _made(where: Path, segments: int) -> Iterator[dict[str, Path]]:
-    """Noise of MagnaTagATune's shape in both formats, for as long as it is measured."""
+def _made(
+    where: Path, segments: int, formats: Sequence[str] = tuple(FORMATS), clips_per_shard: int = CLIPS_PER_SHARD
+) -> Iterator[dict[str, Path]]:
+    """Noise of MagnaTagATune's shape in these formats, for as long as it is measured."""
     task: Task = REGISTRY["mtt"].task()
     each = task.segments_per_clip or 1
     rng = np.random.default_rng(0)
     where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=where) as home:
-        folders = {name: Path(home) / name for name in FORMATS}
+        folders = {name: Path(home) / name for name in formats}
         clips = max(segments // each, 1)
-        count = -(-clips // CLIPS_PER_SHARD)
+        count = -(-clips // clips_per_shard)
         for folder in folders.values():
             folder.mkdir()
         for number in range(count):
-            sizes = range(number * CLIPS_PER_SHARD, min((number + 1) * CLIPS_PER_SHARD, clips))
+            sizes = range(number * clips_per_shard, min((number + 1) * clips_per_shard, clips))
             with ExitStack() as stack:
                 writers = [
                     stack.enter_context(
                         format.writer(folders[name] / format.shard_name("train", number + 1, count), task, "train")
                     )
                     for name, format in FORMATS.items()
+                    if name in folders
                 ]
                 for clip in sizes:
                     audio = rng.integers(-8000, 8000, (each, task.window), np.int16)

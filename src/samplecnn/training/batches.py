@@ -79,7 +79,20 @@ def on_device(source: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> 
 def standardised(audio: Tensor, task: Task) -> Tensor:
     """int16, or float32 in [-1, 1], [batch, window] on its device -> the model's float32 input.
 
-    The same sound gives the same bits in either form: their scales differ by a power of two.
+    The same sound gives the same bits in either form, since their scales differ by a power of two, and on any device.
     """
+    if audio.dtype == torch.int16 and audio.device.type == "cpu":
+        return _standardised_rows(audio, task)
     scale = 1 if audio.is_floating_point() else INT16_SCALE
     return audio.float().mul(1 / (scale * task.std)).sub_(task.mean / task.std)
+
+
+def _standardised_rows(audio: Tensor, task: Task) -> Tensor:
+    """The same, row after row by NumPy, which converts while it multiplies: memory is read once and written once, where
+    PyTorch writes the floats and goes over them twice more."""
+    x = torch.empty(audio.shape, dtype=torch.float32)
+    factor, offset = np.float32(1 / (INT16_SCALE * task.std)), np.float32(task.mean / task.std)
+    for row, out in zip(audio.numpy(), x.numpy(), strict=True):
+        np.multiply(row, factor, out=out, dtype=np.float32)
+        np.subtract(out, offset, out=out)
+    return x
