@@ -59,12 +59,13 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="kernel")
 
 
-def _bounds(count: int, channels: int) -> list[tuple[int, int]]:
+def bounds(count: int, channels: int) -> list[tuple[int, int]]:
+    """`count` rows cut among the threads."""
     parts = max(1, min(torch.get_num_threads(), count * channels // LEAST))
     return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
-def _run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
+def run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
     """All calls at the same time, the last in this thread."""
     waiting = [_threads(len(calls) - 1).submit(kernel, *call) for call in calls[:-1]]
     kernel(*calls[-1])
@@ -74,12 +75,12 @@ def _run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
 
 def spread(kernel: Callable[..., None], count: int, channels: int, *arguments: Any) -> None:
     """Runs a kernel over `count` rows, cut among the threads."""
-    _run(kernel, [(lo, hi, *arguments) for lo, hi in _bounds(count, channels)])
+    run(kernel, [(lo, hi, *arguments) for lo, hi in bounds(count, channels)])
 
 
 def summed(kernel: Callable[..., None], count: int, channels: int, number: int, *arguments: Any) -> np.ndarray:
     """The same for a kernel that adds to `number` sums, its last argument: float64 [number, channels]."""
-    bounds = _bounds(count, channels)
-    sums = np.zeros((len(bounds), number, channels))
-    _run(kernel, [(lo, hi, *arguments, own) for (lo, hi), own in zip(bounds, sums, strict=True)])
+    parts = bounds(count, channels)
+    sums = np.zeros((len(parts), number, channels))
+    run(kernel, [(lo, hi, *arguments, own) for (lo, hi), own in zip(parts, sums, strict=True)])
     return sums.sum(0)
