@@ -55,8 +55,8 @@ class LayerFilters:
         waves: the inputs that were found, standardised, float32 [filters, samples].
         spectra: their magnitudes, each divided by its largest, float32 [filters, bins]; 0 for a dead filter.
         peak_hz: frequency of the largest, float64 [filters]; NaN for a dead filter, which no input has an effect on.
-        response: mean over time of the standardised response to the wave, before the ReLU, float32 [filters]:
-            in standard deviations of what the filter met in training.
+        activation: mean over time of the standardised, rectified response to the wave, float32 [filters]: in standard
+            deviations of what the filter met in training.
     """
 
     name: str
@@ -65,7 +65,7 @@ class LayerFilters:
     waves: np.ndarray
     spectra: np.ndarray
     peak_hz: np.ndarray
-    response: np.ndarray
+    activation: np.ndarray
 
     def __len__(self) -> int:
         return len(self.waves)
@@ -107,18 +107,18 @@ class Filters:
 
     def table(self) -> "pa.Table":
         """A row for each filter: `layer`, `filter` (its number in the model), `rank` (place by peak frequency),
-        `peak_hz`, `response`, `spectrum` (list of `bins` float32). The metadata hold the sample rate; bin k lies at
+        `peak_hz`, `activation`, `spectrum` (list of `bins` float32). The metadata hold the sample rate; bin k lies at
         k * sample_rate / 729 Hz."""
         import pyarrow as pa
 
         bins = len(self.frequencies)
-        columns: dict[str, list[Any]] = {"layer": [], "filter": [], "rank": [], "peak_hz": [], "response": []}
+        columns: dict[str, list[Any]] = {"layer": [], "filter": [], "rank": [], "peak_hz": [], "activation": []}
         for layer in self.layers:
             columns["layer"] += [layer.name] * len(layer)
             columns["filter"] += range(len(layer))
             columns["rank"] += np.argsort(layer.order).tolist()
             columns["peak_hz"] += [None if math.isnan(peak) else peak for peak in layer.peak_hz.tolist()]
-            columns["response"] += layer.response.tolist()
+            columns["activation"] += layer.activation.tolist()
         types = [pa.string(), pa.int32(), pa.int32(), pa.float64(), pa.float32()]
         fields = [pa.field(name, type) for name, type in zip(columns, types, strict=True)]
         arrays = [pa.array(values, type) for values, type in zip(columns.values(), types, strict=True)]
@@ -186,7 +186,7 @@ def _learn(
 ) -> LayerFilters:
     samples = samples_for(layer)
     noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((layer.filters, samples), np.float32)
-    waves, response = np.empty_like(noise), np.empty(layer.filters, np.float32)
+    waves, activation = np.empty_like(noise), np.empty(layer.filters, np.float32)
     alive = np.empty(layer.filters, bool)
     batch = max(1, AT_ONCE // samples)
     spent = 0
@@ -203,11 +203,11 @@ def _learn(
                 bar.advance(spent // 1000)
                 spent %= 1000
         waves[part] = wave.cpu().numpy()
-        response[part] = ascent.standardised(wave).mean(1).cpu().numpy()
+        activation[part] = ascent.standardised(wave).relu().mean(1).cpu().numpy()
         alive[part] = ascent.alive.cpu().numpy()
     spectra = np.where(alive[:, None], spectra_of(waves, layer.reach.field), 0).astype(np.float32)
     peaks = np.where(alive, frequencies[1 + spectra[:, 1:].argmax(axis=1)], np.nan)
-    return LayerFilters(layer.name, layer.reach.hop, layer.reach.field, waves, spectra, peaks, response)
+    return LayerFilters(layer.name, layer.reach.hop, layer.reach.field, waves, spectra, peaks, activation)
 
 
 def standard(wave: Tensor) -> Tensor:

@@ -1,83 +1,68 @@
 """Excitations as pictures: by unit and class, their distribution, their spread by depth, loudness, and clusters."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samplecnn.analysis.excitation import BINS, Excitations
-from samplecnn.analysis.plots.style import BLUE, COLOURS, FONT, GREY, HEAT, ORANGE, SMALL, WIDTH, new_figure, tidy
+from samplecnn.analysis.plots.style import BLUE, FONT, GREY, HEAT, ORANGE, SMALL, TWO_SIDED, WIDTH, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHOWN = 5  # classes with a colour of their own
 COLUMNS = 2
 
 
 def draw_excitations_units(found: Excitations) -> "Figure":
-    """The mean excitation of every unit for every class, a panel for each block, units by their mean over all.
+    """By how much every class excites every unit above or below the unit's mean: a panel for each block.
 
-    The few classes that differ most from the others in the last block have a colour; the rest are grey.
+    Units stand by the class that excites them most, classes by the clusters of the last block, so that units of one
+    class only form a step of a staircase.
     """
-    present = np.flatnonzero(found.counts)
-    last = found.blocks[-1].class_mean[present]
-    far = np.linalg.norm(last - last.mean(axis=0), axis=1)
-    chosen = present[np.argsort(-far, kind="stable")[:SHOWN]]
-    figure, panels = _panels(found, 2.0)
-    for axes, block in zip(panels, found.blocks, strict=True):
-        order = np.argsort(block.mean, kind="stable")
-        places = np.arange(block.units)
-        for number in present:
-            if number not in chosen:
-                axes.plot(places, block.class_mean[number, order], color="#c3c9cf", linewidth=0.5)
-        for number, colour in zip(chosen, COLOURS, strict=False):
-            axes.plot(places, block.class_mean[number, order], color=colour, linewidth=1.0)
-        axes.set(xlim=(0, max(block.units - 1, 1)), ylim=(0, 1))
-        axes.set_title(f"{block.name}: {block.units} units", fontsize=SMALL)
-        tidy(axes)
-    lines = [_line(colour, found.classes[number]) for number, colour in zip(chosen, COLOURS, strict=False)]
-    lines += [_line("#c3c9cf", "other classes")] if len(present) > len(chosen) else []
-    figure.legend(handles=lines, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
-    figure.supxlabel("units of the block, by their mean excitation", fontsize=FONT)
-    figure.supylabel("mean excitation of a class", fontsize=FONT)
-    figure.suptitle(f"{found.task}: how every class excites the units of every block", fontsize=FONT)
+    classes = _clustered(found)
+    figure, panels = _panels(found, _panel_height(len(classes)))
+    shown = [block.class_mean[classes] - block.mean for block in found.blocks]
+    largest = max(float(np.percentile(np.abs(part), 99.5)) for part in shown)
+    image = None
+    for place, (axes, block, part) in enumerate(zip(panels, found.blocks, shown, strict=True)):
+        favourite = part.argmax(axis=0)
+        order = np.lexsort((-part.max(axis=0), favourite))
+        image = axes.imshow(
+            part[:, order], cmap=TWO_SIDED, vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"
+        )
+        _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
+        axes.set_xticks([])
+        if place >= len(panels) - COLUMNS:
+            axes.set_xlabel("units, by favourite class", fontsize=SMALL)
+    assert image is not None
+    _bar_below(figure, panels, image, "mean excitation of the class, less the mean of all segments", "both")
+    figure.suptitle(f"{found.task}: what every class excites more, and what less", fontsize=FONT)
     return figure
 
 
 def draw_excitations_distribution(found: Excitations) -> "Figure":
     """How often a factor of each size occurs, for every class (a row) and block (a panel)."""
-    present = np.flatnonzero(found.counts)
-    figure, panels = _panels(found, max(1.6, min(0.16 * len(present) + 0.7, 7)))
-    image = None
-    shares = [
-        block.histogram[present] / np.maximum(block.histogram[present].sum(axis=1, keepdims=True), 1)
-        for block in found.blocks
-    ]
-    largest = max(float(share.max()) for share in shares)
     from matplotlib.colors import PowerNorm
 
+    classes = _clustered(found)
+    figure, panels = _panels(found, _panel_height(len(classes)))
+    shares = []
+    for block in found.blocks:
+        counts = block.histogram[classes]
+        shares.append(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    norm = PowerNorm(0.5, 0, max(float(share.max()) for share in shares))
+    image = None
     for place, (axes, block, share) in enumerate(zip(panels, found.blocks, shares, strict=True)):
-        image = axes.imshow(
-            100 * share,
-            cmap=HEAT,
-            norm=PowerNorm(0.5, 0, 100 * largest),
-            aspect="auto",
-            extent=(0, 1, len(present) - 0.5, -0.5),
-            interpolation="nearest",
-        )
-        named = place % COLUMNS == 0 and len(present) <= 45
-        names = [found.classes[number][:16] for number in present] if named else []
-        axes.set_yticks(range(len(present)) if named else [], names, fontsize=min(SMALL, 7.5), parse_math=False)
-        axes.set_title(f"{block.name}: {block.units} units", fontsize=SMALL)
-        axes.tick_params(axis="x", labelsize=SMALL)
-        axes.spines[:].set_visible(False)
+        extent = (0, 1, len(classes) - 0.5, -0.5)
+        image = axes.imshow(share, cmap=HEAT, norm=norm, aspect="auto", extent=extent, interpolation="nearest")
+        _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
+        axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        if place >= len(panels) - COLUMNS:
+            axes.set_xlabel("excitation", fontsize=SMALL)
     assert image is not None
-    bar = figure.colorbar(image, ax=panels, orientation="horizontal", fraction=0.03, pad=0.02, aspect=40)
-    bar.set_label(f"per cent of a class's factors, in steps of {1 / BINS:g}", fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
-    figure.supxlabel("excitation", fontsize=FONT)
+    _bar_below(figure, panels, image, f"per cent of a class's factors, in steps of {1 / BINS:g}")
     figure.suptitle(f"{found.task}: how excitations are distributed, by class and block", fontsize=FONT)
     return figure
 
@@ -117,8 +102,8 @@ def draw_excitations_loudness(found: Excitations) -> "Figure":
     for place, block in enumerate(found.blocks):
         known = np.sort(block.loudness_correlation[~np.isnan(block.loudness_correlation)])
         across = place + 0.34 * np.cos(np.pi * (np.arange(len(known)) * 0.618034 % 1))  # spread evenly, not at random
-        axes.plot(across, known, ".", color=GREY, markersize=2.5, alpha=0.75, markeredgewidth=0)
-    axes.plot(places, found.loudness_correlation, "o-", color=BLUE, linewidth=1.8, label="mean size |r|")
+        axes.plot(across, known, ".", color="#5b6672", markersize=4.5, alpha=0.7, markeredgewidth=0)
+    axes.plot(places, found.loudness_correlation, "o-", color=ORANGE, linewidth=1.8, label="mean size |r|")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(places, found.names, rotation=40, ha="right")
     axes.set_ylim(-1.02, 1.02)
@@ -154,7 +139,7 @@ def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Fig
     tops.set_yticks([])
     tops.spines[:].set_visible(False)
     tops.tick_params(length=0, labelbottom=False)
-    image = axes.imshow(alike, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    image = axes.imshow(alike, cmap=TWO_SIDED, vmin=-1, vmax=1, aspect="auto")
     names = [found.classes[number][:24] for number in leaves]
     font = SMALL if size <= 60 else max(72 * cell * 0.7, 3)
     axes.set_xticks(range(size), names, rotation=90, fontsize=font, parse_math=False)
@@ -172,7 +157,7 @@ def _panels(found: Excitations, height: float) -> tuple["Figure", "list[Axes]"]:
     """A panel for every block, two side by side."""
     rows = math.ceil(len(found.blocks) / COLUMNS)
     figure = new_figure(rows * height + 1.2, WIDTH)
-    grid = figure.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel().tolist()
+    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel().tolist()
     for unused in grid[len(found.blocks) :]:
         unused.set_visible(False)
     return figure, grid[: len(found.blocks)]
@@ -188,7 +173,33 @@ def _boxes(axes: "Axes", values: list[np.ndarray]) -> None:
             axes.bar(place, three - quarter, bottom=quarter, width=0.42, color="#cfd8e3", zorder=1)
 
 
-def _line(colour: str, name: str):  # type: ignore[no-untyped-def]
-    from matplotlib.lines import Line2D
+def _clustered(found: Excitations) -> list[int]:
+    """The numbers of the classes that have segments, like ones beside each other."""
+    from scipy.cluster.hierarchy import leaves_list  # type: ignore[import-untyped]
 
-    return Line2D([], [], color=colour, linewidth=2, label=name.replace("$", r"\$"))
+    present = np.flatnonzero(found.counts).tolist()
+    if len(present) < 3:
+        return present
+    merges, present = found.linkage()
+    return [present[index] for index in leaves_list(merges)]
+
+
+def _panel_height(classes: int) -> float:
+    """Inches: room for a name in every row, where there are not too many."""
+    return max(1.3, min(0.135 * classes + 0.35, 7.0))
+
+
+def _class_rows(axes: "Axes", found: Excitations, classes: list[int], place: int, title: str) -> None:
+    named = place % COLUMNS == 0 and len(classes) <= 52
+    names = [found.classes[number][:18] for number in classes] if named else []
+    axes.set_yticks(range(len(classes)) if named else [], names, fontsize=7.5, parse_math=False)
+    axes.set_title(title, fontsize=SMALL)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.tick_params(axis="y", length=0, pad=1)
+    axes.spines[:].set_visible(False)
+
+
+def _bar_below(figure: "Figure", panels: "list[Axes]", image: Any, label: str, extend: str = "neither") -> None:
+    bar = figure.colorbar(image, ax=panels, orientation="horizontal", fraction=0.03, pad=0.02, aspect=40, extend=extend)
+    bar.set_label(label, fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)

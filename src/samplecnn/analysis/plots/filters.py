@@ -9,6 +9,7 @@ from samplecnn.analysis.plots.style import (
     FONT,
     HEAT,
     SMALL,
+    TWO_SIDED,
     hertz,
     kilohertz_ticks,
     mel,
@@ -91,7 +92,7 @@ def draw_first_layer(filters: Filters) -> "Figure":
     figure = new_figure(7.4)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 2))
     largest = max(float(np.abs(taps).max()), 1e-12)
-    grid = upper.pcolormesh(taps[order].T, cmap="PuOr_r", vmin=-largest, vmax=largest)
+    grid = upper.pcolormesh(taps[order].T, cmap=TWO_SIDED, vmin=-largest, vmax=largest)
     upper.set_yticks([0.5, 1.5, 2.5], ["first", "second", "third"], fontsize=SMALL)
     upper.invert_yaxis()
     upper.set_ylabel("sample", fontsize=FONT)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart with any colour vision; yellow left out, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 BLUE, ORANGE, GREEN, GREY, FAINT = COLOURS[0], COLOURS[1], COLOURS[2], "#8a949e", "#e3e6ea"
-HEAT = "cividis"
+HEAT, TWO_SIDED = "cividis", "PuOr_r"  # made for all eyes
 WIDTH = 6.4  # inches, 120 pixels each
 DPI = 120
 FONT, SMALL = 10.5, 9.0

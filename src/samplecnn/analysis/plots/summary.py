@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from samplecnn.analysis.plots.style import FONT, GREY, SMALL, new_figure
 from samplecnn.analysis.summary import LayerSummary, Summary
+from samplecnn.models.samplecnn import MULTI_LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +63,9 @@ def draw_summary(summary: Summary) -> "Figure":
     heads = ((0.56, "steps × features", "left"), (1.02, "a step sees / hop", "left"), (1.72, "work", "right"))
     for x, text, side in heads:
         axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color="#59636e")
+    if summary.architecture["multi"]:  # what of the last blocks goes straight to the head
+        for back in range(1, MULTI_LEVELS):
+            axes.plot([0.5, 0.53, 0.53, 0.5], [len(groups) - 1 - back] * 2 + [len(groups)] * 2, color=GREY, linewidth=1)
     axes.set(xlim=(-0.86, 1.74), ylim=(len(groups) + 0.6, -0.75))
     axes.set_axis_off()
     present = {row.kind for row in summary.layers}
