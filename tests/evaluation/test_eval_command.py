@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from samplecnn import saved
 from samplecnn.cli.eval import evaluate_command
+from samplecnn.engines import installed
 from samplecnn.errors import UsageError
 from samplecnn.shards import open_split
 from samplecnn.shards.tfrecord import TFRecordWriter
@@ -113,3 +114,33 @@ def test_the_original_command(run, tmp_path, root):
     wrong = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stdout == ""
     assert wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("name", installed())
+def test_on_an_engine_beside_the_model_itself(run, tmp_path, name):
+    plain = run().stdout.splitlines()[-1]
+    options = ("--engine", name, "--precision", "fp32", "--compare", "--json", tmp_path / "scores.json")
+    outcome = run(*options)
+    assert outcome.exit_code == 0, outcome.output
+    *_, scores, comparison = outcome.stdout.splitlines()
+    assert scores == plain
+    assert comparison.startswith(f"{name} fp32 against the model itself: rocauc +0.000000, prauc +0.000000")
+    assert comparison.endswith("0 of 30 clips are decided otherwise")
+    values = json.loads((tmp_path / "scores.json").read_text())
+    assert (values["settings"]["engine"], values["settings"]["precision"]) == (name, "fp32")
+    assert 0 <= values["comparison"]["mean"] <= values["comparison"]["largest"] < 1e-5
+
+
+def test_a_precision_is_torchs_unless_an_engine_is_named(run, tmp_path):
+    assert run("--json", tmp_path / "plain.json").exit_code == 0
+    outcome = run("--precision", "bf16", "--compare", "--json", tmp_path / "bf16.json")
+    assert "torch bf16 against the model itself" in outcome.stdout
+    plain, other = (json.loads((tmp_path / f"{kind}.json").read_text()) for kind in ("plain", "bf16"))
+    assert (plain["settings"]["engine"], plain["settings"]["precision"]) == ("the model itself", "fp32")
+    assert (other["settings"]["engine"], other["settings"]["precision"]) == ("torch", "bf16")
+    assert "comparison" not in plain and 1e-6 < other["comparison"]["largest"] < 0.1
+    assert other["roc_auc"] == pytest.approx(plain["roc_auc"], abs=0.02)
+
+
+def test_without_the_options_nothing_is_compared(run):
+    assert "against the model itself" not in run("--engine", "torch").stdout

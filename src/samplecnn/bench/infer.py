@@ -72,7 +72,7 @@ def bench_infer(
                     versions.update(peer.about)
                     contenders.append(Contender(f"TensorFlow, {precision}", peer))
         measure(contenders, rounds, "bench infer")
-    rate = matrix_rate(DTYPES[best]) if place.type == "cpu" else _matrix_rate_on(place, DTYPES[best])
+    rate = matrix_rate(DTYPES[best], place)
     flops = forward_flops(config, window)
     return {
         "bench": "infer",
@@ -236,17 +236,3 @@ def _plain_openvino(config: ModelConfig, segments: np.ndarray, calls: int, best:
         run = _turn(lambda request=request: request.infer([segments]), calls, len(segments))  # type: ignore[misc]
         found.append(Contender(f"plain network, OpenVINO, {precision}", run))
     return found
-
-
-def _matrix_rate_on(device: torch.device, dtype: torch.dtype, size: int = 8192, times: int = 20) -> float:
-    """As `matrix_rate`, on a GPU."""
-    import time
-
-    a = torch.randn(size, size, device=device).to(dtype)
-    a @ a
-    torch.cuda.synchronize(device)
-    began = time.perf_counter()
-    for _ in range(times):
-        a @ a
-    torch.cuda.synchronize(device)
-    return 2 * size**3 * times / (time.perf_counter() - began)

@@ -25,7 +25,7 @@ class Kind:
     """An engine that may be installed.
 
     Args:
-        place: "module:class" of this package; the class has `open(net, precision, device, few)`; `few` tells that a quick
+        place: "module:class" of this package. The class has `open(net, precision, device, few)`; with `few`, a quick
             start counts for more than speed.
         needs: modules it cannot do without.
         extra: of samplecnn, which installs them.
