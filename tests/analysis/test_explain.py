@@ -16,7 +16,7 @@ from samplecnn.analysis.attribution import (
     path,
     split_bands,
 )
-from samplecnn.analysis.explain import (
+from samplecnn.analysis.explanation import (
     ExplainedWindow,
     Settings,
     explain,

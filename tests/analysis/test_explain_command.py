@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn import saved
-from samplecnn.analysis.explain import Settings, explain
 from samplecnn.analysis.explain_plot import DARK, draw_explanation, mel_spectrogram
 from samplecnn.analysis.explain_run import run_explain
+from samplecnn.analysis.explanation import Settings, explain
 from samplecnn.cli.explain import explain_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN

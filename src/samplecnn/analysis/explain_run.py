@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from samplecnn.analysis.explain import WINDOWS, Explanation, Settings, explain, explain_over_time
 from samplecnn.analysis.explain_plot import draw_explanation
 from samplecnn.analysis.explain_words import COLUMNS, rows
+from samplecnn.analysis.explanation import WINDOWS, Explanation, Settings, explain, explain_over_time
 from samplecnn.analysis.run import output_folder
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.inference import resolve

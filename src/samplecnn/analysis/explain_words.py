@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.analysis.explain import Explanation
+from samplecnn.analysis.explanation import Explanation
 
 COLUMNS = ("tag", "score", "window", "method", "start", "end", "low", "high", "logit")
 GRADIENTS, OCCLUSION = "integrated gradients", "occlusion"

@@ -62,8 +62,63 @@ def explain_command(
     ] = None,
 ) -> None:
     """Explain a recording's tags: which moments and which frequencies they rest on, as words, picture and table."""
-    from samplecnn.analysis.explain import Settings
     from samplecnn.analysis.explain_run import run_explain
+    from samplecnn.analysis.explanation import Settings
 
     settings = Settings(bands, moments, steps, batch_size)
     run_explain(model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device)
+
+
+def report_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
+        ),
+    ],
+    data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="A folder for report-DATASET.html, or a file ending in .html. If not given: analysis in the model's "
+            "run directory if it lies in one, or else here.",
+        ),
+    ] = None,
+    mistakes: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The worst mistakes to show, with their sound.")
+    ] = 12,
+    explained: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of these, the first N are taken apart as `explain` does.")
+    ] = 4,
+    no_filters: Annotated[bool, typer.Option("--no-filters", help="Leave out what excites the filters.")] = False,
+    no_excitations: Annotated[bool, typer.Option("--no-excitations", help="Leave out the excitations.")] = False,
+    filter_steps: Annotated[int | None, typer.Option(min=1, help="Steps of gradient ascent for the filters.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap for the confidence intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of the filters' noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the figures do not depend on it.")] = 23,
+    num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
+    ] = None,
+) -> None:
+    """Write one HTML file about a model: scores with confidence, mistakes to listen to, curves, pictures, settings.
+
+    It opens from the disk without a network, in light and dark, and reads well on a phone.
+    """
+    from samplecnn.analysis.reporting import Contents, report
+    from samplecnn.hardware import keep_freed_memory
+
+    keep_freed_memory()
+    contents = Contents(mistakes, explained, not no_filters, not no_excitations, filter_steps, draws, seed)
+    path = report(
+        model, dataset, output, data_dir, contents, batch_size, num_readers, device, skip_corrupt, progress=True
+    )
+    typer.echo(f"report: {path}")

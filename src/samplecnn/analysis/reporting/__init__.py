@@ -1,0 +1,73 @@
+"""One HTML file about a model and a data set: scores with their confidence, mistakes to listen to, pictures, settings.
+
+Findings (`gather`, `bootstrap`, `mistakes`) are computed apart from the page (`page`, `scores`, `svg`, `pictures`).
+"""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from samplecnn.analysis.reporting.gather import Contents, Findings, gather, run_folder
+from samplecnn.analysis.reporting.page import page
+
+__all__ = ["Contents", "Findings", "gather", "page", "report"]
+
+
+def report(
+    model: str,
+    dataset: str,
+    output: str | None = None,
+    data_dir: str | Path = "./data",
+    contents: Contents | None = None,
+    batch_size: int = 23,
+    num_readers: int = 8,
+    device: str | None = None,
+    skip_corrupt: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Tests a model on a data set's test split and writes all about it as one HTML file.
+
+    Args:
+        model: whatever `samplecnn.load` takes; of a run directory, the training is told as well.
+        dataset: as it was built: a name, a folder or a manifest; or a folder of TFRecords.
+        output: a folder, or a file whose name ends in .html. None: report-DATASET.html in the folder `analysis` of the
+            run directory that the model lies in, or in ./analysis.
+        data_dir: the folder of the built data sets.
+        contents: what to put in.
+        batch_size: segments a step; the figures do not depend on it.
+        num_readers: threads that read ahead.
+        device: "cpu", "cuda"; None uses a GPU where there is one.
+        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
+        progress: shows bars on stderr.
+
+    Returns:
+        The file's path. It appears when it is whole.
+
+    Raises:
+        UsageError: the data set is not built or has no test clips, there is no such model, or the two do not fit.
+        SampleCNNError: a folder that cannot be written (found before the work), fewer than two test clips, or a model
+            that answers with NaN.
+    """
+    from samplecnn.analysis.explain_run import check_output
+    from samplecnn.analysis.run import output_folder
+    from samplecnn.datasets import dataset_name
+    from samplecnn.evaluation import examine
+    from samplecnn.evaluation.inference import resolve
+    from samplecnn.files import write_text
+    from samplecnn.shards import open_split
+
+    segments = open_split(dataset, data_dir, "test", skip_corrupt)
+    loaded = resolve(model, device)
+    if output is not None and output.endswith(".html"):
+        path = Path(output)
+    else:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", dataset_name(dataset))
+        path = output_folder(model, output) / f"report-{name}.html"
+    check_output(path, (".html",), "report")
+    evaluation = examine(loaded, dataset, data_dir, batch_size, num_readers, None, progress, skip_corrupt)
+    evaluation = replace(evaluation, model=str(model))
+    run = run_folder(model)
+    found = gather(loaded, evaluation, segments, contents or Contents(), run, batch_size, progress)
+    write_text(path, page(found, f"Made on {datetime.now():%d %B %Y, %H:%M}"))
+    return path
