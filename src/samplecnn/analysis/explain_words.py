@@ -16,20 +16,28 @@ def line(explanation: Explanation, place: int) -> str:
     """What a tag rests on, in a line; `place` is its place in `explanation.tags`."""
     window = explanation.clearest(place)
     name, score = explanation.names[place], float(explanation.heard.scores[explanation.tags[place]])
-    head = f"{name}: {score:.3f}"
+    head = f"{name}: {probability(score)}"
     if not window.wave.any():
         return f"{head}; this is silence, in which nothing speaks for or against it"
     if len(explanation.heard.starts) > 1:
-        head += f"; where it is clearest, {window.start:.1f} to {window.end:.1f} s ({window.scores[place]:.3f})"
+        best = probability(float(window.scores[place]))
+        head += f"; where it is clearest, {window.start:.1f} to {window.end:.1f} s ({best})"
     parts = []
     moment, band = window.moment_range[place], window.band_range[place]
     if moment is not None:
-        parts.append(f"from {moment.low:.2f} to {moment.high:.2f} s (without: {moment.score_without:.3f})")
+        parts.append(f"from {moment.low:.2f} to {moment.high:.2f} s (without: {probability(moment.score_without)})")
     if band is not None:
-        parts.append(f"{hz(band.low)} to {hz(band.high)} Hz (without: {band.score_without:.3f})")
+        parts.append(f"{hz(band.low)} to {hz(band.high)} Hz (without: {probability(band.score_without)})")
     if parts:
         return f"{head}, mostly {' and '.join(parts)}"
     return f"{head}, no single moment and no single band decides"
+
+
+def probability(value: float) -> str:
+    """For people: three digits, and those of a value near 0 or 1 are not rounded to it."""
+    if 0 < value < 0.001:
+        return "<0.001"
+    return ">0.999" if 0.999 < value < 1 else f"{value:.3f}"
 
 
 def hz(value: float) -> str:

@@ -1,6 +1,6 @@
 """All that a report tells, computed; nothing here knows what a page looks like."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,8 @@ def gather(
     waves = [clip_wave(segments, mistake.name) for mistake in mistakes]
     explanations: list[Explanation | None] = [None] * len(mistakes)
     for place, (mistake, wave) in enumerate(zip(mistakes[: contents.explained], waves, strict=False)):
-        explanations[place] = explain(model, wave, task.sample_rate, mistake.tags, most_windows=2, progress=progress)
+        taken = explain(model, wave, task.sample_rate, mistake.tags, most_windows=2, progress=progress)
+        explanations[place] = replace(taken, name=mistake.name)
     found = Findings(
         evaluation=evaluation,
         intervals=intervals(

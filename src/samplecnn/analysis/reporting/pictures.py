@@ -66,7 +66,8 @@ def darken(figure: "Figure") -> None:
             for part in ("markerfacecolor", "markeredgecolor"):
                 _replace(getattr(artist, f"get_{part}")(), getattr(artist, f"set_{part}"), turned)
         elif isinstance(artist, Patch):
-            face, edge = artist.get_facecolor(), artist.get_edgecolor()
+            face: Any = artist.get_facecolor()
+            edge: Any = artist.get_edgecolor()
             if face[3]:
                 _replace(face, lambda colour, on=artist, alpha=face[3]: on.set_facecolor((colour, alpha)), turned)
             if edge[3]:
@@ -75,7 +76,7 @@ def darken(figure: "Figure") -> None:
             for part in ("facecolor", "edgecolor"):
                 colours = np.atleast_2d(getattr(artist, f"get_{part}")())
                 if colours.size:
-                    new = [row if _turned(row) is None else (*_turned(row), row[3]) for row in colours]
+                    new = [(*(_turned(row) or row[:3]), row[3]) for row in colours]
                     getattr(artist, f"set_{part}")(new)
 
 

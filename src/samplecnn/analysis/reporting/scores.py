@@ -64,11 +64,12 @@ def per_class(found: Findings) -> str:
     task, scores, main = found.evaluation.task, found.evaluation.scores, main_score(found)
     taken = _taken_for(found) if task.kind == "multiclass" else None
     rows = []
-    order = sorted(range(len(scores.per_class)), key=lambda index: _or_last(getattr(scores.per_class[index], main)))
+    present = [index for index, row in enumerate(scores.per_class) if row.support]
+    order = sorted(present, key=lambda index: _or_last(getattr(scores.per_class[index], main)))
     for index in order:
         row, ends = scores.per_class[index], found.intervals.per_class
         bounds = tuple(ends[main][index].tolist())
-        value = getattr(row, main) if row.support else math.nan
+        value = getattr(row, main)
         cells = [
             escape(row.name),
             f"{row.support:,}",
@@ -89,7 +90,8 @@ def per_class(found: Findings) -> str:
         "ROC-AUC",
         *(["Most often taken for"] if taken else []),
     ]
-    return table(head, rows, f"Scores of every class, weakest first, with {percent(found.intervals.level)} intervals")
+    caption = f"Scores of every class with test clips, weakest first, with {percent(found.intervals.level)} intervals"
+    return table(head, rows, caption)
 
 
 def charts(found: Findings) -> str:
@@ -97,7 +99,9 @@ def charts(found: Findings) -> str:
     evaluation = found.evaluation
     predictions, task, scores = evaluation.predictions, evaluation.task, evaluation.scores
     if task.kind == "multiclass":
-        matrix = svg.confusion_matrix(confusion(predictions, task), task.classes)
+        counts = confusion(predictions, task)
+        kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))  # others would be empty rows and columns
+        matrix = svg.confusion_matrix(counts[np.ix_(kept, kept)], [task.classes[index] for index in kept])
         return (
             '<p class="note">Rows are the true class, columns the most probable one. Blue: right; orange: wrong, '
             "the stronger the larger the share of the row. Point at a cell for its words.</p>"
