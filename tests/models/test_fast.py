@@ -8,11 +8,12 @@ import torch.nn.functional as F
 
 from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
 from samplecnn.models.fast import conv, norm, stem, sum_pool
+from samplecnn.models.fast.conv import weight_gradient
 from samplecnn.models.fast.threads import SMALL, fits, kernels
 from samplecnn.models.layers import BatchNorm, Excitation
 
 DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
-SHAPES = [(3, 50, 4, 6), (2, 1, 4, 4), (5, 7, 8, 8), (1, 3, 2, 2), (4, 100, 16, 8)]
+SHAPES = [(3, 50, 4, 6), (2, 1, 4, 4), (5, 7, 8, 8), (1, 3, 2, 2), (4, 100, 16, 8), (2, 41, 32, 64)]
 needs_numba = pytest.mark.skipif(kernels() is None, reason="numba is not installed (the extra `fast`)")
 
 
@@ -45,6 +46,27 @@ def test_convolution(dtype, tolerance, width, shape):
     assert y.dtype == dtype and y.is_contiguous()
     assert [value.dtype for value in found] == [dtype, torch.float32, torch.float32]
     assert worst((y, *found), (expected, *gradients)) < tolerance
+
+
+@pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (1, 1, 32, 32), (2, 129, 96, 32), (1, 600, 32, 32)])
+def test_weight_gradients_are_summed_in_float32(shape):
+    """By tiles where there are any: whole squares of 32, every place of a border, odd and even numbers of rows."""
+    torch.manual_seed(0)
+    batch, steps, channels, features = shape
+    x, g = torch.randn(batch, steps, channels).bfloat16(), torch.randn(batch, steps, features).bfloat16()
+    weight = torch.zeros(features, channels, 3, dtype=torch.float64, requires_grad=True)
+    y = F.conv1d(x.double().transpose(1, 2), weight, padding=1).transpose(1, 2)
+    (expected,) = torch.autograd.grad(y, weight, g.double())
+    tiles = kernels() is not None and tiles_available()
+    found = weight_gradient(x, g, 3)
+    assert found.dtype == torch.float32
+    assert worst((found,), (expected,)) < (1e-6 if tiles else 2e-2)
+
+
+def tiles_available() -> bool:
+    from samplecnn.models.fast import tiles
+
+    return tiles.available()
 
 
 def test_convolution_gives_only_the_gradients_that_are_asked_for():
