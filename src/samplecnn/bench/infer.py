@@ -20,7 +20,7 @@ from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.task import Task
 
-LEAST = 64  # segments of one turn of a contender, so that a turn takes a while
+LEAST = 16  # segments of one turn of a contender, or a few more
 
 
 def bench_infer(

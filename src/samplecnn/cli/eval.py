@@ -17,7 +17,6 @@ class Precision(StrEnum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
-    int8 = "int8"
 
 
 def evaluate_command(

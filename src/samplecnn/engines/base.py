@@ -18,7 +18,7 @@ class Engine(ABC):
 
     Args:
         net: the network.
-        precision: "fp32", "bf16" or "int8", what it computes in.
+        precision: "fp32" or "bf16", what it computes in.
 
     Raises:
         SampleCNNError: for anything but numbers [batch, samples] with as many samples as the network needs, and where
