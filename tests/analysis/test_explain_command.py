@@ -109,7 +109,7 @@ def test_every_window_gets_its_page(command, tmp_path):
         == 0
     )
     pdf = (here / "all.pdf").read_bytes()
-    assert pdf[:4] == PDF and len(re.findall(rb"/Type /Page\b", pdf)) == 2
+    assert pdf[:4] == PDF and len(re.findall(rb"/Type /Page\b", pdf)) == 3
     assert {row["window"] for row in json.loads((here / "a.json").read_text())} == {0, 1, 2, 3, 4}
 
 
