@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from samplecnn.bench.steps import noise_task
+from samplecnn.errors import SampleCNNError
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, fast
 from samplecnn.training import loop, train
 from samplecnn.training.batches import on_device, standardised
@@ -120,6 +121,15 @@ def test_compile_on_a_cpu_says_that_it_changes_nothing(built, tmp_path, capsys):
     run = train(str(built / "sounds"), data_dir=str(built / "data"), log_dir=str(tmp_path), compile=True, **small)
     assert "--compile is for GPUs" in capsys.readouterr().out
     assert loop.load_checkpoint(run.run).options["compile"] is True
+
+
+def test_a_device_without_enough_memory_ends_with_a_line(built, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand much more")
+
+    monkeypatch.setattr(Step, "loss", full)
+    with pytest.raises(SampleCNNError, match=r"cpu does not hold a training step with a batch of 23; .* --batch-size"):
+        train(str(built / "sounds"), data_dir=str(built / "data"), log_dir=str(tmp_path), block="basic", features=4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

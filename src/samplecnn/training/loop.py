@@ -171,6 +171,11 @@ class Run:
         except OSError:
             say(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
             raise
+        except torch.OutOfMemoryError as error:
+            raise SampleCNNError(
+                f"the memory of {self.device} does not hold a training step with a batch of {options.batch_size}; "
+                "start again with a smaller --batch-size"
+            ) from error
         finally:
             self.record.close()
 

@@ -80,7 +80,8 @@ class Step:
         if self._graph is not None:
             self._graph, self._done = None, 0  # of the optimizer before
         if self._done >= FIRST_STEPS:
-            self._graph = _Graph(self._compiled, optimizer, audio, labels)
+            with torch.cuda.device(audio.device):  # graphs are recorded on the current one
+                self._graph = _Graph(self._compiled, optimizer, audio, labels)
             return self._graph.play(audio, labels, rate)
         here, beside = torch.cuda.current_stream(audio.device), torch.cuda.Stream(audio.device)
         beside.wait_stream(here)
@@ -119,7 +120,8 @@ class _Graph:
         try:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate
-            with torch.cuda.graph(self.graph):  # nothing runs in here, it is only recorded
+            # Nothing runs in here, it is only recorded; the threads that read batches may go on meanwhile.
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.loss = _taken(loss_of, optimizer, self.audio, self.labels)
         finally:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
