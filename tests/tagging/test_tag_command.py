@@ -184,3 +184,71 @@ def test_a_killed_run_is_resumed_to_the_same_result(root, model_folder, folder, 
     assert [row[0] for row in rows[1:]] == [str(copies / f"{number:04}.wav") for number in range(1200)]
     assert len({tuple(row[1:]) for row in rows[1:]}) == 1
     assert output.read_bytes().startswith(before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1])
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino", "onnx"])
+def test_engines_agree_and_are_named(run, folder, engine):
+    from samplecnn.engines import ENGINES
+
+    if not ENGINES[engine].installed:
+        pytest.skip(f"{engine} is not installed")
+    exact = json.loads(run(folder, "--engine", "torch", "--precision", "fp32", "--format", "json").stdout)
+    outcome = run(folder, "--engine", engine, "--precision", "fp32", "--format", "json")
+    document = json.loads(outcome.stdout)
+    assert (document["engine"], document["precision"]) == (engine, "fp32")
+    assert outcome.stderr.startswith(f"engine {engine}, fp32\n")
+    assert [file["path"] for file in document["files"]] == [file["path"] for file in exact["files"]]
+    for file, wanted in zip(document["files"], exact["files"], strict=True):
+        assert file.get("error") == wanted.get("error")
+        assert file.get("tags", {}) == pytest.approx(wanted.get("tags", {}), abs=2e-5)
+
+
+def test_bf16_is_near_and_what_there_is_not_is_refused(run, folder):
+    rows = {}
+    for precision in ("fp32", "bf16"):
+        outcome = run(folder / "b-high.flac", "--engine", "torch", "--precision", precision, "--format", "jsonl")
+        assert outcome.stderr == f"engine torch, {precision}\n"
+        rows[precision] = json.loads(outcome.stdout)["tags"]
+    assert rows["bf16"] != rows["fp32"] and rows["bf16"] == pytest.approx(rows["fp32"], abs=0.05)
+    assert run(folder / "b-high.flac", "--engine", "abacus").exit_code == 2
+    assert run(folder / "b-high.flac", "--precision", "fp8").exit_code == 2
+
+
+def test_hop(run, folder):
+    path = folder / "b-high.flac"  # 1.1 s, windows of 0.25 s
+    outcome = run(path, "--format", "json", "--over-time", "--hop", 0.1, "--precision", "fp32")
+    document = json.loads(outcome.stdout)
+    starts = [segment["start"] for segment in document["files"][0]["over_time"]]
+    assert np.allclose(np.diff(starts)[:-1], 0.1, rtol=0.01) and len(starts) in (9, 10)
+    assert document["files"][0]["over_time"][-1]["end"] == pytest.approx(1.1, abs=0.011)
+    assert document["hop"] == 0.1 and " s apart, which share" in outcome.stderr
+    assert "at most the window, 0.25 s" in refused(run(path, "--hop", 0.3))
+    assert run(path, "--hop", 0).exit_code == 2
+
+
+def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
+    output, part = tmp_path / "tags.jsonl", tmp_path / "tags.jsonl.part"
+    options = (folder, "--format", "jsonl", "--over-time", "--output", output)
+    settings = ("--engine", "torch", "--precision", "fp32", "--hop", 0.05)
+    run(*options, *settings)
+    whole = output.read_bytes()
+    assert not list(tmp_path.glob("tags.jsonl.part*"))
+
+    def break_off() -> None:
+        output.unlink(missing_ok=True)
+        part.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+        (tmp_path / "tags.jsonl.part.json").write_text('{"engine": "torch", "precision": "fp32", "hop": 0.05}')
+
+    break_off()
+    begun = "begun with --engine torch --precision fp32 --hop 0.05"
+    assert begun in refused(run(*options, "--resume"))
+    assert begun in refused(run(*options, "--resume", "--hop", 0.05, "--precision", "bf16"))
+    assert begun in refused(run(*options, "--resume", "--hop", 0.1))
+    assert part.exists(), "what is refused is left as it was"
+    assert "engine torch, fp32;" in run(*options, "--resume", "--hop", 0.05).stderr, "auto is what it began with"
+    assert output.read_bytes() == whole and not list(tmp_path.glob("tags.jsonl.part*"))
+
+
+def test_tfrecords_have_no_hop(run, tmp_path):
+    (tmp_path / "x.tfrecord").write_bytes(b"")
+    assert "leave --hop out" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplecnn import audio
-from samplecnn.errors import AudioError
+from samplecnn.errors import AudioError, UsageError
+from samplecnn.evaluation.inference import standardise
 from samplecnn.tagging import stream as streaming
 from samplecnn.tagging.stream import stream
-from samplecnn.tagging.windows import TAIL, windows
+from samplecnn.tagging.windows import TAIL, hop_samples, windows
 from samplecnn.task import Task
 
 TASK = Task("t", ("a", "b"), "multiclass", 8000, 100, clip_seconds=0.025)
@@ -45,11 +46,44 @@ def test_every_window_is_where_it_says_whatever_the_pieces(lengths, most):
     assert starts.tolist() == [100 * n for n in range(whole)] + tail
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 350), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 100))
+def test_windows_start_every_hop_and_none_is_left_out(lengths, most, hop):
+    total = sum(lengths)
+    wave = (np.arange(total) % 30000 + 1).astype(np.float32) / 32768
+    pieces = np.split(wave, np.cumsum(lengths)[:-1])
+    if total < 100:
+        return
+    batches = list(windows(pieces, TASK, most, hop))
+    starts = np.concatenate([batch.starts for batch in batches])
+    whole = list(range(0, total - 99, hop))
+    left = total - 100 - whole[-1]
+    assert starts.tolist() == whole + ([total - 100] if left >= TAIL * hop else [])
+    for start, segment in zip(starts, np.concatenate([batch.segments for batch in batches]), strict=True):
+        np.testing.assert_array_equal(segment, wave[start : start + 100])
+    for batch in batches:
+        assert len(batch.segments) <= most
+        if batch.stretch is not None:
+            assert len(batch.stretch) == (len(batch.segments) - 1) * hop + 100, "what they share, no more"
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(None, 100), (0.0125, 100), (0.005, 40), (0.0001, 1)])
+def test_hops_in_samples(seconds, samples):
+    assert hop_samples(seconds, TASK) == samples
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013])
+def test_hops_that_leave_gaps_or_stand_still_are_refused(seconds):
+    with pytest.raises(UsageError, match=r"above 0 and at most the window, 0\.0125 s"):
+        hop_samples(seconds, TASK)
+
+
 def test_segments_are_standardised_and_rounded_as_in_training():
     task = TASK.with_statistics(0.1, 0.5)
     wave = np.random.default_rng(0).uniform(-1.2, 1.2, 200).astype(np.float32)
     segments, _, _ = joined([wave], task)
     wanted = (audio.from_int16(audio.to_int16(audio.cut(wave, task))) - task.mean) / task.std
+    np.testing.assert_array_equal(segments, standardise(audio.from_int16(audio.to_int16(audio.cut(wave, task))), task))
     np.testing.assert_allclose(segments, wanted, atol=1e-6)
 
 

@@ -86,7 +86,7 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
 def _batch(stretch: np.ndarray, starts: np.ndarray, end: int, silent: bool, window: int, hop: int) -> Windows:
     if hop == window:
         return Windows(stretch.reshape(-1, window), starts, end, silent)
-    segments = np.lib.stride_tricks.sliding_window_view(stretch, window)[::hop]
+    segments = np.lib.stride_tricks.sliding_window_view(stretch, window, writeable=True)[::hop]
     return Windows(segments, starts, end, silent, stretch)
 
 
