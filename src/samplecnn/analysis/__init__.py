@@ -5,18 +5,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samplecnn.analysis.excitation import Excitations, excitations
+    from samplecnn.analysis.explanation import Explanation, explain, explain_over_time
     from samplecnn.analysis.learned import Filters, learn_filters
+    from samplecnn.analysis.reporting import report
     from samplecnn.analysis.summary import Summary, summarize
 
 _HOMES = {
     "Excitations": "excitation",
     "excitations": "excitation",
+    "Explanation": "explanation",
+    "explain": "explanation",
+    "explain_over_time": "explanation",
     "Filters": "learned",
     "learn_filters": "learned",
+    "report": "reporting",
     "Summary": "summary",
     "summarize": "summary",
 }
-__all__ = ["Excitations", "Filters", "Summary", "excitations", "learn_filters", "summarize"]
+__all__ = [
+    "Excitations",
+    "Explanation",
+    "Filters",
+    "Summary",
+    "excitations",
+    "explain",
+    "explain_over_time",
+    "learn_filters",
+    "report",
+    "summarize",
+]
 
 
 def __getattr__(name: str) -> Any:
