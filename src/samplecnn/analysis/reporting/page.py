@@ -209,7 +209,7 @@ def _settings(found: Findings, made: str) -> str:
         for name, group in groups.items()
         if group
     )
-    return f"{tables}<p class='note'>{escape(made)}, samplecnn {__version__}.</p>"
+    return f'<div class="tables">{tables}</div>' + f'<p class="note">{escape(made)}, samplecnn {__version__}.</p>'
 
 
 def _plain(key: str) -> str:

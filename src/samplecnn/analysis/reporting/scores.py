@@ -144,8 +144,7 @@ def learning_curves(history: list[dict[str, Any]]) -> str:
             for row in history
             if row.get("event") == "test" and row.get(name) is not None
         ]
-        # the first colour is the training's, which has no score here
-        curves = {"": np.full(len(x), np.nan), "validation": column(epochs, f"val_{name}")}
+        curves = {"validation": column(epochs, f"val_{name}")}
         chart = svg.lines(f"{shown} by epoch", x, curves, ends, {"test": tests} if tests else None)
         parts.append(f"<figure><figcaption>{shown}</figcaption>{chart}</figure>")
     return f'<div class="charts">{"".join(parts)}</div>'

@@ -8,6 +8,8 @@ import numpy as np
 
 Ends = tuple[float, float]
 
+DASHED = "training"  # the curve that is but context for the other
+
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle", extra: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}"{extra}>{escape(text)}</text>'
@@ -49,7 +51,7 @@ def lines(
     marks: Sequence[float] = (),
     points: dict[str, list[tuple[float, float]]] | None = None,
 ) -> str:
-    """Curves over epochs, the first one dashed; `marks` are upright lines, `points` are drawn as diamonds."""
+    """Curves over epochs, "training" dashed; `marks` are upright lines, `points` are drawn as diamonds."""
     width, height, left, right, top, bottom = 340.0, 230.0, 44.0, 12.0, 34.0, 36.0
     points = points or {}
     values = np.concatenate([*curves.values(), np.array([y for pairs in points.values() for _, y in pairs])])
@@ -77,7 +79,8 @@ def lines(
             f'<line x1="{across(mark):.1f}" x2="{across(mark):.1f}" y1="{top}" y2="{height - bottom}" class="mark"/>'
         )
     at = left
-    for number, (name, values) in enumerate(curves.items()):
+    for name, values in curves.items():
+        number = 0 if name == DASHED else 1
         whole = np.isfinite(values)
         kind = f"line line{number}"
         body += f'<polyline points="{_points(across(x[whole]), up(values[whole]))}" class="{kind}"/>'
