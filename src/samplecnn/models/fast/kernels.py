@@ -124,45 +124,47 @@ def affine_input(lo, hi, y, k, d, relu, g, a, b, e, out):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def affine_pool(lo, hi, steps, y, k, d, out, chosen):
-    """The largest of three rows of k y + d, not below 0, and which it was; each of `steps` rows is a sample's end."""
+def affine_pool(lo, hi, steps, y, k, d, out, kept, chosen):
+    """The largest of three rows of k y + d, not below 0, the y it came from, and which it was.
+
+    Each of `steps` rows is a sample's end.
+    """
     pooled = steps // 3
     zero = np.float32(0)
     for place in range(lo, hi):
         row = place // pooled * steps + place % pooled * 3
         for c in range(y.shape[1]):
-            best, which = load(y[row, c]) * k[c] + d[c], np.uint8(0)
-            value = load(y[row + 1, c]) * k[c] + d[c]
+            source, which = y[row, c], np.uint8(0)
+            best = load(source) * k[c] + d[c]
+            other = y[row + 1, c]
+            value = load(other) * k[c] + d[c]
             if value > best:
-                best, which = value, np.uint8(1)
-            value = load(y[row + 2, c]) * k[c] + d[c]
+                best, source, which = value, other, np.uint8(1)
+            other = y[row + 2, c]
+            value = load(other) * k[c] + d[c]
             if value > best:
-                best, which = value, np.uint8(2)
+                best, source, which = value, other, np.uint8(2)
             if best <= zero:
                 best, which = zero, np.uint8(NONE)
             out[place, c] = pack(out, best)
+            kept[place, c] = source
             chosen[place, c] = which
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def affine_pool_sums(lo, hi, steps, y, mean, g, chosen, sums):
-    """Adds sum g and sum g (y - mean) over the chosen rows to `sums`, float64 [2, channels]."""
-    pooled, channels = steps // 3, y.shape[1]
+def affine_pool_sums(lo, hi, kept, mean, g, chosen, sums):
+    """Adds sum g and sum g (y - mean) over the chosen rows' y, which are `kept`, to `sums`, float64 [2, channels]."""
+    channels = kept.shape[1]
     one, two = np.empty(channels, np.float32), np.empty(channels, np.float32)
     zero = np.float32(0)
     for first in range(lo, hi, ROWS_AT_ONCE):
         one[:] = 0
         two[:] = 0
         for place in range(first, min(first + ROWS_AT_ONCE, hi)):
-            row = place // pooled * steps + place % pooled * 3
             for c in range(channels):
-                which = chosen[place, c]
-                gradient = load(g[place, c]) if which != NONE else zero
-                value = load(y[row, c])
-                value = load(y[row + 1, c]) if which == 1 else value
-                value = load(y[row + 2, c]) if which == 2 else value
+                gradient = load(g[place, c]) if chosen[place, c] != NONE else zero
                 one[c] += gradient
-                two[c] += gradient * (value - mean[c])
+                two[c] += gradient * (load(kept[place, c]) - mean[c])
         for c in range(channels):
             sums[0, c] += one[c]
             sums[1, c] += two[c]

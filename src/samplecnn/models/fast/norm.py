@@ -39,29 +39,28 @@ class _Norm(torch.autograd.Function):
         k, d = np.float32(k), np.float32(bias.detach().numpy() - mean * k)
         if pool:
             out = x.new_empty(batch, steps // 3, channels)
-            chosen = torch.empty(batch * (steps // 3), channels, dtype=torch.uint8)
-            spread(passes().affine_pool, len(chosen), channels, steps, y, k, d, rows(out), chosen.numpy())
+            kept, chosen = torch.empty_like(out), torch.empty(out.shape[0] * out.shape[1], channels, dtype=torch.uint8)
+            spread(passes().affine_pool, len(chosen), channels, steps, y, k, d, rows(out), rows(kept), chosen.numpy())
         else:
-            out, chosen = torch.empty_like(x), None
+            out, kept, chosen = torch.empty_like(x), None, None
             spread(passes().affine, count, channels, y, k, d, relu, rows(out))
         ctx.save_for_backward(x, weight)
-        ctx.kept = mean, scale, k, d, chosen, relu
+        ctx.kept = mean, scale, k, d, kept, chosen, relu
         statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        (x, weight), (mean, scale, k, d, chosen, relu) = ctx.saved_tensors, ctx.kept
+        (x, weight), (mean, scale, k, d, kept, chosen, relu) = ctx.saved_tensors, ctx.kept
         batch, steps, channels = x.shape
         y, g, centre = rows(x), rows(gradient.contiguous()), np.float32(mean)
         count, out = batch * steps, torch.empty_like(x)
         if chosen is None:
             total, product = summed(passes().affine_sums, count, channels, 2, y, centre, k, d, relu, g)
         else:
-            total, product = summed(
-                passes().affine_pool_sums, len(chosen), channels, 2, steps, y, centre, g, chosen.numpy()
-            )
+            of_chosen = rows(kept), centre, g, chosen.numpy()
+            total, product = summed(passes().affine_pool_sums, len(chosen), channels, 2, *of_chosen)
         # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
         gamma = weight.detach().numpy()
         of_weight = scale * product
