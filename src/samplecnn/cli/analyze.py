@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from samplecnn.cli.explain import explain_command, report_command
 from samplecnn.errors import UsageError
 
 Model = Annotated[
@@ -124,6 +125,8 @@ ANALYSES: dict[str, Callable[..., None]] = {
     "filters": filters_command,
     "excitations": excitations_command,
     "summary": summary_command,
+    "explain": explain_command,
+    "report": report_command,
 }
 for _name, _command in ANALYSES.items():
     analyze.command(_name, cls=Analysis, short_help=(_command.__doc__ or "").split(":")[0])(_command)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS = 600  # of a picture along frequency
-FLOOR = -40  # dB below the largest at which the colours end
+FLOOR = -25  # dB below the largest at which the colours end
 
 
 def draw_filters(filters: Filters, layer: str) -> "Figure":
@@ -51,7 +51,7 @@ def draw_filters(filters: Filters, layer: str) -> "Figure":
     dead = f", {one.dead} dead left out" if one.dead else ""
     figure.suptitle(
         f"{layer}: what excites its {len(one)} filters most{dead}\n"
-        f"one step sees {one.receptive_field:,} samples = {ms:.3g} ms",
+        f"one step sees {one.receptive_field:,} samples = {_milliseconds(ms)}",
         fontsize=FONT,
     )
     return figure
@@ -59,16 +59,15 @@ def draw_filters(filters: Filters, layer: str) -> "Figure":
 
 def draw_peaks(filters: Filters) -> "Figure":
     """The peaks of every layer's filters in rising order, beside a scale of equal steps in mel and one in Hz."""
-    figure = new_figure(5.6)
+    figure = new_figure(6.6)
     axes = figure.subplots()
     top = filters.frequencies[-1]
     along = np.linspace(0, 1, 200)
-    axes.plot(along, hertz(along * mel(top)), color="black", linewidth=1.6, linestyle=(0, (5, 2)))
-    axes.plot(along, along * top, color="black", linewidth=1.2, linestyle=(0, (1, 1.6)))
-    axes.annotate(
-        "equal steps in mel", (0.78, hertz(0.78 * mel(top))), (6, -12), textcoords="offset points", fontsize=9
+    dashed, dotted = (0, (5, 2)), (0, (1, 1.6))
+    axes.plot(
+        along, hertz(along * mel(top)), color="black", linewidth=1.6, linestyle=dashed, label="equal steps in mel"
     )
-    axes.annotate("equal steps in Hz", (0.3, 0.3 * top), (-104, 2), textcoords="offset points", fontsize=9)
+    axes.plot(along, along * top, color="black", linewidth=1.4, linestyle=dotted, label="equal steps in Hz")
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0, 0.92, max(len(filters.layers), 2)))
@@ -80,7 +79,7 @@ def draw_peaks(filters: Filters) -> "Figure":
     axes.set(xlim=(0, 1))
     axes.set_xlabel("share of the layer's filters that peak below", fontsize=FONT)
     axes.set_title("Where the filters of every layer peak", fontsize=FONT)
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper left", title="first to last", title_fontsize=SMALL)
+    axes.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.46, -0.12), ncols=3)
     tidy(axes, "both")
     return figure
 
@@ -110,6 +109,10 @@ def draw_first_layer(filters: Filters) -> "Figure":
     figure.suptitle("conv0: the first layer's own filters of 3 samples", fontsize=FONT)
     upper.tick_params(labelsize=SMALL)
     return figure
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms:.2g} ms" if ms < 10 else f"{ms:,.0f} ms"
 
 
 def _decibels(magnitudes: np.ndarray) -> np.ndarray:
