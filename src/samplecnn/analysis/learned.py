@@ -7,9 +7,6 @@ activation, look at the magnitude spectrum, order the filters by its peak. What 
 - A filter applied at every third sample (or 9th, 27th, ...) is excited most by a sound that repeats with just that
   period, which would put lines at multiples of rate / hop into every spectrum. So the input is moved against the grid
   of steps, by another offset each time, and the gradient is averaged over the last few offsets.
-- In the deeper layers the gradient is weighed by its own smoothed spectrum, which is the steepest ascent where few
-  frequencies cost less than many. On a trained network that excites the filters just as much, two seeds agree better,
-  and what lies between the peaks is up to 4 dB lower. (In the first layers it would bring the lines back.)
 - Inputs keep an RMS of 1, as standardised sound has, and no mean, which no sound has either.
 - The activation is the softplus of the standardised response rather than its ReLU: a filter that the noise leaves
   silent still has a gradient.
@@ -43,8 +40,6 @@ STEPS = 24
 RATE, MOMENTUM = 3.0, 0.8  # of the ascent: found on a trained network, by how well two seeds agree
 LONG = 2187  # samples that a layer of a small field gets, to average its spectrum over
 LONGEST = 19683  # samples (0.9 s at 22,050 Hz) beyond which only a layer of a longer hop goes
-SHARP_FROM = 300  # samples of the receptive field
-SMOOTH = 9  # bins of the gradient's spectrum
 SHORTEST_FRAME = 27
 AT_ONCE = 300_000  # samples in a batch of filters
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, less their whole part, cover an interval evenly
@@ -221,14 +216,6 @@ def standard(wave: Tensor) -> Tensor:
     return wave / wave.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
-def sharpened(gradient: Tensor) -> Tensor:
-    """Rows [batch, samples], each with its spectrum multiplied by its own magnitude, smoothed over a few bins."""
-    spectrum = torch.fft.rfft(gradient)
-    power = F.avg_pool1d(spectrum.abs().square()[:, None], SMOOTH, 1, SMOOTH // 2, count_include_pad=False)[:, 0]
-    weight = (power / power.amax(1, keepdim=True).clamp_min(torch.finfo(power.dtype).tiny)).sqrt()
-    return torch.fft.irfft(spectrum * weight, gradient.shape[1])
-
-
 class Ascent:
     """Gradient ascent for a batch of one layer's filters, each with an input of its own."""
 
@@ -255,12 +242,7 @@ class Ascent:
         self.alive |= size[:, 0] > 0
         gradient = gradient / size.clamp_min(1e-20)
         self.velocity = gradient if self.velocity is None else MOMENTUM * self.velocity + gradient
-        way = self.velocity
-        if self.layer.reach.field >= SHARP_FROM:
-            size = way.square().mean(1, keepdim=True).sqrt()
-            way = sharpened(way)
-            way = way * (size / way.square().mean(1, keepdim=True).sqrt().clamp_min(1e-20))
-        return standard(wave + RATE * (1 - MOMENTUM) * way)
+        return standard(wave + RATE * (1 - MOMENTUM) * self.velocity)
 
 
 def spectra_of(waves: np.ndarray, field: int) -> np.ndarray:
