@@ -112,7 +112,8 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
         scaled = scratch[: len(piece)]
         np.multiply(piece, np.float32(INT16_SCALE), out=scaled)
         np.rint(scaled, out=scaled)
-        np.clip(scaled, -INT16_SCALE, INT16_SCALE - 1, out=scaled)
+        if scaled.max() >= INT16_SCALE or scaled.min() < -INT16_SCALE:  # looking is cheaper than clipping
+            np.clip(scaled, -INT16_SCALE, INT16_SCALE - 1, out=scaled)
         samples[at : at + CACHED_SAMPLES] = scaled
     return samples.reshape(wave.shape)
 

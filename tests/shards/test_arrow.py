@@ -1,6 +1,7 @@
 """The shard files: what goes in comes out, quickly and without filling the memory; damage is named."""
 
 import multiprocessing
+import os
 import pickle
 import threading
 from dataclasses import replace
@@ -82,7 +83,9 @@ def test_long_clips_cross_record_batches(tmp_path, monkeypatch):
     assert np.array_equal(segments.gather(range(39)), np.concatenate([sound(clip, 13) for clip in range(3)]))
 
 
-def test_many_shards_with_few_open_maps(tmp_path, monkeypatch):
+@pytest.mark.parametrize("reads_at", [True, False])
+def test_many_shards_with_few_open_files(tmp_path, monkeypatch, reads_at):
+    monkeypatch.setattr(arrow, "CAN_READ_AT", reads_at and arrow.CAN_READ_AT)
     monkeypatch.setattr(segments_module, "OPEN_MAPS", 2)
     monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 5000)
     write_set(tmp_path / "arrow", [[clip] for clip in range(12)])
@@ -90,7 +93,9 @@ def test_many_shards_with_few_open_maps(tmp_path, monkeypatch):
     expected = np.concatenate([sound(clip, clip % 4 + 1) for clip in range(12)])
     order = np.random.default_rng(0).integers(0, len(segments), 300)
     assert np.array_equal(segments.gather(order), expected[order])
-    assert len(segments._maps) == 2
+    assert sorted([len(segments._maps), len(segments._files)]) == [0, 2]
+    every_other = np.empty((300, 600), np.int16)[:, ::2]  # an array that cannot be read into
+    assert np.array_equal(segments.gather(order, every_other), expected[order])
 
 
 def _sum_of(job):
@@ -143,6 +148,15 @@ def test_memory_stays_flat_while_reading(tmp_path, monkeypatch):
         segments.gather(range(start, start + 10))
         most = max(most, resident())
     assert most - before < 24 << 20
+
+
+def test_a_shard_cut_off_while_it_is_read(folder):
+    segments = ArrowSegments(folder, "train")
+    path = folder / shard_name("train", 4, 4)
+    os.truncate(path, 100)
+    if arrow.CAN_READ_AT:
+        with pytest.raises(SampleCNNError, match="arrow: shorter than when it was opened"):
+            segments.gather([len(segments) - 1])
 
 
 def test_statistics_are_set_in_place(folder):

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from samplecnn.shards.worker import make_shard
 
 ORIGINAL = "librosa, kaiser_best (the original)"
 ALONE = "soundfile and soxr alone"
+CLIPS_PER_SHARD = 100  # as for MagnaTagATune
 ORIGINAL_CLIPS, ALONE_CLIPS, COMPARED_CLIPS = 5, 50, 20  # in a turn of those, and built in both formats
 
 
@@ -73,7 +75,7 @@ def bench_build(
             versions.update(peer.about)
             contenders.append(Contender(ORIGINAL, peer))
         measure(contenders, rounds, "bench build")
-        shares = worker_shares(table, home / "profiled")
+        shares = worker_shares(replace(table, clips=table.clips[:CLIPS_PER_SHARD]), home / "profiled")
         sizes = {format: _bytes(table, home / "compared", format) for format in FORMATS}
         recording_bytes = sum(clip.path.stat().st_size for clip in table.clips) // len(table.clips)
     return {
@@ -126,9 +128,18 @@ def scale_build(
     }
 
 
-def worker_shares(table: Table, folder: Path) -> dict[str, float]:
-    """Of the time in which a worker makes a shard of the clips: what the decoder, the resampler and all else took."""
-    folder.mkdir()
+def worker_shares(table: Table, folder: Path, times: int = 3) -> dict[str, float]:
+    """Of the time in which a worker makes a shard of the clips: what the decoder, the resampler and all else took.
+
+    The one of `times` shards in which all else took the median share, after one that warms up, as all but the first
+    of a real build are.
+    """
+    shares = [_shard_shares(table, folder / f"{number}") for number in range(times + 1)][1:]
+    return sorted(shares, key=lambda share: share["all else"])[times // 2]
+
+
+def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
+    folder.mkdir(parents=True)
     clips = [[clip.id, str(clip.path), list(clip.labels)] for clip in table.clips]
     order = {"name": "train.arrow", "split": "train", "measured": table.measured, "crashers": [], "clips": clips}
     spent = {"decoder": 0.0, "resampler": 0.0}
@@ -167,7 +178,7 @@ def _timed(owner: Any, name: str, spent: dict[str, float], part: str) -> Iterato
 
 def _ours(table: Table, home: Path) -> Callable[[], int]:
     def run() -> int:
-        report = build_table(table, home, workers=1, clips_per_shard=100, force=True, progress=False)
+        report = build_table(table, home, workers=1, clips_per_shard=CLIPS_PER_SHARD, force=True, progress=False)
         return sum(count.clips for count in report.splits.values())
 
     return run
@@ -191,5 +202,5 @@ def _alone(table: Table) -> Callable[[], int]:
 def _bytes(table: Table, home: Path, format: str) -> int:
     """Of the shards of some clips in a format, as files."""
     some = Table(table.task, table.clips[:COMPARED_CLIPS], table.measured)
-    report = build_table(some, home, workers=1, clips_per_shard=100, format=format, progress=False)
+    report = build_table(some, home, workers=1, clips_per_shard=CLIPS_PER_SHARD, format=format, progress=False)
     return sum(path.stat().st_size for path in report.folder.glob(f"*.{format}"))

@@ -1,8 +1,10 @@
 """How fast segments come from disk to the model's input, shuffled: an epoch of batches, ours beside tf.data's."""
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,8 +114,8 @@ def scale_load(
         batch_size, num_readers, rounds: as for `bench_load`.
 
     Returns:
-        A dict for JSON: `points` as of `measure_scale`; each also has `peak_rss_of_equal_reads`, the memory while
-        `segments` random ones are read, whatever the number that there are.
+        A dict for JSON: `points` as of `measure_scale`, but memory is that of a process of its own; each also has
+        `peak_rss_of_equal_reads`, the memory while `segments` random ones are read, whatever the number that there are.
     """
     keep_freed_memory()
     each = REGISTRY["mtt"].task().segments_per_clip or 1
@@ -124,10 +126,9 @@ def scale_load(
         runs = {size: _epoch_of(part, batch_size, num_readers) for size, part in zip(sizes, parts, strict=True)}
         points = measure_scale(runs, rounds, "bench load --scale")
         for point, part in zip(points, parts, strict=True):
-            order = np.random.default_rng(0).integers(0, point["work"], sizes[0])
-            with Peak() as peak:
-                _read(ArrowSegments(part, "train"), order, batch_size, num_readers)
-            point["peak_rss_of_equal_reads"] = peak.bytes
+            for name, reads in (("peak_rss", point["work"]), ("peak_rss_of_equal_reads", sizes[0])):
+                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+                    point[name] = alone.submit(_memory_of, part, reads, batch_size, num_readers).result()
     equal = ", ".join(f"{point['peak_rss_of_equal_reads'] / 1e6:,.0f}" for point in points)
     return {
         "bench": "load",
@@ -143,6 +144,15 @@ def scale_load(
             "rounds": rounds,
         },
     }
+
+
+def _memory_of(folder: Path, reads: int, batch_size: int, num_readers: int) -> int:
+    """The most memory of a process that opens shards and reads so many random segments of them."""
+    keep_freed_memory()
+    with Peak() as peak:
+        segments = _opened(folder)
+        _read(segments, np.random.default_rng(0).permutation(len(segments))[:reads], batch_size, num_readers)
+    return peak.bytes
 
 
 def _part(folder: Path, factor: int, of: int) -> Path:
