@@ -96,6 +96,21 @@ def test_hops_are_aligned_within_their_latitude(network):
     assert aligned(nets["se"], 59049, 7) == 7, "too short to be moved"
 
 
+@pytest.mark.parametrize(
+    ("block", "seconds", "shares"),
+    [("se", 0.05, True), ("se", 0.13, False), ("basic", 0.13, True), ("rese2", 0.05, False)],
+)
+def test_auto_shares_where_it_is_faster(network, block, seconds, shares):
+    from samplecnn.engines import ENGINES
+
+    tagger = Tagger(network(block), hop=seconds, segments=100_000)
+    if shares or not ENGINES["openvino"].installed:
+        assert tagger.engine.name == "torch" and tagger.sharing is not None
+    else:
+        assert tagger.engine.name == "openvino" and tagger.sharing is None
+    assert Tagger(network(block), hop=seconds, engine="torch").sharing is not None, "asked for, it shares at any hop"
+
+
 def test_a_stem_that_looks_at_the_whole_window_shares_nothing(network):
     tagger = Tagger(network("rese2-wide", tail=True), hop=0.1, precision="fp32")
     assert tagger.hop == 800 and tagger.sharing is None

@@ -91,13 +91,24 @@ class _Level:
     steps: int
 
 
+def pays(net: Folded, window: int, hop: int) -> bool:
+    """Whether sharing, which PyTorch does, is faster than the fastest engine on separate windows, on a CPU.
+
+    As measured (docs/performance.md): from a hop of half a window on without excitations, of a third with them; not
+    where an excitation lies behind a residual block, which looks at every window before its pooling.
+    """
+    depth = shared_depth(net, window, hop)
+    last = net.stages[depth - 1]
+    if depth == 0 or last.squeeze is not None:
+        return depth > 0 and not last.residual and 3 * hop <= window
+    return 2 * hop <= window
+
+
 def share(engine: Engine, window: int, hop: int) -> "Sharing | None":
-    """What runs windows `hop` samples apart with what they share; None where an engine is faster without."""
-    if not shared_depth(engine.net, window, hop):
+    """What runs windows `hop` samples apart with what they share; None where nothing is, and for other engines."""
+    if not isinstance(engine, TorchEngine) or not shared_depth(engine.net, window, hop):
         return None
-    if isinstance(engine, TorchEngine):
-        return Sharing(engine.net, engine.operations, engine.device, window, hop)
-    return None
+    return Sharing(engine.net, engine.operations, engine.device, window, hop)
 
 
 class Sharing:

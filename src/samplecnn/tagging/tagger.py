@@ -15,7 +15,7 @@ from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation.inference import resolve
 from samplecnn.tagging.readers import End, read_ahead
 from samplecnn.tagging.records import is_record, record_windows
-from samplecnn.tagging.sharing import aligned, share
+from samplecnn.tagging.sharing import aligned, pays, share
 from samplecnn.tagging.stream import Recording, stream
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.windows import Windows, hop_samples, windows
@@ -74,7 +74,8 @@ class Tagger:
             is little to do the one that starts soonest.
         precision: "fp32" is exact up to rounding; "auto" takes "bf16" where the hardware has it.
         hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded,
-            by a hundredth at most, so that the windows can share layers (`sharing.aligned`).
+            by a hundredth at most, so that the windows can share layers (`sharing.aligned`). With "auto", windows that
+            share layers in PyTorch are taken where that is faster than separate ones in any engine (`sharing.pays`).
         segments: about how many there will be, for "auto"; None: few.
 
     Attributes:
@@ -103,6 +104,7 @@ class Tagger:
         segments: int | None = None,
     ) -> None:
         from samplecnn.engines import open_engine
+        from samplecnn.engines.folded import fold
 
         if batch_size < 1 or readers < 1:
             raise UsageError("batch size and number of readers must be 1 or more")
@@ -111,9 +113,13 @@ class Tagger:
         self.task = self.model.task
         self.batch_size = batch_size
         self.readers = readers
-        hop_wanted = hop_samples(hop, self.task)
+        self.hop = hop_samples(hop, self.task)
+        if self.hop != self.task.window:
+            net = fold(self.model)
+            self.hop = aligned(net, self.task.window, self.hop)
+            if engine == "auto" and pays(net, self.task.window, self.hop):
+                engine = "torch"
         self.engine: Engine = open_engine(self.model, engine, precision, segments=segments)
-        self.hop = aligned(self.engine.net, self.task.window, hop_wanted)
         self.sharing = share(self.engine, self.task.window, self.hop)
 
     @property
