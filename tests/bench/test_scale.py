@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from samplecnn.bench.load import scale_load
-from samplecnn.bench.scale import Peak, draw_scale, exponent, measure_scale, print_scale
+from samplecnn.bench.scale import draw_scale, exponent, measure_scale, print_scale
 from samplecnn.cli.app import app
 
 HAS_PROC = Path("/proc/self/status").exists()
@@ -38,6 +38,7 @@ def test_every_size_is_run_in_every_round():
 
 MEMORY = """
 import subprocess, sys
+import numpy as np
 from samplecnn.bench.scale import Peak
 program = "import time; x = b'1' * (100 << 20); time.sleep(0.5)"
 def nothing(): pass

@@ -148,7 +148,7 @@ class Maps:
 
 
 class Files:
-    """Files open for reading at any place: opened when asked for, the one longest unused closed where there are too many.
+    """Files open for reading at any place: opened when asked for, the longest unused closed where there are too many.
 
     What a map shows counts as this process's memory until it is handed back, and where the system maps large pages it
     is up to 2 MB for every segment. Reading into the caller's array costs no more time and none of that.
@@ -177,5 +177,5 @@ class Files:
                     self._open.popitem(last=False)  # closed when the last thread that reads from it is done
             else:
                 self._open.move_to_end(number)
-        if os.preadv(file.fileno(), [out], place) != out.nbytes:
+        if os.preadv(file.fileno(), [memoryview(out)], place) != out.nbytes:
             raise SampleCNNError(f"{self.paths[number]}: shorter than when it was opened; build again with --force")
