@@ -1,4 +1,4 @@
-"""Segments on disk as Arrow IPC files, read through memory maps.
+"""Segments on disk as Arrow IPC files, which can be mapped: each segment is read by itself, at its place.
 
 One row is one segment: `id` of its clip (string), `segment` number in the clip (int32), `labels` (fixed-size list of
 uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). A clip's rows follow each other.
@@ -133,7 +133,7 @@ class _Part(NamedTuple):
 
 
 class ArrowSegments(Segments):
-    """The segments of one split, memory-mapped: random access costs no decode and no copy of what is not read.
+    """The segments of one split: random access costs no decode and reads nothing but what is asked for.
 
     Args:
         folder: of the shards (DATA/<name>/arrow).

@@ -177,5 +177,5 @@ class Files:
                     self._open.popitem(last=False)  # closed when the last thread that reads from it is done
             else:
                 self._open.move_to_end(number)
-        if os.preadv(file.fileno(), [memoryview(out)], place) != out.nbytes:
+        if os.preadv(file.fileno(), [out.data], place) != out.nbytes:
             raise SampleCNNError(f"{self.paths[number]}: shorter than when it was opened; build again with --force")
