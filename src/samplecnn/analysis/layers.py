@@ -7,7 +7,7 @@ from torch import Tensor
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.blocks import BasicBlock, ResidualBlock
-from samplecnn.models.ends import ConvTail, ResidualTail
+from samplecnn.models.ends import ConvTail, ResidualStem, ResidualTail
 from samplecnn.models.layers import BatchNorm, Conv, FirstConv, first_padding
 
 
@@ -88,7 +88,7 @@ def conv_layers(model: SampleCNN) -> list[Layer]:
 
         return run
 
-    if model.stem is not None:
+    if isinstance(model.stem, ResidualStem):
         reach = reach.conv()
         add("stem_conv", model.stem.conv, model.stem.norm, reach, model.first)
     for number, block in enumerate(model.blocks):
@@ -116,6 +116,7 @@ def _add_path(
 ) -> Reach:
     """The convolutions of a residual path, with batch norm and ReLU between them."""
     for index, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True)):
+        assert isinstance(conv, Conv) and isinstance(norm, BatchNorm)
         reach = reach.conv(conv.kernel_size[0])
         add(f"{name}_conv{index}", conv, norm, reach, before)
         before = _then(before, conv, norm)
