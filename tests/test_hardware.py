@@ -19,9 +19,12 @@ def test_bf16_is_for_cpus_that_have_it_and_may_use_it(monkeypatch):
     for name in hardware.ISA_LIMITS:
         monkeypatch.delenv(name, raising=False)
     assert has_bf16(CPU) and choose_precision("auto", CPU) == "bf16"
-    for limit, allowed in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_AMX", True), ("ALL", True)):
+    for limit, allowed in (("AVX2", False), ("avx512_core_bf16", False), ("AVX512_CORE_AMX", True), ("ALL", True)):
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
         assert has_bf16(CPU) == allowed, limit
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not has_bf16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE")
     assert choose_precision("auto", CPU) == "fp32" and choose_precision("bf16", CPU) == "bf16"
