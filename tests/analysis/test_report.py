@@ -139,13 +139,15 @@ def test_a_picture_for_paper_becomes_one_for_the_dark():
     axes = figure.subplots()
     axes.plot([0, 1], color="black")
     [blue] = axes.plot([1, 0], color="#0072b2")
+    [purple] = axes.plot([0, 0], color="#440154")
     axes.set_title("title")
     light = png(figure, 50)
     darken(figure)
     assert sum(figure.get_facecolor()[:3]) < 0.5 and sum(axes.get_facecolor()[:3]) < 0.5
-    assert blue.get_color() == "#0072b2"  # a colour stays
     from matplotlib.colors import to_rgb
 
+    assert blue.get_color() == "#0072b2"  # a colour stays, unless it is too deep to be seen
+    assert sum(to_rgb(purple.get_color())) > 1.5
     assert sum(to_rgb(axes.title.get_color())) > 2.4 and sum(to_rgb(axes.lines[0].get_color())) > 2.4
     assert png(figure, 50)[0] != light[0] and light[1:] == (100, 100)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
+GREY, DEEP = 0.12, 0.45  # a colour's parts lie closer together than this; all are below this
 COLOURS = 192  # of a picture's palette: drawings need few
 
 
@@ -89,16 +90,19 @@ def _replace(colour: Any, put: Any, turned: Any) -> None:
 
 
 def _turned(colour: Any) -> tuple[float, float, float] | None:
-    """The dark page's colour for a grey, None for a colour that is one."""
+    """The dark page's colour for a grey or a deep colour; None for one that stands out from either page."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(colour if isinstance(colour, str) else tuple(colour)[:3])
-    if max(red, green, blue) - min(red, green, blue) > 0.12:
-        return None
-    level = (red + green + blue) / 3
+    own = np.array(to_rgb(colour if isinstance(colour, str) else tuple(colour)[:3]))
     dark, light = np.array(to_rgb(DARK.paper)), np.array(to_rgb(DARK.ink))
-    mixed = light + (dark - light) * level  # white becomes the dark paper, black the light ink
-    return tuple(mixed.tolist())
+    if own.max() - own.min() <= GREY:
+        mixed = light + (dark - light) * own.mean()  # white becomes the dark paper, black the light ink
+    elif own.max() < DEEP:
+        mixed = (own + light) / 2
+    else:
+        return None
+    red, green, blue = mixed.tolist()
+    return red, green, blue
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], caption: str, numbers: bool = True) -> str:
