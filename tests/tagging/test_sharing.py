@@ -98,7 +98,7 @@ def test_hops_are_aligned_within_their_latitude(network):
 
 @pytest.mark.parametrize(
     ("block", "seconds", "shares"),
-    [("se", 0.05, True), ("se", 0.13, False), ("basic", 0.13, True), ("rese2", 0.05, False)],
+    [("se", 0.06, True), ("se", 0.13, False), ("basic", 0.13, True), ("rese2", 0.06, False)],
 )
 def test_auto_shares_where_it_is_faster(network, block, seconds, shares):
     from samplecnn.engines import ENGINES
