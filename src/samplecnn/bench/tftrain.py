@@ -3,9 +3,8 @@
     python tftrain.py SETTINGS
 
 SETTINGS is a JSON object: the fields of `ModelConfig`, `widths`, `window`, `batch_size`, `steps`, `threads`, `device`
-and `precision`, "fp32" or "bf16" (Keras's mixed_bfloat16). The network is built layer by layer as the original builds
-it ([batch, time, channels]), the step is a tf.function, as Keras 2 compiles one; the batch stays in memory. It imports
-nothing of samplecnn.
+and `precision`, "fp32" or "bf16" (Keras's mixed_bfloat16). The step is a tf.function, as Keras 2
+compiles one; the batch stays in memory. It imports nothing of samplecnn.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -17,6 +16,7 @@ import sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
+import tfnetwork  # beside this file
 
 settings = json.loads(sys.argv[1])
 if settings["device"] == "cpu":
@@ -30,45 +30,7 @@ else:
 if settings["precision"] == "bf16":
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
-layers = tf.keras.layers
-block, residual = settings["block"], settings["block"].startswith("res")
-
-
-def conv(x, features, width=3, stride=1):
-    x = layers.Conv1D(features, width, strides=stride, padding="same")(x)
-    return layers.BatchNormalization(epsilon=1e-3, momentum=0.99)(x)
-
-
-def excited(x, features):
-    if "se" not in block:
-        return x
-    factors = layers.GlobalAveragePooling1D()(x)
-    factors = layers.Dense(int(features * settings["amplifying_ratio"]), activation="relu")(factors)
-    factors = layers.Dense(features, activation="sigmoid")(factors)
-    return layers.Multiply()([x, layers.Reshape((1, features))(factors)])
-
-
-def stacked(x, channels, features):
-    if not residual:
-        return excited(layers.MaxPool1D(3)(layers.ReLU()(conv(x, features))), features)
-    path = conv(x, features)
-    if block.endswith("2"):
-        path = conv(layers.Dropout(0.2)(layers.ReLU()(path)), features)
-    shortcut = x if channels == features else conv(x, features, width=1)
-    return layers.MaxPool1D(3)(layers.ReLU()(layers.Add()([excited(path, features), shortcut])))
-
-
-wave = tf.keras.Input((settings["window"], 1))
-x, channels, levels = layers.ReLU()(conv(wave, settings["features"], stride=3)), settings["features"], []
-for features in settings["widths"]:
-    x, channels = stacked(x, channels, features), features
-    levels.append(layers.GlobalMaxPool1D()(x))
-x = layers.Concatenate()(levels[-3:]) if settings["multi"] else levels[-1]
-x = layers.Dense(x.shape[-1])(x)
-x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-3, momentum=0.99)(x))
-logits = layers.Dense(settings["num_classes"])(layers.Dropout(settings["dropout"])(x))
-model = tf.keras.Model(wave, layers.Activation("linear", dtype="float32")(logits))
-
+model = tfnetwork.network(settings, settings["window"])
 optimizer = tf.keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True)
 audio = tf.random.normal((settings["batch_size"], settings["window"], 1))
 labels = tf.zeros((settings["batch_size"], settings["num_classes"]))
