@@ -1,4 +1,4 @@
-"""How segments lie on disk: built from recordings once, read through memory maps ever after."""
+"""How segments lie on disk: built from recordings once, read where they lie ever after."""
 
 from importlib import import_module
 from pathlib import Path
