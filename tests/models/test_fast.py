@@ -48,7 +48,7 @@ def test_convolution(dtype, tolerance, width, shape):
     assert worst((y, *found), (expected, *gradients)) < tolerance
 
 
-@pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (1, 1, 32, 32), (2, 129, 96, 32), (1, 600, 32, 32)])
+@pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (1, 1, 32, 32), (2, 129, 96, 32)])
 def test_weight_gradients_are_summed_in_float32(shape):
     """By tiles where there are any: whole squares of 32, every place of a border, odd and even numbers of rows."""
     torch.manual_seed(0)
