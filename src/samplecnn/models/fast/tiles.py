@@ -14,8 +14,9 @@ from functools import cache
 import numpy as np
 import torch
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
-from numba.core.registry import cpu_target
+from numba.core import config
 from numba.extending import intrinsic
 
 BYTE, HALF, WORD, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -30,9 +31,11 @@ CONFIG[48:56] = 16  # rows
 @cache
 def available() -> bool:
     """Whether this machine has tiles for bfloat16, numba may use them, and the kernel lets this process do so."""
-    features = cpu_target.target_context.codegen()._get_host_cpu_features().split(",")
-    needed = {"+amx-tile", "+amx-bf16", "+avx512bw"} <= set(features)
-    return bool(needed and getattr(torch.cpu, "_init_amx", lambda: False)())
+    if config.CPU_NAME or config.CPU_FEATURES:  # numba has been told to compile for another machine than this
+        return False
+    features = get_host_cpu_features()
+    needed = all(features.get(name) for name in ("amx-tile", "amx-bf16", "avx512bw"))
+    return needed and bool(getattr(torch.cpu, "_init_amx", lambda: False)())
 
 
 def _instruction(builder, name, arguments, result=None):
