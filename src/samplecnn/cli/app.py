@@ -1,6 +1,7 @@
 """The command `samplecnn`: one verb per module, imported light so that --help answers at once."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -55,6 +56,9 @@ def about(version: Annotated[bool, typer.Option("--version", help="Show the vers
 
 def run(command: Callable[[], Any]) -> None:
     """Runs a command; an error that is the user's to mend becomes one line on stderr and the exit code it carries."""
+    # PyTorch's threads wait for their next turn by spinning, on the cores that decoding and the compiled passes need
+    # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command()
     except SampleCNNError as error:

@@ -34,7 +34,7 @@ class _Stem(torch.autograd.Function):
     def forward(ctx, threes, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
         x = rows(threes.contiguous())
         w, b, g, shift = (value.detach().double().numpy() for value in (weight.squeeze(1), bias, gamma, beta))
-        means = x.mean(0, dtype=np.float64)
+        means = threes.mean(1).double().mean(0).numpy()  # summed sample by sample, lest float32 lose digits
         per_sample = torch.bmm(threes.transpose(1, 2), threes).double()
         seconds = per_sample.sum(0).numpy() / len(x)  # [3, 3]: the mean of x_i x_j
         mean = w @ means + b
