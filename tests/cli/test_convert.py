@@ -58,7 +58,8 @@ def test_a_recording_gets_the_tags_the_other_program_gives_it(shared, tmp_path):
         path = peers.save(net.state_dict(), tmp_path / f"{kind}.pt")
         said = run("convert", path, tmp_path / kind, "--classes", "mtat", *words)
         assert "recognised: SampleCNN" in said and f"{rate:,} Hz" in said
-        tagged = json.loads(run("tag", tmp_path / kind, recording, "--format", "json"))["files"][0]["tags"]
+        run("tag", tmp_path / kind, recording, "--precision", "fp32", "-o", tmp_path / "tags", "--format", "json")
+        tagged = json.loads((tmp_path / "tags").read_text())["files"][0]["tags"]
         wave = from_int16(to_int16(decode(recording, rate)))  # as tagging and training hear it
         whole = len(wave) // 19683
         assert len(wave) - whole * 19683 >= 0.1 * 19683  # so that the last window is the recording's last samples

@@ -78,6 +78,7 @@ TESTED_BELOW = {
     "init-from",
     "resume",
     "skip-corrupt",
+    "compile",  # in tests/training/test_step.py
 }
 
 

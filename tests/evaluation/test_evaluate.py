@@ -31,6 +31,7 @@ def test_a_saved_model_scores_the_same(data, task, make_model, tmp_path):
     assert from_folder.settings == {
         "split": "test", "data_dir": str(data), "batch_size": 4, "num_readers": 1, "device": "cpu",
         "shards": str(data / "tones" / "arrow"), "records_left_out": 0,
+        "engine": "the model itself", "precision": "fp32",
     }  # fmt: skip
     assert from_folder.to_dict()["segments"] == 90
 
