@@ -71,8 +71,7 @@ def bench_infer(
                     stack.callback(peer.close)
                     versions.update(peer.about)
                     contenders.append(Contender(f"TensorFlow, {precision}", peer))
-        measure(contenders, rounds, "bench infer")
-    rate = matrix_rate(DTYPES[best], place)
+        rate = measure(contenders, rounds, "bench infer", lambda: matrix_rate(DTYPES[best], place))
     flops = forward_flops(config, window)
     return {
         "bench": "infer",

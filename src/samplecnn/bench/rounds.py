@@ -75,8 +75,14 @@ class Peer:
         self.process.communicate()
 
 
-def measure(contenders: Sequence[Contender], rounds: int, title: str) -> None:
-    """Adds `rounds` rates to every contender, after one round that warms up; each round begins with another one."""
+def measure(
+    contenders: Sequence[Contender], rounds: int, title: str, limit: Callable[[], float] | None = None
+) -> float:
+    """Adds `rounds` rates to every contender, after one round that warms up; each round begins with another one.
+
+    Returns the median of `limit`, which is measured in every round too: what the hardware does changes as all else.
+    """
+    limits = [0.0] if limit is None else []
     with Progress(total=(rounds + 1) * len(contenders), description=title, unit="runs") as bar:
         for number in range(rounds + 1):
             shift = number % len(contenders)
@@ -87,6 +93,9 @@ def measure(contenders: Sequence[Contender], rounds: int, title: str) -> None:
                 if number > 0:
                     contender.rates.append(units / seconds)
                 bar.advance(note=f"{contender.name} {units / seconds:,.0f}/s")
+            if limit is not None:
+                limits.append(limit())
+    return statistics.median(limits)
 
 
 def copy_rate(size: int = 64 << 20, times: int = 9) -> float:

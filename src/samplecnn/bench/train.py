@@ -87,9 +87,8 @@ def bench_train(
                 stack.callback(peer.close)
                 about["tensorflow"] = peer.about["tensorflow"]
                 contenders.append(Contender(f"TensorFlow, {kind_of}", peer))
-        measure(contenders, rounds, "bench train")
+        rate = measure(contenders, rounds, "bench train", lambda: matrix_rate(DTYPES[precision], place))
         rows = [contender.to_dict() for contender in contenders]
-        rate = matrix_rate(DTYPES[precision], place)
         result: dict[str, Any] = {
             "bench": "train",
             "unit": "segments/s",
