@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn.cli.tag import tag_command
-from samplecnn.errors import UsageError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.run import NAMED, TagReport
 
@@ -27,7 +27,10 @@ def run(model_folder):
     app.command()(tag_command)
 
     def call(*arguments):
-        return CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
+        outcome = CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
+        if outcome.exception is not None and not isinstance(outcome.exception, SystemExit | SampleCNNError):
+            raise outcome.exception  # what no command should let through
+        return outcome
 
     return call
 
