@@ -47,8 +47,9 @@ def tagger(model) -> Tagger:
 
 @pytest.fixture(scope="session")
 def model_folder(model, tmp_path_factory) -> Path:
-    saved.save(model, tmp_path_factory.mktemp("log") / "run")
-    return tmp_path_factory.getbasetemp() / "log0" / "run"
+    folder = tmp_path_factory.mktemp("log") / "run"
+    saved.save(model, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
