@@ -7,11 +7,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from samplecnn.cli.explain import explain_command, report_command
+from samplecnn.cli.shared import Built, Device, Model
 from samplecnn.errors import UsageError
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
-]
 Output = Annotated[
     str | None,
     typer.Option(
@@ -22,7 +20,6 @@ Output = Annotated[
         "or else here.",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")]
 
 
 class ModelFirst(TyperGroup):
@@ -75,13 +72,7 @@ def filters_command(
 
 def excitations_command(
     model: Model,
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
-        ),
-    ],
+    dataset: Built,
     data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     output: Output = None,

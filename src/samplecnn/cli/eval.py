@@ -1,35 +1,15 @@
 """samplecnn eval DATASET MODEL: how good a model is on the test set."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-
-class Engine(StrEnum):
-    auto = "auto"
-    torch = "torch"
-    openvino = "openvino"
-    onnx = "onnx"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
+from samplecnn.cli.shared import Built, Device, Engine, Model, Precision
 
 
 def evaluate_command(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
-        ),
-    ],
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
-    ],
+    dataset: Built,
+    model: Model,
     data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
     batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the scores do not depend on it.")] = 23,
     num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
@@ -47,9 +27,7 @@ def evaluate_command(
             "If not given: test-DATASET in the model's run directory, if it lies in one.",
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
-    ] = None,
+    device: Device = None,
     engine: Annotated[
         Engine | None,
         typer.Option(help="What runs the model: auto for the fastest; if not given, the model itself, in fp32."),

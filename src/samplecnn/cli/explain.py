@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-MODEL_HELP = "A run directory, a .safetensors, or an .h5 of the original."
+from samplecnn.cli.shared import Built, Device, Model
 
 
 def explain_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    model: Model,
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A recording, or a record of a TFRecord: FILE#NUMBER.")],
     tag: Annotated[
         list[str] | None,
@@ -57,9 +57,7 @@ def explain_command(
         int, typer.Option(min=1, help="Steps from silence to the sound; more are slower and more exact.")
     ] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Waveforms at once; the result does not depend on it.")] = 8,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Explain a recording's tags: which moments and which frequencies they rest on, as words, picture and table."""
     from samplecnn.analysis.explain_run import run_explain
@@ -70,14 +68,8 @@ def explain_command(
 
 
 def report_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
-        ),
-    ],
+    model: Model,
+    dataset: Built,
     data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
     output: Annotated[
         str | None,
@@ -105,9 +97,7 @@ def report_command(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
     ] = False,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Write one HTML file about a model: scores with confidence, mistakes to listen to, curves, pictures, settings.
 

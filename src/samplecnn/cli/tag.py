@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from samplecnn.cli.shared import Device, Engine, Model, Precision
+
 
 class Format(StrEnum):
     table = "table"
@@ -13,23 +15,8 @@ class Format(StrEnum):
     csv = "csv"
 
 
-class Engine(StrEnum):
-    auto = "auto"
-    torch = "torch"
-    openvino = "openvino"
-    onnx = "onnx"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
 def tag_command(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
-    ],
+    model: Model,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -83,9 +70,7 @@ def tag_command(
     precision: Annotated[
         Precision, typer.Option(help="fp32 is exact; auto takes bf16, of 8 bits, where the hardware has it.")
     ] = Precision.auto,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Tag recordings with a trained model: files and folders in; a table, JSON, JSON lines or CSV out.
 
