@@ -14,10 +14,11 @@ from torch import nn
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.rounds import Contender, Peer, machine, measure
 from samplecnn.bench.scale import measure_scale
+from samplecnn.bench.steps import architecture
 from samplecnn.bench.train import forward_flops, matrix_rate
 from samplecnn.engines import ENGINES, installed, open_engine
 from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
-from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.task import Task
 
 LEAST = 16  # segments of one turn of a contender, or a few more
@@ -48,7 +49,7 @@ def bench_infer(
     """
     keep_freed_memory()  # as tagging does; plain PyTorch gains by it too
     place = torch.device(device)
-    config = _config(block, multi, window, num_classes, features)
+    config = architecture(block, multi, window, num_classes, features)
     best = choose_precision("auto", place)
     calls = max(-(-LEAST // batch_size), 1)
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
@@ -115,7 +116,7 @@ def scale_infer(
         A dict for JSON: `unit`, `points` of `work` (segments), `seconds` of every round and `peak_rss` in bytes.
     """
     keep_freed_memory()
-    config, place = _config(block, multi, window, num_classes, features), torch.device(device)
+    config, place = architecture(block, multi, window, num_classes, features), torch.device(device)
     calls = max(-(-LEAST // batch_size), 1)
     engine = open_engine(_model(config).to(place), segments=calls * batch_size * max(factors))
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
@@ -137,11 +138,6 @@ def scale_infer(
             **config.to_dict(),
         },
     }
-
-
-def _config(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
-    blocks = blocks_for_window(window)
-    return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
 
 
 def _model(config: ModelConfig) -> SampleCNN:

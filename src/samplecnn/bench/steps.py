@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.datasets import REGISTRY
 from samplecnn.hardware import DTYPES, has_tf32, tuned
-from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.models.fast.conv import wide
 from samplecnn.models.layers import Conv
 from samplecnn.task import Task
 from samplecnn.training.step import FIRST_STEPS, Step
@@ -104,6 +104,12 @@ class Steps:
             wait(self.device)
 
 
+def architecture(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
+    """The network of a benchmark: as many blocks as `window` samples ask for."""
+    blocks = blocks_for_window(window)
+    return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
+
+
 def noise_task(window: int, num_classes: int) -> Task:
     """MagnaTagATune's task with another window and nameless classes."""
     names = tuple(f"class {i}" for i in range(num_classes))
@@ -141,10 +147,7 @@ class _WideConv(Conv):
     """The same convolution on images that lie (1 x time), in the same memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        image, weight = x.unsqueeze(1).permute(0, 3, 1, 2), self.weight.unsqueeze(2).to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        out = F.conv2d(image, weight, bias, padding=(0, self.weight.shape[2] // 2))
-        return out.permute(0, 2, 3, 1).squeeze(1)
+        return wide(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class _Plain(nn.Module):

@@ -12,12 +12,12 @@ import torch
 
 from samplecnn.bench.batchsizes import MTT_SEGMENTS, epochs, free, growing
 from samplecnn.bench.rounds import Contender, Peer, machine, measure
-from samplecnn.bench.steps import Kind, Steps, kinds, many_compiled, wait
+from samplecnn.bench.steps import Kind, Steps, architecture, kinds, many_compiled, wait
 from samplecnn.bench.trainscale import scale_train
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.inference import choose_device
 from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory
-from samplecnn.models import ModelConfig, blocks_for_window
+from samplecnn.models import ModelConfig
 
 __all__ = ["bench_train", "forward_flops", "matrix_rate", "scale_train"]
 
@@ -61,9 +61,7 @@ def bench_train(
         raise UsageError(f"the benchmark runs on cpu and cuda, not on {device}")
     on_gpu = place.type == "cuda"
     steps = steps or (20 if on_gpu else 2)
-    config = ModelConfig(
-        block=block, multi=multi, num_blocks=blocks_for_window(window), num_classes=num_classes, features=features
-    )
+    config = architecture(block, multi, window, num_classes, features)
     precision = choose_precision("auto", place)
     about, left_out = machine(), []
     with ExitStack() as stack:

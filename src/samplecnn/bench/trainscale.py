@@ -62,20 +62,13 @@ def scale_train(
 def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int | None]:
     """Seconds of every epoch, and this process's highest resident memory in bytes (None where nothing tells it)."""
     from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
-    from samplecnn.bench.steps import Kind, Steps
+    from samplecnn.bench.steps import Kind, Steps, architecture
     from samplecnn.evaluation.inference import choose_device
     from samplecnn.hardware import choose_precision, keep_freed_memory
-    from samplecnn.models import ModelConfig, blocks_for_window
 
     keep_freed_memory()
     device, window, batch_size = choose_device(settings["device"]), settings["window"], settings["batch_size"]
-    config = ModelConfig(
-        block=settings["block"],
-        multi=settings["multi"],
-        num_blocks=blocks_for_window(window),
-        num_classes=settings["num_classes"],
-        features=settings["features"],
-    )
+    config = architecture(*(settings[name] for name in ("block", "multi", "window", "num_classes", "features")))
     kind = Kind(choose_precision("auto", device))
     network = Steps(kind, config, window, batch_size, 1, device)
     network.ready()

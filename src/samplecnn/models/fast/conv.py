@@ -41,13 +41,17 @@ def from_image(y: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).squeeze(2)
 
 
+def wide(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution by PyTorch, as an image whose width is time, in the same memory."""
+    out = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2))
+    return out.permute(0, 2, 3, 1).squeeze(1)
+
+
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """By PyTorch, as an image whose height is time; or in float32 its width, which AVX2 does three times as fast."""
-    padding = weight.shape[2] // 2
     if x.dtype == torch.float32:
-        wide = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, padding))
-        return wide.permute(0, 2, 3, 1).squeeze(1)
-    return from_image(F.conv2d(image(x), weight.unsqueeze(3), bias, padding=(padding, 0)))
+        return wide(x, weight, bias)
+    return from_image(F.conv2d(image(x), weight.unsqueeze(3), bias, padding=(weight.shape[2] // 2, 0)))
 
 
 class _Conv(torch.autograd.Function):
