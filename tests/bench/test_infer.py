@@ -35,7 +35,7 @@ def test_every_engine_and_every_peer_takes_part():
 
 def test_the_peers_compute_the_same_network(monkeypatch):
     """What ONNX Runtime and OpenVINO make of the plain network is what PyTorch makes of it."""
-    config = infer._config("se", False, 729, 3, 8)
+    config = infer.architecture("se", False, 729, 3, 8)
     torch.manual_seed(0)
     network = PlainSampleCNN(config)
     with torch.no_grad():
