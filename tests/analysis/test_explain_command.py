@@ -210,7 +210,7 @@ def test_the_picture_shows_what_is_there(model_folder, clip):
 
 
 def test_the_spectrogram_has_its_peak_where_the_tone_is(tone):
-    from samplecnn.analysis.attribution import mel
+    from samplecnn.analysis.mel import mel
 
     for frequency in (300.0, 1000.0, 3000.0):
         decibels = mel_spectrogram(tone(frequency, 1.0, RATE), RATE, rows=48)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samplecnn.analysis.mel import hertz, mel
 from samplecnn.audio import fit
 from samplecnn.evaluation.inference import exact
 from samplecnn.task import Task
@@ -29,16 +30,6 @@ if TYPE_CHECKING:
 CROSS_FADE = 0.15  # half-width of the fade between two bands, as a share of a band
 FIRST_ALPHA = 1e-4  # -80 dB: below, 16-bit sound has vanished
 Answer = Callable[[Tensor], Tensor]
-
-
-def mel(hertz: np.ndarray | float) -> np.ndarray:
-    """The mel scale, O'Shaughnessy's formula: 1000 Hz are 1000 mel."""
-    return 2595 * np.log10(1 + np.asarray(hertz) / 700)
-
-
-def hertz(mels: np.ndarray | float) -> np.ndarray:
-    """The way back from `mel`."""
-    return 700 * (10 ** (np.asarray(mels) / 2595) - 1)
 
 
 def band_edges(bands: int, rate: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplecnn.analysis.attribution import hertz, mel
 from samplecnn.analysis.explain_words import line
 from samplecnn.analysis.explanation import ExplainedWindow, Explanation
+from samplecnn.analysis.mel import hertz, mel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

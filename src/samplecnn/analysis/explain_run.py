@@ -12,8 +12,7 @@ from typing import Any
 from samplecnn.analysis.explain_plot import draw_explanation
 from samplecnn.analysis.explain_words import COLUMNS, rows
 from samplecnn.analysis.explanation import WINDOWS, Explanation, Settings, explain, explain_over_time
-from samplecnn.analysis.run import output_folder
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.analysis.places import check_output, output_folder
 from samplecnn.evaluation.inference import resolve
 from samplecnn.files import written_aside
 from samplecnn.hardware import keep_freed_memory
@@ -40,13 +39,13 @@ def run_explain(
     Args:
         most_windows: windows of one picture.
         over_time: all windows, not only the clearest: a page of a .pdf, or a numbered picture, for every few.
-        output: folder of the picture; see `run.output_folder`.
+        output: folder of the picture; see `places.output_folder`.
         picture: file instead, by its ending PNG, SVG or PDF; None: explain-CLIP.png in `output`.
         table: file, by its ending CSV, Parquet or JSON.
 
     Raises:
-        UsageError: an ending that is not known, no such model or tag.
-        SampleCNNError: a folder that cannot be written; found before the work begins.
+        UsageError: an ending that is not known, no such model or tag, or a folder that cannot be written; found before
+            the work begins.
         AudioError: the recording cannot be used.
     """
     loaded = resolve(model, device)
@@ -77,20 +76,6 @@ def run_explain(
     for path in written:
         print(f"{'table' if str(path) == table else 'picture'}: {path}", file=sys.stderr)
     return written
-
-
-def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
-    """Raises where a file could not be written in the end, before any work is done."""
-    if path.suffix.lower() not in endings:
-        raise UsageError(f"{path}: a {what} ends in {', '.join(endings)}; choose one of them")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name a file for the {what}")
-    try:
-        with written_aside(path.with_name(path.name + ".try")) as aside:
-            aside.write_bytes(b"")
-        path.with_name(path.name + ".try").unlink()
-    except OSError as error:
-        raise SampleCNNError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
 class _Pages:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplecnn.errors import UsageError
+from samplecnn.analysis.places import output_folder
 from samplecnn.files import write_json, written_aside
-from samplecnn.saved import CONFIG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,30 +148,6 @@ def in_words(found: "Excitations") -> list[str]:
             f"the block that follows loudness most is {found.names[loud]}"
         )
     return lines
-
-
-def output_folder(model: str, output: str | None) -> Path:
-    """Where an analysis goes: OUTPUT, or else analysis in the run directory that the model lies in, or ./analysis.
-
-    Raises:
-        UsageError: nothing can be written there; better said before the work than after.
-    """
-    if output is not None:
-        folder = Path(output)
-    else:
-        path = Path(model)
-        run = path if path.is_dir() else path.parent
-        folder = run / "analysis" if (run / CONFIG).exists() else Path("analysis")
-    probe = folder / f".samplecnn.{id(folder)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --output"
-        ) from error
-    return folder
 
 
 def _saved(figure: "Figure", path: Path) -> Path:

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samplecnn.analysis.learned import Filters
+from samplecnn.analysis.mel import hertz, mel
 from samplecnn.analysis.plots.style import (
     FONT,
     HEAT,
     SMALL,
     TWO_SIDED,
-    hertz,
     kilohertz_ticks,
-    mel,
     new_figure,
     tidy,
 )

@@ -1,7 +1,7 @@
 """One look for all pictures: light, made for a phone's width, and told apart by people who see few colours."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,16 +34,6 @@ def tidy(axes: "Axes", grid: str | None = "y") -> None:
     if grid:
         axes.grid(axis=grid, color=FAINT, linewidth=0.8)  # type: ignore[arg-type]
         axes.set_axisbelow(True)
-
-
-def mel(hertz: Any) -> Any:
-    """O'Shaughnessy's mel: 1000 Hz are 1000 mel."""
-    return 2595 * np.log10(1 + np.maximum(hertz, 0) / 700)
-
-
-def hertz(mels: Any) -> Any:
-    """The way back from `mel`."""
-    return 700 * (10 ** (np.asarray(mels) / 2595) - 1)
 
 
 def kilohertz_ticks(top: float, scale: str) -> tuple[list[float], list[str]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from samplecnn.analysis.reporting.gather import Contents, Findings, gather, run_folder
+from samplecnn.analysis.reporting.gather import Contents, Findings, gather
 from samplecnn.analysis.reporting.page import page
 
 __all__ = ["Contents", "Findings", "gather", "page", "report"]
@@ -45,12 +45,11 @@ def report(
         The file's path. It appears when it is whole.
 
     Raises:
-        UsageError: the data set is not built or has no test clips, there is no such model, or the two do not fit.
-        SampleCNNError: a folder that cannot be written (found before the work), fewer than two test clips, or a model
-            that answers with NaN.
+        UsageError: the data set is not built or has no test clips, there is no such model, the two do not fit, or the
+            folder cannot be written (found before the work).
+        SampleCNNError: fewer than two test clips, or a model that answers with NaN.
     """
-    from samplecnn.analysis.explain_run import check_output
-    from samplecnn.analysis.run import output_folder
+    from samplecnn.analysis.places import check_output, output_folder, run_folder
     from samplecnn.datasets import dataset_name
     from samplecnn.evaluation import examine
     from samplecnn.evaluation.inference import resolve
@@ -67,7 +66,6 @@ def report(
     check_output(path, (".html",), "report")
     evaluation = examine(loaded, dataset, data_dir, batch_size, num_readers, None, progress, skip_corrupt)
     evaluation = replace(evaluation, model=str(model))
-    run = run_folder(model)
-    found = gather(loaded, evaluation, segments, contents or Contents(), run, batch_size, progress)
+    found = gather(loaded, evaluation, segments, contents or Contents(), run_folder(model), batch_size, progress)
     write_text(path, page(found, f"Made on {datetime.now():%d %B %Y, %H:%M}"))
     return path

@@ -11,7 +11,6 @@ from samplecnn.analysis.reporting.bootstrap import DRAWS, Intervals, intervals
 from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.examine import Evaluation
-from samplecnn.saved import CONFIG
 
 if TYPE_CHECKING:
     from samplecnn.analysis.excitation import Excitations
@@ -109,13 +108,6 @@ def clip_wave(segments: "Segments", name: str) -> np.ndarray:
     """All segments of a clip, one after the other: what the model heard, float32 [samples]."""
     rows = np.array([row for row, id in enumerate(segments.ids) if id == name])
     return segments.waveforms(rows).reshape(-1)
-
-
-def run_folder(model: str) -> Path | None:
-    """The run directory that a model lies in; None for a model that lies elsewhere."""
-    path = Path(model)
-    run = path if path.is_dir() else path.parent
-    return run if (run / CONFIG).exists() else None
 
 
 def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:

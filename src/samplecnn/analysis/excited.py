@@ -1,0 +1,155 @@
+"""What excitations over a data set come to: figures by block, unit and class (JSTSP 2019)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samplecnn.errors import UsageError
+
+
+@dataclass(frozen=True)
+class BlockExcitations:
+    """One block's factors over all segments. A segment with several labels counts for each of its classes.
+
+    Args:
+        name: "block0", ...; "stem" and "tail" where a network has them.
+        mean: of every unit over all segments, float64 [units].
+        std: of every unit over all segments, float64 [units].
+        class_mean: of every unit over the segments of a class, float64 [classes, units]; NaN for a class without any.
+        loudness_correlation: of every unit with the segments' level in dB (Pearson), float64 [units]; NaN where one of
+            the two does not vary.
+        between: share of every unit's variance that lies between the classes' means (eta squared), float64 [units];
+            NaN for a unit that does not vary.
+        histogram: factors of all units in BINS equal bins of (0, 1), by class, int64 [classes, BINS].
+    """
+
+    name: str
+    mean: np.ndarray
+    std: np.ndarray
+    class_mean: np.ndarray
+    loudness_correlation: np.ndarray
+    between: np.ndarray
+    histogram: np.ndarray
+
+    @property
+    def units(self) -> int:
+        return len(self.mean)
+
+    @property
+    def class_std(self) -> np.ndarray:
+        """Of every unit: the standard deviation of the classes' means, float64 [units]."""
+        present = self.class_mean[~np.isnan(self.class_mean[:, 0])]
+        return present.std(axis=0) if len(present) else np.full(self.units, np.nan)
+
+
+@dataclass(frozen=True)
+class Excitations:
+    """What a pass over a data set gives.
+
+    Args:
+        classes: names.
+        blocks: first to last.
+        counts: segments of every class, int64 [classes].
+        segments: of the data set.
+        loudness: of every segment, dB relative to full scale, float32 [segments].
+        task: the data set's name.
+    """
+
+    classes: tuple[str, ...]
+    blocks: tuple[BlockExcitations, ...]
+    counts: np.ndarray
+    segments: int
+    loudness: np.ndarray
+    task: str
+
+    @property
+    def names(self) -> list[str]:
+        return [block.name for block in self.blocks]
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Across classes, of every block: the mean over units of `class_std`, float64 [blocks]."""
+        return np.array([np.mean(block.class_std) for block in self.blocks])
+
+    @property
+    def between(self) -> np.ndarray:
+        """The mean over units of the variance between classes as a share of all, float64 [blocks]."""
+        return np.array([_mean(block.between) for block in self.blocks])
+
+    @property
+    def chance(self) -> float:
+        """What `between` would be if labels had nothing to do with excitations: (classes - 1) / (segments - 1)."""
+        present = np.count_nonzero(self.counts)
+        return (present - 1) / max(self.counts.sum() - 1, 1)
+
+    @property
+    def loudness_correlation(self) -> np.ndarray:
+        """The mean over units of the correlation's size, float64 [blocks]."""
+        return np.array([_mean(np.abs(block.loudness_correlation)) for block in self.blocks])
+
+    def block(self, which: int | str) -> BlockExcitations:
+        """By number (-1 is the last) or by name."""
+        try:
+            return self.blocks[which if isinstance(which, int) else self.names.index(which)]
+        except (IndexError, ValueError):
+            raise UsageError(f"no excitations in {which!r}; there are {', '.join(self.names)}") from None
+
+    def linkage(self, which: int | str = -1) -> tuple[np.ndarray, list[int]]:
+        """Classes clustered by the means of their excitations in a block.
+
+        Every unit is divided by its standard deviation over the segments, so that each has a say; clusters are merged
+        by Ward's criterion.
+
+        Returns:
+            The merges as scipy.cluster.hierarchy has them, [classes with segments - 1, 4], and the numbers of these
+            classes.
+
+        Raises:
+            UsageError: fewer than two classes have segments.
+        """
+        from scipy.cluster.hierarchy import linkage  # type: ignore[import-untyped]
+
+        present = np.flatnonzero(self.counts).tolist()
+        if len(present) < 2:
+            raise UsageError("fewer than two classes have segments, so there is nothing to cluster")
+        block = self.block(which)
+        scaled = block.class_mean[present] / np.where(block.std > 0, block.std, 1)
+        return linkage(scaled, "ward", optimal_ordering=len(present) <= 200), present
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON file: the figures of every block."""
+        rows = [
+            {
+                "block": block.name,
+                "units": block.units,
+                "mean": float(block.mean.mean()),
+                "spread_across_classes": float(self.spread[index]),
+                "share_between_classes": _number(self.between[index]),
+                "loudness_correlation": _number(self.loudness_correlation[index]),
+                "strongest_loudness_correlation": _number(_strongest(block.loudness_correlation)),
+            }
+            for index, block in enumerate(self.blocks)
+        ]
+        return {
+            "data_set": self.task,
+            "segments": self.segments,
+            "chance_share_between_classes": self.chance,
+            "loudness_db": {"mean": float(self.loudness.mean()), "std": float(self.loudness.std())},
+            "segments_of_class": {name: int(count) for name, count in zip(self.classes, self.counts, strict=True)},
+            "blocks": rows,
+        }
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _strongest(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known[np.argmax(np.abs(known))]) if len(known) else float("nan")
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
