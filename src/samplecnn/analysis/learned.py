@@ -13,7 +13,6 @@ activation, look at the magnitude spectrum, order the filters by its peak. What 
 - Spectra are averaged over frames about as long as the filter can tell frequencies apart.
 """
 
-import copy
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samplecnn.analysis.folded import folded
 from samplecnn.analysis.layers import Layer, conv_layers
 from samplecnn.analysis.summary import SAMPLE_RATE
 from samplecnn.errors import UsageError
@@ -153,7 +153,7 @@ def learn_filters(
     if steps < 1:
         raise UsageError(f"steps must be 1 or more, not {steps}")
     device = next(model.parameters()).device
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    frozen = folded(model)
     frozen.compute_dtype = DTYPES[choose_precision(precision, device)]
     found = conv_layers(frozen)
     names = [layer.name for layer in found]
