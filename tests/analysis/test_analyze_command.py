@@ -81,6 +81,8 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "filters", "-o", tmp_path / "file" / "x"), "choose another folder with --output"),
         ((model("se"), "excitations", "sounds", "--data-dir", tmp_path), "not built yet"),
         ((model("se"), "excitations", "sounds", *data, "--split", "some"), "expected train, val, test"),
+        ((model("se"), "summary", "--json", tmp_path / "file" / "x.json"), "cannot be written (a file is where"),
+        ((model("se"), "excitations", "sounds", *data, "--json", tmp_path), "is a folder; name a file"),
         ((model("se"), "filters", "--layer", "conv9"), "no layer 'conv9'"),
         ((model("se"), "filters", "--precision", "fp8"), "precision 'fp8' is not known"),
         ((model("se"), "summary", "--samples", "20"), "20 samples are too few"),

@@ -13,9 +13,10 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn import saved
-from samplecnn.analysis.explain_plot import DARK, draw_explanation, mel_spectrogram
+from samplecnn.analysis.explain_plot import DARK, draw_explanation
 from samplecnn.analysis.explain_run import run_explain
 from samplecnn.analysis.explanation import Settings, explain
+from samplecnn.analysis.mel import mel, mel_spectrogram
 from samplecnn.cli.explain import explain_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
@@ -210,8 +211,6 @@ def test_the_picture_shows_what_is_there(model_folder, clip):
 
 
 def test_the_spectrogram_has_its_peak_where_the_tone_is(tone):
-    from samplecnn.analysis.mel import mel
-
     for frequency in (300.0, 1000.0, 3000.0):
         decibels = mel_spectrogram(tone(frequency, 1.0, RATE), RATE, rows=48)
         row = decibels[:, decibels.shape[1] // 2].argmax()

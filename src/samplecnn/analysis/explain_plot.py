@@ -1,7 +1,6 @@
 """The picture of an explanation: waveform, spectrogram, and under them what every tag rests on, on one time axis."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +8,11 @@ import numpy as np
 
 from samplecnn.analysis.explain_words import line
 from samplecnn.analysis.explanation import ExplainedWindow, Explanation
-from samplecnn.analysis.mel import hertz, mel
+from samplecnn.analysis.mel import mel, mel_spectrogram
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROWS = 96  # of the spectrogram, equally wide in mel
-FRAME = 0.025  # seconds
 RANGE = 70.0  # dB that the spectrogram shows
 TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 SMOOTH = 3.0  # moments that the gradients' curve is smoothed over, full width at half height
@@ -218,18 +215,6 @@ def _spectrogram(axes: Any, window: ExplainedWindow, look: Look) -> None:
         decibels, aspect="auto", origin="lower", cmap=look.spectrogram, vmin=top - RANGE, vmax=top,
         extent=(window.start, window.end, 0, mel(window.rate / 2)),
     )  # fmt: skip
-
-
-def mel_spectrogram(wave: np.ndarray, rate: int, rows: int = ROWS) -> np.ndarray:
-    """Power in dB on a mel axis: float64 [rows, frames], Hann windows of 25 ms."""
-    size = max(int(FRAME * rate), 16)
-    hop = max(len(wave) // 600, size // 8, 1)
-    padded = np.pad(wave.astype(np.float64), size // 2 + 1)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
-    power = np.abs(np.fft.rfft(frames * np.hanning(size), 4 * size, axis=1)) ** 2
-    edges = hertz(np.linspace(0, mel(rate / 2), rows + 1)) / (rate / 2) * (power.shape[1] - 1)
-    places = [slice(int(low), max(int(np.ceil(high)), int(low) + 1)) for low, high in pairwise(edges)]
-    return 10 * np.log10(np.stack([power[:, place].mean(axis=1) for place in places]) + 1e-9)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

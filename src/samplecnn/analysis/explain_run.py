@@ -70,9 +70,17 @@ def run_explain(
             if row is not None:
                 row(explanation)
         written = list(pages.written)
+        short = explanation.heard.samples < explanation.task.window
     sys.stdout.flush()
     if table is not None:
         written.append(Path(table))
+    if short:
+        task, seconds = explanation.task, explanation.heard.seconds
+        print(
+            f"{clip}: {seconds:.2f} s are shorter than the {task.window / task.sample_rate:.2f} s that the model "
+            f"listens to at a time; it was filled up as in training ({task.padding})",
+            file=sys.stderr,
+        )
     for path in written:
         print(f"{'table' if str(path) == table else 'picture'}: {path}", file=sys.stderr)
     return written

@@ -29,7 +29,7 @@ def output_folder(model: str, output: str | None) -> Path:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --output"
+            f"{folder}: cannot be written ({_reason(error)}); choose another folder with --output"
         ) from error
     return folder
 
@@ -39,13 +39,13 @@ def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
 
     Args:
         path: the file.
-        endings: of its name that are known.
+        endings: of its name that are known; none leaves it open.
         what: it is, for the message: "picture".
 
     Raises:
         UsageError: another ending, a folder of that name, or a place where nothing can be written.
     """
-    if path.suffix.lower() not in endings:
+    if endings and path.suffix.lower() not in endings:
         raise UsageError(f"{path}: a {what} ends in {', '.join(endings)}; choose one of them")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for the {what}")
@@ -54,4 +54,11 @@ def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
             aside.write_bytes(b"")
         path.with_name(path.name + ".try").unlink()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        raise UsageError(f"{path}: cannot be written ({_reason(error)}); choose another place") from error
+
+
+def _reason(error: OSError) -> str:
+    """In words that fit: of a folder to be made, "File exists" would say too little."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is where the folder should be"
+    return error.strerror or str(error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplecnn.analysis.places import output_folder
+from samplecnn.analysis.places import check_output, output_folder
 from samplecnn.files import write_json, written_aside
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run_summary(
 
     summary = summarize(resolve(model, "cpu"), samples)
     folder = output_folder(model, output)
+    _check_json(json)
     if json is not None:
         write_json(json, summary.to_dict())
     print_summary(summary)
@@ -109,6 +110,7 @@ def run_excitations(
         raise no_excitations(loaded, model)
     check_fit(loaded.task, segments.task, model, dataset)
     folder = output_folder(model, output)
+    _check_json(json)
     table = folder / "excitations.parquet"
     found = excitations(loaded, segments, batch_size, True, table)
     if json is not None:
@@ -148,6 +150,11 @@ def in_words(found: "Excitations") -> list[str]:
             f"the block that follows loudness most is {found.names[loud]}"
         )
     return lines
+
+
+def _check_json(path: str | None) -> None:
+    if path is not None:
+        check_output(Path(path), (), "table")
 
 
 def _saved(figure: "Figure", path: Path) -> Path:

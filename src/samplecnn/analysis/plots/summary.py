@@ -58,15 +58,15 @@ def draw_summary(summary: Summary) -> "Figure":
             sees = f"{_length(summary, last.receptive_field)} / {_length(summary, last.hop)}"
         axes.text(-0.56, place, name, ha="right", va="center", fontsize=FONT)
         axes.text(0.56, place, shape, va="center", fontsize=SMALL)
-        axes.text(1.02, place, sees, va="center", fontsize=SMALL)
-        axes.text(1.72, place, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
-    heads = ((0.56, "steps × features", "left"), (1.02, "a step sees / hop", "left"), (1.72, "work", "right"))
+        axes.text(1.07, place, sees, va="center", fontsize=SMALL)
+        axes.text(1.86, place, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
+    heads = ((0.56, "steps × features", "left"), (1.07, "a step sees / hop", "left"), (1.86, "work", "right"))
     for x, text, side in heads:
         axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color="#59636e")
     if summary.architecture["multi"]:  # what of the last blocks goes straight to the head
         for back in range(1, MULTI_LEVELS):
             axes.plot([0.5, 0.53, 0.53, 0.5], [len(groups) - 1 - back] * 2 + [len(groups)] * 2, color=GREY, linewidth=1)
-    axes.set(xlim=(-0.86, 1.74), ylim=(len(groups) + 0.6, -0.75))
+    axes.set(xlim=(-0.88, 1.88), ylim=(len(groups) + 0.6, -0.75))
     axes.set_axis_off()
     present = {row.kind for row in summary.layers}
     patches = [Patch(color=colour, label=word) for kind, (colour, word) in KINDS.items() if kind in present]
