@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
-from samplecnn.models.fast import conv, norm, stem, sum_pool
-from samplecnn.models.fast.conv import weight_gradient
+from samplecnn.models.fast import conv, conv_norm, fits_tiles, norm, stem, sum_pool
 from samplecnn.models.fast.threads import SMALL, fits, kernels
+from samplecnn.models.fast.tiled_block import has_tiles
 from samplecnn.models.layers import BatchNorm, Excitation
 
 DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
@@ -48,25 +48,86 @@ def test_convolution(dtype, tolerance, width, shape):
     assert worst((y, *found), (expected, *gradients)) < tolerance
 
 
-@pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (1, 1, 32, 32), (2, 129, 96, 32)])
-def test_weight_gradients_are_summed_in_float32(shape):
-    """By tiles where there are any: whole squares of 32, every place of a border, odd and even numbers of rows."""
+needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
+FOLLOWED = [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
+
+
+@needs_tiles
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize(("relu", "pool", "excite"), FOLLOWED)
+@pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (2, 129, 96, 32), (7, 31, 32, 64)])
+def test_by_tiles(shape, relu, pool, excite, width):
+    """Whole and broken blocks, every number of rows in a gap; against the same rounding in double precision."""
     torch.manual_seed(0)
     batch, steps, channels, features = shape
-    x, g = torch.randn(batch, steps, channels).bfloat16(), torch.randn(batch, steps, features).bfloat16()
-    weight = torch.zeros(features, channels, 3, dtype=torch.float64, requires_grad=True)
-    y = F.conv1d(x.double().transpose(1, 2), weight, padding=1).transpose(1, 2)
-    (expected,) = torch.autograd.grad(y, weight, g.double())
-    tiles = kernels() is not None and tiles_available()
-    found = weight_gradient(x, g, 3)
-    assert found.dtype == torch.float32
-    assert worst((found,), (expected,)) < (1e-6 if tiles else 2e-2)
+    x = torch.randn(batch, steps, channels).bfloat16().requires_grad_()
+    weight = (torch.randn(features, channels, width) / (width * channels) ** 0.5).bfloat16().float()
+    others = torch.randn(features), torch.rand(features) + 0.5, torch.randn(features) * 0.3
+    weight, bias, gamma, beta = leaves(weight, *others)
+    layer = Excitation(features, 0.5)
+    assert fits_tiles(x, features)
+    y, mean, var = conv_norm(x, (weight, bias), (gamma, beta), 1e-3, relu, pool, layer.values() if excite else None)
+    direction = torch.randn_like(y)
+    asked = [x, weight, gamma, beta, *(layer.parameters() if excite else ())]
+    found = torch.autograd.grad(y, asked, direction)
+
+    plain = [value.double().requires_grad_() for value in leaves(*asked)]
+    out = F.conv1d(plain[0].transpose(1, 2), plain[1], padding=width // 2).transpose(1, 2)
+    rounded = out + (out.bfloat16().double() - out).detach()  # so that both choose alike where they pool
+    rows = rounded.reshape(-1, features)
+    z = F.batch_norm(rows, None, None, plain[2], plain[3], True, 0, 1e-3).view(batch, steps, features)
+    z = F.relu(z) if relu else z
+    z = F.max_pool1d(z.transpose(1, 2), 3).transpose(1, 2) if pool else z
+    if excite:
+        hidden = F.relu(F.linear(z.mean(1), plain[4], plain[5]))
+        z = z * torch.sigmoid(F.linear(hidden, plain[6], plain[7]))[:, None]
+    gradients = torch.autograd.grad(z, plain, direction.double())
+    assert worst((mean - bias, var), (rows.mean(0), rows.var(0, unbiased=False))) < 1e-3
+    assert y.dtype == torch.bfloat16 and worst((y,), (z,)) < 2e-2
+    off = [(one.double() - other).norm() / other.norm() for one, other in zip(found, gradients, strict=True)]
+    assert max(off) < 2e-2
 
 
-def tiles_available() -> bool:
-    from samplecnn.models.fast import tiles
+@needs_tiles
+@pytest.mark.parametrize("block", [*BLOCKS, *RELATIVES])
+def test_networks_train_alike_with_tiles_and_without(block, monkeypatch):
+    """Loss, running statistics and gradients of a step in bfloat16, about as far from float32 with them as without."""
+    results = []
+    for dtype, tiles in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)):
+        monkeypatch.setattr("samplecnn.models.fast.tiled_block.has_tiles", lambda tiles=tiles: tiles)
+        torch.manual_seed(0)
+        model = SampleCNN(ModelConfig(block=block, num_blocks=5, num_classes=5, features=32, dropout=0.0)).train()
+        model.compute_dtype = dtype
+        x, y = torch.randn(12, 2000), torch.arange(12) % 5
+        torch.manual_seed(1)
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        gradients = torch.cat([value.grad.flatten() for value in model.parameters()])
+        results.append((loss.detach(), gradients, torch.cat([value.flatten() for value in model.buffers()])))
+    exact, *rounded = results
+    without, with_tiles = ([(a - b).norm() / b.norm() for a, b in zip(one, exact, strict=True)] for one in rounded)
+    assert all(a < 1.5 * b + 2e-3 for a, b in zip(with_tiles, without, strict=True))
 
-    return tiles.available()
+
+@needs_tiles
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_tiles_give_the_same_bits_whoever_does_what(threads):
+    """Parts are taken by whoever is free, and summed in their order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        results = []
+        for _ in range(3):
+            torch.manual_seed(0)
+            x = torch.randn(23, 2187, 64).bfloat16().requires_grad_()
+            weight = torch.randn(64, 64, 3, requires_grad=True)
+            norms = torch.ones(64), torch.zeros(64)
+            y, mean, var = conv_norm(x, (weight, torch.zeros(64)), norms, 1e-3, True, True)
+            results.append((y, mean, var, *torch.autograd.grad(y.float().square().sum(), (x, weight))))
+        for other in results[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_convolution_gives_only_the_gradients_that_are_asked_for():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, dropout, sum_pool
+from samplecnn.models.layers import BatchNorm, Conv, Excitation, conv_norm, dropout, sum_pool
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import ModelConfig
@@ -29,8 +29,7 @@ class BasicBlock(nn.Module):
         self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x), relu=True, pool=True)
-        return x if self.excitation is None else self.excitation(x)
+        return conv_norm(self.conv, self.norm, x, relu=True, pool=True, excitation=self.excitation)
 
 
 class ResidualBlock(nn.Module):
@@ -53,11 +52,11 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
         if self.scut_conv is not None and self.scut_norm is not None:
-            shortcut = self.scut_norm(self.scut_conv(x))
+            shortcut = conv_norm(self.scut_conv, self.scut_norm, x)
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if i > 0:
                 x = dropout(x, INNER_DROPOUT, self.training)
-            x = norm(conv(x), relu=i < len(self.convs) - 1)
+            x = conv_norm(conv, norm, x, relu=i < len(self.convs) - 1)
         if self.excitation is not None:
             x = self.excitation(x)
         return sum_pool(x, shortcut)

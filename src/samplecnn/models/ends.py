@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.blocks import WIDE
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv
+from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv, conv_norm
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import ModelConfig
@@ -30,7 +30,7 @@ class ResidualStem(nn.Module):
     def forward(self, wave: Tensor, x: Tensor) -> Tensor:
         """The waveform [batch, samples] and what the first convolution made of it [batch, time, features]."""
         shortcut = self.scut_norm(self.scut_conv(wave).to(x.dtype))
-        x = self.norm(self.conv(x))
+        x = conv_norm(self.conv, self.norm, x)
         return F.relu(self.excitation(x) + shortcut, inplace=True)
 
 
@@ -43,7 +43,7 @@ class ConvTail(nn.Module):
         self.norm = BatchNorm(config.widths[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x), relu=True)
+        return conv_norm(self.conv, self.norm, x, relu=True)
 
 
 class ResidualTail(nn.Module):
@@ -57,8 +57,8 @@ class ResidualTail(nn.Module):
         self.excitation = Excitation(width, config.amplifying_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
-        path = self.norms[0](self.convs[0](x), relu=True)
-        path = self.norms[1](self.convs[1](path))
+        path = conv_norm(self.convs[0], self.norms[0], x, relu=True)
+        path = conv_norm(self.convs[1], self.norms[1], path)
         return F.relu(self.excitation(path) + x, inplace=True)
 
 

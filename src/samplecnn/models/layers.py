@@ -125,6 +125,10 @@ class Excitation(nn.Module):
         self.ex0 = nn.Linear(features, hidden)
         self.ex1 = nn.Linear(hidden, features)
 
+    def values(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weight and bias of both layers."""
+        return self.ex0.weight, self.ex0.bias, self.ex1.weight, self.ex1.bias
+
     def factors(self, x: Tensor) -> Tensor:
         """[batch, time, features] -> [batch, features]."""
         squeezed = x.mean(1, dtype=torch.float32)
@@ -132,8 +136,28 @@ class Excitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and fast.fits(x):
-            return fast.excite(x, self.ex0.weight, self.ex0.bias, self.ex1.weight, self.ex1.bias)
+            return fast.excite(x, *self.values())
         return x * self.factors(x).to(x.dtype)[:, None]
+
+
+def conv_norm(
+    conv: nn.Module,
+    norm: nn.Module,
+    x: Tensor,
+    relu: bool = False,
+    pool: bool = False,
+    excitation: Excitation | None = None,
+) -> Tensor:
+    """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and behind that an excitation."""
+    assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
+    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fast.fits_tiles(x, conv.out_channels):
+        x = norm(conv(x), relu, pool)
+        return x if excitation is None else excitation(x)
+    values = None if excitation is None else excitation.values()
+    parameters = (conv.weight, conv.bias), (norm.weight, norm.bias)
+    x, mean, var = fast.conv_norm(x, *parameters, norm.EPSILON, relu, pool, values)
+    norm.note(mean, var)
+    return x
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:

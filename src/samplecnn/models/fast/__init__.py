@@ -10,5 +10,6 @@ from samplecnn.models.fast.norm import norm
 from samplecnn.models.fast.pool import sum_pool
 from samplecnn.models.fast.stem import stem
 from samplecnn.models.fast.threads import fits
+from samplecnn.models.fast.tiled_block import conv_norm, fits_tiles
 
-__all__ = ["conv", "excite", "fits", "from_image", "image", "norm", "stem", "sum_pool"]
+__all__ = ["conv", "conv_norm", "excite", "fits", "fits_tiles", "from_image", "image", "norm", "stem", "sum_pool"]

@@ -5,19 +5,14 @@ steps, with the output's gradient, over all steps of all samples at once: one ro
 oneDNN's own kernel for it takes three times as long. Shifting runs over the samples' borders; what that adds is taken
 off.
 
-In bfloat16 on a core with matrix tiles, `tiled` makes them, where the extra `fast` is there; elsewhere PyTorch does.
+On a core with matrix tiles a convolution in bfloat16 goes another way (`tiled_block`).
 """
-
-from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samplecnn.models.fast.threads import bounds, kernels, rows, run
-
 PARTS = 16  # matrix products that a long sum is cut into: enough for every core, and rounded less
-SIDE = 32  # channels and features of a tile's square
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, normed: bool = False) -> Tensor:
@@ -83,45 +78,11 @@ def weight_gradient(x: Tensor, gradient: Tensor, width: int) -> Tensor:
     seen, out = x.flatten(0, 1), gradient.flatten(0, 1)
     if width == 1:
         return _product(out, seen).unsqueeze(2)
-    if _fits_tiles(seen, out):
-        taps = _by_tiles(seen, out)
-    else:
-        before, after = _product(out[1:], seen[:-1]), _product(out[:-1], seen[1:])
-        taps = torch.stack((before, _product(out, seen), after), dim=2)  # the first tap saw the step before
+    before, after = _product(out[1:], seen[:-1]), _product(out[:-1], seen[1:])
+    taps = torch.stack((before, _product(out, seen), after), dim=2)  # the first tap saw the step before
     taps[:, :, 0] -= gradient[1:, 0].float().t() @ x[:-1, -1].float()  # there a sample met the end of the one before
     taps[:, :, 2] -= gradient[:-1, -1].float().t() @ x[1:, 0].float()
     return taps
-
-
-@cache
-def _has_tiles() -> bool:
-    if kernels() is None:
-        return False
-    from samplecnn.models.fast import tiles
-
-    return tiles.available()
-
-
-def _fits_tiles(x: Tensor, gradient: Tensor) -> bool:
-    whole = x.shape[1] % SIDE == 0 and gradient.shape[1] % SIDE == 0
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and whole and _has_tiles()
-
-
-def _by_tiles(x: Tensor, gradient: Tensor) -> Tensor:
-    """float32 [features, channels, 3] from x [rows, channels] and the gradient [rows, features]."""
-    from samplecnn.models.fast import tiled, tiles
-
-    channels, features = x.shape[1], gradient.shape[1]
-    parts = bounds(len(x), channels)
-    sums = torch.zeros(len(parts), 3, channels // SIDE, features // SIDE, 2, 2, 16, 16)
-    run(
-        tiled.weight_gradient,
-        [
-            (lo, hi, rows(x), rows(gradient), own.numpy(), tiles.CONFIG)
-            for (lo, hi), own in zip(parts, sums, strict=True)
-        ],
-    )
-    return sums.sum(0).permute(2, 4, 6, 1, 3, 5, 0).reshape(features, channels, 3)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

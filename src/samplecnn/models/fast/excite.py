@@ -1,5 +1,7 @@
 """Squeeze and excitation in training: one pass over memory to squeeze, one to scale, and as many back."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,38 @@ def excite(x: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Te
     return _Excite.apply(x, weight0, bias0, weight1, bias1)  # type: ignore[no-untyped-call,no-any-return]
 
 
+@dataclass
+class Excited:
+    """Factors, float32 [batch, features], and what the way back needs of them."""
+
+    squeezed: Tensor
+    hidden: Tensor
+    factors: Tensor
+
+
+def excitation(squeezed: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Tensor) -> Excited:
+    """The factors that means over time, float32 [batch, features], give."""
+    hidden = torch.relu(torch.addmm(bias0, squeezed, weight0.t()))
+    return Excited(squeezed, hidden, torch.sigmoid(torch.addmm(bias1, hidden, weight1.t())))
+
+
+def excitation_back(
+    excited: Excited, of_factors: Tensor, weight0: Tensor, weight1: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The gradients of the means, float32 [batch, features], and of both weights and biases in their order."""
+    before_sigmoid = of_factors * excited.factors * (1 - excited.factors)
+    before_relu = (before_sigmoid @ weight1) * (excited.hidden > 0)
+    of_weights = before_relu.t() @ excited.squeezed, before_relu.sum(0)
+    return before_relu @ weight0, (*of_weights, before_sigmoid.t() @ excited.hidden, before_sigmoid.sum(0))
+
+
+def scale(x: Tensor, factors: Tensor, shift: Tensor | None, out: Tensor) -> None:
+    """out = factors x + shift, for x [batch, time, features] and float32 [batch, features]; `out` may be x."""
+    batch, steps, features = x.shape
+    shifts = np.zeros((batch, features), np.float32) if shift is None else shift.numpy()
+    spread(passes().scaled, batch * steps, features, steps, rows(x), factors.numpy(), shifts, rows(out))
+
+
 class _Excite(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight0, bias0, weight1, bias1):  # type: ignore[no-untyped-def]
@@ -28,26 +62,19 @@ class _Excite(torch.autograd.Function):
         batch, steps, features = x.shape
         sums = torch.zeros(batch, features)
         spread(passes().time_sums, batch, steps * features, steps, rows(x), sums.numpy())
-        squeezed = sums / steps
-        hidden = torch.relu(torch.addmm(bias0, squeezed, weight0.t()))
-        factors = torch.sigmoid(torch.addmm(bias1, hidden, weight1.t()))
+        ctx.excited = excitation(sums / steps, weight0, bias0, weight1, bias1)
         out = torch.empty_like(x)
-        none = np.zeros((batch, features), np.float32)
-        spread(passes().scaled, batch * steps, features, steps, rows(x), factors.numpy(), none, rows(out))
+        scale(x, ctx.excited.factors, None, out)
         ctx.save_for_backward(x, weight0, weight1)
-        ctx.kept = squeezed, hidden, factors
         return out
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        (x, weight0, weight1), (squeezed, hidden, factors) = ctx.saved_tensors, ctx.kept
+        x, weight0, weight1 = ctx.saved_tensors
         batch, steps, features = x.shape
-        g = rows(gradient.contiguous())
-        of_factors = torch.zeros(batch, features)
-        spread(passes().time_products, batch, steps * features, steps, rows(x), g, of_factors.numpy())
-        before_sigmoid = of_factors * factors * (1 - factors)
-        before_relu = (before_sigmoid @ weight1) * (hidden > 0)
-        of_squeezed = before_relu @ weight0 / steps  # of every step's share in the mean
-        of_x = torch.empty_like(x)
-        spread(passes().scaled, batch * steps, features, steps, g, factors.numpy(), of_squeezed.numpy(), rows(of_x))
-        return of_x, before_relu.t() @ squeezed, before_relu.sum(0), before_sigmoid.t() @ hidden, before_sigmoid.sum(0)
+        gradient, of_factors, of_x = gradient.contiguous(), torch.zeros(batch, features), torch.empty_like(x)
+        seen = rows(x), rows(gradient), of_factors.numpy()
+        spread(passes().time_products, batch, steps * features, steps, *seen)
+        of_means, of_weights = excitation_back(ctx.excited, of_factors, weight0, weight1)
+        scale(gradient, ctx.excited.factors, of_means / steps, of_x)  # every step has its share in the mean
+        return of_x, *of_weights

@@ -124,10 +124,11 @@ def affine_input(lo, hi, y, k, d, relu, g, a, b, e, out):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def affine_pool(lo, hi, steps, y, k, d, out, kept, chosen):
+def affine_pool(lo, hi, steps, y, k, d, out, kept, chosen, sums):
     """The largest of three rows of k y + d, not below 0, the y it came from, and which it was.
 
-    Each of `steps` rows is a sample's end.
+    Each of `steps` rows is a sample's end. Unless `sums` [samples, channels] is None, the largest are added to it; then
+    `lo` and `hi` are samples' ends too.
     """
     pooled = steps // 3
     zero = np.float32(0)
@@ -149,6 +150,8 @@ def affine_pool(lo, hi, steps, y, k, d, out, kept, chosen):
             out[place, c] = pack(out, best)
             kept[place, c] = source
             chosen[place, c] = which
+            if sums is not None:
+                sums[place // pooled, c] += best
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -168,6 +171,24 @@ def affine_pool_sums(lo, hi, kept, mean, g, chosen, sums):
         for c in range(channels):
             sums[0, c] += one[c]
             sums[1, c] += two[c]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def sample_sums(lo, hi, steps, kept, mean, g, chosen, sums):
+    """Over the chosen rows of every sample: sum g, sum g (y - mean), their number, sum y - mean.
+
+    `sums` is float32 [4, samples, channels]; `lo` and `hi` count samples, of `steps` places each.
+    """
+    zero, one = np.float32(0), np.float32(1)
+    for sample in range(lo, hi):
+        for place in range(sample * steps, (sample + 1) * steps):
+            for c in range(kept.shape[1]):
+                there = one if chosen[place, c] != NONE else zero
+                gradient, value = there * load(g[place, c]), there * (load(kept[place, c]) - mean[c])
+                sums[0, sample, c] += gradient
+                sums[1, sample, c] += gradient * value
+                sums[2, sample, c] += there
+                sums[3, sample, c] += value
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})

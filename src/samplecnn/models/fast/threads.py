@@ -1,5 +1,6 @@
 """Compiled passes on the threads that PyTorch may use."""
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,6 +13,8 @@ from torch import Tensor
 
 SMALL = 1 << 17  # values up to which PyTorch's kernels are as fast: they begin sooner
 LEAST = 4096  # values below which a second thread costs more than it does
+ENOUGH = 1 << 20  # values that are worth a part of their own, so that a core that is slowed down gets fewer parts
+PARTS = 4  # of these, at most, for every thread
 
 
 @cache
@@ -59,16 +62,29 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="kernel")
 
 
-def bounds(count: int, channels: int) -> list[tuple[int, int]]:
-    """`count` rows cut among the threads."""
-    parts = max(1, min(torch.get_num_threads(), count * channels // LEAST))
-    return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
+def bounds(count: int, channels: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """`count` rows cut for the threads, into more parts than these where there is much to do.
+
+    Args:
+        multiple: all parts but the last are whole multiples of so many rows.
+    """
+    values, threads = count * channels, torch.get_num_threads()
+    parts = max(1, min(threads, values // LEAST), min(PARTS * threads, values // ENOUGH))
+    cuts = [count * part // parts // multiple * multiple for part in range(parts)] + [count]
+    return [(lo, hi) for lo, hi in itertools.pairwise(cuts) if lo < hi]
 
 
 def run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    """All calls at the same time, the last in this thread."""
-    waiting = [_threads(len(calls) - 1).submit(kernel, *call) for call in calls[:-1]]
-    kernel(*calls[-1])
+    """All calls on as many threads as PyTorch may use, this one among them; who is done takes the next."""
+    todo = iter(calls)
+
+    def work() -> None:
+        for call in todo:
+            kernel(*call)
+
+    helpers = min(torch.get_num_threads(), len(calls)) - 1
+    waiting = [_threads(helpers).submit(work) for _ in range(helpers)]
+    work()
     for future in waiting:
         future.result()
 

@@ -16,11 +16,11 @@ import torch
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 BYTE, HALF, WORD, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-WORDS = ir.VectorType(WORD, 16)
+WORDS, FLOATS = ir.VectorType(WORD, 16), ir.VectorType(ir.FloatType(), 16)
 
 CONFIG = np.zeros(64, np.uint8)  # LDTILECFG's operand: palette 1, all eight tiles of full size
 CONFIG[0] = 1
@@ -49,7 +49,7 @@ def _pointer(builder, address, to=BYTE):
 
 
 def _at(builder, address, stride, row):
-    return builder.add(address, builder.mul(stride, ir.Constant(LONG, row)))
+    return builder.add(address, builder.mul(stride, LONG(row) if isinstance(row, int) else row))
 
 
 @intrinsic
@@ -92,6 +92,17 @@ tile_store = _with_memory("llvm.x86.tilestored64")
 
 
 @intrinsic(prefer_literal=True)
+def tile_zero(typing, tile):
+    """Tile = 0."""
+
+    def generate(context, builder, signature, arguments):
+        _instruction(builder, "llvm.x86.tilezero", [ir.Constant(BYTE, tile.literal_value)])
+        return context.get_dummy_value()
+
+    return types.void(tile), generate
+
+
+@intrinsic(prefer_literal=True)
 def tile_product(typing, c, a, b):
     """Tile c += tile a @ tile b."""
 
@@ -103,6 +114,159 @@ def tile_product(typing, c, a, b):
     return types.void(c, a, b), generate
 
 
+@intrinsic
+def prefetch(typing, address):
+    """Asks for the 16 lines of 64 bytes of a tile that is soon needed."""
+
+    def generate(context, builder, signature, arguments):
+        for line in range(16):
+            at = _pointer(builder, builder.add(arguments[0], ir.Constant(LONG, 64 * line)))
+            _instruction(builder, "llvm.prefetch.p0", [at, WORD(0), WORD(3), WORD(1)])  # to read, often, data
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def move(typing, source, target, count):
+    """Copies `count` bytes."""
+
+    def generate(context, builder, signature, arguments):
+        source, target, count = arguments
+        cgutils.raw_memcpy(builder, _pointer(builder, target), _pointer(builder, source), count, 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def stream(typing, source, target):
+    """Copies 64 bytes to an address that they divide, past the caches: nobody reads them soon."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = arguments
+        loaded = builder.load(_pointer(builder, source, WORDS))
+        loaded.align = 2
+        stored = builder.store(loaded, _pointer(builder, target, WORDS))
+        stored.align = 64
+        stored.set_metadata("nontemporal", builder.module.add_metadata([WORD(1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def streamed(typing):
+    """What was streamed is in memory before what follows."""
+
+    def generate(context, builder, signature, arguments):
+        _instruction(builder, "llvm.x86.sse.sfence", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _rounded(builder, value):
+    """16 float32 as bfloat16, to nearest, ties to even, still in the upper halves of their words."""
+    bits = builder.bitcast(value, WORDS)
+    odd = builder.and_(builder.lshr(bits, WORDS([16] * 16)), WORDS([1] * 16))
+    return builder.and_(builder.add(bits, builder.add(odd, WORDS([0x7FFF] * 16))), WORDS([0xFFFF0000] * 16))
+
+
+def _each_half(builder, count, source, target, stride, then=None, change=None):
+    """Rounds `count` rows of 32 float32 to bfloat16, 16 columns after the other.
+
+    `change(half)` gives what is done to values before, `then(half)` an object that sees every row of the rounded ones.
+    """
+    for half in (0, 1):
+        begun, changed = then(half) if then else None, change(half) if change else None
+        with cgutils.for_range(builder, count) as loop:
+            row = builder.add(_at(builder, source, LONG(128), loop.index), LONG(64 * half))
+            value = _get(builder, row, FLOATS)
+            word = _rounded(builder, changed(value) if changed else value)
+            halves = builder.trunc(builder.lshr(word, WORDS([16] * 16)), ir.VectorType(HALF, 16))
+            _keep(builder, halves, builder.add(_at(builder, target, stride, loop.index), LONG(32 * half)))
+            if begun:
+                begun.row(loop.index, builder.bitcast(word, FLOATS))
+        if begun:
+            begun.end()
+
+
+@intrinsic
+def narrow(typing, source, count, target, stride):
+    """Rounds `count` rows of 32 float32 to bfloat16, to rows `stride` bytes apart; addresses."""
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride = arguments
+        _each_half(builder, count, source, target, stride)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def narrow_biased(typing, source, count, target, stride, bias, floor):
+    """The same of rows to which 32 float32 at `bias` are added, and which do not fall below `floor`, a float32."""
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride, bias, floor = arguments
+        least = builder.insert_element(FLOATS(ir.Undefined), floor, WORD(0))
+        least = builder.shuffle_vector(least, least, WORDS([0] * 16))
+
+        def change(half):
+            shift = _get(builder, builder.add(bias, LONG(64 * half)), FLOATS)
+
+            def changed(value):
+                value = builder.fadd(value, shift)
+                return builder.select(builder.fcmp_ordered("<=", value, least), least, value)  # no number stays none
+
+            return changed
+
+        _each_half(builder, count, source, target, stride, change=change)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5, types.float32), generate
+
+
+@intrinsic
+def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
+    """The same, and adds up the moments of what was rounded.
+
+    Addresses: `shares`, of a float32 a row, 1 where it counts for the moments and 0 where not; `pivot`, of 32 float32
+    that are taken off before; `sums`, of float32 [2, 32], to which the sum and the sum of squares are added.
+    """
+
+    class Summing:
+        def __init__(self, builder, half, shares, pivot, sums):
+            self.builder, self.shares = builder, shares
+            self.at = [builder.add(sums, LONG(128 * which + 64 * half)) for which in (0, 1)]
+            self.kept = [cgutils.alloca_once(builder, FLOATS) for _ in self.at]
+            for kept, address in zip(self.kept, self.at, strict=True):
+                builder.store(_get(builder, address, FLOATS), kept)
+            self.pivot = _get(builder, builder.add(pivot, LONG(64 * half)), FLOATS)
+
+        def row(self, index, value):
+            builder, fused = self.builder, ("contract",)
+            share = _get(builder, _at(builder, self.shares, LONG(4), index), ir.FloatType())
+            share = builder.insert_element(FLOATS(ir.Undefined), share, WORD(0))
+            share = builder.shuffle_vector(share, share, WORDS([0] * 16))
+            value = builder.fmul(builder.fsub(value, self.pivot), share)
+            one, two = self.kept
+            builder.store(builder.fadd(builder.load(one), value), one)
+            builder.store(builder.fadd(builder.load(two), builder.fmul(value, value, fused), fused), two)
+
+        def end(self):
+            for kept, address in zip(self.kept, self.at, strict=True):
+                _keep(self.builder, self.builder.load(kept), address)
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride, *rest = arguments
+        _each_half(builder, count, source, target, stride, lambda half: Summing(builder, half, *rest))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), generate
+
+
 def _pairs(builder, address, stride, row):
     """16 columns of rows `row` and `row` + 1 of two-byte values, side by side in 16 words."""
     halves = []
@@ -111,6 +275,12 @@ def _pairs(builder, address, stride, row):
         loaded.align = 2
         halves.append(builder.zext(loaded, WORDS))
     return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(WORDS, [16] * 16)))
+
+
+def _get(builder, address, kind):
+    loaded = builder.load(_pointer(builder, address, kind))
+    loaded.align = 2
+    return loaded
 
 
 def _keep(builder, value, address):

@@ -1,0 +1,166 @@
+"""The way back through a convolution and its batch norm in bfloat16 by matrix tiles, in one pass over memory.
+
+The gradient of the convolution's output is made of what lies in memory anyway, some rows at a time, and stays in the
+caches: there it gives the gradient of the input and its share in that of the weights.
+"""
+
+# mypy: ignore-errors
+# What stands here is numba's language, whose types are inferred where a kernel is called.
+
+import numpy as np
+from numba import njit
+
+from samplecnn.models.fast.kernels import load, pack
+from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, TILE, gapped, keep_real, products, stage
+from samplecnn.models.fast.tiles import (
+    configure,
+    narrow,
+    pair,
+    release,
+    streamed,
+    tile_load,
+    tile_product,
+    tile_store,
+    tile_zero,
+    transpose,
+)
+
+SUMMED = 256  # rows at a time: 32 x 32 of the weights' gradient then need what the first-level cache holds
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def stage_gradient(y, g, chosen, steps, k, d, relu, a, h, b, e, first, staged):
+    """Fills `staged` with rows `first` on, spread out, of the gradient of y, the convolution: a g + h + b y + e.
+
+    a g + h counts where pooling chose: in the row of its three that `chosen` says; or if that is None, with `relu`,
+    where k y + d > 0. a and h are [samples, features]. Gaps and what is outside are zeros.
+    """
+    span, samples, pooled = gapped(steps), y.shape[0] // steps, steps // 3
+    zero = np.float32(0)
+    floor = zero if relu else np.float32(-np.inf)
+    sample, step = first // span, first % span
+    for i in range(len(staged)):
+        row = sample * steps + step
+        if not (0 <= sample < samples and step < steps):
+            staged[i] = 0
+        elif chosen is None:
+            for c in range(y.shape[1]):
+                value = load(y[row, c])
+                gradient = a[sample, c] * load(g[row, c]) + h[sample, c]
+                gradient = gradient if value * k[c] + d[c] > floor else zero
+                staged[i, c] = pack(staged, gradient + b[c] * value + e[c])
+        elif step // 3 < pooled:
+            place, which = sample * pooled + step // 3, np.uint8(step % 3)
+            for c in range(y.shape[1]):
+                gradient = a[sample, c] * load(g[place, c]) + h[sample, c]
+                gradient = gradient if chosen[place, c] == which else zero
+                staged[i, c] = pack(staged, gradient + b[c] * load(y[row, c]) + e[c])
+        else:
+            for c in range(y.shape[1]):
+                staged[i, c] = pack(staged, b[c] * load(y[row, c]) + e[c])
+        step += 1
+        if step == span:
+            sample, step = sample + 1, 0
+
+
+@njit(nogil=True, cache=True)
+def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, sums, config):
+    """Rows `lo` to `hi`, spread out: writes the gradient of x to `out`, and adds that of the weights to `sums`.
+
+    x and `out` are [rows, channels], y [rows, features]; the others as in `stage_gradient`. `weight` is that of the way
+    back (`tiled.packed`), `sums` float32 [taps, channels / 32, features / 32, 2, 2, 16, 16]: tiles side by side.
+    """
+    channels, features, taps = x.shape[1], y.shape[1], weight.shape[1]
+    gradient = np.empty((SUMMED + 2, features), np.uint16)
+    scratch, block = np.empty((STEPS, SIDE), np.float32), np.empty((STEPS, channels), np.uint16)
+    some = np.empty((SUMMED + SIDE, channels), np.uint16)
+    across = np.empty((channels, SUMMED + SIDE), np.uint16)  # the input from a step before on, [channels, time]
+    paired = np.empty((features // 16, SUMMED // 2, 16, 2), np.uint16)
+    past_caches = out.size > LARGE
+    configure(np.int64(config.ctypes.data))
+    for begin in range(lo, hi, SUMMED):
+        count = min(SUMMED, hi - begin)
+        stage_gradient(y, g, chosen, steps, k, d, relu, a, h, b, e, begin - 1, gradient)
+        for first in range(0, count, STEPS):
+            for f in range(channels // SIDE):
+                products(gradient[first : first + STEPS + 2], weight[2 * f : 2 * f + 2], scratch)
+                target = np.int64(block.ctypes.data) + 64 * f
+                narrow(np.int64(scratch.ctypes.data), STEPS, target, np.int64(2 * channels))
+            keep_real(block, begin + first, min(STEPS, count - first), steps, out, past_caches)
+        gradient[1 + count :] = 0  # those of another part
+        stage(x, steps, begin - 1, SUMMED + SIDE, some)
+        lay_across(some, across)
+        lay_paired(gradient[1 : 1 + SUMMED], paired)
+        for c in range(channels // SIDE):
+            for f in range(features // SIDE):
+                for tap in range(taps):
+                    of_tap = tap + (3 - taps) // 2
+                    square(across, SIDE * c, of_tap, paired, 2 * f, (count + SIDE - 1) // SIDE, sums[tap, c, f])
+    release()
+    streamed()
+
+
+@njit(nogil=True, cache=True)
+def gathered(sums):
+    """The sums of all parts, [parts, taps, channels / 32, features / 32, 2, 2, 16, 16], as a weight's gradient."""
+    taps, channels, features = sums.shape[1], SIDE * sums.shape[2], SIDE * sums.shape[3]
+    total, out = sums[0], np.empty((features, channels, taps), np.float32)
+    for part in range(1, len(sums)):
+        total += sums[part]
+    for f in range(features):
+        for c in range(channels):
+            for tap in range(taps):
+                out[f, c, tap] = total[tap, c // SIDE, f // SIDE, c % SIDE // 16, f % SIDE // 16, c % 16, f % 16]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def lay_across(x, across):
+    """Transposes x [rows, channels]."""
+    wide, long = np.int64(2 * x.shape[1]), np.int64(2 * x.shape[0])
+    for row in range(0, x.shape[0], SIDE):
+        for c in range(0, x.shape[1], 16):
+            source = np.int64(x.ctypes.data) + row * wide + 2 * c
+            transpose(source, wide, np.int64(across.ctypes.data) + c * long + 2 * row, long)
+
+
+@njit(nogil=True, cache=True)
+def lay_paired(g, paired):
+    """Pairs the rows of g [rows, features]: [features / 16, rows / 2, 16, 2]."""
+    wide = np.int64(2 * g.shape[1])
+    for i in range(g.shape[0] // 2):
+        for f in range(g.shape[1] // 16):
+            source = np.int64(g.ctypes.data) + 2 * i * wide + 32 * f
+            pair(source, wide, np.int64(paired.ctypes.data) + (f * (g.shape[0] // 2) + i) * np.int64(64))
+
+
+@njit(nogil=True, cache=True)
+def square(across, channel, tap, paired, f, squares, sums):
+    """Adds to `sums` [2, 2, 16, 16] the product of 32 channels, `tap` steps on, with 32 features."""
+    long, half, line = np.int64(2 * across.shape[1]), np.int64(64 * paired.shape[1]), np.int64(64)
+    at = np.int64(sums.ctypes.data)
+    a = np.int64(across.ctypes.data) + channel * long + 2 * tap
+    b = np.int64(paired.ctypes.data) + f * half
+    tile_load(0, at, line)
+    tile_load(1, at + TILE, line)
+    tile_load(2, at + 2 * TILE, line)
+    tile_load(3, at + 3 * TILE, line)
+    for _ in range(squares):
+        tile_load(4, a, long)
+        tile_load(6, b, line)
+        tile_product(0, 4, 6)
+        tile_load(7, b + half, line)
+        tile_product(1, 4, 7)
+        tile_zero(4)
+        tile_load(5, a + 16 * long, long)
+        tile_product(2, 5, 6)
+        tile_zero(6)
+        tile_product(3, 5, 7)
+        tile_zero(5)
+        tile_zero(7)
+        a += 64
+        b += TILE
+    tile_store(0, at, line)
+    tile_store(1, at + TILE, line)
+    tile_store(2, at + 2 * TILE, line)
+    tile_store(3, at + 3 * TILE, line)
