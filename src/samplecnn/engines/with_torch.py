@@ -7,6 +7,7 @@ installed (the extra `fast`), else PyTorch's kernels.
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,7 @@ class TorchEngine(Engine):
     def __init__(self, net: Folded, precision: str, device: torch.device, few: bool = False) -> None:
         super().__init__(net, precision)
         self.device = device
-        kind = Plain if device.type != "cpu" else OnCpu if few or passes() is None else Compiled
-        self.operations = kind(DTYPES[precision], device)
+        self.operations = operations(net, DTYPES[precision], device, few)
 
     @classmethod
     def open(cls, net: Folded, precision: str, device: torch.device, few: bool = False) -> "TorchEngine":
@@ -172,6 +172,17 @@ class Compiled(OnCpu):
         arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
         spread(self.passes.join_pool, batch, steps * features, steps, *arguments)
         return out
+
+
+def operations(net: Folded, dtype: torch.dtype, device: torch.device, few: bool) -> Operations[Any]:
+    """The fastest there are for this network, or with `few` segments those that are soon ready."""
+    if device.type != "cpu":
+        return Plain(dtype, device)
+    if few or passes() is None:
+        return OnCpu(dtype, device)
+    from samplecnn.engines import with_tiles
+
+    return with_tiles.Tiled(dtype, device) if with_tiles.fit(net, dtype, device) else Compiled(dtype, device)
 
 
 def threes(wave: Tensor, pads: tuple[int, int]) -> Tensor:
