@@ -146,6 +146,14 @@ def test_whole_part_of_a_killed_run_needs_no_new_bytes(server, tmp_path):
     assert server.requests == []
 
 
+def test_what_a_run_left_that_was_killed_taking_notes_goes(server, tmp_path):
+    url = server.put("f", BODY)
+    (tmp_path / ".f.part.json.4711.part").write_text('{"url"')
+    (tmp_path / ".g.part.json.4711.part").write_text("of another file")
+    fetch("f", [url], tmp_path, network=QUICK)
+    assert only(tmp_path) == [".g.part.json.4711.part", "f"]
+
+
 def test_a_second_mirror_continues_what_the_first_began(server, tmp_path):
     first = server.put("a/f", BODY, breaks=1)
     server.files["a/f"].statuses = []

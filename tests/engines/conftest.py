@@ -17,7 +17,7 @@ def make_network():
     def make(block: str = "se", kind: str = "multilabel", classes: int = 5, **config) -> SampleCNN:
         torch.manual_seed(0)
         task = Task("noise", tuple(f"class {i}" for i in range(classes)), kind, RATE, WINDOW)
-        shape = ModelConfig(block, num_blocks=config.pop("num_blocks", 4), num_classes=classes, features=16, **config)
+        shape = ModelConfig(**{"block": block, "num_blocks": 4, "num_classes": classes, "features": 16, **config})
         model = SampleCNN(shape, task)
         for module in model.modules():
             if hasattr(module, "running_mean"):

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from samplecnn.engines import ENGINES, installed, open_engine, registry
+from samplecnn.engines.folded import fold
+from samplecnn.engines.with_tiles import Tiled
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
+from samplecnn.models.fast.tiled_block import has_tiles
 
 ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
 BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 bits, and these networks amplify what they hear
@@ -146,10 +149,30 @@ def test_a_precision_that_an_engine_has_not(make_network):
         open_engine(make_network(), "onnx", "bf16")
 
 
-def test_the_choice_goes_by_what_there_is_to_do(monkeypatch):
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert registry.choose(cpu, None) == registry.choose(cpu, 1) == "torch"
+def test_the_choice_goes_by_what_there_is_to_do(make_network, monkeypatch):
+    net, cpu, gpu = fold(make_network()), torch.device("cpu"), torch.device("cuda")  # too narrow for tiles
+    assert registry.choose(net, "auto", cpu, None) == registry.choose(net, "auto", cpu, 1) == "torch"
     monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("json",)))
-    assert registry.choose(cpu, 10**6) == "openvino" and registry.choose(gpu, 10**6) == "torch"
+    assert registry.choose(net, "auto", cpu, 10**6) == "openvino"
+    assert registry.choose(net, "auto", gpu, 10**6) == "torch"
+    wide = fold(make_network(features=32))
+    assert registry.choose(wide, "auto", cpu, 10**6) == ("torch" if has_tiles() else "openvino")
+    assert registry.choose(wide, "fp32", cpu, 10**6) == "openvino"
     monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("no_such_module",)))
-    assert registry.choose(cpu, 10**6) == "torch"
+    assert registry.choose(net, "auto", cpu, 10**6) == "torch"
+
+
+@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
+@pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
+@pytest.mark.parametrize("block", [*BLOCKS, *RELATIVES])
+def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, block, multi):
+    """At every length: samples that end within a block of rows, and steps that do not fill a three."""
+    for config in ({}, {"first_padding": "valid", "tail": True}):
+        model = make_network(block, multi=multi, features=32, **config)
+        many, few = opened(model, "torch", "bf16"), opened(model, "torch", "bf16", few=True)
+        assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a relative's stem is not for tiles
+        for samples in (model.least_samples, 730, 1001, 4000):
+            segments = make_sounds(5, samples)
+            wanted = plainly(model, segments)
+            off, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
+            assert off < 1.5 * usual + 2e-3

@@ -61,7 +61,7 @@ def test_windows_that_share_equal_windows_alone(network, block, multi, precision
         for hop in (90, 243, window // 2):
             hop = aligned(engine.net, window, hop)
             stretch = stretch_of(11, hop, window)
-            shared = Sharing(engine.net, engine.operations, engine.device, window, hop)
+            shared = Sharing(engine, window, hop)
             depths.add(shared.depth)
             wanted = engine(one_by_one(stretch, window, hop))
             assert np.ptp(wanted, axis=0).max() > 0.02, "the answers differ"
@@ -74,7 +74,7 @@ def test_without_its_own_ends_a_window_would_say_something_else(network, block, 
     engine = open_engine(network(block), "torch", "fp32")
     hop = aligned(engine.net, 2187, 243)
     stretch = stretch_of(5, hop, 2187)
-    shared = Sharing(engine.net, engine.operations, engine.device, 2187, hop)
+    shared = Sharing(engine, 2187, hop)
     wanted = engine(one_by_one(stretch, 2187, hop))
     monkeypatch.setattr(
         sharing, "_windows", lambda level, lo, hi: sharing._cut(level.whole, lo, hi, level.hop, level.steps)

@@ -7,6 +7,7 @@ https:// are spoken, also after a redirect, and no name that a server gives is e
 
 import contextlib
 import errno
+import glob
 import hashlib
 import http.client
 import json
@@ -103,7 +104,7 @@ def fetch(
                 reasons.append((url, str(refusal)))
                 continue
             job.part.replace(folder / name)
-            job.notes.unlink(missing_ok=True)
+            job.forget()
             return folder / name
     except OSError as error:
         raise _disk_trouble(error, job) from error
@@ -292,7 +293,13 @@ class _Job:
 
     def _start_again(self) -> None:
         self.part.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Removes the notes, and what processes left that were killed while they took them."""
         self.notes.unlink(missing_ok=True)
+        for left in self.notes.parent.glob(f".{glob.escape(self.notes.name)}.*.part"):
+            left.unlink(missing_ok=True)
 
     def _have(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0

@@ -106,6 +106,11 @@ class Operations(ABC, Generic[V]):
     def head(self, levels: Sequence[V], head: Layer, logit: Layer, softmax: bool) -> V:
         """The largest over time of every level, side by side; two dense layers; probabilities [batch, classes]."""
 
+    @property
+    def stepwise(self) -> "Operations[Any]":
+        """The same with every value there at once, for those who look between the operations."""
+        return self
+
     def pool_excite(self, x: V, squeeze: Squeeze | None) -> V:
         """The end of a plain stage."""
         x = self.pool(x)
@@ -127,14 +132,15 @@ def run(net: Folded, operations: Operations[V], wave: V, samples: int) -> V:
         x = operations.join(_path(net.stem, operations, x), shortcut, net.stem.squeeze, False)
     levels = []
     for stage in net.stages:
-        x = _stage(stage, operations, x)
+        x = run_stage(stage, operations, x)
         levels.append(x)
     if net.tail is not None:
-        levels[-1] = _stage(net.tail, operations, x)
+        levels[-1] = run_stage(net.tail, operations, x)
     return operations.head(levels[-net.levels :], net.head, net.logit, net.softmax)
 
 
-def _stage(stage: Stage, operations: Operations[V], x: V) -> V:
+def run_stage(stage: Stage, operations: Operations[V], x: V) -> V:
+    """A block, or a tail."""
     path = _path(stage, operations, x)
     if stage.residual:
         shortcut = x if stage.shortcut is None else operations.conv(x, stage.shortcut, False)

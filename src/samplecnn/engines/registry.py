@@ -103,7 +103,8 @@ def open_engine(
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")
     place = next(model.parameters()).device if device is None else choose_device(device)
-    name = choose(place, segments) if name == "auto" else name
+    net = fold(model)
+    name = choose(net, precision, place, segments) if name == "auto" else name
     if name not in ENGINES:
         raise UsageError(f"engine {name!r} is not known; use auto, {', '.join(ENGINES)}")
     kind = ENGINES[name]
@@ -117,15 +118,18 @@ def open_engine(
         raise UsageError(
             f"engine {name} computes in {' or '.join(kind.precisions)}, not {precision}; use --engine {others}"
         )
-    return kind.opener(fold(model), precision, place, is_few(segments))
+    return kind.opener(net, precision, place, is_few(segments))
 
 
 def is_few(segments: int | None) -> bool:
     return segments is None or segments < FEW
 
 
-def choose(device: torch.device, segments: int | None) -> str:
+def choose(net: Folded, precision: str, device: torch.device, segments: int | None) -> str:
     """The engine that is done first with so many segments."""
+    from samplecnn.engines.with_tiles import fit
+
     if device.type != "cpu" or is_few(segments) or not ENGINES["openvino"].installed:
         return "torch"
-    return "openvino"
+    chosen = ENGINES["torch"].chosen(precision, device)
+    return "torch" if chosen == "bf16" and fit(net, torch.bfloat16, device) else "openvino"

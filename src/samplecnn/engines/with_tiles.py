@@ -18,7 +18,7 @@ from samplecnn.models.fast.tiled_block import SIDE, has_tiles
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A convolution, with a ReLU or without, of x [batch, time, channels]; without an x, of the first one's `first`."""
+    """A convolution, with a ReLU or without, of x [batch, time, channels]; or with `first`, of what that makes of x."""
 
     x: Tensor
     layer: Layer
@@ -28,7 +28,7 @@ class Pending:
 
 @dataclass(frozen=True, eq=False)
 class First:
-    """The first convolution, with its ReLU, of threes of samples, float32 [batch, time, 3]."""
+    """The first convolution with its ReLU, of threes of samples, float32 [batch, time, 3]."""
 
     threes: Tensor
     layer: Layer
@@ -52,6 +52,10 @@ class Tiled(Operations[Value]):
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.plain = Compiled(dtype, device)
         self._packed: dict[Layer, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def stepwise(self) -> Operations[Tensor]:
+        return self.plain
 
     def first(self, wave: Value, layer: Layer, pads: tuple[int, int], relu: bool) -> Value:
         return First(threes(self.tensor(wave), pads).contiguous(), layer)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from samplecnn.engines.base import Engine
-from samplecnn.engines.folded import Folded, Operations, Stage
+from samplecnn.engines.folded import Folded, Stage, run_stage
 from samplecnn.engines.with_torch import TorchEngine
 from samplecnn.models.layers import first_padding
 
@@ -108,24 +108,21 @@ def share(engine: Engine, window: int, hop: int) -> "Sharing | None":
     """What runs windows `hop` samples apart with what they share; None where nothing is, and for other engines."""
     if not isinstance(engine, TorchEngine) or not shared_depth(engine.net, window, hop):
         return None
-    return Sharing(engine.net, engine.operations, engine.device, window, hop)
+    return Sharing(engine, window, hop)
 
 
 class Sharing:
     """Runs the overlapping windows of a stretch of sound.
 
     Args:
-        net: the network.
-        operations: PyTorch's, on tensors [batch, time, features].
-        device: of the operations.
+        engine: with the network.
         window, hop: samples, such that `shared_depth` is not 0.
     """
 
-    def __init__(
-        self, net: Folded, operations: Operations[Tensor], device: torch.device, window: int, hop: int
-    ) -> None:
-        self.net, self.operations, self.device, self.window, self.hop = net, operations, device, window, hop
-        self.depth = shared_depth(net, window, hop)
+    def __init__(self, engine: TorchEngine, window: int, hop: int) -> None:
+        self.net, self.device, self.window, self.hop = engine.net, engine.device, window, hop
+        self.operations, self.behind = engine.operations.stepwise, engine.operations
+        self.depth = shared_depth(engine.net, window, hop)
 
     def __call__(self, stretch: np.ndarray) -> np.ndarray:
         """Probabilities float32 [windows, classes] of a stretch of sound, float32 [samples], standardised."""
@@ -157,10 +154,10 @@ class Sharing:
         """Probabilities of what is behind the shared blocks."""
         levels = [x]
         for stage in self.net.stages[self.depth :]:
-            levels.append(self._end(stage, *self._path(stage, levels[-1])))
+            levels.append(run_stage(stage, self.behind, levels[-1]))
         if self.net.tail is not None:
-            levels[-1] = self._end(self.net.tail, *self._path(self.net.tail, levels[-1]))
-        return self.operations.head(levels[-self.net.levels :], self.net.head, self.net.logit, self.net.softmax)
+            levels[-1] = run_stage(self.net.tail, self.behind, levels[-1])
+        return self.behind.head(levels[-self.net.levels :], self.net.head, self.net.logit, self.net.softmax)  # type: ignore[no-any-return]
 
     def _first(self, wave: Tensor) -> _Level:
         """The first convolution, over all of the stretch, and over the ends of every window alone."""

@@ -1,6 +1,6 @@
 """Batch norm in training with what follows it, ReLU and max-pooling, in two passes over memory each way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,13 @@ class Normed:
     kept: Tensor | None = None
     chosen: Tensor | None = None
 
+    def parted(self) -> tuple["Normed", tuple[Tensor | None, ...]]:
+        """The same without what is large, and that, which autograd gives back as soon as it was used."""
+        return replace(self, y=self.y.new_empty(0), kept=None, chosen=None), (self.y, self.kept, self.chosen)
+
+    def whole(self, y: Tensor, kept: Tensor | None, chosen: Tensor | None) -> "Normed":
+        return replace(self, y=y, kept=kept, chosen=chosen)
+
 
 def norm(
     x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, relu: bool, pool: bool
@@ -57,18 +64,18 @@ class _Norm(torch.autograd.Function):
         pivot = x[0, 0].detach().float().numpy()
         sums = summed(passes().moments, x.shape[0] * x.shape[1], x.shape[2], 2, rows(x), pivot)
         out, normed = normalised(x, sums, pivot, weight, bias, epsilon, relu, pool)
-        ctx.save_for_backward(weight)
-        ctx.normed = normed
+        ctx.normed, large = normed.parted()
+        ctx.save_for_backward(weight, *large)
         statistics = floats(normed.mean, normed.variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        (weight,) = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        of_weight, of_bias, factors = gradients(ctx.normed, weight, gradient)
-        return of_input(ctx.normed, gradient, *factors), *floats(of_weight, of_bias), None, None, None
+        weight, *large = ctx.saved_tensors
+        normed, gradient = ctx.normed.whole(*large), gradient.contiguous()
+        of_weight, of_bias, factors = gradients(normed, weight, gradient)
+        return of_input(normed, gradient, *factors), *floats(of_weight, of_bias), None, None, None
 
 
 def normalised(

@@ -67,20 +67,21 @@ class _ConvNorm(torch.autograd.Function):
         pivot = _first_step(x, weight)
         y, sums = _forward(x, weight, pivot)
         over_time = None if weight0 is None else torch.zeros(len(x), len(weight))
-        out, ctx.normed = normalised(y, sums, pivot, gamma, beta, epsilon, relu, pool, over_time)
+        out, normed = normalised(y, sums, pivot, gamma, beta, epsilon, relu, pool, over_time)
         ctx.excited = None
         if over_time is not None:
             ctx.excited = excitation(over_time / out.shape[1], weight0, bias0, weight1, bias1)
             scale(out, ctx.excited.factors, None, out)
-        ctx.save_for_backward(x, weight, gamma, weight0, weight1)
-        statistics = floats(ctx.normed.mean + bias.detach().numpy(), ctx.normed.variance)
+        ctx.normed, large = normed.parted()
+        ctx.save_for_backward(x, weight, gamma, weight0, weight1, *large)
+        statistics = floats(normed.mean + bias.detach().numpy(), normed.variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        x, weight, gamma, weight0, weight1 = ctx.saved_tensors
-        gradient, normed = gradient.contiguous(), ctx.normed
+        x, weight, gamma, weight0, weight1, *large = ctx.saved_tensors
+        gradient, normed = gradient.contiguous(), ctx.normed.whole(*large)
         batch, features = len(x), len(weight)
         of_excitation: tuple[Tensor | None, ...] = (None,) * 4
         if ctx.excited is None:
