@@ -1,6 +1,7 @@
 """samplecnn analyze from end to end: files written, words said, wrong use in one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -96,6 +97,18 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
     command = [sys.executable, "-m", "samplecnn", "analyze", *map(str, wrong[0][0])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("what", ["excitations", "report"])
+def test_an_empty_split_is_one_line_and_leaves_nothing(model, built, tmp_path, what):
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(built / "data" / "sounds", data / "sounds")
+    for shard in (data / "sounds" / "arrow").glob("test-*"):
+        shard.unlink()
+    words = ("analyze", model("se"), what, "sounds", "--data-dir", data, "-o", out)
+    done = subprocess.run([sys.executable, "-m", "samplecnn", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and not out.exists()
+    assert done.stderr.startswith("error: sounds has no clips in its test split") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [["m", "filters"], ["filters"], ["m", "excitations"], ["m", "summary"], []])

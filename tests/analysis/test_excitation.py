@@ -1,6 +1,7 @@
 """Excitations: wired to what is known, they are found to follow just that."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import torch
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.analysis import excitations, plots
 from samplecnn.analysis.excitation import excitation_places, loudness
+from samplecnn.analysis.run import in_words
 from samplecnn.errors import UsageError
 from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
 
@@ -88,6 +90,25 @@ def test_an_exact_wire_has_correlation_one(segments):
     place.forward = lambda x: x  # else the network's own call would take from the levels, too
     found = excitations(net, segments, batch_size=10).blocks[0].loudness_correlation
     assert found[:2] == pytest.approx([1, -1], abs=1e-6) and np.isnan(found[2:]).all()
+
+
+def test_words_claim_nothing_from_a_segment_of_each_class(segments, tmp_path):
+    """All variance lies between classes then, whatever the network does."""
+    torch.manual_seed(0)
+    net = SampleCNN(ModelConfig(block="se", num_blocks=3, features=8, num_classes=2), task()).eval()
+    with torch.no_grad():
+        for place in excitation_places(net).values():
+            place.ex0.weight.abs_().mul_(10)  # or else factors of an untrained network hardly differ
+            place.ex1.weight.mul_(10)
+    with ShardWriter(tmp_path / shard_name("test", 1, 1), task()) as shard:
+        for index, side in enumerate((1, -1)):
+            shard.add(str(index), [index], np.round(32768 * pulses(0.3, side)).astype(np.int16)[None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        *_, few = in_words(excitations(net, ArrowSegments(tmp_path, "test")))
+        *_, many = in_words(excitations(net, segments))
+    assert few.startswith("2 segments of 2 classes are too few") and "depth" not in few
+    assert "with depth" in many and "by chance 0.8 %" in many
 
 
 def by_hand(net, segments):

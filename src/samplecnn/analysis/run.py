@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from samplecnn.analysis.summary import Summary
 
 
+TOO_FEW = 0.5  # of the variance between classes by chance, above which nothing is said of classes
+
+
 def run_summary(
     model: str, output: str | None = None, json: str | None = None, samples: int | None = None
 ) -> "Summary":
@@ -140,15 +143,23 @@ def in_words(found: "Excitations") -> list[str]:
             f"with loudness |r| {_figure(found.loudness_correlation[index])}"
         )
     places = np.arange(len(found.blocks))
-    if len(places) > 2 and not np.isnan(found.between).any():
-        slope = np.corrcoef(places[1:], found.between[1:])[0, 1]
-        trend = "grows" if slope > 0.5 else "shrinks" if slope < -0.5 else "neither grows nor shrinks"
-        loud = int(np.nanargmax(found.loudness_correlation))
+    if found.chance > TOO_FEW:
+        labels, present = int(found.counts.sum()), np.count_nonzero(found.counts)
         lines.append(
-            f"behind the first block the share between classes {trend} with depth (from "
-            f"{_percent(found.between[1])} to {_percent(found.between[-1])}; by chance {_percent(found.chance)}); "
-            f"the block that follows loudness most is {found.names[loud]}"
+            f"{labels:,} segments of {present:,} classes are too few to tell what belongs to a class: by chance "
+            f"{_percent(found.chance)} of the variance would lie between classes"
         )
+    elif len(places) > 2 and not np.isnan(found.between).any():
+        slope = np.corrcoef(places[1:], found.between[1:])[0, 1] if np.ptp(found.between[1:]) > 0 else 0.0
+        trend = "grows" if slope > 0.5 else "shrinks" if slope < -0.5 else "neither grows nor shrinks"
+        line = (
+            f"behind the first block the share between classes {trend} with depth (from "
+            f"{_percent(found.between[1])} to {_percent(found.between[-1])}; by chance {_percent(found.chance)})"
+        )
+        if not np.isnan(found.loudness_correlation).all():
+            loud = int(np.nanargmax(found.loudness_correlation))
+            line += f"; the block that follows loudness most is {found.names[loud]}"
+        lines.append(line)
     return lines
 
 
