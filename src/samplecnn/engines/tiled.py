@@ -10,7 +10,8 @@ from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
 from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, products, stage
-from samplecnn.models.fast.tiles import configure, narrow_biased, release, streamed
+from samplecnn.models.fast.tiles import configure, release
+from samplecnn.models.fast.vectors import narrow_biased, streamed
 
 THREES = STEPS // 3 * 3  # rows that are done at a time where they are pooled by threes
 

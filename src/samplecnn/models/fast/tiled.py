@@ -17,19 +17,8 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import pack
-from samplecnn.models.fast.tiles import (
-    configure,
-    move,
-    narrow_summing,
-    prefetch,
-    release,
-    stream,
-    streamed,
-    tile_load,
-    tile_product,
-    tile_store,
-    tile_zero,
-)
+from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
+from samplecnn.models.fast.vectors import move, narrow_summing, prefetch, stream, streamed
 
 SIDE = 32  # two tiles by two make a square of the result
 TILE = 1024  # bytes

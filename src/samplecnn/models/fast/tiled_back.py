@@ -12,18 +12,8 @@ from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
 from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, TILE, gapped, keep_real, products, stage
-from samplecnn.models.fast.tiles import (
-    configure,
-    narrow,
-    pair,
-    release,
-    streamed,
-    tile_load,
-    tile_product,
-    tile_store,
-    tile_zero,
-    transpose,
-)
+from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
+from samplecnn.models.fast.vectors import narrow, pair, streamed, transpose
 
 SUMMED = 256  # rows at a time: 32 x 32 of the weights' gradient then need what the first-level cache holds
 

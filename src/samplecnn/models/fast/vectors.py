@@ -1,0 +1,237 @@
+"""Rows in vector registers, as functions of numba's language: moved, rounded, paired, transposed.
+
+Sixteen lanes of four bytes; LLVM makes two or four of them where registers are shorter. Arguments are addresses.
+"""
+
+# mypy: ignore-errors
+# What stands here is numba's language, whose types are inferred where a function is called.
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+BYTE, HALF, WORD, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+WORDS, FLOATS = ir.VectorType(WORD, 16), ir.VectorType(ir.FloatType(), 16)
+
+
+def instruction(builder, name, arguments, result=None):
+    kind = ir.FunctionType(result or ir.VoidType(), [argument.type for argument in arguments])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
+def pointer(builder, address, to=BYTE):
+    return builder.inttoptr(address, to.as_pointer())
+
+
+def _at(builder, address, stride, row):
+    return builder.add(address, builder.mul(stride, LONG(row) if isinstance(row, int) else row))
+
+
+def _get(builder, address, kind):
+    loaded = builder.load(pointer(builder, address, kind))
+    loaded.align = 2
+    return loaded
+
+
+def _keep(builder, value, address):
+    stored = builder.store(value, pointer(builder, address, value.type))
+    stored.align = 2
+
+
+@intrinsic
+def prefetch(typing, address):
+    """Asks for the 16 lines of 64 bytes of a tile that is soon needed."""
+
+    def generate(context, builder, signature, arguments):
+        for line in range(16):
+            at = pointer(builder, builder.add(arguments[0], ir.Constant(LONG, 64 * line)))
+            instruction(builder, "llvm.prefetch.p0", [at, WORD(0), WORD(3), WORD(1)])  # to read, often, data
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def move(typing, source, target, count):
+    """Copies `count` bytes."""
+
+    def generate(context, builder, signature, arguments):
+        source, target, count = arguments
+        cgutils.raw_memcpy(builder, pointer(builder, target), pointer(builder, source), count, 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def stream(typing, source, target):
+    """Copies 64 bytes to an address that they divide, past the caches: nobody reads them soon."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = arguments
+        loaded = builder.load(pointer(builder, source, WORDS))
+        loaded.align = 2
+        stored = builder.store(loaded, pointer(builder, target, WORDS))
+        stored.align = 64
+        stored.set_metadata("nontemporal", builder.module.add_metadata([WORD(1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def streamed(typing):
+    """What was streamed is in memory before what follows."""
+
+    def generate(context, builder, signature, arguments):
+        instruction(builder, "llvm.x86.sse.sfence", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _rounded(builder, value):
+    """16 float32 as bfloat16, to nearest, ties to even, still in the upper halves of their words."""
+    bits = builder.bitcast(value, WORDS)
+    odd = builder.and_(builder.lshr(bits, WORDS([16] * 16)), WORDS([1] * 16))
+    return builder.and_(builder.add(bits, builder.add(odd, WORDS([0x7FFF] * 16))), WORDS([0xFFFF0000] * 16))
+
+
+def _each_half(builder, count, source, target, stride, then=None, change=None):
+    """Rounds `count` rows of 32 float32 to bfloat16, 16 columns after the other.
+
+    `change(half)` gives what is done to values before, `then(half)` an object that sees every row of the rounded ones.
+    """
+    for half in (0, 1):
+        begun, changed = then(half) if then else None, change(half) if change else None
+        with cgutils.for_range(builder, count) as loop:
+            row = builder.add(_at(builder, source, LONG(128), loop.index), LONG(64 * half))
+            value = _get(builder, row, FLOATS)
+            word = _rounded(builder, changed(value) if changed else value)
+            halves = builder.trunc(builder.lshr(word, WORDS([16] * 16)), ir.VectorType(HALF, 16))
+            _keep(builder, halves, builder.add(_at(builder, target, stride, loop.index), LONG(32 * half)))
+            if begun:
+                begun.row(loop.index, builder.bitcast(word, FLOATS))
+        if begun:
+            begun.end()
+
+
+@intrinsic
+def narrow(typing, source, count, target, stride):
+    """Rounds `count` rows of 32 float32 to bfloat16, to rows `stride` bytes apart; addresses."""
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride = arguments
+        _each_half(builder, count, source, target, stride)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def narrow_biased(typing, source, count, target, stride, bias, floor):
+    """The same of rows to which 32 float32 at `bias` are added, and which do not fall below `floor`, a float32."""
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride, bias, floor = arguments
+        least = builder.insert_element(FLOATS(ir.Undefined), floor, WORD(0))
+        least = builder.shuffle_vector(least, least, WORDS([0] * 16))
+
+        def change(half):
+            shift = _get(builder, builder.add(bias, LONG(64 * half)), FLOATS)
+
+            def changed(value):
+                value = builder.fadd(value, shift)
+                return builder.select(builder.fcmp_ordered("<=", value, least), least, value)  # no number stays none
+
+            return changed
+
+        _each_half(builder, count, source, target, stride, change=change)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5, types.float32), generate
+
+
+@intrinsic
+def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
+    """The same, and adds up the moments of what was rounded.
+
+    Addresses: `shares`, of a float32 a row, 1 where it counts for the moments and 0 where not; `pivot`, of 32 float32
+    that are taken off before; `sums`, of float32 [2, 32], to which the sum and the sum of squares are added.
+    """
+
+    class Summing:
+        def __init__(self, builder, half, shares, pivot, sums):
+            self.builder, self.shares = builder, shares
+            self.at = [builder.add(sums, LONG(128 * which + 64 * half)) for which in (0, 1)]
+            self.kept = [cgutils.alloca_once(builder, FLOATS) for _ in self.at]
+            for kept, address in zip(self.kept, self.at, strict=True):
+                builder.store(_get(builder, address, FLOATS), kept)
+            self.pivot = _get(builder, builder.add(pivot, LONG(64 * half)), FLOATS)
+
+        def row(self, index, value):
+            builder, fused = self.builder, ("contract",)
+            share = _get(builder, _at(builder, self.shares, LONG(4), index), ir.FloatType())
+            share = builder.insert_element(FLOATS(ir.Undefined), share, WORD(0))
+            share = builder.shuffle_vector(share, share, WORDS([0] * 16))
+            value = builder.fmul(builder.fsub(value, self.pivot), share)
+            one, two = self.kept
+            builder.store(builder.fadd(builder.load(one), value), one)
+            builder.store(builder.fadd(builder.load(two), builder.fmul(value, value, fused), fused), two)
+
+        def end(self):
+            for kept, address in zip(self.kept, self.at, strict=True):
+                _keep(self.builder, self.builder.load(kept), address)
+
+    def generate(context, builder, signature, arguments):
+        source, count, target, stride, *rest = arguments
+        _each_half(builder, count, source, target, stride, lambda half: Summing(builder, half, *rest))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), generate
+
+
+def _pairs(builder, address, stride, row):
+    """16 columns of rows `row` and `row` + 1 of two-byte values, side by side in 16 words."""
+    halves = []
+    for number in (row, row + 1):
+        loaded = builder.load(pointer(builder, _at(builder, address, stride, number), ir.VectorType(HALF, 16)))
+        loaded.align = 2
+        halves.append(builder.zext(loaded, WORDS))
+    return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(WORDS, [16] * 16)))
+
+
+@intrinsic
+def pair(typing, source, stride, target):
+    """Two rows of 16 two-byte values as 16 pairs, 64 bytes."""
+
+    def generate(context, builder, signature, arguments):
+        source, stride, target = arguments
+        _keep(builder, _pairs(builder, source, stride, 0), target)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def transpose(typing, source, source_stride, target, target_stride):
+    """32 rows of 16 two-byte values as 16 rows of 32; addresses, and bytes from row to row."""
+
+    def generate(context, builder, signature, arguments):
+        source, source_stride, target, target_stride = arguments
+        rows = [_pairs(builder, source, source_stride, 2 * i) for i in range(16)]
+        for size in (1, 2, 4, 8):  # swaps the corners of ever larger squares
+            upper = [lane if not lane & size else 16 + lane - size for lane in range(16)]
+            lower = [lane + size if not lane & size else 16 + lane for lane in range(16)]
+            for i in range(16):
+                if not i & size:
+                    one, two = rows[i], rows[i + size]
+                    rows[i] = builder.shuffle_vector(one, two, ir.Constant(WORDS, upper))
+                    rows[i + size] = builder.shuffle_vector(one, two, ir.Constant(WORDS, lower))
+        for i, row in enumerate(rows):
+            _keep(builder, row, _at(builder, target, target_stride, i))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), generate
