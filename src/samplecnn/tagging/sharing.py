@@ -94,13 +94,13 @@ class _Level:
 def pays(net: Folded, window: int, hop: int) -> bool:
     """Whether sharing, which PyTorch does, is faster than the fastest engine on separate windows, on a CPU.
 
-    As measured (docs/performance.md): from a hop of half a window on without excitations, of a third with them; not
+    As measured (docs/performance.md): from a hop of half a window on without excitations, of a quarter with them; not
     where an excitation lies behind a residual block, which looks at every window before its pooling.
     """
     depth = shared_depth(net, window, hop)
     last = net.stages[depth - 1]
     if depth == 0 or last.squeeze is not None:
-        return depth > 0 and not last.residual and 3 * hop <= window
+        return depth > 0 and not last.residual and 4 * hop <= window
     return 2 * hop <= window
 
 
