@@ -113,14 +113,14 @@ class Tagger:
         self.task = self.model.task
         self.batch_size = batch_size
         self.readers = readers
-        self.hop = hop_samples(hop, self.task)
+        self.hop, shares = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
             net = fold(self.model)
             self.hop = aligned(net, self.task.window, self.hop)
-            if engine == "auto" and pays(net, self.task.window, self.hop):
-                engine = "torch"
+            shares = engine != "auto" or pays(net, self.task.window, self.hop)
+            engine = "torch" if engine == "auto" and shares else engine
         self.engine: Engine = open_engine(self.model, engine, precision, segments=segments)
-        self.sharing = share(self.engine, self.task.window, self.hop)
+        self.sharing = share(self.engine, self.task.window, self.hop) if shares else None
 
     @property
     def classes(self) -> tuple[str, ...]:
