@@ -1,14 +1,15 @@
 """Batches of an epoch: every segment once, whoever reads them, and the same bits by every way to the model's input."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
 from samplecnn.audio import from_int16
-from samplecnn.shards import open_split
 from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order, standardised
 
@@ -50,16 +51,31 @@ def test_every_segment_once_an_epoch_wherever_it_was_resumed(count, batch_size, 
     assert read == order.tolist()
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_worker_processes_of_a_data_loader_read_the_same(built, method):
-    segments = open_split("sounds", built / "data", "train")
+READ_BY_WORKERS = """
+import sys
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from samplecnn.shards import open_split
+from samplecnn.training.batches import epoch_order
+
+if __name__ == "__main__":
+    segments = open_split("sounds", sys.argv[1], "train")
     order = epoch_order(len(segments), 0, 0, 0)
     chunks = [order[start : start + 7] for start in range(0, len(order), 7)]
-    loader = DataLoader(
-        chunks, batch_size=None, collate_fn=segments.gather, num_workers=2, multiprocessing_context=method
-    )
-    read = list(loader)
+    how = {"num_workers": 2, "multiprocessing_context": sys.argv[2]}
+    read = list(DataLoader(chunks, batch_size=None, collate_fn=segments.gather, **how))
     assert np.array_equal(np.concatenate(read), segments.gather(order)) and len(read) == len(chunks)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_worker_processes_of_a_data_loader_read_the_same(built, tmp_path, method):
+    """In a process of its own: to fork one in which other tests have left threads behind is not safe."""
+    program = tmp_path / "read.py"
+    program.write_text(READ_BY_WORKERS)
+    subprocess.run([sys.executable, program, built / "data", method], check=True, timeout=200)
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-0.0001650025078561157, 0.1551193743944168), (0.3, 1e-4)])
