@@ -8,10 +8,10 @@ at. A step of gradient ascent takes 0.7 of the time so.
 import copy
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samplecnn.engines.folded import with_norm
 from samplecnn.models.layers import BatchNorm, max_pool
 
 if TYPE_CHECKING:
@@ -37,15 +37,12 @@ def folded(model: "SampleCNN") -> "SampleCNN":
 class Folded(BatchNorm):
     """What is left of a batch norm whose convolution has taken it in: ReLU and pooling."""
 
-    @torch.no_grad()
     def __init__(self, conv: nn.Conv1d, norm: BatchNorm) -> None:
         super().__init__(len(norm.weight))
         self.load_state_dict(norm.state_dict())
         self.to(norm.weight.device).eval().requires_grad_(False)
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.EPSILON)
-        bias = 0 if conv.bias is None else conv.bias
-        conv.weight.mul_(scale[:, None, None])
-        conv.bias = nn.Parameter((bias - norm.running_mean) * scale + norm.bias, requires_grad=False)
+        weight, bias = with_norm(conv, norm)
+        conv.weight, conv.bias = (nn.Parameter(value, requires_grad=False) for value in (weight, bias))
 
     def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
         x = max_pool(x) if pool else x

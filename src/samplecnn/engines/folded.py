@@ -206,10 +206,15 @@ def _fold_block(name: str, block: Any, pool: bool = True) -> Stage:
 
 def _normed(name: str, layer: nn.Module, norm: BatchNorm) -> Layer:
     """A layer and the batch norm behind it as one layer."""
+    return Layer(name, *with_norm(layer, norm))
+
+
+def with_norm(layer: nn.Module, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution or a dense layer that has taken in the batch norm behind it; float32."""
     weight, bias = layer.weight.detach().double(), layer.bias.detach().double()  # type: ignore[operator, union-attr]
     scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.EPSILON)
     shift = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
-    return Layer(name, (weight * scale.view(-1, *[1] * (weight.ndim - 1))).float(), shift.float())
+    return (weight * scale.view(-1, *[1] * (weight.ndim - 1))).float(), shift.float()
 
 
 def _squeeze(name: str, excitation: Excitation | None) -> Squeeze | None:

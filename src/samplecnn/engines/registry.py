@@ -127,9 +127,9 @@ def is_few(segments: int | None) -> bool:
 
 def choose(net: Folded, precision: str, device: torch.device, segments: int | None) -> str:
     """The engine that is done first with so many segments."""
-    from samplecnn.engines.with_tiles import fit
-
     if device.type != "cpu" or is_few(segments) or not ENGINES["openvino"].installed:
         return "torch"
+    from samplecnn.engines.with_tiles import fit
+
     chosen = ENGINES["torch"].chosen(precision, device)
     return "torch" if chosen == "bf16" and fit(net, torch.bfloat16, device) else "openvino"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze
 from samplecnn.engines.with_torch import Compiled, threes
-from samplecnn.models.fast.threads import bounds, rows, run
+from samplecnn.models.fast.threads import rows, spread
 from samplecnn.models.fast.tiled_block import SIDE, has_tiles
 
 
@@ -84,8 +84,7 @@ class Tiled(Operations[Value]):
         out = self._run(x, True, sums)
         if squeeze is not None and sums is not None:
             factors = self.plain.factors(sums / steps, squeeze)
-            passes, parts = self.plain.passes, bounds(batch, steps * features)
-            run(passes.scale, [(lo, hi, steps, rows(out), factors.numpy()) for lo, hi in parts])
+            spread(self.plain.passes.scale, batch, steps * features, steps, rows(out), factors.numpy())
         return out
 
     def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: bool) -> Value:
@@ -108,8 +107,7 @@ class Tiled(Operations[Value]):
         taps, shift = (None, None) if x.first is None else first_values(x.first)
         source = rows(x.x), taps, shift, steps, weight, bias, x.relu, pool, rows(out)
         summed = None if sums is None else sums.numpy()
-        parts = bounds(batch, steps * features)
-        run(tiled.convolve, [(lo, hi, *source, summed, CONFIG) for lo, hi in parts])
+        spread(tiled.convolve, batch, steps * features, *source, summed, CONFIG)
         return out
 
     def packed(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,5 @@
 """Compiled passes on the threads that PyTorch may use."""
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -62,16 +61,11 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="kernel")
 
 
-def bounds(count: int, channels: int, multiple: int = 1) -> list[tuple[int, int]]:
-    """`count` rows cut for the threads, into more parts than these where there is much to do.
-
-    Args:
-        multiple: all parts but the last are whole multiples of so many rows.
-    """
+def bounds(count: int, channels: int) -> list[tuple[int, int]]:
+    """`count` rows cut for the threads, into more parts than these where there is much to do."""
     values, threads = count * channels, torch.get_num_threads()
     parts = max(1, min(threads, values // LEAST), min(PARTS * threads, values // ENOUGH))
-    cuts = [count * part // parts // multiple * multiple for part in range(parts)] + [count]
-    return [(lo, hi) for lo, hi in itertools.pairwise(cuts) if lo < hi]
+    return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
 def run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:

@@ -69,13 +69,31 @@ def packed(weight, back):
 
 
 @njit(nogil=True, cache=True)
+def add_products(a, long, b, half):
+    """Adds to tiles 0 to 3 the products of two tiles at a, rows of `long` bytes, with those at b and `half` behind."""
+    line = np.int64(64)
+    tile_load(4, a, long)
+    tile_load(6, b, line)
+    tile_product(0, 4, 6)
+    tile_load(7, b + half, line)
+    tile_product(1, 4, 7)
+    tile_zero(4)
+    tile_load(5, a + 16 * long, long)
+    tile_product(2, 5, 6)
+    tile_zero(6)
+    tile_product(3, 5, 7)
+    tile_zero(5)
+    tile_zero(7)
+
+
+@njit(nogil=True, cache=True)
 def products(staged, weight, scratch):
     """scratch [STEPS, 32] = for 32 features, the sum over taps and channels.
 
     `staged` has a row before and one behind; `weight` [2, taps, channels / 32, 16, 16, 2] as `packed` makes it.
     """
     taps, deep = weight.shape[1], weight.shape[2]
-    long, half, line, wide = np.int64(2 * staged.shape[1]), np.int64(taps * deep * TILE), np.int64(64), np.int64(128)
+    long, half, wide = np.int64(2 * staged.shape[1]), np.int64(taps * deep * TILE), np.int64(128)
     for quarter in range(STEPS // SIDE):
         target = np.int64(scratch.ctypes.data) + quarter * SIDE * wide
         b = np.int64(weight.ctypes.data)
@@ -86,20 +104,9 @@ def products(staged, weight, scratch):
         for tap in range(taps):
             a = np.int64(staged.ctypes.data) + (quarter * SIDE + tap + (3 - taps) // 2) * long
             for _ in range(deep):
-                tile_load(4, a, long)
-                tile_load(6, b, line)
                 prefetch(b + 2 * TILE)
-                tile_product(0, 4, 6)
-                tile_load(7, b + half, line)
                 prefetch(b + half + 2 * TILE)
-                tile_product(1, 4, 7)
-                tile_zero(4)
-                tile_load(5, a + 16 * long, long)
-                tile_product(2, 5, 6)
-                tile_zero(6)
-                tile_product(3, 5, 7)
-                tile_zero(5)
-                tile_zero(7)
+                add_products(a, long, b, half)
                 a += 64
                 b += TILE
         tile_store(0, target, wide)

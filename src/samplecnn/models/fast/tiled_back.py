@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, TILE, gapped, keep_real, products, stage
-from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
+from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, TILE, add_products, gapped, keep_real, products, stage
+from samplecnn.models.fast.tiles import configure, release, tile_load, tile_store
 from samplecnn.models.fast.vectors import narrow, pair, streamed, transpose
 
 SUMMED = 256  # rows at a time: 32 x 32 of the weights' gradient then need what the first-level cache holds
@@ -136,18 +136,7 @@ def square(across, channel, tap, paired, f, squares, sums):
     tile_load(2, at + 2 * TILE, line)
     tile_load(3, at + 3 * TILE, line)
     for _ in range(squares):
-        tile_load(4, a, long)
-        tile_load(6, b, line)
-        tile_product(0, 4, 6)
-        tile_load(7, b + half, line)
-        tile_product(1, 4, 7)
-        tile_zero(4)
-        tile_load(5, a + 16 * long, long)
-        tile_product(2, 5, 6)
-        tile_zero(6)
-        tile_product(3, 5, 7)
-        tile_zero(5)
-        tile_zero(7)
+        add_products(a, long, b, half)
         a += 64
         b += TILE
     tile_store(0, at, line)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from samplecnn.models.fast.excite import excitation, excitation_back, scale
 from samplecnn.models.fast.norm import Factors, Normed, from_sums, gradients, normalised
-from samplecnn.models.fast.threads import bounds, floats, kernels, passes, rows, run
+from samplecnn.models.fast.threads import bounds, floats, kernels, passes, rows, run, spread, summed
 
 Excitation = tuple[Tensor, Tensor, Tensor, Tensor]  # weight and bias of the dense layers before ReLU and sigmoid
 SIDE = 32  # channels and features of a tile's square
@@ -106,11 +106,8 @@ def _forward(x: Tensor, weight: Tensor, pivot: np.ndarray) -> tuple[Tensor, np.n
 
     (batch, steps, _), features = x.shape, len(weight)
     out = x.new_empty(batch, steps, features)
-    parts = bounds(batch * tiled.gapped(steps), features)
-    sums = np.zeros((len(parts), 2, features))
     given = rows(x), steps, tiled.packed(weight.detach().numpy(), False), rows(out), tiles.CONFIG, pivot
-    run(tiled.convolve, [(lo, hi, *given, own) for (lo, hi), own in zip(parts, sums, strict=True)])
-    return out, sums.sum(0)
+    return out, summed(tiled.convolve, batch * tiled.gapped(steps), features, 2, *given)
 
 
 def _first_step(x: Tensor, weight: Tensor) -> np.ndarray:
@@ -127,7 +124,7 @@ def _sample_sums(normed: Normed, gradient: Tensor) -> np.ndarray:
     batch, pooled, features = normed.kept.shape
     sums = np.zeros((4, batch, features), np.float32)
     seen = pooled, rows(normed.kept), np.float32(normed.mean), rows(gradient), rows(normed.chosen), sums
-    run(passes().sample_sums, [(lo, hi, *seen) for lo, hi in bounds(batch, pooled * features)])
+    spread(passes().sample_sums, batch, pooled * features, *seen)
     return sums
 
 

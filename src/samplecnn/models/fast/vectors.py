@@ -71,9 +71,7 @@ def stream(typing, source, target):
 
     def generate(context, builder, signature, arguments):
         source, target = arguments
-        loaded = builder.load(pointer(builder, source, WORDS))
-        loaded.align = 2
-        stored = builder.store(loaded, pointer(builder, target, WORDS))
+        stored = builder.store(_get(builder, source, WORDS), pointer(builder, target, WORDS))
         stored.align = 64
         stored.set_metadata("nontemporal", builder.module.add_metadata([WORD(1)]))
         return context.get_dummy_value()
@@ -90,6 +88,12 @@ def streamed(typing):
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+def _everywhere(builder, value):
+    """A float32 in all 16 lanes."""
+    one = builder.insert_element(FLOATS(ir.Undefined), value, WORD(0))
+    return builder.shuffle_vector(one, one, WORDS([0] * 16))
 
 
 def _rounded(builder, value):
@@ -136,8 +140,7 @@ def narrow_biased(typing, source, count, target, stride, bias, floor):
 
     def generate(context, builder, signature, arguments):
         source, count, target, stride, bias, floor = arguments
-        least = builder.insert_element(FLOATS(ir.Undefined), floor, WORD(0))
-        least = builder.shuffle_vector(least, least, WORDS([0] * 16))
+        least = _everywhere(builder, floor)
 
         def change(half):
             shift = _get(builder, builder.add(bias, LONG(64 * half)), FLOATS)
@@ -174,9 +177,7 @@ def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
         def row(self, index, value):
             builder, fused = self.builder, ("contract",)
             share = _get(builder, _at(builder, self.shares, LONG(4), index), ir.FloatType())
-            share = builder.insert_element(FLOATS(ir.Undefined), share, WORD(0))
-            share = builder.shuffle_vector(share, share, WORDS([0] * 16))
-            value = builder.fmul(builder.fsub(value, self.pivot), share)
+            value = builder.fmul(builder.fsub(value, self.pivot), _everywhere(builder, share))
             one, two = self.kept
             builder.store(builder.fadd(builder.load(one), value), one)
             builder.store(builder.fadd(builder.load(two), builder.fmul(value, value, fused), fused), two)
@@ -197,8 +198,7 @@ def _pairs(builder, address, stride, row):
     """16 columns of rows `row` and `row` + 1 of two-byte values, side by side in 16 words."""
     halves = []
     for number in (row, row + 1):
-        loaded = builder.load(pointer(builder, _at(builder, address, stride, number), ir.VectorType(HALF, 16)))
-        loaded.align = 2
+        loaded = _get(builder, _at(builder, address, stride, number), ir.VectorType(HALF, 16))
         halves.append(builder.zext(loaded, WORDS))
     return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(WORDS, [16] * 16)))
 
