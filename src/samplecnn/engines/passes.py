@@ -8,7 +8,7 @@ Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A k
 import numpy as np
 from numba import njit
 
-from samplecnn.models.fast.kernels import load, pack, stem
+from samplecnn.models.fast.kernels import load, pack, scale, stem
 
 __all__ = ["join_pool", "pool_sums", "scale", "stem"]
 
@@ -24,15 +24,6 @@ def pool_sums(lo, hi, steps, x, out, sums):
                 value = max(max(load(x[row, c]), load(x[row + 1, c])), load(x[row + 2, c]))
                 out[target, c] = pack(out, value)
                 sums[sample, c] += value
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def scale(lo, hi, steps, x, factors):
-    """x times the factors of its sample, in place."""
-    for sample in range(lo, hi):
-        for row in range(sample * steps, (sample + 1) * steps):
-            for c in range(x.shape[1]):
-                x[row, c] = pack(x, load(x[row, c]) * factors[sample, c])
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})

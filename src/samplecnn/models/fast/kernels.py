@@ -304,3 +304,12 @@ def scaled(lo, hi, steps, x, factors, shift, out):
         sample = row // steps
         for c in range(x.shape[1]):
             out[row, c] = pack(out, load(x[row, c]) * factors[sample, c] + shift[sample, c])
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def scale(lo, hi, steps, x, factors):
+    """x times the factors of its sample, in place; `lo` and `hi` count samples."""
+    for sample in range(lo, hi):
+        for row in range(sample * steps, (sample + 1) * steps):
+            for c in range(x.shape[1]):
+                x[row, c] = pack(x, load(x[row, c]) * factors[sample, c])

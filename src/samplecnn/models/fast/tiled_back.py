@@ -91,17 +91,24 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
 
 
 @njit(nogil=True, cache=True)
-def gathered(sums):
-    """The sums of all parts, [parts, taps, channels / 32, features / 32, 2, 2, 16, 16], as a weight's gradient."""
-    taps, channels, features = sums.shape[1], SIDE * sums.shape[2], SIDE * sums.shape[3]
-    total, out = sums[0], np.empty((features, channels, taps), np.float32)
-    for part in range(1, len(sums)):
-        total += sums[part]
-    for f in range(features):
-        for c in range(channels):
-            for tap in range(taps):
-                out[f, c, tap] = total[tap, c // SIDE, f // SIDE, c % SIDE // 16, f % SIDE // 16, c % 16, f % 16]
-    return out
+def gather(lo, hi, sums, out):
+    """Adds up the parts of `sums`, [parts, taps, channels / 32, features / 32, 1024], the tiles of a square flat.
+
+    That is a weight's gradient, of which it writes squares `lo` to `hi` of features to `out` [features, channels, taps].
+    """
+    total, square = np.empty(SIDE * SIDE, np.float32), np.empty((SIDE, SIDE, sums.shape[1]), np.float32)
+    for f in range(lo, hi):
+        for c in range(sums.shape[2]):
+            for tap in range(sums.shape[1]):
+                total[:] = sums[0, tap, c, f]
+                for part in range(1, len(sums)):
+                    for i in range(len(total)):
+                        total[i] += sums[part, tap, c, f, i]
+                for i in range(SIDE):
+                    for j in range(SIDE):
+                        square[j, i, tap] = total[((i // 16 * 2 + j // 16) * 16 + i % 16) * 16 + j % 16]
+            for j in range(SIDE):
+                out[SIDE * f + j, SIDE * c : SIDE * (c + 1)] = square[j]
 
 
 @njit(nogil=True, cache=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.models.fast.excite import excitation, excitation_back, scale
+from samplecnn.models.fast.excite import excitation, excitation_back
 from samplecnn.models.fast.norm import Factors, Normed, from_sums, gradients, normalised
 from samplecnn.models.fast.threads import bounds, floats, kernels, passes, rows, run, spread, summed
 
@@ -63,15 +63,15 @@ def conv_norm(
 class _ConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, gamma, beta, weight0, bias0, weight1, bias1, epsilon, relu, pool):  # type: ignore[no-untyped-def]
-        x = x.contiguous()
+        x, batch = x.contiguous(), len(x)
         pivot = _first_step(x, weight)
         y, sums = _forward(x, weight, pivot)
-        over_time = None if weight0 is None else torch.zeros(len(x), len(weight))
+        over_time = None if weight0 is None else torch.zeros(batch, len(weight))
         out, normed = normalised(y, sums, pivot, gamma, beta, epsilon, relu, pool, over_time)
         ctx.excited = None
         if over_time is not None:
             ctx.excited = excitation(over_time / out.shape[1], weight0, bias0, weight1, bias1)
-            scale(out, ctx.excited.factors, None, out)
+            spread(passes().scale, batch, out[0].numel(), out.shape[1], rows(out), ctx.excited.factors.numpy())
         ctx.normed, large = normed.parted()
         ctx.save_for_backward(x, weight, gamma, weight0, weight1, *large)
         statistics = floats(normed.mean + bias.detach().numpy(), normed.variance)
@@ -152,4 +152,6 @@ def _back(
         tiled_back.back,
         [(lo, hi, *given, own, tiles.CONFIG) for (lo, hi), own in zip(parts, sums, strict=True)],
     )
-    return out, torch.from_numpy(tiled_back.gathered(sums))
+    squares, of_weight = sums.reshape(*sums.shape[:4], -1), torch.empty_like(weight)
+    spread(tiled_back.gather, features // SIDE, sums.size * SIDE // features, squares, of_weight.numpy())
+    return out, of_weight
