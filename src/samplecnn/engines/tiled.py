@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, products, stage
+from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, products, room, stage
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import narrow_biased, streamed
 
@@ -25,8 +25,8 @@ def convolve(lo, hi, x, taps, shift, steps, weight, bias, relu, pool, out, sums,
     it; only what was pooled is, and only behind a ReLU is there pooling.
     """
     span, features, channels = gapped(steps), out.shape[1], weight.shape[2] * SIDE
-    staged = np.empty((STEPS + 2, channels), np.uint16)
-    scratch, block = np.empty((STEPS, SIDE), np.float32), np.empty((STEPS, features), np.uint16)
+    staged = room(STEPS + 2, channels, np.uint16)
+    scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, features, np.uint16)
     floor = np.float32(0) if relu else np.float32(-np.inf)
     every = THREES if pool else STEPS
     past_caches = out.size > LARGE

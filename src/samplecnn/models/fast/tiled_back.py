@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, TILE, add_products, gapped, keep_real, products, stage
+from samplecnn.models.fast.tiled import LARGE, LINE, SIDE, STEPS, TILE, add_products, gapped, keep_real, products, room, stage
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_store
 from samplecnn.models.fast.vectors import narrow, pair, streamed, transpose
 
@@ -61,11 +61,10 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
     back (`tiled.packed`), `sums` float32 [taps, channels / 32, features / 32, 2, 2, 16, 16]: tiles side by side.
     """
     channels, features, taps = x.shape[1], y.shape[1], weight.shape[1]
-    gradient = np.empty((SUMMED + 2, features), np.uint16)
-    scratch, block = np.empty((STEPS, SIDE), np.float32), np.empty((STEPS, channels), np.uint16)
-    some = np.empty((SUMMED + SIDE, channels), np.uint16)
-    across = np.empty((channels, SUMMED + SIDE), np.uint16)  # the input from a step before on, [channels, time]
-    paired = np.empty((features // 16, SUMMED // 2, 16, 2), np.uint16)
+    gradient = room(SUMMED + 2, features, np.uint16)
+    scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, channels, np.uint16)
+    some, across = room(SUMMED, channels, np.uint16), room(channels, SUMMED, np.uint16)
+    even, odd = room(features // 16, 16 * SUMMED, np.uint16), room(features // 16, 16 * (SUMMED + 2), np.uint16)
     past_caches = out.size > LARGE
     configure(np.int64(config.ctypes.data))
     for begin in range(lo, hi, SUMMED):
@@ -77,15 +76,20 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
                 target = np.int64(block.ctypes.data) + 64 * f
                 narrow(np.int64(scratch.ctypes.data), STEPS, target, np.int64(2 * channels))
             keep_real(block, begin + first, min(STEPS, count - first), steps, out, past_caches)
-        gradient[1 + count :] = 0  # those of another part
-        stage(x, steps, begin - 1, SUMMED + SIDE, some)
+        stage(x, steps, begin, count, some)
+        some[count:] = 0  # those of another part
         lay_across(some, across)
-        lay_paired(gradient[1 : 1 + SUMMED], paired)
+        lay_paired(gradient[1 : 1 + SUMMED], even)
+        if taps == 3:
+            lay_paired(gradient, odd)
+        squares = (count + SIDE - 1) // SIDE
         for c in range(channels // SIDE):
             for f in range(features // SIDE):
-                for tap in range(taps):
-                    of_tap = tap + (3 - taps) // 2
-                    square(across, SIDE * c, of_tap, paired, 2 * f, (count + SIDE - 1) // SIDE, sums[tap, c, f])
+                # A step of the input meets the gradient a step later in the first tap, a step before in the last.
+                square(across, SIDE * c, even, 2 * f, 0, squares, sums[taps // 2, c, f])
+                if taps == 3:
+                    square(across, SIDE * c, odd, 2 * f, 1, squares, sums[0, c, f])
+                    square(across, SIDE * c, odd, 2 * f, 0, squares, sums[2, c, f])
     release()
     streamed()
 
@@ -123,30 +127,27 @@ def lay_across(x, across):
 
 @njit(nogil=True, cache=True)
 def lay_paired(g, paired):
-    """Pairs the rows of g [rows, features]: [features / 16, rows / 2, 16, 2]."""
+    """Pairs the rows of g [rows, features]: [features / 16, rows / 2 of 16 pairs]."""
     wide = np.int64(2 * g.shape[1])
     for i in range(g.shape[0] // 2):
         for f in range(g.shape[1] // 16):
             source = np.int64(g.ctypes.data) + 2 * i * wide + 32 * f
-            pair(source, wide, np.int64(paired.ctypes.data) + (f * (g.shape[0] // 2) + i) * np.int64(64))
+            pair(source, wide, np.int64(paired.ctypes.data) + f * np.int64(2 * paired.shape[1]) + i * np.int64(LINE))
 
 
 @njit(nogil=True, cache=True)
-def square(across, channel, tap, paired, f, squares, sums):
-    """Adds to `sums` [2, 2, 16, 16] the product of 32 channels, `tap` steps on, with 32 features."""
-    long, half, line = np.int64(2 * across.shape[1]), np.int64(64 * paired.shape[1]), np.int64(64)
-    at = np.int64(sums.ctypes.data)
-    a = np.int64(across.ctypes.data) + channel * long + 2 * tap
-    b = np.int64(paired.ctypes.data) + f * half
-    tile_load(0, at, line)
-    tile_load(1, at + TILE, line)
-    tile_load(2, at + 2 * TILE, line)
-    tile_load(3, at + 3 * TILE, line)
-    for _ in range(squares):
-        add_products(a, long, b, half)
-        a += 64
-        b += TILE
-    tile_store(0, at, line)
-    tile_store(1, at + TILE, line)
-    tile_store(2, at + 2 * TILE, line)
-    tile_store(3, at + 3 * TILE, line)
+def square(across, channel, paired, f, first, squares, sums):
+    """Adds to `sums` [2, 2, 16, 16] the product of 32 channels with 32 features, of these from pair `first` on."""
+    long, line, at = np.int64(2 * across.shape[1]), np.int64(LINE), np.int64(sums.ctypes.data)
+    for half in range(2):
+        a = np.int64(across.ctypes.data) + channel * long
+        b = np.int64(paired.ctypes.data) + (f + half) * np.int64(2 * paired.shape[1]) + first * line
+        tile_load(0, at, line)
+        tile_load(1, at + 2 * TILE, line)
+        for _ in range(squares):
+            add_products(a, long, b)
+            a += 64
+            b += TILE
+        tile_store(0, at, line)
+        tile_store(1, at + 2 * TILE, line)
+        at += TILE

@@ -144,7 +144,8 @@ def _back(
     chosen = None if normed.chosen is None else rows(normed.chosen)
     out = torch.empty_like(x)
     parts = bounds(batch * tiled.gapped(steps), features)
-    sums = np.zeros((len(parts), taps, channels // SIDE, features // SIDE, 2, 2, 16, 16), np.float32)
+    shape = len(parts), taps, channels // SIDE, features // SIDE, 2, 2, 16, 16
+    sums = torch.zeros(shape).numpy()  # begins, as PyTorch's memory does, with a line of the caches
     of_y = rows(gradient), chosen, normed.k, normed.d, normed.relu, a * share, a * shift, b, e
     turned = tiled.packed(weight.detach().numpy(), True)
     given = rows(x), steps, rows(normed.y), *of_y, turned, rows(out)
