@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, products, room, stage
+from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, place, products, room, stage
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import narrow_biased, streamed
 
@@ -29,15 +29,17 @@ def convolve(lo, hi, x, taps, shift, steps, weight, bias, relu, pool, out, sums,
     scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, features, np.uint16)
     floor = np.float32(0) if relu else np.float32(-np.inf)
     every = THREES if pool else STEPS
+    ahead, share = np.int64(0), np.int64(0) if taps is not None else every * np.int64(2 * channels) * SIDE // features
     past_caches = out.size > LARGE
     configure(np.int64(config.ctypes.data))
     for begin in range(lo * span, hi * span, every):
         if taps is None:
             stage(x, steps, begin - 1, STEPS + 2, staged)
+            ahead = place(x, steps, begin + every + 1)
         else:
             stage_first(x, taps, shift, steps, begin - 1, staged)
         for f in range(features // SIDE):
-            products(staged, weight[2 * f : 2 * f + 2], scratch)
+            products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
             target = np.int64(block.ctypes.data) + 64 * f
             added = np.int64(bias.ctypes.data) + 128 * f
             narrow_biased(np.int64(scratch.ctypes.data), STEPS, target, np.int64(2 * features), added, floor)

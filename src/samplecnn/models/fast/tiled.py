@@ -22,7 +22,7 @@ from numba import njit
 
 from samplecnn.models.fast.kernels import pack
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
-from samplecnn.models.fast.vectors import move, narrow_summing, prefetch, stream, streamed
+from samplecnn.models.fast.vectors import move, narrow_summing, prefetch, prefetch_tile, stream, streamed
 
 SIDE = 32  # two tiles by two make a square of the result
 TILE = 1024  # bytes
@@ -96,13 +96,21 @@ def add_products(a, long, b):
 
 
 @njit(nogil=True, cache=True)
-def products(staged, weight, scratch):
+def place(x, steps, first):
+    """The address of row `first`, spread out, of x, or of the next one that is real."""
+    sample, step = first // gapped(steps), first % gapped(steps)
+    return np.int64(x.ctypes.data) + (sample * steps + min(step, steps)) * np.int64(2 * x.shape[1])
+
+
+@njit(nogil=True, cache=True)
+def products(staged, weight, scratch, ahead, share):
     """scratch [STEPS, 32] = for 32 features, the sum over taps and channels.
 
-    `staged` has a row before and one behind; `weight` [2, taps, channels / 32, 16, 16, 2] as `packed` makes it.
+    `staged` has a row before and one behind; `weight` [2, taps, channels / 32, 16, 16, 2] as `packed` makes it. On the
+    way it fetches `share` bytes from the address `ahead` on.
     """
     taps, deep = weight.shape[1], weight.shape[2]
-    long, wide = np.int64(2 * staged.shape[1]), np.int64(128)
+    long, wide, until = np.int64(2 * staged.shape[1]), np.int64(128), ahead + share
     for half in range(2):
         for first in range(0, STEPS, SIDE):
             b = np.int64(weight.ctypes.data) + half * np.int64(taps * deep * TILE)
@@ -111,7 +119,11 @@ def products(staged, weight, scratch):
             for tap in range(taps):
                 a = np.int64(staged.ctypes.data) + (first + tap + (3 - taps) // 2) * long
                 for _ in range(deep):
-                    prefetch(b + 2 * TILE)
+                    prefetch_tile(b + 2 * TILE)
+                    if ahead < until:
+                        prefetch(ahead)
+                        prefetch(ahead + LINE)
+                        ahead += 2 * LINE
                     add_products(a, long, b)
                     a += 64
                     b += TILE
@@ -137,8 +149,9 @@ def convolve(lo, hi, x, steps, weight, out, config, pivot, sums):
         for i in range(STEPS):
             shares[i] = begin + i < hi and (begin + i) % span < steps
         part[:] = 0
+        ahead, share = place(x, steps, begin + STEPS + 1), STEPS * np.int64(2 * x.shape[1]) * SIDE // features
         for f in range(features // SIDE):
-            products(staged, weight[2 * f : 2 * f + 2], scratch)
+            products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
             source, target = np.int64(scratch.ctypes.data), np.int64(block.ctypes.data) + 64 * f
             around, into = np.int64(pivot.ctypes.data) + 128 * f, np.int64(part.ctypes.data) + 256 * f
             real = np.int64(shares.ctypes.data)

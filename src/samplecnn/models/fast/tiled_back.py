@@ -11,7 +11,20 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.kernels import load, pack
-from samplecnn.models.fast.tiled import LARGE, LINE, SIDE, STEPS, TILE, add_products, gapped, keep_real, products, room, stage
+from samplecnn.models.fast.tiled import (
+    LARGE,
+    LINE,
+    SIDE,
+    STEPS,
+    TILE,
+    add_products,
+    gapped,
+    keep_real,
+    place,
+    products,
+    room,
+    stage,
+)
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_store
 from samplecnn.models.fast.vectors import narrow, pair, streamed, transpose
 
@@ -71,14 +84,19 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
         count = min(SUMMED, hi - begin)
         stage_gradient(y, g, chosen, steps, k, d, relu, a, h, b, e, begin - 1, gradient)
         for first in range(0, count, STEPS):
+            ahead, share = place(x, steps, begin + first), np.int64(2 * STEPS * SIDE)
             for f in range(channels // SIDE):
-                products(gradient[first : first + STEPS + 2], weight[2 * f : 2 * f + 2], scratch)
+                rows = gradient[first : first + STEPS + 2]
+                products(rows, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
                 target = np.int64(block.ctypes.data) + 64 * f
                 narrow(np.int64(scratch.ctypes.data), STEPS, target, np.int64(2 * channels))
             keep_real(block, begin + first, min(STEPS, count - first), steps, out, past_caches)
-        stage(x, steps, begin, count, some)
-        some[count:] = 0  # those of another part
-        lay_across(some, across)
+        if count == SUMMED and begin % gapped(steps) + count <= steps:  # nothing but real rows of one sample
+            lay_across(place(x, steps, begin), across)
+        else:
+            stage(x, steps, begin, count, some)
+            some[count:] = 0  # those of another part
+            lay_across(np.int64(some.ctypes.data), across)
         lay_paired(gradient[1 : 1 + SUMMED], even)
         if taps == 3:
             lay_paired(gradient, odd)
@@ -98,7 +116,7 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
 def gather(lo, hi, sums, out):
     """Adds up the parts of `sums`, [parts, taps, channels / 32, features / 32, 1024], the tiles of a square flat.
 
-    That is a weight's gradient, of which it writes squares `lo` to `hi` of features to `out` [features, channels, taps].
+    That is a weight's gradient, of which squares `lo` to `hi` of features go to `out`, [features, channels, taps].
     """
     total, square = np.empty(SIDE * SIDE, np.float32), np.empty((SIDE, SIDE, sums.shape[1]), np.float32)
     for f in range(lo, hi):
@@ -110,29 +128,30 @@ def gather(lo, hi, sums, out):
                         total[i] += sums[part, tap, c, f, i]
                 for i in range(SIDE):
                     for j in range(SIDE):
-                        square[j, i, tap] = total[((i // 16 * 2 + j // 16) * 16 + i % 16) * 16 + j % 16]
+                        half, column = j // 4 % 2, j // 8 * 4 + j % 4  # as `pair` has laid them
+                        square[j, i, tap] = total[((i // 16 * 2 + half) * 16 + i % 16) * 16 + column]
             for j in range(SIDE):
                 out[SIDE * f + j, SIDE * c : SIDE * (c + 1)] = square[j]
 
 
 @njit(nogil=True, cache=True)
-def lay_across(x, across):
-    """Transposes x [rows, channels]."""
-    wide, long = np.int64(2 * x.shape[1]), np.int64(2 * x.shape[0])
-    for row in range(0, x.shape[0], SIDE):
-        for c in range(0, x.shape[1], 16):
-            source = np.int64(x.ctypes.data) + row * wide + 2 * c
-            transpose(source, wide, np.int64(across.ctypes.data) + c * long + 2 * row, long)
+def lay_across(source, across):
+    """Transposes the rows at the address `source`, to [channels, rows]."""
+    wide, long = np.int64(2 * across.shape[0]), np.int64(2 * across.shape[1])
+    for row in range(0, across.shape[1], SIDE):
+        for c in range(0, across.shape[0], 16):
+            target = np.int64(across.ctypes.data) + c * long + 2 * row
+            transpose(source + row * wide + 2 * c, wide, target, long)
 
 
 @njit(nogil=True, cache=True)
 def lay_paired(g, paired):
-    """Pairs the rows of g [rows, features]: [features / 16, rows / 2 of 16 pairs]."""
-    wide = np.int64(2 * g.shape[1])
+    """Pairs the rows of g [rows, features]: [features / 16, rows / 2 of 16 pairs], each 32 features as `pair` does."""
+    wide, deep = np.int64(2 * g.shape[1]), np.int64(2 * paired.shape[1])
     for i in range(g.shape[0] // 2):
-        for f in range(g.shape[1] // 16):
-            source = np.int64(g.ctypes.data) + 2 * i * wide + 32 * f
-            pair(source, wide, np.int64(paired.ctypes.data) + f * np.int64(2 * paired.shape[1]) + i * np.int64(LINE))
+        for f in range(g.shape[1] // SIDE):
+            source = np.int64(g.ctypes.data) + 2 * i * wide + f * np.int64(LINE)
+            pair(source, wide, np.int64(paired.ctypes.data) + 2 * f * deep + i * np.int64(LINE), deep)
 
 
 @njit(nogil=True, cache=True)

@@ -41,16 +41,30 @@ def _keep(builder, value, address):
 
 
 @intrinsic
-def prefetch(typing, address):
+def prefetch_tile(typing, address):
     """Asks for the 16 lines of 64 bytes of a tile that is soon needed."""
 
     def generate(context, builder, signature, arguments):
         for line in range(16):
-            at = pointer(builder, builder.add(arguments[0], ir.Constant(LONG, 64 * line)))
-            instruction(builder, "llvm.prefetch.p0", [at, WORD(0), WORD(3), WORD(1)])  # to read, often, data
+            _ask(builder, builder.add(arguments[0], LONG(64 * line)), 3)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+@intrinsic
+def prefetch(typing, address):
+    """Asks for a line of 64 bytes that is needed later; there may be no such address."""
+
+    def generate(context, builder, signature, arguments):
+        _ask(builder, arguments[0], 2)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+def _ask(builder, address, how_soon):
+    instruction(builder, "llvm.prefetch.p0", [pointer(builder, address), WORD(0), WORD(how_soon), WORD(1)])
 
 
 @intrinsic
@@ -204,15 +218,23 @@ def _pairs(builder, address, stride, row):
 
 
 @intrinsic
-def pair(typing, source, stride, target):
-    """Two rows of 16 two-byte values as 16 pairs, 64 bytes."""
+def pair(typing, source, stride, target, apart):
+    """Two rows of 32 two-byte values as two times 16 pairs, 64 bytes each.
+
+    The first 16 are of the first four of every eight values, the others of the other four: registers are interleaved
+    so at once.
+    """
 
     def generate(context, builder, signature, arguments):
-        source, stride, target = arguments
-        _keep(builder, _pairs(builder, source, stride, 0), target)
+        source, stride, target, apart = arguments
+        rows = [_get(builder, _at(builder, source, stride, number), ir.VectorType(HALF, 32)) for number in (0, 1)]
+        for half in (0, 1):
+            values = [8 * (i // 4) + 4 * half + i % 4 for i in range(16)]
+            order = ir.Constant(ir.VectorType(WORD, 32), [place for value in values for place in (value, 32 + value)])
+            _keep(builder, builder.shuffle_vector(*rows, order), _at(builder, target, apart, half))
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), generate
+    return types.void(*[types.int64] * 4), generate
 
 
 @intrinsic
