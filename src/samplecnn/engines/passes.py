@@ -8,7 +8,8 @@ Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A k
 import numpy as np
 from numba import njit
 
-from samplecnn.models.fast.kernels import load, pack, scale, stem
+from samplecnn.models.fast.bfloat16 import load, pack
+from samplecnn.models.fast.kernels import scale, stem
 
 __all__ = ["join_pool", "pool_sums", "scale", "stem"]
 

@@ -8,7 +8,7 @@ Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A k
 import numpy as np
 from numba import njit
 
-from samplecnn.models.fast.kernels import load, pack
+from samplecnn.models.fast.bfloat16 import load, pack
 from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, place, products, room, stage
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import narrow_biased, streamed

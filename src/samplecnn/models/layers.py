@@ -163,10 +163,13 @@ def conv_norm(
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     """Drops `share` of the values in training and scales the rest up.
 
-    On a CPU the random numbers cost more than a convolution, so one 64-bit draw decides four values.
+    On a CPU the random numbers cost more than a convolution. Where they are not computed in passing, one draw of 64
+    bits decides four values.
     """
     if not training or share == 0 or x.device.type != "cpu":
         return F.dropout(x, share, training)
+    if fast.fits(x):
+        return fast.drop(x, share)
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()] >= round(share * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)

@@ -14,68 +14,12 @@ which is dy = a g + b y + c with three numbers a channel.
 # What stands here is numba's language, whose types are inferred where a kernel is called.
 
 import numpy as np
-from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import njit
+
+from samplecnn.models.fast.bfloat16 import load, pack
 
 ROWS_AT_ONCE = 64  # summed in float32 before they are added in float64
-_HAS_TILES = bool(get_host_cpu_features().get("amx-tile"))
 NONE = 3  # in the place of the chosen row's number, 0 to 2, where the ReLU let nothing through
-
-
-def _widen(builder):
-    """Makes LLVM fill registers of 64 bytes in this function where there are some.
-
-    By itself it takes half of them, for the sake of the first cores that had any, which slowed down. Those with matrix
-    tiles do not.
-    """
-    if _HAS_TILES:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's own `add` knows no such pairs
-
-
-@intrinsic
-def _float_of(typing, bits):
-    def generate(context, builder, signature, arguments):
-        _widen(builder)
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), generate
-
-
-@intrinsic
-def _bits_of(typing, value):
-    def generate(context, builder, signature, arguments):
-        _widen(builder)
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
-
-
-def load(stored):
-    """A stored value as float32."""
-    raise NotImplementedError
-
-
-@overload(load, inline="always")
-def _load(stored):
-    if stored == types.uint16:
-        return lambda stored: _float_of(np.uint32(stored) << np.uint32(16))
-    return lambda stored: stored
-
-
-def pack(array, value):
-    """A float32 as `array` stores it: for bfloat16 rounded to nearest, ties to even."""
-    raise NotImplementedError
-
-
-@overload(pack, inline="always")
-def _pack(array, value):
-    if array.dtype == types.uint16:
-        return lambda array, value: np.uint16(
-            (_bits_of(value) + np.uint32(0x7FFF) + ((_bits_of(value) >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-        )
-    return lambda array, value: value
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
@@ -327,3 +271,22 @@ def scale(lo, hi, steps, x, factors):
         for row in range(sample * steps, (sample + 1) * steps):
             for c in range(x.shape[1]):
                 x[row, c] = pack(x, load(x[row, c]) * factors[sample, c])
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def dropped(lo, hi, x, key, least, factor, out):
+    """factor x where a random number of 32 bits, made of the value's place and the `key`, is not below `least`."""
+    channels, zero = x.shape[1], np.float32(0)
+    for row in range(lo, hi):
+        for c in range(channels):
+            bits = np.uint32(np.uint32(row * channels + c) ^ key[0])
+            # lowbias32, a bijection that spreads every bit over all others (Wellons, hash-prospector, 2018), twice.
+            bits = _spread(_spread(bits) ^ key[1])
+            out[row, c] = pack(out, load(x[row, c]) * factor if bits >= least else zero)
+
+
+@njit(nogil=True, cache=True)
+def _spread(bits):
+    bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D))
+    bits = np.uint32((bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B))
+    return np.uint32(bits ^ (bits >> np.uint32(16)))

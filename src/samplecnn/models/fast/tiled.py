@@ -20,7 +20,7 @@ tiles read begins with a line (`room`).
 import numpy as np
 from numba import njit
 
-from samplecnn.models.fast.kernels import pack
+from samplecnn.models.fast.bfloat16 import pack
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
 from samplecnn.models.fast.vectors import move, narrow_summing, prefetch, prefetch_tile, stream, streamed
 

@@ -10,7 +10,7 @@ caches: there it gives the gradient of the input and its share in that of the we
 import numpy as np
 from numba import njit
 
-from samplecnn.models.fast.kernels import load, pack
+from samplecnn.models.fast.bfloat16 import load, pack
 from samplecnn.models.fast.tiled import (
     LARGE,
     LINE,
