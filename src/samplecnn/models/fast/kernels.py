@@ -279,14 +279,14 @@ def dropped(lo, hi, x, key, least, factor, out):
     channels, zero = x.shape[1], np.float32(0)
     for row in range(lo, hi):
         for c in range(channels):
-            bits = np.uint32(np.uint32(row * channels + c) ^ key[0])
-            # lowbias32, a bijection that spreads every bit over all others (Wellons, hash-prospector, 2018), twice.
-            bits = _spread(_spread(bits) ^ key[1])
+            bits = _random(row * channels + c, key)
             out[row, c] = pack(out, load(x[row, c]) * factor if bits >= least else zero)
 
 
 @njit(nogil=True, cache=True)
-def _spread(bits):
-    bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D))
+def _random(count, key):
+    """lowbias32, a bijection that spreads every bit over all others (Wellons, hash-prospector, 2018), with a key."""
+    bits = np.uint32(count) ^ key[0]
+    bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D) + key[1])
     bits = np.uint32((bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B))
     return np.uint32(bits ^ (bits >> np.uint32(16)))
