@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from samplecnn.models import BLOCKS, RELATIVES, ModelConfig, SampleCNN
-from samplecnn.models.fast import conv, conv_norm, drop, fits_tiles, norm, stem, sum_pool
+from samplecnn.models.fast import conv, conv_norm, drop, fits_tiles, norm, stem, sum_pool, winograd
 from samplecnn.models.fast.threads import SMALL, fits, kernels
 from samplecnn.models.fast.tiled_block import has_tiles
 from samplecnn.models.layers import BatchNorm, Excitation
@@ -130,11 +130,32 @@ def test_tiles_give_the_same_bits_whoever_does_what(threads):
         torch.set_num_threads(before)
 
 
-def test_convolution_gives_only_the_gradients_that_are_asked_for():
-    x, weight = torch.randn(2, 9, 4), torch.randn(3, 4, 3, requires_grad=True)
+@needs_numba
+@pytest.mark.parametrize("at_once", [winograd.AT_ONCE, 6 * 128 * 60])
+@pytest.mark.parametrize("steps", [729, 243, 81, 50, 4, 3, 2, 1])
+def test_convolution_by_winograd(steps, at_once, monkeypatch):
+    """Whole and broken tiles, in one part and in many; wherever it is right, if not where it pays."""
+    monkeypatch.setattr(winograd, "AT_ONCE", at_once)
+    monkeypatch.setattr("samplecnn.models.fast.threads.SMALL", 0)
+    x, weight, bias = leaves(torch.randn(5, steps, 128), torch.randn(160, 128, 3), torch.randn(160))
+    assert winograd.pays(x, weight)
+    y = conv(x, weight, bias)
+    direction = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, weight, bias), direction)
+    plain = [value.double().requires_grad_() for value in leaves(x, weight, bias)]
+    expected = F.conv1d(plain[0].transpose(1, 2), plain[1], plain[2], padding=1).transpose(1, 2)
+    gradients = torch.autograd.grad(expected, plain, direction.double())
+    assert worst((y, *found), (expected, *gradients)) < 1e-5
+
+
+@pytest.mark.parametrize("channels", [4, 128])
+def test_convolution_gives_only_the_gradients_that_are_asked_for(channels):
+    x, weight = torch.randn(2, 999, channels), torch.randn(channels, channels, 3, requires_grad=True)
     y = conv(x, weight, None)
     (gradient,) = torch.autograd.grad(y.sum(), weight)
     assert gradient.shape == weight.shape and x.grad is None
+    (gradient,) = torch.autograd.grad(conv(x.requires_grad_(), weight.detach(), None).sum(), x)
+    assert gradient.shape == x.shape
     with torch.no_grad():
         assert not conv(x, weight, None).requires_grad
 

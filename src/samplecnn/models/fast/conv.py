@@ -5,12 +5,15 @@ steps, with the output's gradient, over all steps of all samples at once: one ro
 oneDNN's own kernel for it takes three times as long. Shifting runs over the samples' borders; what that adds is taken
 off.
 
-On a core with matrix tiles a convolution in bfloat16 goes another way (`tiled_block`).
+On a core with matrix tiles a convolution in bfloat16 goes another way (`tiled_block`), and in float32 one of many
+channels does with fewer multiplications (`winograd`).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from samplecnn.models.fast import winograd
 
 PARTS = 16  # matrix products that a long sum is cut into: enough for every core, and rounded less
 
@@ -52,21 +55,25 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _Conv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, normed):  # type: ignore[no-untyped-def]
+        ctx.by_winograd = winograd.pays(x, weight)
         cast = weight.to(x.dtype)
         ctx.save_for_backward(x, cast)
         ctx.kinds = weight.dtype, None if bias is None else bias.dtype
         ctx.normed = normed and x.shape[0] * x.shape[1] > 1
-        return _forward(x, cast, None if bias is None else bias.to(x.dtype))
+        return (winograd.conv if ctx.by_winograd else _forward)(x, cast, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_x = _forward(gradient, weight.flip(2).transpose(0, 1).contiguous(), None)
-        if ctx.needs_input_grad[1]:
-            of_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2]).to(ctx.kinds[0])
+        if ctx.by_winograd:
+            of_x, of_weight = winograd.gradients(x, weight, gradient, ctx.needs_input_grad)
+        else:
+            if ctx.needs_input_grad[0]:
+                of_x = _forward(gradient, weight.flip(2).transpose(0, 1).contiguous(), None)
+            if ctx.needs_input_grad[1]:
+                of_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2]).to(ctx.kinds[0])
         if ctx.needs_input_grad[2]:
             summed = gradient.new_zeros(gradient.shape[2]) if ctx.normed else gradient.float().sum((0, 1))
             of_bias = summed.to(ctx.kinds[1])

@@ -1,0 +1,104 @@
+"""Winograd's transforms F(4, 3) over time: see `winograd`.
+
+Arrays in time are [rows, channels], of samples of `steps` rows; transformed they are [6, tiles, channels]. A sample's
+last tile may reach beyond its end. A kernel does the tiles `lo` to `hi`.
+"""
+
+# mypy: ignore-errors
+# What stands here is numba's language, whose types are inferred where a kernel is called.
+
+import numpy as np
+from numba import njit
+
+F2, F4, F5, F8 = (np.float32(number) for number in (2, 4, 5, 8))
+
+
+@njit(nogil=True, cache=True)
+def _whole(x, steps, sample, step, few):
+    """Rows `step` on of a sample as an array and its row: x itself, or where some are outside, `few` with zeros."""
+    if step >= 0 and step + len(few) <= steps:
+        return x, sample * steps + step
+    for i in range(len(few)):
+        if 0 <= step + i < steps:
+            few[i] = x[sample * steps + step + i]
+        else:
+            few[i] = 0
+    return few, 0
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def of_input(lo, hi, steps, x, out):
+    """B' d of the six rows from that before the tile on."""
+    tiles = (steps + 3) // 4
+    few = np.empty((6, x.shape[1]), x.dtype)
+    for tile in range(lo, hi):
+        d, row = _whole(x, steps, tile // tiles, 4 * (tile % tiles) - 1, few)
+        for c in range(d.shape[1]):
+            even, odd = d[row + 4, c] - F4 * d[row + 2, c], d[row + 3, c] - F4 * d[row + 1, c]
+            out[1, tile, c] = even + odd
+            out[2, tile, c] = even - odd
+            even, odd = d[row + 4, c] - d[row + 2, c], F2 * (d[row + 3, c] - d[row + 1, c])
+            out[3, tile, c] = even + odd
+            out[4, tile, c] = even - odd
+            out[0, tile, c] = F4 * d[row, c] - F5 * d[row + 2, c] + d[row + 4, c]
+            out[5, tile, c] = F4 * d[row + 1, c] - F5 * d[row + 3, c] + d[row + 5, c]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def of_input_back(lo, hi, steps, m, out):
+    """Its transpose: sums what the tiles, and at its ends the next ones, give to a row."""
+    tiles, channels = (steps + 3) // 4, out.shape[1]
+    few, nothing = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)
+    for tile in range(lo, hi):
+        number = tile % tiles
+        first, count = tile // tiles * steps + 4 * number, min(4, steps - 4 * number)
+        before = m[5, tile - 1] if number > 0 else nothing
+        after = m[0, tile + 1] if number + 1 < tiles else nothing
+        d, row = (out, first) if count == 4 else (few, 0)
+        for c in range(channels):
+            plus, minus = m[1, tile, c] + m[2, tile, c], m[1, tile, c] - m[2, tile, c]
+            far, away = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
+            d[row, c] = F4 * (m[5, tile, c] - minus) - F2 * away + before[c]
+            d[row + 1, c] = -F5 * m[0, tile, c] - F4 * plus - far
+            d[row + 2, c] = minus + F2 * away - F5 * m[5, tile, c]
+            d[row + 3, c] = m[0, tile, c] + plus + far + F4 * after[c]
+        if count < 4:
+            out[first : first + count] = few[:count]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def to_output(lo, hi, steps, m, out):
+    """A' m: the tile's rows."""
+    tiles, channels = (steps + 3) // 4, out.shape[1]
+    few = np.empty((4, channels), out.dtype)
+    for tile in range(lo, hi):
+        number = tile % tiles
+        first, count = tile // tiles * steps + 4 * number, min(4, steps - 4 * number)
+        y, row = (out, first) if count == 4 else (few, 0)
+        for c in range(channels):
+            plus, minus = m[1, tile, c] + m[2, tile, c], m[1, tile, c] - m[2, tile, c]
+            far, away = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
+            y[row, c] = m[0, tile, c] + plus + far
+            y[row + 1, c] = minus + F2 * away
+            y[row + 2, c] = plus + F4 * far
+            y[row + 3, c] = minus + F8 * away + m[5, tile, c]
+        if count < 4:
+            out[first : first + count] = few[:count]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def to_output_back(lo, hi, steps, gradient, out):
+    """Its transpose, A g."""
+    tiles = (steps + 3) // 4
+    few = np.empty((4, gradient.shape[1]), gradient.dtype)
+    for tile in range(lo, hi):
+        g, row = _whole(gradient, steps, tile // tiles, 4 * (tile % tiles), few)
+        for c in range(g.shape[1]):
+            even, odd = g[row, c] + g[row + 2, c], g[row + 1, c] + g[row + 3, c]
+            out[1, tile, c] = even + odd
+            out[2, tile, c] = even - odd
+            even, odd = g[row, c] + F4 * g[row + 2, c], F2 * g[row + 1, c] + F8 * g[row + 3, c]
+            out[3, tile, c] = even + odd
+            out[4, tile, c] = even - odd
+            out[0, tile, c] = g[row, c]
+            out[5, tile, c] = g[row + 3, c]
