@@ -1,6 +1,7 @@
 """`samplecnn bench load`: what it measures is there and adds up; how fast it is, no test decides."""
 
 import json
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -60,6 +61,9 @@ def test_peers_are_processes(tmp_path):
     peer = Peer(sys.executable, program, 42)
     contenders = [Contender("theirs", peer), Contender("ours", lambda: 7, ours=True)]
     measure(contenders, 3, "test")
+    calls: list[int] = []
+    measure([Contender("short", lambda: calls.append(1) or time.sleep(0.01) or 7)], 2, "test", seconds=0.1)
+    assert len(calls) >= 6, "one call took 0.01 s, a turn 0.1 s, and there were three"
     peer.close()
     assert peer.about == {"version": "1"} and all(len(contender.rates) == 3 for contender in contenders)
     result = {"contenders": [contender.to_dict() for contender in contenders]}

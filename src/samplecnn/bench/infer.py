@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from samplecnn.bench.plain import PlainSampleCNN
-from samplecnn.bench.rounds import Contender, Peer, machine, measure
+from samplecnn.bench.rounds import TURN, Contender, Peer, machine, measure
 from samplecnn.bench.scale import measure_scale
 from samplecnn.bench.steps import architecture
 from samplecnn.bench.train import forward_flops, matrix_rate
@@ -73,7 +73,8 @@ def bench_infer(
                     stack.callback(peer.close)
                     versions.update(peer.about)
                     contenders.append(Contender(f"TensorFlow, {precision}", peer))
-        rate = measure(contenders, rounds, "bench infer", lambda: matrix_rate(DTYPES[best], place))
+        turn = TURN if place.type == "cpu" else 0.0
+        rate = measure(contenders, rounds, "bench infer", lambda: matrix_rate(DTYPES[best], place), turn)
     flops = forward_flops(config, window)
     return {
         "bench": "infer",

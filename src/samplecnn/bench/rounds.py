@@ -16,6 +16,8 @@ import numpy as np
 from samplecnn.errors import SampleCNNError
 from samplecnn.progress import Progress
 
+TURN = 2.0  # seconds a turn on a CPU lasts at least: so what else the machine does hits short work as it hits long
+
 
 @dataclass
 class Contender:
@@ -76,23 +78,31 @@ class Peer:
 
 
 def measure(
-    contenders: Sequence[Contender], rounds: int, title: str, limit: Callable[[], float] | None = None
+    contenders: Sequence[Contender],
+    rounds: int,
+    title: str,
+    limit: Callable[[], float] | None = None,
+    seconds: float = 0.0,
 ) -> float:
     """Adds `rounds` rates to every contender, after one round that warms up; each round begins with another one.
 
-    Returns the median of `limit`, which is measured in every round too: what the hardware does changes as all else.
+    A contender's turn is its work once, or as often as it takes until `seconds` are over. Returns the median of
+    `limit`, which is measured in every round too: what the hardware does changes as all else.
     """
     limits = [0.0] if limit is None else []
     with Progress(total=(rounds + 1) * len(contenders), description=title, unit="runs") as bar:
         for number in range(rounds + 1):
             shift = number % len(contenders)
             for contender in [*contenders[shift:], *contenders[:shift]]:
-                began = time.perf_counter()
-                units = contender.run()
-                seconds = time.perf_counter() - began
+                began, units, taken = time.perf_counter(), 0, 0.0
+                while True:
+                    units += contender.run()
+                    taken = time.perf_counter() - began
+                    if taken >= seconds:
+                        break
                 if number > 0:
-                    contender.rates.append(units / seconds)
-                bar.advance(note=f"{contender.name} {units / seconds:,.0f}/s")
+                    contender.rates.append(units / taken)
+                bar.advance(note=f"{contender.name} {units / taken:,.0f}/s")
             if limit is not None:
                 limits.append(limit())
     return statistics.median(limits)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from samplecnn.bench.batchsizes import MTT_SEGMENTS, epochs, free, growing
-from samplecnn.bench.rounds import Contender, Peer, machine, measure
+from samplecnn.bench.rounds import TURN, Contender, Peer, machine, measure
 from samplecnn.bench.steps import Kind, Steps, architecture, kinds, many_compiled, wait
 from samplecnn.bench.trainscale import scale_train
 from samplecnn.errors import SampleCNNError, UsageError
@@ -85,7 +85,8 @@ def bench_train(
                 stack.callback(peer.close)
                 about["tensorflow"] = peer.about["tensorflow"]
                 contenders.append(Contender(f"TensorFlow, {kind_of}", peer))
-        rate = measure(contenders, rounds, "bench train", lambda: matrix_rate(DTYPES[precision], place))
+        turn = 0.0 if on_gpu else TURN
+        rate = measure(contenders, rounds, "bench train", lambda: matrix_rate(DTYPES[precision], place), turn)
         rows = [contender.to_dict() for contender in contenders]
         result: dict[str, Any] = {
             "bench": "train",
