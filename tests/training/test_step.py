@@ -8,9 +8,10 @@ import torch
 from samplecnn.bench.steps import noise_task
 from samplecnn.errors import SampleCNNError
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, fast
-from samplecnn.training import loop, train
+from samplecnn.training import train
 from samplecnn.training.batches import on_device, standardised
 from samplecnn.training.losses import cross_entropy
+from samplecnn.training.state import load_checkpoint
 from samplecnn.training.step import WAYS, Step
 
 WINDOW, CLASSES = 729, 5
@@ -120,7 +121,7 @@ def test_compile_on_a_cpu_says_that_it_changes_nothing(built, tmp_path, capsys):
     small = {"block": "basic", "features": 4, "num_stages": 1, "max_epochs": 1, "batch_size": 8}
     run = train(str(built / "sounds"), data_dir=str(built / "data"), log_dir=str(tmp_path), compile=True, **small)
     assert "--compile is for GPUs" in capsys.readouterr().out
-    assert loop.load_checkpoint(run.run).options["compile"] is True
+    assert load_checkpoint(run.run).options["compile"] is True
 
 
 def test_a_device_without_enough_memory_ends_with_a_line(built, tmp_path, monkeypatch):

@@ -18,23 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from samplecnn import saved
-from samplecnn.datasets.own import slug
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
-from samplecnn.evaluation.inference import choose_device
-from samplecnn.hardware import DTYPES, choose_precision, keep_freed_memory, tuned
+from samplecnn.hardware import DTYPES, keep_freed_memory, tuned
 from samplecnn.interop import keras_h5
-from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, activate, blocks_for_window
+from samplecnn.models import SampleCNN, activate
 from samplecnn.progress import Progress, duration
 from samplecnn.shards import Segments
-from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order, standardised
 from samplecnn.training.interrupt import deferred_interrupt
 from samplecnn.training.losses import cross_entropy
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import Record
-from samplecnn.training.start import initial_weights, new_run, open_splits
-from samplecnn.training.state import Checkpoint, RunState, load_checkpoint, save_checkpoint
+from samplecnn.training.state import Checkpoint, RunState, save_checkpoint
 from samplecnn.training.step import Step
 
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), counted in every stage anew
@@ -49,77 +45,6 @@ class TrainResult:
     run: Path
     scores: Scores
     final: Path
-
-
-def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult:
-    """Trains a SampleCNN on a built data set.
-
-    Args:
-        dataset: mtt, scd, dcs, demo, a folder or a manifest; or a folder of TFRecords.
-        name: of the run, part of its directory's name; None takes the block's.
-        settings: the other fields of `TrainOptions`.
-
-    Raises:
-        UsageError: settings out of range, a data set that is not built, an empty split.
-        SampleCNNError: the loss is no longer a number; the last good checkpoint is kept.
-    """
-    options = TrainOptions(dataset=dataset, name=name, **settings)
-    splits = open_splits(options)
-    task = splits["train"].task
-    config = ModelConfig(
-        block=options.block,
-        multi=options.multi,
-        num_blocks=blocks_for_window(task.window),
-        num_classes=task.num_classes,
-        features=options.features,
-        amplifying_ratio=options.amplifying_ratio,
-        dropout=options.dropout,
-    )
-    if config.beyond_the_original is not None:  # the run could not be saved as the original's .h5 in the end
-        raise UsageError(f"--block {options.block} is not one to train; choose one of {', '.join(BLOCKS)}")
-    device = choose_device(None if options.device == "auto" else options.device)
-    precision = choose_precision(options.precision, device)
-    torch.manual_seed(options.seed)
-    model = SampleCNN(config, task)
-    if options.init_from is not None:
-        say(initial_weights(model, options.init_from))
-    run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return Run(run, options, model, splits, device, precision, RunState()).finish()
-
-
-def resume(run: str | Path, data_dir: str | None = None, device: str | None = None) -> TrainResult:
-    """Goes on with an interrupted run from its last checkpoint, with the settings it was started with.
-
-    Args:
-        run: its directory.
-        data_dir: where the shards are now, if they were moved.
-        device: if another than before.
-
-    Raises:
-        UsageError: no checkpoint there, or the run is finished.
-        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run began with.
-    """
-    run = Path(run)
-    checkpoint = load_checkpoint(run)
-    if checkpoint.state.finished:
-        raise UsageError(f"{run}: this run is finished; start a new one with --init-from {run} to train it further")
-    changes = {key: value for key, value in (("data_dir", data_dir), ("device", device)) if value is not None}
-    options = TrainOptions(**{**checkpoint.options, **changes})
-    splits = open_splits(options)
-    task = splits["train"].task
-    if task != Task.from_dict(checkpoint.task) or len(splits["train"]) != checkpoint.segments:
-        raise SampleCNNError(f"{run}: the data set {options.dataset} was built anew since; start a new run")
-    chosen = choose_device(None if options.device == "auto" else options.device)
-    model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
-    model.load_state_dict(checkpoint.weights)
-    ready = Run(run, options, model, splits, chosen, checkpoint.precision, checkpoint.state)
-    ready.best = checkpoint.best
-    ready.optimizer.load_state_dict(checkpoint.optimizer)
-    torch.set_rng_state(checkpoint.random_state)
-    if chosen.type == "cuda" and checkpoint.device_random_state is not None:
-        torch.cuda.set_rng_state(checkpoint.device_random_state, chosen)
-    say(f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}")
-    return ready.finish()
 
 
 class Run:
