@@ -94,7 +94,7 @@ def measure(
         for number in range(rounds + 1):
             shift = number % len(contenders)
             for contender in [*contenders[shift:], *contenders[:shift]]:
-                began, units, taken = time.perf_counter(), 0, 0.0
+                began, units = time.perf_counter(), 0
                 while True:
                     units += contender.run()
                     taken = time.perf_counter() - began

@@ -73,7 +73,9 @@ class _Conv(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 of_x = _forward(gradient, weight.flip(2).transpose(0, 1).contiguous(), None)
             if ctx.needs_input_grad[1]:
-                of_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2]).to(ctx.kinds[0])
+                of_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2])
+        if of_weight is not None:
+            of_weight = of_weight.to(ctx.kinds[0])
         if ctx.needs_input_grad[2]:
             summed = gradient.new_zeros(gradient.shape[2]) if ctx.normed else gradient.float().sum((0, 1))
             of_bias = summed.to(ctx.kinds[1])

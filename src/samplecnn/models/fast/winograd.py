@@ -48,7 +48,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     room = _Room(x, max(channels, features))
     for part in room.parts:
         seen = room.into(transforms.of_input, x[part], 0)
-        products = torch.bmm(seen, taps, out=room.take(1, part, features))
+        products = torch.bmm(seen, taps, out=room.take(1, len(x[part]), features))
         room.out_of(transforms.to_output, products, out[part])
     return out if bias is None else out.add_(bias)
 
@@ -68,14 +68,14 @@ def gradients(
         if needed[1]:
             of_taps.baddbmm_(room.into(transforms.of_input, x[part], 0).transpose(1, 2), back)
         if of_x is not None:
-            products = torch.bmm(back, taps, out=room.take(0, part, channels))
+            products = torch.bmm(back, taps, out=room.take(0, len(x[part]), channels))
             room.out_of(transforms.of_input_back, products, of_x[part])
     return of_x, torch.einsum("kt,kcf->fct", G, of_taps) if needed[1] else None
 
 
 def _transformed(weight: Tensor) -> Tensor:
     """G w, [features, channels, 3] -> [6, channels, features]."""
-    return torch.einsum("kt,fct->kcf", G, weight.detach()).contiguous()
+    return torch.einsum("kt,fct->kcf", G, weight).contiguous()
 
 
 class _Room:
@@ -88,13 +88,13 @@ class _Room:
         self.parts = [slice(first, min(first + samples, batch)) for first in range(0, batch, samples)]
         self.arrays = [torch.empty(POINTS * samples * self.tiles * width) for _ in range(2)]
 
-    def take(self, which: int, part: slice, width: int) -> Tensor:
+    def take(self, which: int, samples: int, width: int) -> Tensor:
         """An array as [6, tiles, width]."""
-        shape = POINTS, (part.stop - part.start) * self.tiles, width
+        shape = POINTS, samples * self.tiles, width
         return self.arrays[which][: int(np.prod(shape))].view(shape)
 
     def into(self, kernel, x: Tensor, which: int) -> Tensor:  # type: ignore[no-untyped-def]
-        made = self.take(which, slice(0, len(x)), x.shape[2])
+        made = self.take(which, len(x), x.shape[2])
         spread(kernel, made.shape[1], POINTS * x.shape[2], self.steps, rows(x), made.numpy())
         return made
 
