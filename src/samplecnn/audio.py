@@ -123,6 +123,11 @@ def from_int16(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32) / np.float32(INT16_SCALE)
 
 
+def standardise(wave: np.ndarray, task: Task) -> np.ndarray:
+    """The waveform as the model wants it, float32 of the same shape."""
+    return ((wave - np.float32(task.mean)) / np.float32(task.std)).astype(np.float32, copy=False)
+
+
 def is_silent(wave: np.ndarray) -> bool:
     """Whether every sample is zero: decoded like any other recording (the original keeps them), but worth a warning."""
     return not (wave[:CACHED_SAMPLES].any() or wave.any())  # a glance is enough for nearly all

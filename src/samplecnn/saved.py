@@ -2,19 +2,24 @@
 
 import json
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.files import write_json, written_aside
-from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.models.config import ModelConfig
 from samplecnn.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from samplecnn.engines.folded import Folded
+    from samplecnn.models import SampleCNN
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 
-def save(model: SampleCNN, folder: str | Path) -> None:
+def save(model: "SampleCNN", folder: str | Path) -> None:
     """Writes the weights and all that is needed to use them: architecture, task and class names.
 
     The folder can be pushed to a model hub as it is.
@@ -30,7 +35,7 @@ def save(model: SampleCNN, folder: str | Path) -> None:
     write_json(folder / CONFIG, description)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> SampleCNN:
+def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
     """Loads a trained model, ready for use.
 
     Args:
@@ -49,6 +54,38 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SampleCNN:
         >>> model.task.classes[:3]  # doctest: +SKIP
         ('backward', 'bed', 'bird')
     """
+    path = _file_of(path)
+    if is_keras(path):
+        from samplecnn.interop import keras_h5
+
+        model = keras_h5.read(path)
+    else:
+        model = _load_safetensors(path)
+    return model.to(device).eval()
+
+
+def load_folded(path: str | Path) -> "Folded":
+    """Loads what is left of a trained model for inference (`engines.open_engine`), a run directory without PyTorch.
+
+    Args, Raises: as `load`.
+    """
+    from samplecnn.engines.folded import fold, fold_values
+
+    path = _file_of(path)
+    if not is_keras(path):
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        config, task = _described(path)
+        try:
+            return fold_values(load_file(path), config, task)
+        except (SafetensorError, SampleCNNError, TypeError):
+            pass  # in a type that NumPy has not, or damaged, which is told below
+    return fold(load(path))
+
+
+def _file_of(path: str | Path) -> Path:
+    """The file of weights at `path`: a .safetensors, or one of Keras."""
     path = Path(path)
     if path.is_dir():
         path = path / WEIGHTS
@@ -56,15 +93,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SampleCNN:
             raise UsageError(f"{path.parent}: no {WEIGHTS} here; give a run directory of a training that got that far")
     if not path.exists():
         raise UsageError(f"{path}: there is no such model; give a run directory, a .safetensors or an .h5")
-    if is_keras(path):
-        from samplecnn.interop import keras_h5
-
-        model = keras_h5.read(path)
-    elif path.suffix == ".safetensors":
-        model = _load_safetensors(path)
-    else:
+    if path.suffix != ".safetensors" and not is_keras(path):
         raise UsageError(f"{path}: not a model; give a run directory, a .safetensors or an .h5")
-    return model.to(device).eval()
+    return path
 
 
 def is_keras(path: Path) -> bool:
@@ -79,10 +110,8 @@ def is_keras(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def _load_safetensors(path: Path) -> SampleCNN:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def _described(path: Path) -> tuple[ModelConfig, Task]:
+    """What stands beside a .safetensors."""
     description = path.with_name(CONFIG)
     if not description.exists():
         raise SampleCNNError(f"{description}: missing; it holds the class names and belongs beside {path.name}")
@@ -93,7 +122,16 @@ def _load_safetensors(path: Path) -> SampleCNN:
         raise SampleCNNError(f"{description}: damaged ({error!r}); copy it again from where the model came") from error
     if version != FORMAT_VERSION:
         raise SampleCNNError(f"{description}: format {version} is newer than this samplecnn; upgrade samplecnn")
-    model = SampleCNN(ModelConfig.from_dict(config), Task.from_dict(task))
+    return ModelConfig.from_dict(config), Task.from_dict(task)
+
+
+def _load_safetensors(path: Path) -> "SampleCNN":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from samplecnn.models import SampleCNN
+
+    model = SampleCNN(*_described(path))
     try:
         model.load_state_dict(load_file(path))
     except SafetensorError as error:

@@ -113,7 +113,7 @@ def test_words_claim_nothing_from_a_segment_of_each_class(segments, tmp_path):
 
 def by_hand(net, segments):
     """All factors, float32 [segments, units] of every block, straight from the network's own scaling."""
-    from samplecnn.evaluation.inference import standardise
+    from samplecnn.audio import standardise
 
     seen: dict[str, torch.Tensor] = {}
     handles = [

@@ -12,7 +12,7 @@ from samplecnn.analysis import summarize
 from samplecnn.analysis.layers import conv_layers
 from samplecnn.analysis.words import print_summary
 from samplecnn.errors import UsageError
-from samplecnn.models.blocks import BLOCKS, RELATIVES
+from samplecnn.models import BLOCKS, RELATIVES
 from samplecnn.models.layers import Excitation
 
 KINDS = [*BLOCKS, *RELATIVES]

@@ -152,6 +152,10 @@ def test_a_precision_that_an_engine_has_not(make_network):
 def test_the_choice_goes_by_what_there_is_to_do(make_network, monkeypatch):
     net, cpu, gpu = fold(make_network()), torch.device("cpu"), torch.device("cuda")  # too narrow for tiles
     assert registry.choose(net, "auto", cpu, None) == registry.choose(net, "auto", cpu, 1) == "torch"
+    for some, engine in ((net, "numpy"), (make_network(), "torch")):  # at hand, its PyTorch is already there
+        assert open_engine(some, segments=registry.FEWEST).name == engine
+    for settings in ({"segments": None}, {"segments": registry.FEWEST + 1}, {"segments": 1, "precision": "bf16"}):
+        assert open_engine(net, device="cpu", **settings).name == "torch"
     monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("json",)))
     assert registry.choose(net, "auto", cpu, 10**6) == "openvino"
     assert registry.choose(net, "auto", gpu, 10**6) == "torch"

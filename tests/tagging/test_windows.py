@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplecnn import audio
+from samplecnn.audio import standardise
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.evaluation.inference import standardise
 from samplecnn.tagging import stream as streaming
 from samplecnn.tagging.stream import stream
 from samplecnn.tagging.windows import TAIL, hop_samples, windows

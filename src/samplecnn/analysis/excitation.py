@@ -14,8 +14,9 @@ import torch
 
 from samplecnn.analysis.excitation_sums import BINS, Sums, writer
 from samplecnn.analysis.excited import BlockExcitations, Excitations
+from samplecnn.audio import standardise
 from samplecnn.errors import UsageError
-from samplecnn.evaluation.inference import ahead, exact, standardise
+from samplecnn.evaluation.inference import ahead, exact
 from samplecnn.models.layers import Excitation
 from samplecnn.progress import Progress
 

@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from samplecnn.allocator import keep_freed_memory
 from samplecnn.analysis.explain_plot import draw_explanation
 from samplecnn.analysis.explain_words import COLUMNS, rows
 from samplecnn.analysis.explanation import WINDOWS, Explanation, Settings, explain, explain_over_time
 from samplecnn.analysis.places import check_output, output_folder
 from samplecnn.evaluation.inference import resolve
 from samplecnn.files import written_aside
-from samplecnn.hardware import keep_freed_memory
 
 PICTURES, TABLES = (".png", ".svg", ".pdf"), (".csv", ".parquet", ".json")
 DPI = 130

@@ -8,6 +8,7 @@ at. A step of gradient ascent takes 0.7 of the time so.
 import copy
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,8 +42,10 @@ class Folded(BatchNorm):
         super().__init__(len(norm.weight))
         self.load_state_dict(norm.state_dict())
         self.to(norm.weight.device).eval().requires_grad_(False)
-        weight, bias = with_norm(conv, norm)
-        conv.weight, conv.bias = (nn.Parameter(value, requires_grad=False) for value in (weight, bias))
+        assert conv.bias is not None
+        values = conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var
+        for name, value in zip(("weight", "bias"), with_norm(*(v.detach().cpu().numpy() for v in values)), strict=True):
+            setattr(conv, name, nn.Parameter(torch.from_numpy(value).to(conv.weight.device), requires_grad=False))
 
     def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
         x = max_pool(x) if pool else x

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.blocks import BasicBlock, ResidualBlock
+from samplecnn.models.config import first_padding
 from samplecnn.models.ends import ConvTail, ResidualStem, ResidualTail
-from samplecnn.models.layers import BatchNorm, Conv, FirstConv, first_padding
+from samplecnn.models.layers import BatchNorm, Conv, FirstConv
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplecnn.analysis.window import ExplainedWindow, Settings, take_apart
-from samplecnn.audio import from_int16, to_int16
+from samplecnn.audio import from_int16, standardise, to_int16
 from samplecnn.errors import UsageError
-from samplecnn.evaluation.inference import exact, probabilities, resolve, standardise
+from samplecnn.evaluation.inference import exact, probabilities, resolve
 from samplecnn.progress import Progress
 from samplecnn.tagging.records import is_record, record_windows
 from samplecnn.tagging.stream import stream

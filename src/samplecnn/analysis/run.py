@@ -60,10 +60,10 @@ def run_filters(
     and the spectra as OUTPUT/filters.parquet."""
     import pyarrow.parquet as pq
 
+    from samplecnn.allocator import keep_freed_memory
     from samplecnn.analysis.learned import STEPS, learn_filters
     from samplecnn.analysis.plots import draw_filters, draw_first_layer, draw_peaks
     from samplecnn.evaluation.inference import resolve
-    from samplecnn.hardware import keep_freed_memory
 
     keep_freed_memory()
     loaded = resolve(model, device)
@@ -98,11 +98,11 @@ def run_excitations(
     device: str | None = None,
 ) -> "Excitations":
     """`excitations` of a model at a path over a built data set: five pictures, and all values as a Parquet file."""
+    from samplecnn.allocator import keep_freed_memory
     from samplecnn.analysis import plots
     from samplecnn.analysis.excitation import excitation_places, excitations, no_excitations
     from samplecnn.evaluation.examine import check_fit
     from samplecnn.evaluation.inference import resolve
-    from samplecnn.hardware import keep_freed_memory
     from samplecnn.shards import open_split
 
     keep_freed_memory()

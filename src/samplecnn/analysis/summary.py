@@ -11,8 +11,9 @@ from samplecnn.analysis.layers import Reach, first_reach
 from samplecnn.errors import UsageError
 from samplecnn.models import SampleCNN
 from samplecnn.models.blocks import BasicBlock, ResidualBlock
+from samplecnn.models.config import first_padding
 from samplecnn.models.ends import ConvTail, ResidualStem, ResidualTail
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, first_padding
+from samplecnn.models.layers import BatchNorm, Conv, Excitation
 
 FLOAT = 4  # bytes of a float32
 SAMPLE_RATE = 22050  # Hz, of a model that carries no task

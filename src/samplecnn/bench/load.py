@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.allocator import keep_freed_memory
 from samplecnn.bench.rounds import Contender, Peer, copy_rate, machine, measure
 from samplecnn.bench.scale import Peak, measure_scale
 from samplecnn.datasets import REGISTRY, dataset_name
 from samplecnn.errors import UsageError
-from samplecnn.hardware import keep_freed_memory
 from samplecnn.shards import Segments, holds_tfrecords
 from samplecnn.shards.arrow import ArrowSegments
 from samplecnn.shards.formats import FORMATS

@@ -103,8 +103,8 @@ def report_command(
 
     It opens from the disk without a network, in light and dark, and reads well on a phone.
     """
+    from samplecnn.allocator import keep_freed_memory
     from samplecnn.analysis.reporting import Contents, report
-    from samplecnn.hardware import keep_freed_memory
 
     keep_freed_memory()
     contents = Contents(mistakes, explained, not no_filters, not no_excitations, filter_steps, draws, seed)

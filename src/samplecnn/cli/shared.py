@@ -9,6 +9,7 @@ import typer
 class Engine(StrEnum):
     auto = "auto"
     torch = "torch"
+    numpy = "numpy"
     openvino = "openvino"
     onnx = "onnx"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from samplecnn.engines.folded import Folded
 from samplecnn.errors import SampleCNNError
-from samplecnn.models.layers import first_padding
+from samplecnn.models.config import first_padding
 
 
 class Engine(ABC):
@@ -34,12 +34,12 @@ class Engine(ABC):
     def __call__(self, segments: np.ndarray) -> np.ndarray:
         if segments.ndim != 2:
             raise SampleCNNError(f"the model takes [batch, samples], not a shape of {list(segments.shape)}")
-        least = self.net.least_samples
+        least = self.net.config.least_samples
         if segments.shape[1] < least:
             raise SampleCNNError(f"{segments.shape[1]} samples are too few: this model needs {least} or more")
         if len(segments) == 0:
             return np.empty((0, self.net.classes), np.float32)
-        left_out = min(first_padding(segments.shape[1], self.net.padding)[1], 0)
+        left_out = min(first_padding(segments.shape[1], self.net.config.first_padding)[1], 0)
         return self.infer(np.ascontiguousarray(segments[:, : segments.shape[1] + left_out], np.float32))
 
     @abstractmethod

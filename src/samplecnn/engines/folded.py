@@ -4,18 +4,20 @@ Batch norms are constants then and go into the convolutions before them, in floa
 terms of a few operations; an engine is an implementation of those (`Operations`), be it on arrays or on a graph.
 """
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from samplecnn.errors import UsageError
-from samplecnn.models import SampleCNN
-from samplecnn.models.layers import BatchNorm, Excitation, FirstPadding, first_padding
-from samplecnn.models.samplecnn import MULTI_LEVELS
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.models.config import EPSILON, MULTI_LEVELS, WIDE, ModelConfig, first_padding
+from samplecnn.task import Task
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
 
 V = TypeVar("V")
 
@@ -25,8 +27,8 @@ class Layer:
     """A convolution [features, channels, width] or a dense layer [features, channels], and its bias; float32."""
 
     name: str
-    weight: Tensor
-    bias: Tensor
+    weight: np.ndarray
+    bias: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +65,26 @@ class Folded:
     `stem`, where there is one, is a residual stage whose shortcut sees the waveform.
     """
 
+    config: ModelConfig
+    task: Task
     first: Layer
-    padding: FirstPadding
     stem: Stage | None
     stages: tuple[Stage, ...]
     tail: Stage | None
-    levels: int
     head: Layer
     logit: Layer
-    softmax: bool
-    least_samples: int
 
     @property
     def classes(self) -> int:
         return len(self.logit.bias)
+
+    @property
+    def levels(self) -> int:
+        return MULTI_LEVELS if self.config.multi else 1
+
+    @property
+    def softmax(self) -> bool:
+        return self.task.kind == "multiclass"
 
 
 class Operations(ABC, Generic[V]):
@@ -124,7 +132,7 @@ class Operations(ABC, Generic[V]):
 
 def run(net: Folded, operations: Operations[V], wave: V, samples: int) -> V:
     """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses."""
-    pads = first_padding(samples, net.padding)
+    pads = first_padding(samples, net.config.first_padding)
     x = operations.first(wave, net.first, pads, True)
     if net.stem is not None:
         assert net.stem.shortcut is not None
@@ -154,7 +162,7 @@ def _path(stage: Stage, operations: Operations[V], x: V) -> V:
     return x
 
 
-def fold(model: SampleCNN) -> Folded:
+def fold(model: "SampleCNN") -> Folded:
     """What a model computes in evaluation mode, from the values that it has now.
 
     Raises:
@@ -162,71 +170,111 @@ def fold(model: SampleCNN) -> Folded:
     """
     if model.task is None:
         raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
-    stem = None
-    if model.stem is not None:
-        parts: Any = model.stem
-        stem = Stage(
-            (_normed("stem.conv", parts.conv, parts.norm),),
-            _squeeze("stem", parts.excitation),
-            _normed("stem.scut_conv", parts.scut_conv, parts.scut_norm),
-            residual=True,
-            pool=False,
-        )
-    return Folded(
-        first=_normed("conv0", model.conv0, model.norm0),
-        padding=model.config.first_padding,
-        stem=stem,
-        stages=tuple(_fold_block(f"blocks.{number}", block) for number, block in enumerate(model.blocks)),
-        tail=None if model.tail is None else _fold_block("tail", model.tail, pool=False),
-        levels=MULTI_LEVELS if model.config.multi else 1,
-        head=_normed("final_fc", model.final_fc, model.final_norm),
-        logit=Layer("logit", _kept(model.logit.weight), _kept(model.logit.bias)),
-        softmax=model.task.kind == "multiclass",
-        least_samples=model.least_samples,
+    values = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
+    return fold_values(values, model.config, model.task)
+
+
+def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Task) -> Folded:
+    """The same of values by their names in `SampleCNN.state_dict`.
+
+    Raises:
+        SampleCNNError: they are not those of such a network.
+    """
+    made = _Folding(values)
+    widths = [config.features, *config.widths]
+    head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
+    net = Folded(
+        config=config,
+        task=task,
+        first=made.normed("conv0", "norm0", 1, widths[0]),
+        stem=made.stem(widths[0]) if config.block == WIDE else None,
+        stages=tuple(made.stage(f"blocks.{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(widths))),
+        tail=made.stage("tail", widths[-1], widths[-1], pool=False) if config.tail else None,
+        head=made.normed("final_fc", "final_norm", head, head),
+        logit=made.layer("logit", head, task.num_classes),
     )
+    if any(
+        (len(stage.convs), stage.squeeze is not None) != (config.kind.convs, config.kind.excites)
+        for stage in net.stages
+    ):
+        raise SampleCNNError(f"its blocks are not {config.block}")
+    if made.left:
+        raise SampleCNNError(f"this network has no {sorted(made.left)[0]}")
+    return net
 
 
-def _fold_block(name: str, block: Any, pool: bool = True) -> Stage:
-    """A block or a tail: by the names of its parts, which all of them share."""
-    residual = hasattr(block, "convs")
-    if residual:
-        pairs = enumerate(zip(block.convs, block.norms, strict=True))
-        convs = [_normed(f"{name}.convs.{i}", conv, norm) for i, (conv, norm) in pairs]
-    else:
-        convs = [_normed(f"{name}.conv", block.conv, block.norm)]
-    shortcut = getattr(block, "scut_conv", None)
-    return Stage(
-        tuple(convs),
-        _squeeze(name, getattr(block, "excitation", None)),
-        None if shortcut is None else _normed(f"{name}.scut_conv", shortcut, block.scut_norm),
-        residual,
-        pool,
-    )
+class _Folding:
+    """Takes a network's values apart, by the names that all blocks' parts share; `left` are those not used so far."""
+
+    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
+        self.values = values
+        self.left = set(values)
+
+    def stem(self, features: int) -> Stage:
+        conv = self.normed("stem.conv", "stem.norm", features, features)
+        shortcut = self.normed("stem.scut_conv", "stem.scut_norm", 1, features)
+        return Stage((conv,), self._squeeze("stem", features), shortcut, residual=True, pool=False)
+
+    def stage(self, name: str, channels: int, features: int, pool: bool = True) -> Stage:
+        """A block or a tail."""
+        convs: list[Layer] = []
+        shortcut, residual = None, self._has(f"{name}.convs.0")
+        if residual:
+            seen = channels
+            while self._has(f"{name}.convs.{len(convs)}"):
+                number = len(convs)
+                convs.append(self.normed(f"{name}.convs.{number}", f"{name}.norms.{number}", seen, features))
+                seen = features
+            if channels != features:
+                shortcut = self.normed(f"{name}.scut_conv", f"{name}.scut_norm", channels, features)
+        else:
+            convs = [self.normed(f"{name}.conv", f"{name}.norm", channels, features)]
+        return Stage(tuple(convs), self._squeeze(name, features), shortcut, residual, pool)
+
+    def normed(self, layer: str, norm: str, channels: int, features: int) -> Layer:
+        """A layer and the batch norm behind it as one layer."""
+        plain = self.layer(layer, channels, features)
+        statistics = [
+            self._vector(f"{norm}.{part}", features) for part in ("weight", "bias", "running_mean", "running_var")
+        ]
+        return Layer(layer, *with_norm(plain.weight, plain.bias, *statistics))
+
+    def layer(self, name: str, channels: int, features: int) -> Layer:
+        weight = self._value(f"{name}.weight")
+        if weight.ndim not in (2, 3) or weight.shape[:2] != (features, channels):
+            raise SampleCNNError(
+                f"{name}.weight is {list(weight.shape)} where {features} features of {channels} are expected"
+            )
+        return Layer(name, weight, self._vector(f"{name}.bias", features))
+
+    def _squeeze(self, name: str, features: int) -> Squeeze | None:
+        ex0, ex1 = f"{name}.excitation.ex0", f"{name}.excitation.ex1"
+        if not self._has(ex0):
+            return None
+        hidden = len(self._value(f"{ex0}.weight"))
+        return Squeeze(self.layer(ex0, features, hidden), self.layer(ex1, hidden, features))
+
+    def _has(self, layer: str) -> bool:
+        return f"{layer}.weight" in self.values
+
+    def _vector(self, name: str, size: int) -> np.ndarray:
+        value = self._value(name)
+        if value.shape != (size,):
+            raise SampleCNNError(f"{name} is {list(value.shape)} where [{size}] is expected")
+        return value
+
+    def _value(self, name: str) -> np.ndarray:
+        """A copy that training on does not change."""
+        if name not in self.values:
+            raise SampleCNNError(f"{name} is missing")
+        self.left.discard(name)
+        return np.array(self.values[name], np.float32, order="C")
 
 
-def _normed(name: str, layer: nn.Module, norm: BatchNorm) -> Layer:
-    """A layer and the batch norm behind it as one layer."""
-    return Layer(name, *with_norm(layer, norm))
-
-
-def with_norm(layer: nn.Module, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+def with_norm(
+    weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias of a convolution or a dense layer that has taken in the batch norm behind it; float32."""
-    weight, bias = layer.weight.detach().double(), layer.bias.detach().double()  # type: ignore[operator, union-attr]
-    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.EPSILON)
-    shift = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
-    return (weight * scale.view(-1, *[1] * (weight.ndim - 1))).float(), shift.float()
-
-
-def _squeeze(name: str, excitation: Excitation | None) -> Squeeze | None:
-    if excitation is None:
-        return None
-    ex0, ex1 = excitation.ex0, excitation.ex1
-    return Squeeze(
-        Layer(f"{name}.ex0", _kept(ex0.weight), _kept(ex0.bias)),
-        Layer(f"{name}.ex1", _kept(ex1.weight), _kept(ex1.bias)),
-    )
-
-
-def _kept(value: Tensor) -> Tensor:
-    """A copy that training on does not change."""
-    return value.detach().float().clone()
+    scale = gamma.astype(np.float64) / np.sqrt(var.astype(np.float64) + EPSILON)
+    shift = (bias.astype(np.float64) - mean) * scale + beta
+    return (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), shift.astype(np.float32)

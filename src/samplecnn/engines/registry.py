@@ -4,20 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, fold
 from samplecnn.errors import UsageError
-from samplecnn.hardware import has_bf16
 
 if TYPE_CHECKING:
+    import torch
+
     from samplecnn.models import SampleCNN
 
 PRECISIONS = ("auto", "fp32", "bf16")
-FEW = 128  # segments below which what starts soonest is done first
+FEW = 128  # segments below which a quick start counts for more than speed
+FEWEST = 48  # segments up to which NumPy is done before PyTorch is imported: 2 s, in which it runs about as many
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,29 @@ class Kind:
     def installed(self) -> bool:
         return all(find_spec(name) is not None for name in self.needs)
 
-    def precisions_on(self, device: torch.device) -> list[str]:
-        """Those that pay on a device: what it has no units for is left out."""
+    def precisions_on(self, device: "torch.device | None") -> list[str]:
+        """Those that pay on a device (None: a CPU): what it has no units for is left out."""
+        if device is None or self.precisions == ("fp32",):
+            return ["fp32"]
+        from samplecnn.hardware import has_bf16
+
         return [name for name in self.precisions if name == "fp32" or has_bf16(device)]
 
-    def chosen(self, precision: str, device: torch.device) -> str:
+    def chosen(self, precision: str, device: "torch.device | None") -> str:
         """The precision that "auto" means there, or the one asked for."""
         if precision == "auto":
             return "bf16" if "bf16" in self.precisions_on(device) else "fp32"
         return precision
 
     @property
-    def opener(self) -> Callable[[Folded, str, torch.device, bool], Engine]:
+    def opener(self) -> Callable[[Folded, str, Any, bool], Engine]:
         module, _, name = self.place.partition(":")
         return getattr(import_module(f"samplecnn.engines.{module}"), name).open
 
 
 ENGINES = {
     "torch": Kind("with_torch:TorchEngine", (), "", ("fp32", "bf16"), ("cpu", "cuda")),
+    "numpy": Kind("with_numpy:NumpyEngine", (), "", ("fp32",)),
     "openvino": Kind("with_openvino:OpenVinoEngine", ("openvino",), "openvino", ("fp32", "bf16")),
     "onnx": Kind("with_onnx:OnnxEngine", ("onnx", "onnxruntime"), "onnx", ("fp32",)),
 }
@@ -72,22 +77,23 @@ def installed() -> list[str]:
 
 
 def open_engine(
-    model: "SampleCNN",
+    model: "SampleCNN | Folded",
     name: str = "auto",
     precision: str = "auto",
     *,
     segments: int | None = None,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
 ) -> Engine:
     """An engine for a model, with the values that it has now.
 
     Args:
-        model: with its task; it is left as it is.
-        name: "torch", "openvino", "onnx"; "auto" takes the fastest that is installed, and where there is little to do
-            the one that starts soonest.
+        model: with its task; it is left as it is. Or what `samplecnn.saved.load_folded` gives.
+        name: "torch", "numpy", "openvino", "onnx"; "auto" takes the fastest that is installed, where there is little to
+            do the one that starts soonest, and for a handful of segments of a folded model the one that needs no start.
         precision: "fp32" is exact up to rounding; "bf16"; "auto" takes bf16 where the hardware has it.
         segments: about how many there will be; None for few, or not known: then it starts soon and runs slower.
-        device: "cpu", "cuda"; None is where the model lies. Engines other than torch run on a CPU.
+        device: "cpu", "cuda"; None is where the model lies, for a folded one a GPU where there is one and it is of use.
+            Engines other than torch run on a CPU.
 
     Raises:
         UsageError: no such engine, precision or device; an engine that is not installed, or not for this device; a
@@ -98,19 +104,20 @@ def open_engine(
         >>> engine(np.zeros((3, 22050), np.float32)).shape  # doctest: +SKIP
         (3, 35)
     """
-    from samplecnn.evaluation.inference import choose_device
-
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")
-    place = next(model.parameters()).device if device is None else choose_device(device)
-    net = fold(model)
-    name = choose(net, precision, place, segments) if name == "auto" else name
-    if name not in ENGINES:
+    if name != "auto" and name not in ENGINES:
         raise UsageError(f"engine {name!r} is not known; use auto, {', '.join(ENGINES)}")
+    net = model if isinstance(model, Folded) else fold(model)
+    if name == "auto" and net is model and device in (None, "cpu") and at_once(precision, segments):
+        name = "numpy"
+    place = _place(model, name, device)
+    if name == "auto" and place is not None:
+        name = choose(net, precision, place, segments)
     kind = ENGINES[name]
     if not kind.installed:
         raise UsageError(f"engine {name} is not installed; run `pip install 'samplecnn[{kind.extra}]'`")
-    if place.type not in kind.devices:
+    if place is not None and place.type not in kind.devices:
         raise UsageError(f"engine {name} runs on {' or '.join(kind.devices)}, not on {place}; use --engine torch there")
     precision = kind.chosen(precision, place)
     if precision not in kind.precisions:
@@ -121,15 +128,33 @@ def open_engine(
     return kind.opener(net, precision, place, is_few(segments))
 
 
+def _place(model: "SampleCNN | Folded", name: str, device: "str | torch.device | None") -> "torch.device | None":
+    """The device to run on; None, a CPU, where that can be said without PyTorch."""
+    if name == "numpy" and (device == "cpu" or (device is None and isinstance(model, Folded))):
+        return None
+    from samplecnn.evaluation.inference import choose_device
+
+    if device is None and not isinstance(model, Folded):
+        return next(model.parameters()).device
+    cpu_alone = name != "auto" and ENGINES[name].devices == ("cpu",)
+    return choose_device("cpu" if device is None and cpu_alone else device)
+
+
 def is_few(segments: int | None) -> bool:
     return segments is None or segments < FEW
 
 
-def choose(net: Folded, precision: str, device: torch.device, segments: int | None) -> str:
-    """The engine that is done first with so many segments."""
+def at_once(precision: str, segments: int | None) -> bool:
+    """Whether so few segments are known to be all that NumPy is done before another engine has started."""
+    return segments is not None and segments <= FEWEST and precision != "bf16"
+
+
+def choose(net: Folded, precision: str, device: "torch.device", segments: int | None) -> str:
+    """The engine that is done first with so many segments, PyTorch being there."""
     if device.type != "cpu" or is_few(segments) or not ENGINES["openvino"].installed:
         return "torch"
     from samplecnn.engines.with_tiles import fit
+    from samplecnn.hardware import DTYPES
 
     chosen = ENGINES["torch"].chosen(precision, device)
-    return "torch" if chosen == "bf16" and fit(net, torch.bfloat16, device) else "openvino"
+    return "torch" if chosen == "bf16" and fit(net, DTYPES[chosen], device) else "openvino"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
@@ -77,12 +76,11 @@ class Nodes(Operations[str]):
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
         return name
 
-    def constant(self, value: Tensor | np.ndarray) -> str:
+    def constant(self, value: np.ndarray) -> str:
         from onnx import numpy_helper
 
         name = f"constant{len(self.constants)}"
-        array = value.contiguous().numpy() if isinstance(value, Tensor) else value
-        self.constants.append(numpy_helper.from_array(array, name))
+        self.constants.append(numpy_helper.from_array(value, name))
         return name
 
     def first(self, wave: str, layer: Layer, pads: tuple[int, int], relu: bool) -> str:
@@ -95,7 +93,7 @@ class Nodes(Operations[str]):
         return self._conv(x, layer, relu, pads=[0, pad, 0, pad])
 
     def _conv(self, x: str, layer: Layer, relu: bool, **attributes: Any) -> str:
-        weight = layer.weight.view(*layer.weight.shape[:2], 1, -1)
+        weight = layer.weight.reshape(*layer.weight.shape[:2], 1, -1)
         y = self.node("Conv", [x, self.constant(weight), self.constant(layer.bias)], **attributes)
         return self.node("Relu", [y]) if relu else y
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze, run
@@ -77,21 +76,23 @@ class Nodes(Operations[Any]):
 
         self.op = opset13
 
-    def constant(self, value: Tensor) -> Any:
-        return self.op.constant(value.contiguous().numpy())
+    def constant(self, value: np.ndarray) -> Any:
+        return self.op.constant(value)
 
     def first(self, wave: Any, layer: Layer, pads: tuple[int, int], relu: bool) -> Any:
         x = self.op.reshape(wave, self.op.constant(np.array([1, 1, 1, -1])), False)
-        return self._conv(x, layer.weight.unsqueeze(2), layer.bias, 3, pads, relu)
+        return self._conv(x, layer, 3, pads, relu)
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
         pad = layer.weight.shape[2] // 2
-        return self._conv(x, layer.weight.unsqueeze(2), layer.bias, 1, (pad, pad), relu)
+        return self._conv(x, layer, 1, (pad, pad), relu)
 
-    def _conv(self, x: Any, weight: Tensor, bias: Tensor, stride: int, pads: tuple[int, int], relu: bool) -> Any:
+    def _conv(self, x: Any, layer: Layer, stride: int, pads: tuple[int, int], relu: bool) -> Any:
+        """A dense layer is a convolution 1 wide."""
+        weight, bias = layer.weight.reshape(*layer.weight.shape[:2], 1, -1), layer.bias
         before, behind = pads
         y = self.op.convolution(x, self.constant(weight), [1, stride], [0, before], [0, behind], [1, 1])
-        y = self.op.add(y, self.constant(bias.view(1, -1, 1, 1)))
+        y = self.op.add(y, self.constant(bias.reshape(1, -1, 1, 1)))
         return self.op.relu(y) if relu else y
 
     def pool(self, x: Any) -> Any:
@@ -99,8 +100,8 @@ class Nodes(Operations[Any]):
 
     def excite(self, x: Any, squeeze: Squeeze) -> Any:
         means = self.op.reduce_mean(x, self.op.constant(np.array([2, 3])), True)
-        hidden = self._conv(means, squeeze.ex0.weight[..., None, None], squeeze.ex0.bias, 1, (0, 0), True)
-        factors = self._conv(hidden, squeeze.ex1.weight[..., None, None], squeeze.ex1.bias, 1, (0, 0), False)
+        hidden = self._conv(means, squeeze.ex0, 1, (0, 0), True)
+        factors = self._conv(hidden, squeeze.ex1, 1, (0, 0), False)
         return self.op.multiply(x, self.op.sigmoid(factors))
 
     def add(self, x: Any, y: Any) -> Any:

@@ -115,10 +115,10 @@ class Tiled(Operations[Value]):
         if layer not in self._packed:
             from samplecnn.models.fast import tiled
 
-            self._packed[layer] = tiled.packed(layer.weight.numpy(), False), layer.bias.numpy()
+            self._packed[layer] = tiled.packed(layer.weight, False), layer.bias
         return self._packed[layer]
 
 
 def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """The first convolution's weight, float32 [3, features], and its bias."""
-    return np.ascontiguousarray(layer.weight.squeeze(1).numpy().T), layer.bias.numpy()
+    return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias

@@ -70,13 +70,14 @@ class Plain(Operations[Tensor]):
         return self._made[layer]
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        weight, bias = (value.to(self.device, self.dtype) for value in (layer.weight, layer.bias))
+        weight, bias = (torch.from_numpy(value).to(self.device, self.dtype) for value in (layer.weight, layer.bias))
         return weight.unsqueeze(3).contiguous(memory_format=torch.channels_last), bias
 
     def exact(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """Weight and bias in float32, for what is too small to gain by less."""
         if layer not in self._made:
-            self._made[layer] = layer.weight.to(self.device), layer.bias.to(self.device)
+            weight, bias = (torch.from_numpy(value).to(self.device) for value in (layer.weight, layer.bias))
+            self._made[layer] = weight, bias
         return self._made[layer]
 
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
@@ -141,7 +142,7 @@ class Compiled(OnCpu):
         if not relu:
             return super().first(wave, layer, pads, relu)
         x = threes(wave, pads)
-        taps, bias = np.ascontiguousarray(layer.weight.squeeze(1).numpy().T), layer.bias.numpy()
+        taps, bias = np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
         out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
         source = rows(x.contiguous())
         spread(self.passes.stem, len(source), len(bias), source, taps, bias, rows(out))

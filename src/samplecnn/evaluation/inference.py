@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.task import Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -74,11 +73,6 @@ def exact(model: "SampleCNN") -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = tf32
         model.compute_dtype = compute_dtype
         model.train(was_training)
-
-
-def standardise(wave: np.ndarray, task: Task) -> np.ndarray:
-    """The waveform as the model wants it, float32 of the same shape."""
-    return ((wave - np.float32(task.mean)) / np.float32(task.std)).astype(np.float32, copy=False)
 
 
 def probabilities(model: "SampleCNN", standardised: np.ndarray) -> np.ndarray:

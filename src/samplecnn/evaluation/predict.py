@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from samplecnn.audio import standardise
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import ahead, choose_device, exact, probabilities, standardise
+from samplecnn.evaluation.inference import ahead, choose_device, exact, probabilities
 from samplecnn.progress import Progress
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ import re
 import sys
 from pathlib import Path
 
+from samplecnn.allocator import keep_freed_memory
 from samplecnn.datasets import dataset_name
 from samplecnn.evaluation.examine import Evaluation, examine
 from samplecnn.evaluation.pictures import save_pictures
 from samplecnn.evaluation.report import print_report
 from samplecnn.files import write_json
-from samplecnn.hardware import keep_freed_memory
 from samplecnn.saved import CONFIG
 
 

@@ -12,8 +12,8 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras_hdf5 import shown
 from samplecnn.models import ModelConfig
 from samplecnn.models.blocks import INNER_DROPOUT
+from samplecnn.models.config import MULTI_LEVELS
 from samplecnn.models.layers import BatchNorm
-from samplecnn.models.samplecnn import MULTI_LEVELS
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
 HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time

@@ -1,6 +1,17 @@
-"""The network and its parts."""
+"""The network and its parts. Those that need PyTorch, whose import takes seconds, are imported when first used."""
 
-from samplecnn.models.blocks import BLOCKS, RELATIVES
-from samplecnn.models.samplecnn import ModelConfig, SampleCNN, activate, blocks_for_window
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from samplecnn.models.config import BLOCKS, RELATIVES, ModelConfig, blocks_for_window
+
+if TYPE_CHECKING:
+    from samplecnn.models.samplecnn import SampleCNN, activate
 
 __all__ = ["BLOCKS", "RELATIVES", "ModelConfig", "SampleCNN", "activate", "blocks_for_window"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("SampleCNN", "activate"):
+        return getattr(import_module("samplecnn.models.samplecnn"), name)
+    raise AttributeError(f"module 'samplecnn.models' has no attribute {name!r}")

@@ -1,20 +1,16 @@
 """The six building blocks (paper section II; the original's lib/model.py), and a relative of one of them.
 
-A block is a function (channels, features, config) -> module and a line in BLOCKS. Every block takes
+A block is a function (channels, features, config) -> module and a line in `config.BLOCKS`. Every block takes
 [batch, time, channels] to [batch, time // 3, features].
 """
 
 import itertools
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from samplecnn.models.config import ModelConfig
 from samplecnn.models.layers import BatchNorm, Conv, Excitation, conv_norm, dropout, sum_pool
-
-if TYPE_CHECKING:
-    from samplecnn.models.samplecnn import ModelConfig
 
 INNER_DROPOUT = 0.2  # between the two convolutions of res2 and rese2, as in wide residual networks
 
@@ -22,7 +18,7 @@ INNER_DROPOUT = 0.2  # between the two convolutions of res2 and rese2, as in wid
 class BasicBlock(nn.Module):
     """conv 3, batch norm, ReLU, max-pool 3; with `excite` the result is scaled by its excitation."""
 
-    def __init__(self, channels: int, features: int, config: "ModelConfig", excite: bool) -> None:
+    def __init__(self, channels: int, features: int, config: ModelConfig, excite: bool) -> None:
         super().__init__()
         self.conv = Conv(channels, features)
         self.norm = BatchNorm(features)
@@ -39,7 +35,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, features: int, config: "ModelConfig", convs: int, excite: bool, shortcut: int = 1
+        self, channels: int, features: int, config: ModelConfig, convs: int, excite: bool, shortcut: int = 1
     ) -> None:
         super().__init__()
         widths = [channels] + [features] * convs
@@ -62,17 +58,10 @@ class ResidualBlock(nn.Module):
         return sum_pool(x, shortcut)
 
 
-BLOCKS: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {
-    "basic": partial(BasicBlock, excite=False),
-    "se": partial(BasicBlock, excite=True),
-    "res1": partial(ResidualBlock, convs=1, excite=False),
-    "res2": partial(ResidualBlock, convs=2, excite=False),
-    "rese1": partial(ResidualBlock, convs=1, excite=True),
-    "rese2": partial(ResidualBlock, convs=2, excite=True),
-}
-
-# What other programs made of rese2; such models are converted and used, not trained from scratch (see `ends`).
-WIDE = "rese2-wide"
-RELATIVES: dict[str, Callable[[int, int, "ModelConfig"], nn.Module]] = {
-    WIDE: partial(ResidualBlock, convs=2, excite=True, shortcut=3),
-}
+basic = partial(BasicBlock, excite=False)
+se = partial(BasicBlock, excite=True)
+res1 = partial(ResidualBlock, convs=1, excite=False)
+res2 = partial(ResidualBlock, convs=2, excite=False)
+rese1 = partial(ResidualBlock, convs=1, excite=True)
+rese2 = partial(ResidualBlock, convs=2, excite=True)
+rese2_wide = partial(ResidualBlock, convs=2, excite=True, shortcut=3)

@@ -4,22 +4,17 @@ The stem makes the first convolution the first half of a residual block; the tai
 block and the head, 1 wide and without pooling: at its place there is but one step of time left of a window.
 """
 
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.models.blocks import WIDE
+from samplecnn.models.config import WIDE, ModelConfig
 from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv, conv_norm
-
-if TYPE_CHECKING:
-    from samplecnn.models.samplecnn import ModelConfig
 
 
 class ResidualStem(nn.Module):
     """A second convolution, its excitation, and a shortcut straight from the waveform; added, ReLU, no pooling."""
 
-    def __init__(self, config: "ModelConfig") -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.conv = Conv(config.features, config.features)
         self.norm = BatchNorm(config.features)
@@ -37,7 +32,7 @@ class ResidualStem(nn.Module):
 class ConvTail(nn.Module):
     """conv 1, batch norm, ReLU."""
 
-    def __init__(self, config: "ModelConfig") -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.conv = Conv(config.widths[-1], config.widths[-1], width=1)
         self.norm = BatchNorm(config.widths[-1])
@@ -49,7 +44,7 @@ class ConvTail(nn.Module):
 class ResidualTail(nn.Module):
     """Twice conv 1 and batch norm, scaled by the excitation, added to the input, ReLU."""
 
-    def __init__(self, config: "ModelConfig") -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.widths[-1]
         self.convs = nn.ModuleList(Conv(width, width, width=1) for _ in range(2))
@@ -62,11 +57,11 @@ class ResidualTail(nn.Module):
         return F.relu(self.excitation(path) + x, inplace=True)
 
 
-def stem_of(config: "ModelConfig") -> nn.Module | None:
+def stem_of(config: ModelConfig) -> nn.Module | None:
     return ResidualStem(config) if config.block == WIDE else None
 
 
-def tail_of(config: "ModelConfig") -> nn.Module | None:
+def tail_of(config: ModelConfig) -> nn.Module | None:
     if not config.tail:
         return None
     return ResidualTail(config) if config.block == WIDE else ConvTail(config)

@@ -5,28 +5,12 @@ fastest. Weights keep the shapes of PyTorch's 1-D layers. Activations are in the
 bfloat16); weights, batch-norm statistics and everything behind the last pooling stay float32.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models import fast
-
-FirstPadding = Literal["same", "valid", "centred"]
-
-
-def first_padding(samples: int, kind: FirstPadding) -> tuple[int, int]:
-    """Zeros in front and behind that make `samples` a whole number of threes; below zero: samples left out.
-
-    "same" is TensorFlow's (the smaller half in front; the original), "valid" leaves out what does not fill a three
-    (the authors' code of 2018), "centred" is PyTorch's padding=1, each three centred on a sample (its peers).
-    For a length that three divides, the first two are the same.
-    """
-    if kind == "valid":
-        return 0, -(samples % 3)
-    total = -samples % 3
-    return (1, total - 1) if kind == "centred" else (total // 2, total - total // 2)
+from samplecnn.models.config import EPSILON, FirstPadding, first_padding
 
 
 class FirstConv(nn.Conv1d):
@@ -63,7 +47,7 @@ class BatchNorm(nn.Module):
     Takes [batch, channels] or [batch, time, channels]. A ReLU and max-pooling by threes over time may follow at once.
     """
 
-    EPSILON = 1e-3
+    EPSILON = EPSILON
     UPDATE = 0.01
 
     running_mean: Tensor

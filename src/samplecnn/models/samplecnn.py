@@ -1,110 +1,18 @@
 """SampleCNN: stacks of tiny convolutions on the waveform (Kim, Lee, Nam: ICASSP 2018 and IEEE JSTSP 2019)."""
 
 import itertools
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import SampleCNNError
 from samplecnn.models import fast
-from samplecnn.models.blocks import BLOCKS, RELATIVES
+from samplecnn.models.config import MULTI_LEVELS, ModelConfig
 from samplecnn.models.ends import stem_of, tail_of
 from samplecnn.models.initialization import initialize
-from samplecnn.models.layers import BatchNorm, FirstConv, FirstPadding
+from samplecnn.models.layers import BatchNorm, FirstConv
 from samplecnn.task import Task
-
-MULTI_LEVELS = 3  # blocks whose outputs --multi brings together
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The architecture.
-
-    Args:
-        block: a name in BLOCKS, or in RELATIVES.
-        multi: multi-level aggregation: the head sees the last three blocks.
-        num_blocks: blocks after the first convolution; each divides the length by 3 (`blocks_for_window`).
-        num_classes: outputs.
-        features: width of the first convolution and of blocks 0 and 1; doubles at block 2 and at the last block.
-        amplifying_ratio: hidden width of the excitations as a share of the features.
-        dropout: share of the last hidden layer's features dropped in training.
-        first_padding: how the first convolution meets the ends of the waveform, see `layers.first_padding`.
-        tail: one more layer behind the last block, 1 wide (`ends`).
-
-    Raises:
-        UsageError: a value outside its range, named.
-    """
-
-    block: str = "se"
-    multi: bool = False
-    num_blocks: int = 9
-    num_classes: int = 50
-    features: int = 128
-    amplifying_ratio: float = 0.125
-    dropout: float = 0.5
-    first_padding: FirstPadding = "same"
-    tail: bool = False
-
-    def __post_init__(self) -> None:
-        if self.block not in BLOCKS and self.block not in RELATIVES:
-            raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join([*BLOCKS, *RELATIVES])}")
-        least = MULTI_LEVELS if self.multi else 1
-        if self.num_blocks < least:
-            raise UsageError(
-                f"a model{' with --multi' if self.multi else ''} needs {least} blocks, not {self.num_blocks}"
-            )
-        if self.num_classes < 1 or self.features < 1:
-            raise UsageError("a model needs at least one class and one feature")
-        if "se" in self.block and int(self.features * self.amplifying_ratio) < 1:
-            raise UsageError(
-                f"amplifying ratio {self.amplifying_ratio:g} leaves no hidden unit of {self.features} features; "
-                f"it must be at least {1 / self.features:g}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")
-        if self.first_padding not in get_args(FirstPadding):
-            raise UsageError(f"first padding {self.first_padding!r}: expected {', '.join(get_args(FirstPadding))}")
-
-    @property
-    def widths(self) -> list[int]:
-        """Features of every block."""
-        widths, width = [], self.features
-        for i in range(self.num_blocks):
-            width *= 2 if i in (2, self.num_blocks - 1) else 1
-            widths.append(width)
-        return widths
-
-    @property
-    def signature(self) -> str:
-        """The name of a run where none is given: "se", "rese2_multi"."""
-        return self.block + ("_multi" if self.multi else "")
-
-    @property
-    def beyond_the_original(self) -> str | None:
-        """What of this architecture the original's code has no words for; None where it has them for all."""
-        if self.block not in BLOCKS:
-            return f"its block {self.block}"
-        if self.tail:
-            return "its layer between the last block and the head"
-        return "its first convolution, centred on the samples" if self.first_padding == "centred" else None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
-
-
-def blocks_for_window(window: int) -> int:
-    """Blocks that bring `window` samples down to the last step or two: 9 for 59,049, 8 for 22,050."""
-    steps, blocks = -(-window // 3), 0
-    while steps >= 3:
-        steps, blocks = steps // 3, blocks + 1
-    return max(blocks, 1)
 
 
 def activate(logits: Tensor, task: Task) -> Tensor:
@@ -143,8 +51,7 @@ class SampleCNN(nn.Module):
         self.conv0 = FirstConv(config.features, config.first_padding)
         self.norm0 = BatchNorm(config.features)
         self.stem = stem_of(config)
-        block = {**BLOCKS, **RELATIVES}[config.block]
-        self.blocks = nn.ModuleList(block(a, b, config) for a, b in itertools.pairwise(widths))
+        self.blocks = nn.ModuleList(config.kind.make(a, b, config) for a, b in itertools.pairwise(widths))
         self.tail = tail_of(config)
         head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
         self.final_fc = nn.Linear(head, head)
@@ -155,7 +62,7 @@ class SampleCNN(nn.Module):
     @property
     def least_samples(self) -> int:
         """The shortest input that every pooling leaves something of."""
-        return 3 ** (self.config.num_blocks + 1) - (0 if self.config.first_padding == "valid" else 2)
+        return self.config.least_samples
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [batch, samples] -> every block's output [batch, time, features], first to last."""

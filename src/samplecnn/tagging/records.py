@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from samplecnn.audio import is_silent
+from samplecnn.audio import is_silent, standardise
 from samplecnn.errors import AudioError
-from samplecnn.evaluation.inference import standardise
 from samplecnn.shards.example import Clip, parse
 from samplecnn.shards.recorded import BAD_DATA, NOT_FINITE, task_of
 from samplecnn.shards.tfrecord import TAIL, Damage, Record, is_sound, records

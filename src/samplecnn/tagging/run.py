@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samplecnn.allocator import keep_freed_memory
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.evaluation.inference import resolve
-from samplecnn.hardware import keep_freed_memory
 from samplecnn.progress import Progress
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.output import Done, Settings, destination, part_of, read_done, settings_of
 from samplecnn.tagging.records import is_record
-from samplecnn.tagging.tagger import Tagger
+from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import FORMATS, Selection, reason
 from samplecnn.task import Task
@@ -97,15 +96,14 @@ def tag_paths(
     if hop is not None and any(map(is_record, files)):
         raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
     keep_freed_memory()
-    loaded = resolve(model, device)
-    assert loaded.task is not None  # resolve has seen to it
-    done = read_done(output, kind, selection, loaded.task.classes) if resume and output is not None else Done()
+    net = network(model)
+    done = read_done(output, kind, selection, net.task.classes) if resume and output is not None else Done()
     begun = settings_of(output) if done.size and output is not None else None
     if begun is not None:
         engine, precision = begun.taken_up(engine, precision, hop)
     left = [file for file in files if file not in done.errors]
-    segments = expected_segments(files, loaded.task, hop)
-    tagger = Tagger(loaded, batch_size, engine=engine, precision=precision, hop=hop, segments=segments)
+    segments = expected_segments(files, net.task, hop)
+    tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
     settings = Settings(tagger.engine.name, tagger.engine.precision, hop)
     print(_said(tagger), file=sys.stderr, flush=True)
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])

@@ -23,7 +23,7 @@ from torch import Tensor
 from samplecnn.engines.base import Engine
 from samplecnn.engines.folded import Folded, Stage, run_stage
 from samplecnn.engines.with_torch import TorchEngine
-from samplecnn.models.layers import first_padding
+from samplecnn.models.config import first_padding
 
 EDGE = (
     7  # steps of a window's end: 3 that are pooled, up to 2 that pooling leaves over, 2 that convolutions look beyond
@@ -161,7 +161,7 @@ class Sharing:
 
     def _first(self, wave: Tensor) -> _Level:
         """The first convolution, over all of the stretch, and over the ends of every window alone."""
-        before, behind = first_padding(self.window, self.net.padding)
+        before, behind = first_padding(self.window, self.net.config.first_padding)
         end = self.window + min(behind, 0)
         windows = wave.unfold(0, self.window, self.hop)
         heads = windows[:, : 3 * EDGE - before].contiguous()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from samplecnn.engines.folded import Folded, fold
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
-from samplecnn.evaluation.inference import resolve
+from samplecnn.saved import load_folded
 from samplecnn.tagging.readers import End, read_ahead
 from samplecnn.tagging.records import is_record, record_windows
-from samplecnn.tagging.sharing import aligned, pays, share
 from samplecnn.tagging.stream import Recording, stream
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.windows import Windows, hop_samples, windows
@@ -23,6 +23,7 @@ from samplecnn.tagging.windows import Windows, hop_samples, windows
 if TYPE_CHECKING:
     from samplecnn.engines import Engine
     from samplecnn.models import SampleCNN
+    from samplecnn.tagging.sharing import Sharing
 
 AT_ONCE = 8  # windows' lengths of sound whose windows share layers, at most: what they hold grows with it
 READERS = min(4, os.cpu_count() or 1)  # decoding needs a hundredth of what the model does
@@ -66,12 +67,12 @@ class Tagger:
     """Tags recordings with a model.
 
     Args:
-        model: a SampleCNN with its task, or whatever `samplecnn.load` takes.
+        model: a SampleCNN with its task, or whatever `samplecnn.load` takes, which starts sooner.
         batch_size: segments a step, across files; the tags do not depend on it.
         device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
         readers: threads that decode ahead.
-        engine: what runs the model: "torch", "openvino", "onnx", or "auto", the fastest that is installed, where there
-            is little to do the one that starts soonest.
+        engine: what runs the model: "torch", "numpy", "openvino", "onnx", or "auto", the fastest that is installed,
+            where there is little to do the one that starts soonest.
         precision: "fp32" is exact up to rounding; "auto" takes "bf16" where the hardware has it.
         hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded,
             by a hundredth at most, so that the windows can share layers (`sharing.aligned`). With "auto", windows that
@@ -93,7 +94,7 @@ class Tagger:
 
     def __init__(
         self,
-        model: "SampleCNN | str | Path",
+        model: "SampleCNN | Folded | str | Path",
         batch_size: int = 32,
         device: str | None = None,
         readers: int = READERS,
@@ -104,23 +105,24 @@ class Tagger:
         segments: int | None = None,
     ) -> None:
         from samplecnn.engines import open_engine
-        from samplecnn.engines.folded import fold
 
         if batch_size < 1 or readers < 1:
             raise UsageError("batch size and number of readers must be 1 or more")
-        self.model = resolve(model, device)
-        assert self.model.task is not None  # resolve has seen to it
-        self.task = self.model.task
+        if device is None and not isinstance(model, str | Path | Folded):
+            device = str(next(model.parameters()).device)
+        net = network(model)
+        self.task = net.task
         self.batch_size = batch_size
         self.readers = readers
         self.hop, shares = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
-            net = fold(self.model)
+            from samplecnn.tagging.sharing import aligned, pays, share
+
             self.hop = aligned(net, self.task.window, self.hop)
             shares = engine != "auto" or pays(net, self.task.window, self.hop)
             engine = "torch" if engine == "auto" and shares else engine
-        self.engine: Engine = open_engine(self.model, engine, precision, segments=segments)
-        self.sharing = share(self.engine, self.task.window, self.hop) if shares else None
+        self.engine: Engine = open_engine(net, engine, precision, segments=segments, device=device)
+        self.sharing: Sharing | None = share(self.engine, self.task.window, self.hop) if shares else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -229,6 +231,17 @@ class Tagger:
             samples=recording.samples,
             silent=recording.silent,
         )
+
+
+def network(model: "SampleCNN | Folded | str | Path") -> Folded:
+    """What is left of a model for inference; a path is loaded.
+
+    Raises:
+        UsageError: where there is no such model, or it does not carry its task.
+    """
+    if isinstance(model, Folded):
+        return model
+    return load_folded(model) if isinstance(model, str | Path) else fold(model)
 
 
 def _as_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:

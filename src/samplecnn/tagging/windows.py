@@ -100,7 +100,7 @@ def _rounded(wave: np.ndarray) -> np.ndarray:
 
 
 def _standardised(wave: np.ndarray, task: Task) -> np.ndarray:
-    """As `evaluation.inference.standardise`, to the same bits."""
+    """As `audio.standardise`, to the same bits."""
     wave = wave - np.float32(task.mean)
     wave /= np.float32(task.std)
     return wave

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from samplecnn import saved
+from samplecnn.allocator import keep_freed_memory
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
-from samplecnn.hardware import DTYPES, keep_freed_memory, tuned
+from samplecnn.hardware import DTYPES, tuned
 from samplecnn.interop import keras_h5
 from samplecnn.models import SampleCNN, activate
 from samplecnn.progress import Progress, duration

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from samplecnn.analysis.plots.style import FONT, GREY, SMALL, new_figure
 from samplecnn.analysis.summary import LayerSummary, Summary
-from samplecnn.models.samplecnn import MULTI_LEVELS
+from samplecnn.models.config import MULTI_LEVELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

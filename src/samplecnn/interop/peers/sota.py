@@ -11,7 +11,7 @@ from samplecnn.errors import UsageError
 from samplecnn.interop.peers.checkpoint import Checkpoint
 from samplecnn.interop.peers.weights import Pair, Peer, Weights, bounded, empty, fill, finished
 from samplecnn.models import ModelConfig
-from samplecnn.models.blocks import WIDE
+from samplecnn.models.config import WIDE
 
 NAME = "minzwon/sota-music-tagging-models"
 RATE = 16000
