@@ -80,9 +80,9 @@ class Tiled(Operations[Value]):
     def pool_excite(self, x: Value, squeeze: Squeeze | None) -> Value:
         assert isinstance(x, Pending) and x.relu
         batch, steps, features = len(x.x), x.x.shape[1] // 3, len(x.layer.bias)
-        sums = None if squeeze is None else torch.zeros(batch, features)
+        sums = torch.zeros(batch, features)
         out = self._run(x, True, sums)
-        if squeeze is not None and sums is not None:
+        if squeeze is not None:
             factors = self.plain.factors(sums / steps, squeeze)
             spread(self.plain.passes.scale, batch, steps * features, steps, rows(out), factors.numpy())
         return out
@@ -94,9 +94,9 @@ class Tiled(Operations[Value]):
         """What was waited for, bfloat16 [batch, time, features]."""
         if isinstance(x, First):
             return self.plain.first(x.threes.flatten(1), x.layer, (0, 0), True)
-        return self._run(x, False, None) if isinstance(x, Pending) else x
+        return self._run(x, False, torch.empty(0, 0)) if isinstance(x, Pending) else x
 
-    def _run(self, x: Pending, pool: bool, sums: Tensor | None) -> Tensor:
+    def _run(self, x: Pending, pool: bool, sums: Tensor) -> Tensor:
         from samplecnn.engines import tiled
         from samplecnn.models.fast.tiles import CONFIG
 
@@ -106,8 +106,7 @@ class Tiled(Operations[Value]):
         out = torch.empty(batch, steps // 3 if pool else steps, features, dtype=torch.bfloat16)
         taps, shift = (None, None) if x.first is None else first_values(x.first)
         source = rows(x.x), taps, shift, steps, weight, bias, x.relu, pool, rows(out)
-        summed = None if sums is None else sums.numpy()
-        spread(tiled.convolve, batch, steps * features, *source, summed, CONFIG)
+        spread(tiled.convolve, batch, steps * features, *source, sums.numpy(), CONFIG)
         return out
 
     def packed(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,9 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.bfloat16 import pack
+from samplecnn.models.fast.rounding import narrow_summing
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
-from samplecnn.models.fast.vectors import move, narrow_summing, prefetch, prefetch_tile, stream, streamed
+from samplecnn.models.fast.vectors import move, prefetch, prefetch_tile, stream, streamed
 
 SIDE = 32  # two tiles by two make a square of the result
 TILE = 1024  # bytes

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.bfloat16 import load, pack
+from samplecnn.models.fast.rounding import narrow
 from samplecnn.models.fast.tiled import (
     LARGE,
     LINE,
@@ -26,7 +27,7 @@ from samplecnn.models.fast.tiled import (
     stage,
 )
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_store
-from samplecnn.models.fast.vectors import narrow, pair, streamed, transpose
+from samplecnn.models.fast.vectors import pair, streamed, transpose
 
 SUMMED = 256  # rows at a time: 32 x 32 of the weights' gradient then need what the first-level cache holds
 

@@ -1,4 +1,4 @@
-"""Rows in vector registers, as functions of numba's language: moved, rounded, paired, transposed.
+"""Rows in vector registers, as functions of numba's language: moved, paired, transposed.
 
 Sixteen lanes of four bytes; LLVM makes two or four of them where registers are shorter. Arguments are addresses.
 """
@@ -25,17 +25,17 @@ def pointer(builder, address, to=BYTE):
     return builder.inttoptr(address, to.as_pointer())
 
 
-def _at(builder, address, stride, row):
+def at(builder, address, stride, row):
     return builder.add(address, builder.mul(stride, LONG(row) if isinstance(row, int) else row))
 
 
-def _get(builder, address, kind):
+def get(builder, address, kind):
     loaded = builder.load(pointer(builder, address, kind))
     loaded.align = 2
     return loaded
 
 
-def _keep(builder, value, address):
+def keep(builder, value, address):
     stored = builder.store(value, pointer(builder, address, value.type))
     stored.align = 2
 
@@ -85,7 +85,7 @@ def stream(typing, source, target):
 
     def generate(context, builder, signature, arguments):
         source, target = arguments
-        stored = builder.store(_get(builder, source, WORDS), pointer(builder, target, WORDS))
+        stored = builder.store(get(builder, source, WORDS), pointer(builder, target, WORDS))
         stored.align = 64
         stored.set_metadata("nontemporal", builder.module.add_metadata([WORD(1)]))
         return context.get_dummy_value()
@@ -104,115 +104,17 @@ def streamed(typing):
     return types.void(), generate
 
 
-def _everywhere(builder, value):
+def everywhere(builder, value):
     """A float32 in all 16 lanes."""
     one = builder.insert_element(FLOATS(ir.Undefined), value, WORD(0))
     return builder.shuffle_vector(one, one, WORDS([0] * 16))
-
-
-def _rounded(builder, value):
-    """16 float32 as bfloat16, to nearest, ties to even, still in the upper halves of their words."""
-    bits = builder.bitcast(value, WORDS)
-    odd = builder.and_(builder.lshr(bits, WORDS([16] * 16)), WORDS([1] * 16))
-    return builder.and_(builder.add(bits, builder.add(odd, WORDS([0x7FFF] * 16))), WORDS([0xFFFF0000] * 16))
-
-
-def _each_half(builder, count, source, target, stride, then=None, change=None):
-    """Rounds `count` rows of 32 float32 to bfloat16, 16 columns after the other.
-
-    `change(half)` gives what is done to values before, `then(half)` an object that sees every row of the rounded ones.
-    """
-    for half in (0, 1):
-        begun, changed = then(half) if then else None, change(half) if change else None
-        with cgutils.for_range(builder, count) as loop:
-            row = builder.add(_at(builder, source, LONG(128), loop.index), LONG(64 * half))
-            value = _get(builder, row, FLOATS)
-            word = _rounded(builder, changed(value) if changed else value)
-            halves = builder.trunc(builder.lshr(word, WORDS([16] * 16)), ir.VectorType(HALF, 16))
-            _keep(builder, halves, builder.add(_at(builder, target, stride, loop.index), LONG(32 * half)))
-            if begun:
-                begun.row(loop.index, builder.bitcast(word, FLOATS))
-        if begun:
-            begun.end()
-
-
-@intrinsic
-def narrow(typing, source, count, target, stride):
-    """Rounds `count` rows of 32 float32 to bfloat16, to rows `stride` bytes apart; addresses."""
-
-    def generate(context, builder, signature, arguments):
-        source, count, target, stride = arguments
-        _each_half(builder, count, source, target, stride)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), generate
-
-
-@intrinsic
-def narrow_biased(typing, source, count, target, stride, bias, floor):
-    """The same of rows to which 32 float32 at `bias` are added, and which do not fall below `floor`, a float32."""
-
-    def generate(context, builder, signature, arguments):
-        source, count, target, stride, bias, floor = arguments
-        least = _everywhere(builder, floor)
-
-        def change(half):
-            shift = _get(builder, builder.add(bias, LONG(64 * half)), FLOATS)
-
-            def changed(value):
-                value = builder.fadd(value, shift)
-                return builder.select(builder.fcmp_ordered("<=", value, least), least, value)  # no number stays none
-
-            return changed
-
-        _each_half(builder, count, source, target, stride, change=change)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5, types.float32), generate
-
-
-@intrinsic
-def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
-    """The same, and adds up the moments of what was rounded.
-
-    Addresses: `shares`, of a float32 a row, 1 where it counts for the moments and 0 where not; `pivot`, of 32 float32
-    that are taken off before; `sums`, of float32 [2, 32], to which the sum and the sum of squares are added.
-    """
-
-    class Summing:
-        def __init__(self, builder, half, shares, pivot, sums):
-            self.builder, self.shares = builder, shares
-            self.at = [builder.add(sums, LONG(128 * which + 64 * half)) for which in (0, 1)]
-            self.kept = [cgutils.alloca_once(builder, FLOATS) for _ in self.at]
-            for kept, address in zip(self.kept, self.at, strict=True):
-                builder.store(_get(builder, address, FLOATS), kept)
-            self.pivot = _get(builder, builder.add(pivot, LONG(64 * half)), FLOATS)
-
-        def row(self, index, value):
-            builder, fused = self.builder, ("contract",)
-            share = _get(builder, _at(builder, self.shares, LONG(4), index), ir.FloatType())
-            value = builder.fmul(builder.fsub(value, self.pivot), _everywhere(builder, share))
-            one, two = self.kept
-            builder.store(builder.fadd(builder.load(one), value), one)
-            builder.store(builder.fadd(builder.load(two), builder.fmul(value, value, fused), fused), two)
-
-        def end(self):
-            for kept, address in zip(self.kept, self.at, strict=True):
-                _keep(self.builder, self.builder.load(kept), address)
-
-    def generate(context, builder, signature, arguments):
-        source, count, target, stride, *rest = arguments
-        _each_half(builder, count, source, target, stride, lambda half: Summing(builder, half, *rest))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 7), generate
 
 
 def _pairs(builder, address, stride, row):
     """16 columns of rows `row` and `row` + 1 of two-byte values, side by side in 16 words."""
     halves = []
     for number in (row, row + 1):
-        loaded = _get(builder, _at(builder, address, stride, number), ir.VectorType(HALF, 16))
+        loaded = get(builder, at(builder, address, stride, number), ir.VectorType(HALF, 16))
         halves.append(builder.zext(loaded, WORDS))
     return builder.or_(halves[0], builder.shl(halves[1], ir.Constant(WORDS, [16] * 16)))
 
@@ -227,11 +129,11 @@ def pair(typing, source, stride, target, apart):
 
     def generate(context, builder, signature, arguments):
         source, stride, target, apart = arguments
-        rows = [_get(builder, _at(builder, source, stride, number), ir.VectorType(HALF, 32)) for number in (0, 1)]
+        rows = [get(builder, at(builder, source, stride, number), ir.VectorType(HALF, 32)) for number in (0, 1)]
         for half in (0, 1):
             values = [8 * (i // 4) + 4 * half + i % 4 for i in range(16)]
             order = ir.Constant(ir.VectorType(WORD, 32), [place for value in values for place in (value, 32 + value)])
-            _keep(builder, builder.shuffle_vector(*rows, order), _at(builder, target, apart, half))
+            keep(builder, builder.shuffle_vector(*rows, order), at(builder, target, apart, half))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
@@ -253,7 +155,7 @@ def transpose(typing, source, source_stride, target, target_stride):
                     rows[i] = builder.shuffle_vector(one, two, ir.Constant(WORDS, upper))
                     rows[i + size] = builder.shuffle_vector(one, two, ir.Constant(WORDS, lower))
         for i, row in enumerate(rows):
-            _keep(builder, row, _at(builder, target, target_stride, i))
+            keep(builder, row, at(builder, target, target_stride, i))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64), generate
