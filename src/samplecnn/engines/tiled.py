@@ -8,50 +8,83 @@ Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A k
 import numpy as np
 from numba import njit
 
+from samplecnn.models.fast.bfloat16 import load, pack
 from samplecnn.models.fast.rounding import first_rows, narrow_biased, narrow_pooled
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, place, products, room, stage
+from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, packed, place, products, room, stage
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import streamed
+
+__all__ = ["block", "convolve", "packed"]
 
 THREES = STEPS // 3 * 3  # rows that are done at a time where they are pooled by threes
 
 
 @njit(nogil=True, cache=True)
-def convolve(lo, hi, x, taps, shift, steps, weight, bias, relu, pool, out, sums, config):
-    """The convolution of x, with `relu` not below 0, with `pool` the largest of every three rows, to `out`.
-
-    x is [rows, channels]; or unless `taps` [3, channels] and `shift` [channels] are None, float32 [rows, 3], of which
-    these make the first convolution's output. What was pooled is added to `sums` [samples, features], before it is
-    rounded; only behind a ReLU is there pooling.
-    """
-    span, features, channels = gapped(steps), out.shape[1], weight.shape[2] * SIDE
-    staged = room(STEPS + 2, channels, np.uint16)
-    scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, features, np.uint16)
-    floor = np.float32(0) if relu else np.float32(-np.inf)
-    every = THREES if pool else STEPS
-    ahead, share = np.int64(0), np.int64(0) if taps is not None else every * np.int64(2 * channels) * SIDE // features
-    past_caches = out.size > LARGE
+def convolve(lo, hi, x, steps, weight, bias, floor, out, config):
+    """The convolution of x [rows, channels], not below `floor`, a float32, to `out`."""
+    span, features = gapped(steps), out.shape[1]
+    staged, scratch = room(STEPS + 2, x.shape[1], np.uint16), room(STEPS, SIDE, np.float32)
+    block, stride = room(STEPS, features, np.uint16), np.int64(2 * features)
+    share, past_caches = STEPS * np.int64(2 * x.shape[1]) * SIDE // features, out.size > LARGE
     configure(np.int64(config.ctypes.data))
-    for begin in range(lo * span, hi * span, every):
-        if taps is None:
-            stage(x, steps, begin - 1, STEPS + 2, staged)
-            ahead = place(x, steps, begin + every + 1)
-        else:
-            stage_first(x, taps, shift, steps, begin - 1, staged)
-        count = min(every, hi * span - begin)
+    for begin in range(lo * span, hi * span, STEPS):
+        stage(x, steps, begin - 1, STEPS + 2, staged)
+        ahead = place(x, steps, begin + STEPS + 1)
         for f in range(features // SIDE):
             products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
-            if pool:
-                keep_pooled(scratch, begin, count, steps, bias, out, sums, f)
-            else:
-                source, target = np.int64(scratch.ctypes.data), np.int64(block.ctypes.data) + 64 * f
-                narrow_biased(
-                    source, STEPS, target, np.int64(2 * features), np.int64(bias.ctypes.data) + 128 * f, floor
-                )
-        if not pool:
-            keep_real(block, begin, count, steps, out, past_caches)
+            source, target = np.int64(scratch.ctypes.data), np.int64(block.ctypes.data) + 64 * f
+            narrow_biased(source, STEPS, target, stride, np.int64(bias.ctypes.data) + 128 * f, floor)
+        keep_real(block, begin, min(STEPS, hi * span - begin), steps, out, past_caches)
     release()
     streamed()
+
+
+@njit(nogil=True, cache=True)
+def block(lo, hi, x, first, steps, weight, bias, squeeze, out, config):
+    """A convolution, its ReLU, the largest of every three rows, and what these are scaled by, to `out`.
+
+    x is [rows, channels]; or unless `first` is None, float32 [rows, 3], of which the first convolution makes them:
+    `first` is its weight [3, channels] and its bias. `squeeze` is None, or weight and bias of both layers.
+    """
+    span, features, channels = gapped(steps), out.shape[1], weight.shape[2] * SIDE
+    staged, scratch = room(STEPS + 2, channels, np.uint16), room(STEPS, SIDE, np.float32)
+    ahead, share = np.int64(0), np.int64(0) if first is not None else THREES * np.int64(2 * channels) * SIDE // features
+    sums = np.zeros((hi - lo, features), np.float32)
+    configure(np.int64(config.ctypes.data))
+    for begin in range(lo * span, hi * span, THREES):
+        if first is None:
+            stage(x, steps, begin - 1, STEPS + 2, staged)
+            ahead = place(x, steps, begin + THREES + 1)
+        else:
+            stage_first(x, first[0], first[1], steps, begin - 1, staged)
+        count = min(THREES, hi * span - begin)
+        for f in range(features // SIDE):
+            products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
+            keep_pooled(scratch, begin, count, steps, bias, out, sums, lo, f)
+    release()
+    if squeeze is not None:
+        excite(lo, hi, steps // 3, squeeze, sums, out)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+def excite(lo, hi, steps, squeeze, sums, out):
+    """Scales the samples of `out` by what their sums over time give."""
+    weight0, bias0, weight1, bias1 = squeeze
+    hidden, factors = np.empty(len(bias0), np.float32), np.empty(len(bias1), np.float32)
+    for sample in range(lo, hi):
+        for h in range(len(hidden)):
+            total = np.float32(0)
+            for c in range(sums.shape[1]):
+                total += weight0[h, c] * sums[sample - lo, c]
+            hidden[h] = max(total / np.float32(steps) + bias0[h], np.float32(0))
+        for c in range(len(factors)):
+            total = bias1[c]
+            for h in range(len(hidden)):
+                total += weight1[c, h] * hidden[h]
+            factors[c] = np.float32(1) / (np.float32(1) + np.exp(-total))
+        for row in range(sample * steps, (sample + 1) * steps):
+            for c in range(len(factors)):
+                out[row, c] = pack(out, load(out[row, c]) * factors[c])
 
 
 @njit(nogil=True, cache=True)
@@ -74,10 +107,10 @@ def stage_first(x, taps, shift, steps, first, staged):
 
 
 @njit(nogil=True, cache=True)
-def keep_pooled(scratch, first, count, steps, bias, out, sums, part):
+def keep_pooled(scratch, first, count, steps, bias, out, sums, lo, part):
     """Writes the largest of every three of the `count` rows of `scratch` to 32 columns of `out`; not the gaps.
 
-    The rows are rows `first` on, spread out, of the `part`-th 32 features.
+    The rows are rows `first` on, spread out, of the `part`-th 32 features. Adds them to `sums`, from sample `lo` on.
     """
     pooled, width = steps // 3, np.int64(out.shape[1])
     source, target = np.int64(scratch.ctypes.data), np.int64(out.ctypes.data) + 64 * part
@@ -87,5 +120,5 @@ def keep_pooled(scratch, first, count, steps, bias, out, sums, part):
         sample, at = (begun + done) // (pooled + 1), (begun + done) % (pooled + 1)
         some = min(count // 3 - done, pooled - at)
         to = target + (sample * pooled + at) * 2 * width
-        narrow_pooled(source + done * 384, some, to, 2 * width, added, summed + sample * 4 * width)
+        narrow_pooled(source + done * 384, some, to, 2 * width, added, summed + (sample - lo) * 4 * width)
         done += some + 1

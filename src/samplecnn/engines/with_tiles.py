@@ -5,6 +5,7 @@ So a convolution waits until it is known what follows; `Pending` is one that wai
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -12,18 +13,10 @@ from torch import Tensor
 
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze
 from samplecnn.engines.with_torch import Compiled, threes
-from samplecnn.models.fast.threads import rows, spread
+from samplecnn.models.fast.threads import rows, run, spread
 from samplecnn.models.fast.tiled_block import SIDE, has_tiles
 
-
-@dataclass(frozen=True, eq=False)
-class Pending:
-    """A convolution, with a ReLU or without, of x [batch, time, channels]; or with `first`, of what that makes of x."""
-
-    x: Tensor
-    layer: Layer
-    relu: bool
-    first: Layer | None = None
+LONG = 400  # steps of a sample from which it is worth a turn of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +27,28 @@ class First:
     layer: Layer
 
 
-Value = Tensor | First | Pending
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Plain blocks, one after the other, of what a first convolution makes."""
+
+    first: First
+    blocks: tuple[tuple[Layer, Squeeze | None], ...]
+
+    @property
+    def steps(self) -> int:
+        return self.first.threes.shape[1] // 3 ** len(self.blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A convolution, with a ReLU or without, of x, [batch, time, channels] in meaning."""
+
+    x: Tensor | First | Chain
+    layer: Layer
+    relu: bool
+
+
+Value = Tensor | First | Chain | Pending
 
 
 def fit(net: Folded, dtype: torch.dtype, device: torch.device) -> bool:
@@ -47,11 +61,19 @@ def fit(net: Folded, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 class Tiled(Operations[Value]):
-    """A network for which `fit` holds."""
+    """A network for which `fit` holds.
+
+    The first plain blocks go sample by sample from one to the next, each in one pass, while what they make is in the
+    caches. The others have too little of one sample to fill tiles with: they take the whole batch.
+    """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.plain = Compiled(dtype, device)
-        self._packed: dict[Layer, tuple[np.ndarray, np.ndarray]] = {}
+        from samplecnn.engines import tiled
+        from samplecnn.models.fast.tiles import CONFIG
+
+        self.plain, self.kernels, self.config = Compiled(dtype, device), tiled, CONFIG
+        self._ready: dict[Layer, tuple[np.ndarray, np.ndarray]] = {}
+        self._made: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
 
     @property
     def stepwise(self) -> Operations[Tensor]:
@@ -61,9 +83,7 @@ class Tiled(Operations[Value]):
         return First(threes(self.tensor(wave), pads).contiguous(), layer)
 
     def conv(self, x: Value, layer: Layer, relu: bool) -> Value:
-        if isinstance(x, First):
-            return Pending(x.threes, layer, relu, x.layer)
-        return Pending(self.tensor(x).contiguous(), layer, relu)
+        return Pending(x if isinstance(x, First | Chain) else self.tensor(x).contiguous(), layer, relu)
 
     def pool(self, x: Value) -> Value:
         return self.plain.pool(self.tensor(x))
@@ -79,12 +99,15 @@ class Tiled(Operations[Value]):
 
     def pool_excite(self, x: Value, squeeze: Squeeze | None) -> Value:
         assert isinstance(x, Pending) and x.relu
-        batch, steps, features = len(x.x), x.x.shape[1] // 3, len(x.layer.bias)
-        sums = torch.zeros(batch, features)
-        out = self._run(x, True, sums)
-        if squeeze is not None:
-            factors = self.plain.factors(sums / steps, squeeze)
-            spread(self.plain.passes.scale, batch, steps * features, steps, rows(out), factors.numpy())
+        if isinstance(x.x, First):
+            return Chain(x.x, ((x.layer, squeeze),))
+        if isinstance(x.x, Chain) and x.x.steps >= LONG:
+            return Chain(x.x.first, (*x.x.blocks, (x.layer, squeeze)))
+        source = self.tensor(x.x)
+        batch, steps, _ = source.shape
+        out = torch.empty(batch, steps // 3, len(x.layer.bias), dtype=torch.bfloat16)
+        given = rows(source), None, steps, *self.values(x.layer), self.values_of(squeeze), rows(out), self.config
+        spread(self.kernels.block, batch, steps * out.shape[2], *given)
         return out
 
     def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: bool) -> Value:
@@ -92,32 +115,52 @@ class Tiled(Operations[Value]):
 
     def tensor(self, x: Value) -> Tensor:
         """What was waited for, bfloat16 [batch, time, features]."""
-        if isinstance(x, First):
-            return self.plain.first(x.threes.flatten(1), x.layer, (0, 0), True)
-        return self._run(x, False, torch.empty(0, 0)) if isinstance(x, Pending) else x
+        if isinstance(x, Pending):
+            return self._conv(x)
+        if isinstance(x, First | Chain):
+            if x not in self._made:
+                self._made[x] = self._first(x) if isinstance(x, First) else self._chain(x)
+            return self._made[x]
+        return x
 
-    def _run(self, x: Pending, pool: bool, sums: Tensor) -> Tensor:
-        from samplecnn.engines import tiled
-        from samplecnn.models.fast.tiles import CONFIG
+    def _first(self, x: First) -> Tensor:
+        return self.plain.first(x.threes.flatten(1), x.layer, (0, 0), True)
 
-        batch, steps = x.x.shape[:2]
-        weight, bias = self.packed(x.layer)
-        features = len(bias)
-        out = torch.empty(batch, steps // 3 if pool else steps, features, dtype=torch.bfloat16)
-        taps, shift = (None, None) if x.first is None else first_values(x.first)
-        source = rows(x.x), taps, shift, steps, weight, bias, x.relu, pool, rows(out)
-        spread(tiled.convolve, batch, steps * features, *source, sums.numpy(), CONFIG)
+    def _chain(self, x: Chain) -> Tensor:
+        batch, steps, _ = x.first.threes.shape
+        first = np.ascontiguousarray(x.first.layer.weight.squeeze(1).T), x.first.layer.bias
+        blocks = [(*self.values(layer), self.values_of(squeeze)) for layer, squeeze in x.blocks]
+        out = torch.empty(batch, x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
+
+        def work(sample: int) -> None:
+            seen, long = rows(x.first.threes[sample]), steps
+            for number, (weight, bias, squeeze) in enumerate(blocks):
+                last = number == len(blocks) - 1
+                made = rows(out[sample]) if last else np.empty((long // 3, len(bias)), np.uint16)
+                makes = first if number == 0 else None
+                self.kernels.block(0, 1, seen, makes, long, weight, bias, squeeze, made, self.config)
+                seen, long = made, long // 3
+
+        run(work, [(sample,) for sample in range(batch)])
         return out
 
-    def packed(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias as the kernel wants them, made once."""
-        if layer not in self._packed:
-            from samplecnn.models.fast import tiled
+    def _conv(self, x: Pending) -> Tensor:
+        source, (weight, bias) = self.tensor(x.x), self.values(x.layer)
+        (batch, steps, _), features = source.shape, len(bias)
+        out = torch.empty(batch, steps, features, dtype=torch.bfloat16)
+        floor = np.float32(0 if x.relu else -np.inf)
+        given = rows(source), steps, weight, bias, floor, rows(out), self.config
+        spread(self.kernels.convolve, batch, steps * features, *given)
+        return out
 
-            self._packed[layer] = tiled.packed(layer.weight, False), layer.bias
-        return self._packed[layer]
+    def values(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+        """Weight and bias of a convolution as the kernels want them, made once."""
+        if layer not in self._ready:
+            self._ready[layer] = self.kernels.packed(layer.weight, False), layer.bias
+        return self._ready[layer]
 
-
-def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """The first convolution's weight, float32 [3, features], and its bias."""
-    return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
+    @staticmethod
+    def values_of(squeeze: Squeeze | None) -> tuple[np.ndarray, ...] | None:
+        if squeeze is None:
+            return None
+        return squeeze.ex0.weight, squeeze.ex0.bias, squeeze.ex1.weight, squeeze.ex1.bias
