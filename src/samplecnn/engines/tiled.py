@@ -10,7 +10,19 @@ from numba import njit
 
 from samplecnn.models.fast.bfloat16 import load, pack
 from samplecnn.models.fast.rounding import first_rows, narrow_biased, narrow_pooled
-from samplecnn.models.fast.tiled import LARGE, SIDE, STEPS, gapped, keep_real, packed, place, products, room, stage
+from samplecnn.models.fast.tiled import (
+    LARGE,
+    LINE,
+    SIDE,
+    STEPS,
+    gapped,
+    keep_real,
+    packed,
+    place,
+    products,
+    room,
+    stage,
+)
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import streamed
 
@@ -23,7 +35,7 @@ THREES = STEPS // 3 * 3  # rows that are done at a time where they are pooled by
 def convolve(lo, hi, x, steps, weight, bias, floor, out, config):
     """The convolution of x [rows, channels], not below `floor`, a float32, to `out`."""
     span, features = gapped(steps), out.shape[1]
-    staged, scratch = room(STEPS + 2, x.shape[1], np.uint16), room(STEPS, SIDE, np.float32)
+    staged, scratch = room(STEPS + 2, x.shape[1], np.uint16), room(2 * STEPS, SIDE // 2, np.float32)
     block, stride = room(STEPS, features, np.uint16), np.int64(2 * features)
     share, past_caches = STEPS * np.int64(2 * x.shape[1]) * SIDE // features, out.size > LARGE
     configure(np.int64(config.ctypes.data))
@@ -47,7 +59,7 @@ def block(lo, hi, x, first, steps, weight, bias, squeeze, out, config):
     `first` is its weight [3, channels] and its bias. `squeeze` is None, or weight and bias of both layers.
     """
     span, features, channels = gapped(steps), out.shape[1], weight.shape[2] * SIDE
-    staged, scratch = room(STEPS + 2, channels, np.uint16), room(STEPS, SIDE, np.float32)
+    staged, scratch = room(STEPS + 2, channels, np.uint16), room(2 * STEPS, SIDE // 2, np.float32)
     ahead, share = np.int64(0), np.int64(0) if first is not None else THREES * np.int64(2 * channels) * SIDE // features
     sums = np.zeros((hi - lo, features), np.float32)
     configure(np.int64(config.ctypes.data))
@@ -120,5 +132,5 @@ def keep_pooled(scratch, first, count, steps, bias, out, sums, lo, part):
         sample, at = (begun + done) // (pooled + 1), (begun + done) % (pooled + 1)
         some = min(count // 3 - done, pooled - at)
         to = target + (sample * pooled + at) * 2 * width
-        narrow_pooled(source + done * 384, some, to, 2 * width, added, summed + (sample - lo) * 4 * width)
+        narrow_pooled(source + 3 * done * LINE, some, to, 2 * width, added, summed + (sample - lo) * 4 * width)
         done += some + 1

@@ -14,6 +14,9 @@ from numba.extending import intrinsic
 
 from samplecnn.models.fast.vectors import FLOATS, HALF, LONG, WORD, WORDS, at, everywhere, get, instruction, keep
 
+# Rows of output that `tiled.products` makes at a time: their input and the weights of 32 features fit the first-level
+# cache.
+STEPS = 64
 HALVES = ir.VectorType(HALF, 32)
 # Rounding in one instruction; before LLVM 20 it goes by another type.
 _ROUNDS = bool(get_host_cpu_features().get("avx512bf16")) and llvm_version_info[0] >= 20
@@ -61,6 +64,12 @@ def _pair(builder, address):
     return [get(builder, builder.add(address, LONG(64 * half)), FLOATS) for half in (0, 1)]
 
 
+def _summed(builder, source, row):
+    """The 32 float32 of a row that `tiled.products` gave: all rows' first 16 lie before all rows' second."""
+    places = (at(builder, source, LONG(64), row), at(builder, source, LONG(64), builder.add(row, LONG(STEPS))))
+    return [get(builder, place, FLOATS) for place in places]
+
+
 def _larger(builder, one, other):
     """The larger of two numbers; where one is none, the other."""
     return builder.select(builder.fcmp_ordered(">", one, other), one, other)
@@ -90,7 +99,7 @@ def narrow(typing, source, count, target, stride):
     def generate(context, builder, signature, arguments):
         source, count, target, stride = arguments
         with cgutils.for_range(builder, count) as loop:
-            values = _pair(builder, at(builder, source, LONG(128), loop.index))
+            values = _summed(builder, source, loop.index)
             keep(builder, rounded(builder, *values), at(builder, target, stride, loop.index))
         return context.get_dummy_value()
 
@@ -105,7 +114,7 @@ def narrow_biased(typing, source, count, target, stride, bias, floor):
         source, count, target, stride, bias, floor = arguments
         shifts, least = _pair(builder, bias), everywhere(builder, floor)
         with cgutils.for_range(builder, count) as loop:
-            values = _pair(builder, at(builder, source, LONG(128), loop.index))
+            values = _summed(builder, source, loop.index)
             values = [builder.fadd(value, shift) for value, shift in zip(values, shifts, strict=True)]
             values = [_larger(builder, least, value) for value in values]
             keep(builder, rounded(builder, *values), at(builder, target, stride, loop.index))
@@ -126,8 +135,8 @@ def narrow_pooled(typing, source, count, target, stride, bias, sums):
         shifts, least = _pair(builder, bias), ir.Constant(FLOATS, [0.0] * 16)
         summed = _Sums(builder, sums)
         with cgutils.for_range(builder, count) as loop:
-            three = at(builder, source, LONG(3 * 128), loop.index)
-            rows = [_pair(builder, builder.add(three, LONG(128 * row))) for row in range(3)]
+            first = builder.mul(loop.index, LONG(3))
+            rows = [_summed(builder, source, builder.add(first, LONG(row))) for row in range(3)]
             values = []
             for half, (first, second, third) in enumerate(zip(*rows, strict=True)):
                 value = _larger(builder, _larger(builder, first, second), third)
@@ -154,7 +163,7 @@ def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
         around, fused = _pair(builder, pivot), ("contract",)
         ones, squares = _Sums(builder, sums), _Sums(builder, builder.add(sums, LONG(128)))
         with cgutils.for_range(builder, count) as loop:
-            halves = rounded(builder, *_pair(builder, at(builder, source, LONG(128), loop.index)))
+            halves = rounded(builder, *_summed(builder, source, loop.index))
             keep(builder, halves, at(builder, target, stride, loop.index))
             share = everywhere(builder, get(builder, at(builder, shares, LONG(4), loop.index), ir.FloatType()))
             for half, value in enumerate(widened(builder, halves)):

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.bfloat16 import pack
-from samplecnn.models.fast.rounding import narrow_summing
+from samplecnn.models.fast.rounding import STEPS, narrow_summing
 from samplecnn.models.fast.tiles import configure, release, tile_load, tile_product, tile_store, tile_zero
 from samplecnn.models.fast.vectors import move, prefetch, prefetch_tile, stream, streamed
 
@@ -29,7 +29,6 @@ SIDE = 32  # two tiles by two make a square of the result
 TILE = 1024  # bytes
 LINE = 64  # of the caches, bytes
 LARGE = 1 << 23  # values, 16 MB: too many to be in the caches still when they are read
-STEPS = 64  # rows of output at a time: their input and the weights of 32 features fit the first-level cache
 
 
 @njit(nogil=True, cache=True)
@@ -105,13 +104,13 @@ def place(x, steps, first):
 
 @njit(nogil=True, cache=True)
 def products(staged, weight, scratch, ahead, share):
-    """scratch [STEPS, 32] = for 32 features, the sum over taps and channels.
+    """scratch [2, STEPS, 16] = for 32 features, the sum over taps and channels.
 
     `staged` has a row before and one behind; `weight` [2, taps, channels / 32, 16, 16, 2] as `packed` makes it. On the
     way it fetches `share` bytes from the address `ahead` on.
     """
     taps, deep = weight.shape[1], weight.shape[2]
-    long, wide, until = np.int64(2 * staged.shape[1]), np.int64(128), ahead + share
+    long, line, until = np.int64(2 * staged.shape[1]), np.int64(LINE), ahead + share
     for half in range(2):
         for first in range(0, STEPS, SIDE):
             b = np.int64(weight.ctypes.data) + half * np.int64(taps * deep * TILE)
@@ -128,9 +127,9 @@ def products(staged, weight, scratch, ahead, share):
                     add_products(a, long, b)
                     a += 64
                     b += TILE
-            target = np.int64(scratch.ctypes.data) + first * wide + 64 * half
-            tile_store(0, target, wide)
-            tile_store(1, target + 16 * wide, wide)
+            target = np.int64(scratch.ctypes.data) + (half * STEPS + first) * line
+            tile_store(0, target, line)
+            tile_store(1, target + TILE, line)
 
 
 @njit(nogil=True, cache=True)
@@ -141,7 +140,7 @@ def convolve(lo, hi, x, steps, weight, out, config, pivot, sums):
     """
     span, features = gapped(steps), out.shape[1]
     staged = room(STEPS + 2, x.shape[1], np.uint16)
-    scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, features, np.uint16)
+    scratch, block = room(2 * STEPS, SIDE // 2, np.float32), room(STEPS, features, np.uint16)
     shares, part = np.empty(STEPS, np.float32), np.empty((features // SIDE, 2, SIDE), np.float32)
     past_caches = out.size > LARGE
     configure(np.int64(config.ctypes.data))

@@ -76,7 +76,7 @@ def back(lo, hi, x, steps, y, g, chosen, k, d, relu, a, h, b, e, weight, out, su
     """
     channels, features, taps = x.shape[1], y.shape[1], weight.shape[1]
     gradient = room(SUMMED + 2, features, np.uint16)
-    scratch, block = room(STEPS, SIDE, np.float32), room(STEPS, channels, np.uint16)
+    scratch, block = room(2 * STEPS, SIDE // 2, np.float32), room(STEPS, channels, np.uint16)
     some, across = room(SUMMED, channels, np.uint16), room(channels, SUMMED, np.uint16)
     even, odd = room(features // 16, 16 * SUMMED, np.uint16), room(features // 16, 16 * (SUMMED + 2), np.uint16)
     past_caches = out.size > LARGE
