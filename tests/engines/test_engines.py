@@ -180,3 +180,31 @@ def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, bl
             wanted = plainly(model, segments)
             off, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
             assert off < 1.5 * usual + 2e-3
+
+
+@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [400, 6300, 6301])
+def test_threads_that_share_a_sample_write_what_one_writes(make_network, samples, steps):
+    """A sample that is left for the last thread is shared by all; nobody writes beside what is asked for."""
+    from samplecnn.engines import chains
+
+    net, rng = fold(make_network("se", features=32)), np.random.default_rng(0)
+    blocks = [
+        chains.Block(chains.packed(layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias))
+        for layer, ex0, ex1 in ((s.convs[0], s.squeeze.ex0, s.squeeze.ex1) for s in net.stages[:2])
+    ]
+    first = np.ascontiguousarray(net.first.weight[:, 0].T), net.first.bias
+    wave, rows = rng.standard_normal((samples * steps, 3)).astype(np.float32), steps // 9
+    wanted = np.empty((samples * rows, 32), np.uint16)
+    for sample in range(samples):  # one thread, for there are two samples
+        both = np.concatenate([wave[sample * steps : (sample + 1) * steps]] * 2)
+        out = np.empty((2 * rows, 32), np.uint16)
+        chains.chain(both, 2, first, blocks, out)
+        np.testing.assert_array_equal(out[:rows], out[rows:])
+        wanted[sample * rows : (sample + 1) * rows] = out[:rows]
+    found = np.full((samples * rows + 64, 32), 7, np.uint16)
+    chains.chain(wave, samples, first, blocks, found[32:-32])
+    assert (found[:32] == 7).all() and (found[-32:] == 7).all()
+    apart = np.abs(found[32:-32].astype(int) - wanted.astype(int))
+    assert apart.max() <= 1 and (apart > 0).mean() < 0.01  # sums of parts are rounded otherwise

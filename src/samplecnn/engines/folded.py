@@ -119,6 +119,10 @@ class Operations(ABC, Generic[V]):
         """The same with every value there at once, for those who look between the operations."""
         return self
 
+    def value(self, x: V) -> Any:
+        """The value itself, where an operation has put it off until it is known what follows."""
+        return x
+
     def pool_excite(self, x: V, squeeze: Squeeze | None) -> V:
         """The end of a plain stage."""
         x = self.pool(x)

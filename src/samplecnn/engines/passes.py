@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 
 from samplecnn.models.fast.bfloat16 import load, pack
-from samplecnn.models.fast.kernels import scale, stem
+from samplecnn.models.fast.kernels import scale, scaled, stem, time_sums
 
-__all__ = ["join_pool", "pool_sums", "scale", "stem"]
+__all__ = ["join_pool", "pool_sums", "scale", "scaled", "stem", "time_sums"]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})

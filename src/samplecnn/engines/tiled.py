@@ -1,6 +1,6 @@
 """A convolution of a trained network with all that follows it until the next, by matrix tiles: see `models.fast.tiled`.
 
-Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16. A kernel does the samples `lo` to `hi`.
+Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16.
 """
 
 # mypy: ignore-errors
@@ -26,27 +26,27 @@ from samplecnn.models.fast.tiled import (
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import streamed
 
-__all__ = ["block", "convolve", "packed"]
+__all__ = ["block", "convolve", "factors", "gapped", "packed", "pooled", "rescale"]
 
 THREES = STEPS // 3 * 3  # rows that are done at a time where they are pooled by threes
 
 
 @njit(nogil=True, cache=True)
 def convolve(lo, hi, x, steps, weight, bias, floor, out, config):
-    """The convolution of x [rows, channels], not below `floor`, a float32, to `out`."""
-    span, features = gapped(steps), out.shape[1]
+    """Rows `lo` to `hi`, spread out, of the convolution of x [rows, channels], not below `floor`, a float32."""
+    features = out.shape[1]
     staged, scratch = room(STEPS + 2, x.shape[1], np.uint16), room(2 * STEPS, SIDE // 2, np.float32)
     block, stride = room(STEPS, features, np.uint16), np.int64(2 * features)
     share, past_caches = STEPS * np.int64(2 * x.shape[1]) * SIDE // features, out.size > LARGE
     configure(np.int64(config.ctypes.data))
-    for begin in range(lo * span, hi * span, STEPS):
+    for begin in range(lo, hi, STEPS):
         stage(x, steps, begin - 1, STEPS + 2, staged)
         ahead = place(x, steps, begin + STEPS + 1)
         for f in range(features // SIDE):
             products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
             source, target = np.int64(scratch.ctypes.data), np.int64(block.ctypes.data) + 64 * f
             narrow_biased(source, STEPS, target, stride, np.int64(bias.ctypes.data) + 128 * f, floor)
-        keep_real(block, begin, min(STEPS, hi * span - begin), steps, out, past_caches)
+        keep_real(block, begin, min(STEPS, hi - begin), steps, out, past_caches)
     release()
     streamed()
 
@@ -55,48 +55,65 @@ def convolve(lo, hi, x, steps, weight, bias, floor, out, config):
 def block(lo, hi, x, first, steps, weight, bias, squeeze, out, config):
     """A convolution, its ReLU, the largest of every three rows, and what these are scaled by, to `out`.
 
-    x is [rows, channels]; or unless `first` is None, float32 [rows, 3], of which the first convolution makes them:
-    `first` is its weight [3, channels] and its bias. `squeeze` is None, or weight and bias of both layers.
+    See `pooled`; `squeeze` is None, or weight and bias of both layers.
     """
-    span, features, channels = gapped(steps), out.shape[1], weight.shape[2] * SIDE
+    sums = np.zeros((hi - lo, out.shape[1]), np.float32)
+    pooled(lo * gapped(steps), hi * gapped(steps), x, first, steps, weight, bias, out, sums, lo, config)
+    if squeeze is not None:
+        for sample in range(lo, hi):
+            scale = factors(sums[sample - lo] / np.float32(steps // 3), squeeze)
+            rescale(sample * (steps // 3), (sample + 1) * (steps // 3), out, scale)
+
+
+@njit(nogil=True, cache=True)
+def pooled(begin, end, x, first, steps, weight, bias, out, sums, lo, config):
+    """The same but for the scaling: of rows `begin`, a multiple of three, to `end`, spread out.
+
+    x is [rows, channels]; or unless `first` is None, float32 [rows, 3], of which the first convolution makes them:
+    `first` is its weight [3, channels] and its bias. Adds what was pooled, before it is rounded, to `sums` [samples,
+    features], of which the first is sample `lo`.
+    """
+    features, channels = out.shape[1], weight.shape[2] * SIDE
     staged, scratch = room(STEPS + 2, channels, np.uint16), room(2 * STEPS, SIDE // 2, np.float32)
     ahead, share = np.int64(0), np.int64(0) if first is not None else THREES * np.int64(2 * channels) * SIDE // features
-    sums = np.zeros((hi - lo, features), np.float32)
     configure(np.int64(config.ctypes.data))
-    for begin in range(lo * span, hi * span, THREES):
+    for row in range(begin, end, THREES):
         if first is None:
-            stage(x, steps, begin - 1, STEPS + 2, staged)
-            ahead = place(x, steps, begin + THREES + 1)
+            stage(x, steps, row - 1, STEPS + 2, staged)
+            ahead = place(x, steps, row + THREES + 1)
         else:
-            stage_first(x, first[0], first[1], steps, begin - 1, staged)
-        count = min(THREES, hi * span - begin)
+            stage_first(x, first[0], first[1], steps, row - 1, staged)
+        count = min(THREES, end - row)
         for f in range(features // SIDE):
             products(staged, weight[2 * f : 2 * f + 2], scratch, ahead + f * share, share)
-            keep_pooled(scratch, begin, count, steps, bias, out, sums, lo, f)
+            keep_pooled(scratch, row, count, steps, bias, out, sums, lo, f)
     release()
-    if squeeze is not None:
-        excite(lo, hi, steps // 3, squeeze, sums, out)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
-def excite(lo, hi, steps, squeeze, sums, out):
-    """Scales the samples of `out` by what their sums over time give."""
+def factors(means, squeeze):
+    """What the means over time of a sample's features give, float32 [features]."""
     weight0, bias0, weight1, bias1 = squeeze
-    hidden, factors = np.empty(len(bias0), np.float32), np.empty(len(bias1), np.float32)
-    for sample in range(lo, hi):
+    hidden, out = np.empty(len(bias0), np.float32), np.empty(len(bias1), np.float32)
+    for h in range(len(hidden)):
+        total = bias0[h]
+        for c in range(len(means)):
+            total += weight0[h, c] * means[c]
+        hidden[h] = max(total, np.float32(0))
+    for c in range(len(out)):
+        total = bias1[c]
         for h in range(len(hidden)):
-            total = np.float32(0)
-            for c in range(sums.shape[1]):
-                total += weight0[h, c] * sums[sample - lo, c]
-            hidden[h] = max(total / np.float32(steps) + bias0[h], np.float32(0))
-        for c in range(len(factors)):
-            total = bias1[c]
-            for h in range(len(hidden)):
-                total += weight1[c, h] * hidden[h]
-            factors[c] = np.float32(1) / (np.float32(1) + np.exp(-total))
-        for row in range(sample * steps, (sample + 1) * steps):
-            for c in range(len(factors)):
-                out[row, c] = pack(out, load(out[row, c]) * factors[c])
+            total += weight1[c, h] * hidden[h]
+        out[c] = np.float32(1) / (np.float32(1) + np.exp(-total))
+    return out
+
+
+@njit(nogil=True, cache=True)
+def rescale(lo, hi, x, scale):
+    """Rows `lo` to `hi` of x times `scale`, in place."""
+    for row in range(lo, hi):
+        for c in range(len(scale)):
+            x[row, c] = pack(x, load(x[row, c]) * scale[c])
 
 
 @njit(nogil=True, cache=True)

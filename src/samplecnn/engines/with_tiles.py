@@ -1,10 +1,11 @@
-"""PyTorch's engine on a core with matrix tiles: a convolution and what follows it are one pass (`tiled`).
+"""PyTorch's engine on a core with matrix tiles: a convolution and what follows it are one pass (`chains`, `tiled`).
 
 So a convolution waits until it is known what follows; `Pending` is one that waits.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze
 from samplecnn.engines.with_torch import Compiled, threes
-from samplecnn.models.fast.threads import rows, run, spread
+from samplecnn.models.fast.threads import rows
 from samplecnn.models.fast.tiled_block import SIDE, has_tiles
+
+if TYPE_CHECKING:
+    from samplecnn.engines.chains import Block
 
 LONG = 400  # steps of a sample from which it is worth a turn of its own
 
@@ -29,14 +33,18 @@ class First:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Plain blocks, one after the other, of what a first convolution makes."""
+    """Plain blocks, one after the other."""
 
-    first: First
+    x: Tensor | First
     blocks: tuple[tuple[Layer, Squeeze | None], ...]
 
     @property
+    def source(self) -> Tensor:
+        return self.x.threes if isinstance(self.x, First) else self.x
+
+    @property
     def steps(self) -> int:
-        return self.first.threes.shape[1] // 3 ** len(self.blocks)
+        return self.source.shape[1] // 3 ** len(self.blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +76,10 @@ class Tiled(Operations[Value]):
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        from samplecnn.engines import tiled
-        from samplecnn.models.fast.tiles import CONFIG
+        from samplecnn.engines import chains
 
-        self.plain, self.kernels, self.config = Compiled(dtype, device), tiled, CONFIG
-        self._ready: dict[Layer, tuple[np.ndarray, np.ndarray]] = {}
+        self.plain, self.chains = Compiled(dtype, device), chains
+        self._packed: dict[Layer, np.ndarray] = {}
         self._made: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
 
     @property
@@ -80,41 +87,39 @@ class Tiled(Operations[Value]):
         return self.plain
 
     def first(self, wave: Value, layer: Layer, pads: tuple[int, int], relu: bool) -> Value:
-        return First(threes(self.tensor(wave), pads).contiguous(), layer)
+        return First(threes(self.value(wave), pads).contiguous(), layer)
 
     def conv(self, x: Value, layer: Layer, relu: bool) -> Value:
-        return Pending(x if isinstance(x, First | Chain) else self.tensor(x).contiguous(), layer, relu)
+        return Pending(x if isinstance(x, First | Chain) else self.value(x).contiguous(), layer, relu)
 
     def pool(self, x: Value) -> Value:
-        return self.plain.pool(self.tensor(x))
+        return self.plain.pool(self.value(x))
 
     def excite(self, x: Value, squeeze: Squeeze) -> Value:
-        return self.plain.excite(self.tensor(x), squeeze)
+        return self.plain.excite(self.value(x), squeeze)
 
     def add(self, x: Value, y: Value) -> Value:
-        return self.plain.add(self.tensor(x), self.tensor(y))
+        return self.plain.add(self.value(x), self.value(y))
 
     def head(self, levels: Sequence[Value], head: Layer, logit: Layer, softmax: bool) -> Value:
-        return self.plain.head([self.tensor(level) for level in levels], head, logit, softmax)
+        return self.plain.head([self.value(level) for level in levels], head, logit, softmax)
 
     def pool_excite(self, x: Value, squeeze: Squeeze | None) -> Value:
         assert isinstance(x, Pending) and x.relu
-        if isinstance(x.x, First):
-            return Chain(x.x, ((x.layer, squeeze),))
         if isinstance(x.x, Chain) and x.x.steps >= LONG:
-            return Chain(x.x.first, (*x.x.blocks, (x.layer, squeeze)))
-        source = self.tensor(x.x)
-        batch, steps, _ = source.shape
-        out = torch.empty(batch, steps // 3, len(x.layer.bias), dtype=torch.bfloat16)
-        given = rows(source), None, steps, *self.values(x.layer), self.values_of(squeeze), rows(out), self.config
-        spread(self.kernels.block, batch, steps * out.shape[2], *given)
+            return Chain(x.x.x, (*x.x.blocks, (x.layer, squeeze)))
+        if isinstance(x.x, First) or (isinstance(x.x, Tensor) and x.x.shape[1] >= LONG):
+            return Chain(x.x, ((x.layer, squeeze),))
+        source = self.value(x.x)
+        out = torch.empty(len(source), source.shape[1] // 3, len(x.layer.bias), dtype=torch.bfloat16)
+        self.chains.single(rows(source), len(source), self.block(x.layer, squeeze), rows(out))
         return out
 
     def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: bool) -> Value:
-        return self.plain.join(self.tensor(x), self.tensor(shortcut), squeeze, pool)
+        return self.plain.join(self.value(x), self.value(shortcut), squeeze, pool)
 
-    def tensor(self, x: Value) -> Tensor:
-        """What was waited for, bfloat16 [batch, time, features]."""
+    def value(self, x: Value) -> Tensor:
+        """bfloat16 [batch, time, features]."""
         if isinstance(x, Pending):
             return self._conv(x)
         if isinstance(x, First | Chain):
@@ -127,40 +132,29 @@ class Tiled(Operations[Value]):
         return self.plain.first(x.threes.flatten(1), x.layer, (0, 0), True)
 
     def _chain(self, x: Chain) -> Tensor:
-        batch, steps, _ = x.first.threes.shape
-        first = np.ascontiguousarray(x.first.layer.weight.squeeze(1).T), x.first.layer.bias
-        blocks = [(*self.values(layer), self.values_of(squeeze)) for layer, squeeze in x.blocks]
-        out = torch.empty(batch, x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
-
-        def work(sample: int) -> None:
-            seen, long = rows(x.first.threes[sample]), steps
-            for number, (weight, bias, squeeze) in enumerate(blocks):
-                last = number == len(blocks) - 1
-                made = rows(out[sample]) if last else np.empty((long // 3, len(bias)), np.uint16)
-                makes = first if number == 0 else None
-                self.kernels.block(0, 1, seen, makes, long, weight, bias, squeeze, made, self.config)
-                seen, long = made, long // 3
-
-        run(work, [(sample,) for sample in range(batch)])
+        source, first = x.source, None
+        if isinstance(x.x, First):
+            first = np.ascontiguousarray(x.x.layer.weight.squeeze(1).T), x.x.layer.bias
+        out = torch.empty(len(source), x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
+        blocks = [self.block(*block) for block in x.blocks]
+        self.chains.chain(rows(source), len(source), first, blocks, rows(out))
         return out
 
     def _conv(self, x: Pending) -> Tensor:
-        source, (weight, bias) = self.tensor(x.x), self.values(x.layer)
-        (batch, steps, _), features = source.shape, len(bias)
-        out = torch.empty(batch, steps, features, dtype=torch.bfloat16)
-        floor = np.float32(0 if x.relu else -np.inf)
-        given = rows(source), steps, weight, bias, floor, rows(out), self.config
-        spread(self.kernels.convolve, batch, steps * features, *given)
+        source = self.value(x.x)
+        batch, steps, _ = source.shape
+        out = torch.empty(batch, steps, len(x.layer.bias), dtype=torch.bfloat16)
+        floor = 0.0 if x.relu else -np.inf
+        self.chains.convolve(rows(source), batch, self.packed(x.layer), x.layer.bias, floor, rows(out))
         return out
 
-    def values(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias of a convolution as the kernels want them, made once."""
-        if layer not in self._ready:
-            self._ready[layer] = self.kernels.packed(layer.weight, False), layer.bias
-        return self._ready[layer]
+    def packed(self, layer: Layer) -> np.ndarray:
+        """A convolution's weight as the kernels want it, made once."""
+        if layer not in self._packed:
+            self._packed[layer] = self.chains.packed(layer.weight, False)
+        return self._packed[layer]
 
-    @staticmethod
-    def values_of(squeeze: Squeeze | None) -> tuple[np.ndarray, ...] | None:
-        if squeeze is None:
-            return None
-        return squeeze.ex0.weight, squeeze.ex0.bias, squeeze.ex1.weight, squeeze.ex1.bias
+    def block(self, layer: Layer, squeeze: Squeeze | None) -> "Block":
+        values = () if squeeze is None else (squeeze.ex0, squeeze.ex1)
+        arrays = tuple(array for each in values for array in (each.weight, each.bias))
+        return self.chains.Block(self.packed(layer), layer.bias, arrays or None)

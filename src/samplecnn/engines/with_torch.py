@@ -99,7 +99,11 @@ class Plain(Operations[Tensor]):
         return torch.sigmoid(F.linear(hidden, *self.exact(squeeze.ex1)))
 
     def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
-        return x * self.factors(x.mean(1, dtype=torch.float32), squeeze).to(x.dtype)[:, None]
+        return x * self.factors(self.means(x), squeeze).to(x.dtype)[:, None]
+
+    def means(self, x: Tensor) -> Tensor:
+        """Over time, float32 [batch, features]."""
+        return x.mean(1, dtype=torch.float32)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         return (x + y).relu_()
@@ -148,6 +152,20 @@ class Compiled(OnCpu):
         spread(self.passes.stem, len(source), len(bias), source, taps, bias, rows(out))
         return out
 
+    def means(self, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        batch, steps, features = x.shape
+        sums = torch.zeros(batch, features)
+        spread(self.passes.time_sums, batch, steps * features, steps, rows(x), sums.numpy())
+        return sums / steps
+
+    def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
+        x, factors = x.contiguous(), self.factors(self.means(x), squeeze)
+        out, flat = torch.empty_like(x), rows(x)
+        given = x.shape[1], flat, factors.numpy(), torch.zeros_like(factors).numpy(), rows(out)
+        spread(self.passes.scaled, *flat.shape, *given)
+        return out
+
     def pool_excite(self, x: Tensor, squeeze: Squeeze | None) -> Tensor:
         if squeeze is None:
             return super().pool_excite(x, squeeze)
@@ -165,10 +183,7 @@ class Compiled(OnCpu):
             return super().join(x, shortcut, squeeze, pool)
         x, shortcut = x.contiguous(), shortcut.contiguous()
         batch, steps, features = x.shape
-        if squeeze is None:
-            factors = torch.ones(batch, features)
-        else:
-            factors = self.factors(x.mean(1, dtype=torch.float32), squeeze)
+        factors = torch.ones(batch, features) if squeeze is None else self.factors(self.means(x), squeeze)
         out = x.new_empty(batch, steps // 3, features)
         arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
         spread(self.passes.join_pool, batch, steps * features, steps, *arguments)
@@ -188,7 +203,7 @@ def operations(net: Folded, dtype: torch.dtype, device: torch.device, few: bool)
 
 def threes(wave: Tensor, pads: tuple[int, int]) -> Tensor:
     """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
-    return F.pad(wave, pads).view(wave.shape[0], -1, 3)
+    return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, 3)
 
 
 @cache

@@ -15,6 +15,7 @@ Nothing is left out, so the result is that of separate windows up to rounding.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ EDGE = (
     7  # steps of a window's end: 3 that are pooled, up to 2 that pooling leaves over, 2 that convolutions look beyond
 )
 LATITUDE = 0.01  # share of a hop by which it may be rounded
-TOGETHER = 8  # windows that go through the rest of the network together: more only push each other out of the caches
+TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
 
 
 def aligned(net: Folded, window: int, hop: int) -> int:
@@ -83,7 +84,7 @@ class _Level:
     the last steps of every window, with what its padding makes of them.
     """
 
-    whole: Tensor
+    whole: Any  # a tensor, or what stands for one (`Operations.value`)
     heads: Tensor
     tails: Tensor
     count: int
@@ -167,7 +168,7 @@ class Sharing:
         heads = windows[:, : 3 * EDGE - before].contiguous()
         tails = windows[:, end + max(behind, 0) - 3 * EDGE : end].contiguous()
         return _Level(
-            whole=self._conv0(wave[None], before, -(len(wave) + before) % 3),
+            whole=self.behind.first(wave[None], self.net.first, (before, -(len(wave) + before) % 3), True),
             heads=self._conv0(heads, before, 0),
             tails=self._conv0(tails, 0, max(behind, 0)),
             count=len(windows),
@@ -192,7 +193,11 @@ class Sharing:
 
     def _pooled(self, stage: Stage, level: _Level) -> _Level:
         """A block without excitation."""
-        whole = self._end(stage, *self._path(stage, level.whole)).contiguous()
+        if stage.residual:
+            whole = self._end(stage, *self._path(stage, self.behind.value(level.whole))).contiguous()
+        else:  # nobody looks between its operations, so they can be one
+            whole = self.behind.pool_excite(self.behind.conv(level.whole, stage.convs[0], True), None)
+            whole = self.behind.value(whole).contiguous()
         head_path, tail_path = self._path(stage, level.heads), self._path(stage, level.tails)
         over = level.steps % 3
         first, last = slice(0, 3), slice(EDGE - over - 3, EDGE - over)
@@ -206,7 +211,8 @@ class Sharing:
 
     def _paths(self, stage: Stage, level: _Level) -> tuple[_Level, _Level]:
         """A residual block up to its sum: its path and its shortcut."""
-        whole, heads, tails = (self._path(stage, x) for x in (level.whole, level.heads, level.tails))
+        levels = self.behind.value(level.whole), level.heads, level.tails
+        whole, heads, tails = (self._path(stage, x) for x in levels)
         paths, shortcuts = (replace(level, whole=whole[i].contiguous(), heads=heads[i], tails=tails[i]) for i in (0, 1))
         inner = EDGE - len(stage.convs)  # the ends were cut off there, and convolutions have seen it
         paths.heads, paths.tails = paths.heads[:, :inner], paths.tails[:, EDGE - inner :]

@@ -1,0 +1,96 @@
+"""Plain blocks by matrix tiles, spread over threads: sample by sample, and the rest by parts of their time.
+
+Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from samplecnn.engines import tiled
+from samplecnn.engines.tiled import packed
+from samplecnn.models.fast.threads import run, spread
+from samplecnn.models.fast.tiles import CONFIG
+
+__all__ = ["Block", "chain", "convolve", "packed", "single"]
+
+WORTH = 2048  # rows of a sample that are worth a thread
+
+First = tuple[np.ndarray, np.ndarray]  # the first convolution's weight, float32 [3, features], and its bias
+
+
+class Block(NamedTuple):
+    """A plain block as the kernels want it: the convolution, packed, its bias, and the excitation's four arrays."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    squeeze: tuple[np.ndarray, ...] | None
+
+
+def chain(x: np.ndarray, samples: int, first: First | None, blocks: Sequence[Block], out: np.ndarray) -> None:
+    """Blocks one after the other, on x [rows, channels], or where there is a `first` on float32 [rows, 3], to `out`.
+
+    A thread takes a sample through all of them, so that what a block makes is in the caches for the next. One that
+    would be left for a single thread is shared by all.
+    """
+    steps = len(x) // samples
+    last = len(out) // samples
+    alone = samples - (samples % torch.get_num_threads() == 1)
+
+    def take(sample: int, together: bool) -> None:
+        seen, long = x[sample * steps : (sample + 1) * steps], steps
+        for number, block in enumerate(blocks):
+            made = out[sample * last : (sample + 1) * last]
+            if number < len(blocks) - 1:
+                made = np.empty((long // 3, len(block.bias)), np.uint16)
+            given = seen, first if number == 0 else None, long, *block, made
+            if together:
+                _together(*given)
+            else:
+                tiled.block(0, 1, *given, CONFIG)
+            seen, long = made, long // 3
+
+    run(take, [(sample, False) for sample in range(alone)])
+    if alone < samples:
+        take(alone, True)
+
+
+def single(x: np.ndarray, samples: int, block: Block, out: np.ndarray) -> None:
+    """One block on x [rows, channels], to `out`."""
+    if samples == 1:
+        chain(x, samples, None, [block], out)
+    else:
+        spread(tiled.block, samples, out.size // samples * 3, x, None, len(x) // samples, *block, out, CONFIG)
+
+
+def convolve(x: np.ndarray, samples: int, weight: np.ndarray, bias: np.ndarray, floor: float, out: np.ndarray) -> None:
+    """A convolution of x [rows, channels], not below `floor`, to `out`."""
+    steps = len(x) // samples
+    given = x, steps, weight, bias, np.float32(floor), out, CONFIG
+    spread(tiled.convolve, samples * tiled.gapped(steps), len(bias), *given)
+
+
+def _together(
+    x: np.ndarray,
+    first: First | None,
+    steps: int,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    squeeze: tuple[np.ndarray, ...] | None,
+    out: np.ndarray,
+) -> None:
+    """`tiled.block` for one sample, by all threads."""
+    rows = tiled.gapped(steps)
+    count = max(1, min(torch.get_num_threads(), rows // WORTH))
+    cuts = [rows // 3 * part // count * 3 for part in range(count + 1)]
+    sums = np.zeros((count, 1, len(bias)), np.float32)
+    given = x, first, steps, weight, bias, out
+    parts = zip(itertools.pairwise(cuts), sums, strict=True)
+    run(tiled.pooled, [(*part, *given, own, 0, CONFIG) for part, own in parts])
+    if squeeze is not None:
+        scale = tiled.factors(sums.sum((0, 1)) / np.float32(len(out)), squeeze)
+        places = [min(cut // 3, len(out)) for cut in cuts]
+        run(tiled.rescale, [(*part, out, scale) for part in itertools.pairwise(places)])
