@@ -185,10 +185,11 @@ def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, bl
 @pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])
 @pytest.mark.parametrize("steps", [400, 6300, 6301])
-def test_threads_that_share_a_sample_write_what_one_writes(make_network, samples, steps):
+def test_threads_that_share_a_sample_write_what_one_writes(make_network, monkeypatch, samples, steps):
     """A sample that is left for the last thread is shared by all; nobody writes beside what is asked for."""
     from samplecnn.engines import chains
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     net, rng = fold(make_network("se", features=32)), np.random.default_rng(0)
     blocks = [
         chains.Block(chains.packed(layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias))
@@ -206,5 +207,6 @@ def test_threads_that_share_a_sample_write_what_one_writes(make_network, samples
     found = np.full((samples * rows + 64, 32), 7, np.uint16)
     chains.chain(wave, samples, first, blocks, found[32:-32])
     assert (found[:32] == 7).all() and (found[-32:] == 7).all()
-    apart = np.abs(found[32:-32].astype(int) - wanted.astype(int))
-    assert apart.max() <= 1 and (apart > 0).mean() < 0.01  # sums of parts are rounded otherwise
+    assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded otherwise
+    one, other = ((array.astype(np.uint32) << 16).view(np.float32) for array in (found[32:-32], wanted))
+    np.testing.assert_allclose(one, other, rtol=0.02, atol=0.01)
