@@ -67,6 +67,8 @@ def test_damage_is_told_as_by_load(make_network, tmp_path):
     told("does not fit the architecture in config.json: .*more")
     save_file({**values, "blocks.0.convs.0.weight": values["blocks.0.convs.0.weight"][:, 1:].contiguous()}, file)
     told("does not fit the architecture in config.json: .*blocks.0.convs.0.weight")
+    save_file({**values, "blocks.1.convs.1.weight": values["blocks.1.convs.1.weight"][:, :, 1:].contiguous()}, file)
+    told("does not fit the architecture in config.json: .*blocks.1.convs.1.weight")
     file.write_bytes(whole)
     stated = json.loads(description.read_text())
     description.write_text(json.dumps({**stated, "model": {**stated["model"], "block": "res1"}}))

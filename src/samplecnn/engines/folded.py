@@ -184,16 +184,16 @@ def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Tas
     Raises:
         SampleCNNError: they are not those of such a network.
     """
-    made = _Folding(values)
+    made = _Folding(values, beside=3 if config.block == WIDE else 1)
     widths = [config.features, *config.widths]
     head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
     net = Folded(
         config=config,
         task=task,
-        first=made.normed("conv0", "norm0", 1, widths[0]),
+        first=made.normed("conv0", "norm0", 1, widths[0], 3),
         stem=made.stem(widths[0]) if config.block == WIDE else None,
-        stages=tuple(made.stage(f"blocks.{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(widths))),
-        tail=made.stage("tail", widths[-1], widths[-1], pool=False) if config.tail else None,
+        stages=tuple(made.stage(f"blocks.{i}", a, b, 3) for i, (a, b) in enumerate(itertools.pairwise(widths))),
+        tail=made.stage("tail", widths[-1], widths[-1], 1) if config.tail else None,
         head=made.normed("final_fc", "final_norm", head, head),
         logit=made.layer("logit", head, task.num_classes),
     )
@@ -208,47 +208,53 @@ def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Tas
 
 
 class _Folding:
-    """Takes a network's values apart, by the names that all blocks' parts share; `left` are those not used so far."""
+    """Takes a network's values apart, by the names that all blocks' parts share; `left` are those not used so far.
 
-    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
+    Args:
+        values: by their names.
+        beside: width of the shortcuts' convolutions.
+    """
+
+    def __init__(self, values: Mapping[str, np.ndarray], beside: int) -> None:
         self.values = values
+        self.beside = beside
         self.left = set(values)
 
     def stem(self, features: int) -> Stage:
-        conv = self.normed("stem.conv", "stem.norm", features, features)
-        shortcut = self.normed("stem.scut_conv", "stem.scut_norm", 1, features)
+        conv = self.normed("stem.conv", "stem.norm", features, features, 3)
+        shortcut = self.normed("stem.scut_conv", "stem.scut_norm", 1, features, 3)
         return Stage((conv,), self._squeeze("stem", features), shortcut, residual=True, pool=False)
 
-    def stage(self, name: str, channels: int, features: int, pool: bool = True) -> Stage:
-        """A block or a tail."""
+    def stage(self, name: str, channels: int, features: int, width: int) -> Stage:
+        """A block, whose convolutions are 3 wide, or a tail."""
         convs: list[Layer] = []
         shortcut, residual = None, self._has(f"{name}.convs.0")
         if residual:
             seen = channels
             while self._has(f"{name}.convs.{len(convs)}"):
                 number = len(convs)
-                convs.append(self.normed(f"{name}.convs.{number}", f"{name}.norms.{number}", seen, features))
+                convs.append(self.normed(f"{name}.convs.{number}", f"{name}.norms.{number}", seen, features, width))
                 seen = features
             if channels != features:
-                shortcut = self.normed(f"{name}.scut_conv", f"{name}.scut_norm", channels, features)
+                shortcut = self.normed(f"{name}.scut_conv", f"{name}.scut_norm", channels, features, self.beside)
         else:
-            convs = [self.normed(f"{name}.conv", f"{name}.norm", channels, features)]
-        return Stage(tuple(convs), self._squeeze(name, features), shortcut, residual, pool)
+            convs = [self.normed(f"{name}.conv", f"{name}.norm", channels, features, width)]
+        return Stage(tuple(convs), self._squeeze(name, features), shortcut, residual, pool=width == 3)
 
-    def normed(self, layer: str, norm: str, channels: int, features: int) -> Layer:
+    def normed(self, layer: str, norm: str, channels: int, features: int, width: int | None = None) -> Layer:
         """A layer and the batch norm behind it as one layer."""
-        plain = self.layer(layer, channels, features)
+        plain = self.layer(layer, channels, features, width)
         statistics = [
             self._vector(f"{norm}.{part}", features) for part in ("weight", "bias", "running_mean", "running_var")
         ]
         return Layer(layer, *with_norm(plain.weight, plain.bias, *statistics))
 
-    def layer(self, name: str, channels: int, features: int) -> Layer:
+    def layer(self, name: str, channels: int, features: int, width: int | None = None) -> Layer:
+        """A convolution; or without a `width` a dense layer."""
         weight = self._value(f"{name}.weight")
-        if weight.ndim not in (2, 3) or weight.shape[:2] != (features, channels):
-            raise SampleCNNError(
-                f"{name}.weight is {list(weight.shape)} where {features} features of {channels} are expected"
-            )
+        wanted = (features, channels) if width is None else (features, channels, width)
+        if weight.shape != wanted:
+            raise SampleCNNError(f"{name}.weight is {list(weight.shape)} where {list(wanted)} is expected")
         return Layer(name, weight, self._vector(f"{name}.bias", features))
 
     def _squeeze(self, name: str, features: int) -> Squeeze | None:
