@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from samplecnn.engines import tiled
-from samplecnn.engines.tiled import packed
 from samplecnn.models.fast.threads import run, spread
+from samplecnn.models.fast.tiled import gapped, packed
 from samplecnn.models.fast.tiles import CONFIG
 
 __all__ = ["Block", "chain", "convolve", "packed", "single"]
@@ -70,7 +70,7 @@ def convolve(x: np.ndarray, samples: int, weight: np.ndarray, bias: np.ndarray, 
     """A convolution of x [rows, channels], not below `floor`, to `out`."""
     steps = len(x) // samples
     given = x, steps, weight, bias, np.float32(floor), out, CONFIG
-    spread(tiled.convolve, samples * tiled.gapped(steps), len(bias), *given)
+    spread(tiled.convolve, samples * gapped(steps), len(bias), *given)
 
 
 def _together(
@@ -83,7 +83,7 @@ def _together(
     out: np.ndarray,
 ) -> None:
     """`tiled.block` for one sample, by all threads."""
-    rows = tiled.gapped(steps)
+    rows = gapped(steps)
     count = max(1, min(torch.get_num_threads(), rows // WORTH))
     cuts = [rows // 3 * part // count * 3 for part in range(count + 1)]
     sums = np.zeros((count, 1, len(bias)), np.float32)

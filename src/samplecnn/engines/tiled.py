@@ -17,7 +17,6 @@ from samplecnn.models.fast.tiled import (
     STEPS,
     gapped,
     keep_real,
-    packed,
     place,
     products,
     room,
@@ -25,8 +24,6 @@ from samplecnn.models.fast.tiled import (
 )
 from samplecnn.models.fast.tiles import configure, release
 from samplecnn.models.fast.vectors import streamed
-
-__all__ = ["block", "convolve", "factors", "gapped", "packed", "pooled", "rescale"]
 
 THREES = STEPS // 3 * 3  # rows that are done at a time where they are pooled by threes
 

@@ -17,24 +17,37 @@ class NumpyEngine(Engine):
 
     name = "numpy"
 
+    def __init__(self, net: Folded, precision: str) -> None:
+        super().__init__(net, precision)
+        self.operations = Arrays()
+
     @classmethod
     def open(cls, net: Folded, precision: str, device: Any = None, few: bool = False) -> "NumpyEngine":
         return cls(net, precision)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
-        operations = Arrays()  # one segment after the other: more push each other out of the caches
-        return np.concatenate([run(self.net, operations, wave[None], len(wave)) for wave in segments])
+        # One segment after the other: more push each other out of the caches.
+        return np.concatenate([run(self.net, self.operations, wave[None], len(wave)) for wave in segments])
 
 
 class Arrays(Operations[np.ndarray]):
     """Values are float32 [batch, time, features]."""
+
+    def __init__(self) -> None:
+        self._taps: dict[Layer, np.ndarray] = {}
+
+    def taps(self, layer: Layer) -> np.ndarray:
+        """A convolution's weight as [width, channels, features], made once."""
+        if layer not in self._taps:
+            self._taps[layer] = np.ascontiguousarray(layer.weight.transpose(2, 1, 0))
+        return self._taps[layer]
 
     def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
         threes = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, 3)
         return _ended(threes @ layer.weight[:, 0].T, layer, relu)
 
     def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
-        taps = np.ascontiguousarray(layer.weight.transpose(2, 1, 0))  # [width, channels, features]
+        taps = self.taps(layer)
         middle = len(taps) // 2
         y = x @ taps[middle]
         if middle:

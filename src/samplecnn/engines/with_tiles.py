@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from samplecnn.engines.folded import Folded, Layer, Operations, Squeeze
-from samplecnn.engines.with_torch import Compiled, threes
+from samplecnn.engines.with_torch import Compiled, first_values, threes
 from samplecnn.models.fast.threads import rows
 from samplecnn.models.fast.tiled_block import SIDE, has_tiles
 
@@ -132,9 +132,8 @@ class Tiled(Operations[Value]):
         return self.plain.first(x.threes.flatten(1), x.layer, (0, 0), True)
 
     def _chain(self, x: Chain) -> Tensor:
-        source, first = x.source, None
-        if isinstance(x.x, First):
-            first = np.ascontiguousarray(x.x.layer.weight.squeeze(1).T), x.x.layer.bias
+        source = x.source
+        first = first_values(x.x.layer) if isinstance(x.x, First) else None
         out = torch.empty(len(source), x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
         blocks = [self.block(*block) for block in x.blocks]
         self.chains.chain(rows(source), len(source), first, blocks, rows(out))

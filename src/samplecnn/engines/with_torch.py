@@ -146,7 +146,7 @@ class Compiled(OnCpu):
         if not relu:
             return super().first(wave, layer, pads, relu)
         x = threes(wave, pads)
-        taps, bias = np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
+        taps, bias = first_values(layer)
         out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
         source = rows(x.contiguous())
         spread(self.passes.stem, len(source), len(bias), source, taps, bias, rows(out))
@@ -199,6 +199,11 @@ def operations(net: Folded, dtype: torch.dtype, device: torch.device, few: bool)
     from samplecnn.engines import with_tiles
 
     return with_tiles.Tiled(dtype, device) if with_tiles.fit(net, dtype, device) else Compiled(dtype, device)
+
+
+def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """The first convolution's weight, float32 [3, features], and its bias."""
+    return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
 
 
 def threes(wave: Tensor, pads: tuple[int, int]) -> Tensor:
