@@ -10,15 +10,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from samplecnn.evaluation import evaluate
+    from samplecnn.model_files import load
     from samplecnn.models import ModelConfig, SampleCNN
-    from samplecnn.saved import load
     from samplecnn.shards import build
     from samplecnn.tagging import Tagger
     from samplecnn.task import Task
     from samplecnn.training import train
 
 _HOMES = {
-    "load": "samplecnn.saved",
+    "load": "samplecnn.model_files",
     "SampleCNN": "samplecnn.models",
     "ModelConfig": "samplecnn.models",
     "Task": "samplecnn.task",

@@ -15,9 +15,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from samplecnn.containers import cut_short
 from samplecnn.errors import AudioError
 from samplecnn.task import Padding, Task
+from samplecnn.truncation import cut_short
 
 INT16_SCALE = 32768
 QUALITY = "HQ"

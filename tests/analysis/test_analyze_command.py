@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.cli.app import app
-from samplecnn.saved import save
+from samplecnn.model_files import save
 
 
 def analyze(*words):

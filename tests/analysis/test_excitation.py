@@ -10,8 +10,8 @@ import torch
 
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.analysis import excitations, plots
+from samplecnn.analysis.analyses import in_words
 from samplecnn.analysis.excitation import excitation_places, loudness
-from samplecnn.analysis.run import in_words
 from samplecnn.errors import UsageError
 from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
 

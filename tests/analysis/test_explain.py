@@ -16,8 +16,8 @@ from samplecnn.analysis.attribution import (
     path,
     split_bands,
 )
+from samplecnn.analysis.explainer import find_class
 from samplecnn.analysis.explanation import ExplainedWindow, Settings, explain, explain_over_time
-from samplecnn.analysis.listener import find_class
 from samplecnn.analysis.window import most_of, take_apart
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN

@@ -12,11 +12,12 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from samplecnn import saved
-from samplecnn.analysis.explain_plot import DARK, draw_explanation
-from samplecnn.analysis.explain_run import run_explain
+from samplecnn import model_files
+from samplecnn.analysis import explanation_outputs
 from samplecnn.analysis.explanation import Settings, explain
+from samplecnn.analysis.explanation_outputs import run_explain
 from samplecnn.analysis.mel import mel, mel_spectrogram
+from samplecnn.analysis.plots.explanation import DARK, draw_explanation
 from samplecnn.cli.explain import explain_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
@@ -38,7 +39,7 @@ def model_folder(tmp_path_factory):
         model.train()(torch.randn(8, WINDOW))
         model.logit.weight *= 3
     folder = tmp_path_factory.mktemp("explain") / "run"
-    saved.save(model, folder)
+    model_files.save(model, folder)
     return folder
 
 
@@ -154,7 +155,6 @@ def test_wrong_use_is_one_line_and_leaves_nothing(model_folder, clip, tmp_path, 
 
 
 def test_what_is_interrupted_leaves_nothing_half_written(model_folder, clip, tmp_path, monkeypatch):
-    from samplecnn.analysis import explain_run
 
     drawn = []
 
@@ -164,7 +164,7 @@ def test_what_is_interrupted_leaves_nothing_half_written(model_folder, clip, tmp
         drawn.append(draw_explanation(explanation))
         return drawn[-1]
 
-    monkeypatch.setattr(explain_run, "draw_explanation", stop)
+    monkeypatch.setattr(explanation_outputs, "draw_explanation", stop)
     settings = Settings(2, 2, 2)
     with pytest.raises(KeyboardInterrupt):
         run_explain(
@@ -191,7 +191,7 @@ def test_a_record_of_a_tfrecord_is_explained(shared):
 
 
 def test_the_scores_are_the_networks_own(model_folder, clip):
-    model = saved.load(model_folder)
+    model = model_files.load(model_folder)
     heard = explain(model, clip, top=1, most_windows=1, settings=Settings(2, 2, 2)).heard
     wave = soundfile.read(clip, dtype="float32")[0].reshape(5, WINDOW)
     with torch.no_grad():

@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from typer.testing import CliRunner
 
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.analysis.reporting import report
 from samplecnn.analysis.reporting.bootstrap import _Judge, intervals
 from samplecnn.analysis.reporting.gather import Contents, clip_wave
@@ -192,7 +192,7 @@ def run(tmp_path_factory):
         with torch.no_grad():
             model.train()(torch.randn(8, task.window))
         folder = tmp_path_factory.mktemp("log") / f"{name}-{block}"
-        saved.save(model, folder)
+        model_files.save(model, folder)
         epochs = [
             f'{{"event": "epoch", "stage": {1 + n // 2}, "epoch": {n + 1}, "train_loss": {1 / (n + 1)}, '
             f'"val_loss": {1.2 / (n + 1)}, "val_roc_auc": null, "val_accuracy": 0.5}}\n'
@@ -247,9 +247,9 @@ def test_a_model_file_alone_is_enough(built, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = run(built / "data", "sounds")
     keras = tmp_path / "alone.h5"
-    from samplecnn.interop import keras_h5
+    from samplecnn.interop.keras import h5
 
-    keras_h5.write(saved.load(folder), keras)
+    h5.write(model_files.load(folder), keras)
     contents = Contents(mistakes=1, explained=0, filters=False, excitations=False, draws=5)
     path = report(str(keras), "sounds", None, built / "data", contents)
     assert path.name == "report-sounds.html" and "training" not in path.read_text().lower().split("<nav")[1][:300]

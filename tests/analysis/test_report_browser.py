@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.analysis.reporting import report
 from samplecnn.analysis.reporting.gather import Contents
 from samplecnn.models import ModelConfig, SampleCNN
@@ -82,7 +82,7 @@ def made(built, tmp_path_factory):
         task = open_split(name, built / "data", "test").task
         torch.manual_seed(0)
         model = SampleCNN(ModelConfig("se", num_blocks=2, num_classes=task.num_classes, features=8), task)
-        saved.save(model, folder / name)
+        model_files.save(model, folder / name)
         contents = Contents(mistakes=2, explained=1, filters=False, excitations=name == "sounds", draws=20)
         pages.append(report(str(folder / name), name, str(folder / f"{name}.html"), built / "data", contents))
     return pages

@@ -10,12 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from samplecnn import ModelConfig, SampleCNN
 from samplecnn.analysis import summarize
 from samplecnn.analysis.layers import conv_layers
-from samplecnn.analysis.words import print_summary
+from samplecnn.analysis.summary_table import print_summary
 from samplecnn.errors import UsageError
-from samplecnn.models import BLOCKS, RELATIVES
+from samplecnn.models import BLOCKS, CONVERTED_BLOCKS
 from samplecnn.models.layers import Excitation
 
-KINDS = [*BLOCKS, *RELATIVES]
+KINDS = [*BLOCKS, *CONVERTED_BLOCKS]
 SMALL = {"num_blocks": 3, "features": 8, "num_classes": 4}
 
 

@@ -8,7 +8,7 @@ from samplecnn.bench import infer
 from samplecnn.bench.infer import bench_infer, scale_infer
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.train import matrix_rate
-from samplecnn.engines import ENGINES, installed
+from samplecnn.inference import ENGINES, installed
 
 SMALL = {"window": 729, "num_classes": 3, "features": 8, "batch_size": 30}
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from samplecnn.bench.load import bench_load
-from samplecnn.bench.report import draw, fastest_peer, paired_ratio
+from samplecnn.bench.results import draw, fastest_peer, paired_ratio
 from samplecnn.bench.rounds import Contender, Peer, measure
 from samplecnn.cli.app import app
 from samplecnn.errors import SampleCNNError, UsageError

@@ -1,6 +1,6 @@
 """The table and the picture of a measurement: every figure is the right one."""
 
-from samplecnn.bench.report import baseline, draw, fastest_peer, print_table
+from samplecnn.bench.results import baseline, draw, fastest_peer, print_table
 
 
 def measured(**more):

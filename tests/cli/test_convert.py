@@ -14,9 +14,9 @@ import samplecnn
 from samplecnn.audio import decode, from_int16, to_int16
 from samplecnn.cli.app import app
 from samplecnn.errors import UsageError
-from samplecnn.interop.peers.tags import MTAT, MTT
+from samplecnn.interop.third_party.tags import MTAT, MTT
+from samplecnn.model_files import save as save_model
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.saved import save as save_model
 from samplecnn.task import Task
 from samplecnn.training import train
 
@@ -30,7 +30,7 @@ def beside_interop(name):
     return module
 
 
-peers = beside_interop("peer_models")
+peers = beside_interop("third_party_models")
 WINDOW = peers.WINDOW
 
 

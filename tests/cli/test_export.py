@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 import samplecnn
-from samplecnn import ModelConfig, SampleCNN, Task, saved
+from samplecnn import ModelConfig, SampleCNN, Task, model_files
 from samplecnn.cli.app import app
 from samplecnn.errors import UsageError
 from samplecnn.interop.export import FORMATS
@@ -18,7 +18,7 @@ from samplecnn.interop.export import FORMATS
 def folder(tmp_path):
     torch.manual_seed(0)
     config = ModelConfig("rese1", multi=True, num_blocks=3, num_classes=2, features=4, amplifying_ratio=0.5)
-    saved.save(SampleCNN(config, Task("t", ("ja", "nein"), window=100)), tmp_path / "run")
+    model_files.save(SampleCNN(config, Task("t", ("ja", "nein"), window=100)), tmp_path / "run")
     return tmp_path
 
 
@@ -57,7 +57,9 @@ def test_what_cannot_be_written_is_said_before_the_model_is_looked_for(folder, o
 
 
 def test_a_model_that_keras_cannot_express_is_one_line_and_leaves_what_was_there(folder):
-    saved.save(SampleCNN(ModelConfig(num_blocks=1, num_classes=1, tail=True), Task("t", ("a",))), folder / "other")
+    model_files.save(
+        SampleCNN(ModelConfig(num_blocks=1, num_classes=1, tail=True), Task("t", ("a",))), folder / "other"
+    )
     (folder / "m.h5").write_text("as it was")
     command = [sys.executable, "-m", "samplecnn", "export", "other", "m.h5", "--to", "keras-h5"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder)

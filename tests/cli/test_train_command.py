@@ -13,8 +13,8 @@ from samplecnn import build
 from samplecnn.cli.app import app
 from samplecnn.cli.train import train
 from samplecnn.training import loop
-from samplecnn.training.record import read_metrics
-from samplecnn.training.state import load_checkpoint
+from samplecnn.training.checkpoint import load_checkpoint
+from samplecnn.training.logging import read_metrics
 
 BASE = {
     "block": "se", "features": "8", "num-stages": "2", "max-epochs": "1", "batch-size": "16", "precision": "fp32",

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samplecnn.datasets import unlock, zipcrypto
-from samplecnn.datasets.archives import ArchiveError, Joined, Member, opened, safe_path, unpack
+from samplecnn.datasets.download import zip_cipher, zip_decrypt
+from samplecnn.datasets.download.archives import ArchiveError, Joined, Member, opened, safe_path, unpack
 from samplecnn.errors import SampleCNNError
 
 
@@ -134,7 +134,7 @@ def test_encrypted_zip(tmp_path, deflate, stream):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_encrypted_and_split_with_many_members(tmp_path, workers, monkeypatch):
-    monkeypatch.setattr(unlock, "LANES", 64)  # more members than lanes: places are taken again
+    monkeypatch.setattr(zip_decrypt, "LANES", 64)  # more members than lanes: places are taken again
     files = {f"set/{number}.wav": noise(number * 37 % 3000) + bytes(number) for number in range(150)}
     data = cipher.encrypted_zip(files, "päss")
     parts = split(tmp_path / "a.zip", data, [len(data) // 3, len(data) // 2])
@@ -185,12 +185,12 @@ def test_lanes_decrypt_as_one_by_one(plains, password):
     block = np.zeros((length, len(plains)), np.uint8)
     for lane, secret in enumerate(secrets):
         block[: len(secret), lane] = list(secret)
-    keys = np.repeat(np.array(zipcrypto.keys_of(password), np.uint32)[:, None], len(plains), axis=1)
+    keys = np.repeat(np.array(zip_cipher.keys_of(password), np.uint32)[:, None], len(plains), axis=1)
     middle = length // 2  # in two stretches: the keys go over from one to the next
-    out = np.concatenate([zipcrypto.decrypt_lanes(part, keys) for part in (block[:middle], block[middle:])])
+    out = np.concatenate([zip_cipher.decrypt_lanes(part, keys) for part in (block[:middle], block[middle:])])
     for lane, plain in enumerate(plains):
         assert out[: len(plain), lane].tobytes() == plain
-        assert zipcrypto.decrypt_one(secrets[lane], zipcrypto.keys_of(password))[0] == plain
+        assert zip_cipher.decrypt_one(secrets[lane], zip_cipher.keys_of(password))[0] == plain
 
 
 BAD_NAMES = ["../evil", "a/../../evil", "/etc/evil", "C:/evil", "c:evil", "..\\evil", "\\evil", "a\\..\\..\\evil", ".."]
@@ -249,7 +249,7 @@ def test_links_and_devices_in_tars_are_refused(tmp_path, kind):
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     zeros = {"bomb.wav": bytes(8_000_000)}
-    monkeypatch.setattr("samplecnn.datasets.archives.SLACK", 1_000_000)
+    monkeypatch.setattr("samplecnn.datasets.download.archives.SLACK", 1_000_000)
     for kind, data in (("zip", make_zip(zeros)), ("tar", gzip.compress(make_tar(zeros)))):
         path = written(tmp_path / f"a.{kind}", data)
         with pytest.raises(ArchiveError, match="not to be trusted"):
@@ -272,7 +272,9 @@ def test_member_longer_than_it_says(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_more_than_the_disk_has_free(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr("samplecnn.datasets.archives.shutil.disk_usage", lambda _: type("usage", (), {"free": 100_000}))
+    monkeypatch.setattr(
+        "samplecnn.datasets.download.archives.shutil.disk_usage", lambda _: type("usage", (), {"free": 100_000})
+    )
     path = written(tmp_path / "a", make_zip() if kind == "zip" else make_tar())
     with pytest.raises(SampleCNNError, match=r"needs 0\.00 GB and 0\.00 GB are free; free some space"):
         unpack([path], tmp_path / "out", kind=kind)
@@ -366,7 +368,7 @@ def test_what_is_there_is_not_written_again(tmp_path, kind):
 
 def test_leftovers_of_a_killed_run_go(tmp_path):
     path, out = written(tmp_path / "a.zip", make_zip()), tmp_path / "out"
-    from samplecnn.datasets.archives import aside
+    from samplecnn.datasets.download.archives import aside
 
     for name in FILES:
         written(aside(out / name), b"half of it")
@@ -390,7 +392,7 @@ def test_notes_of_a_mac_are_left_out(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_disk_that_fills_up_while_unlocking_is_told(tmp_path, workers):
-    from samplecnn.datasets.archives import aside
+    from samplecnn.datasets.download.archives import aside
 
     out = tmp_path / "out"
     out.mkdir()

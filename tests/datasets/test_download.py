@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from samplecnn.datasets.download import DownloadError, Network, digest, fetch
+from samplecnn.datasets.download.http import DownloadError, Network, digest, fetch
 from samplecnn.errors import SampleCNNError, UsageError
 
 QUICK = Network(timeout=2.0, attempts=3, pause=0.01)
@@ -304,7 +304,7 @@ def test_only_plain_names(server, tmp_path, name):
 
 def test_full_disk_is_one_line_before_anything_is_written(server, tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 1000})
-    monkeypatch.setattr("samplecnn.datasets.download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("samplecnn.datasets.download.http.shutil.disk_usage", lambda _: usage)
     with pytest.raises(SampleCNNError, match=r"still to come, 1,000 bytes are free; free some space") as caught:
         fetch("f", [server.put("f", BODY)], tmp_path, network=QUICK)
     assert "\n" not in str(caught.value)
@@ -331,16 +331,16 @@ def test_folder_that_cannot_be_written(server, tmp_path):
 
 def test_interrupt_leaves_what_came(server, tmp_path, monkeypatch):
     url = server.put("f", BODY)
-    from samplecnn.datasets import download
+    from samplecnn.datasets.download import http
 
-    advance = download._advance
+    advance = http._advance
 
     def interrupt(progress, count):
         advance(progress, count)
         if count > 500_000:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "_advance", interrupt)
+    monkeypatch.setattr(http, "_advance", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch("f", [url], tmp_path, network=QUICK)
     monkeypatch.undo()
@@ -352,7 +352,7 @@ def test_interrupt_leaves_what_came(server, tmp_path, monkeypatch):
 
 
 def test_progress_is_told_in_megabytes(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("samplecnn.progress.Progress.LINE_EVERY", 0.0)
+    monkeypatch.setattr("samplecnn.system.progress.Progress.LINE_EVERY", 0.0)
     fetch("big", [server.put("f", bytes(5_000_000))], tmp_path, network=QUICK)
     assert re.search(r"big ━+╌* [1-5]/5 MB", capsys.readouterr().err)
 

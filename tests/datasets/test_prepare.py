@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 from samplecnn.cli.prepare import prepare as command
 from samplecnn.datasets import REGISTRY
 from samplecnn.datasets.base import Download, Published
-from samplecnn.datasets.download import Network
+from samplecnn.datasets.download.http import Network
+from samplecnn.datasets.download.prepare import prepare
 from samplecnn.datasets.mtt import TAGS
-from samplecnn.datasets.prepare import prepare
 from samplecnn.datasets.published import DCS, MTT, PUBLISHED, SCD
 from samplecnn.errors import SampleCNNError, UsageError
 
@@ -361,7 +361,9 @@ def test_archive_that_leads_out_of_the_folder(server, tmp_path):
 
 def test_too_little_room_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
     published, _ = serve(server, "mtt")
-    monkeypatch.setattr("samplecnn.datasets.prepare.shutil.disk_usage", lambda _: type("usage", (), {"free": 1000}))
+    monkeypatch.setattr(
+        "samplecnn.datasets.download.prepare.shutil.disk_usage", lambda _: type("usage", (), {"free": 1000})
+    )
     with pytest.raises(SampleCNNError, match="free some space or choose another --data-dir"):
         prepare("mtt", tmp_path, published=published, network=QUICK)
     assert server.requests == []
@@ -406,18 +408,19 @@ DRIVER = textwrap.dedent(
     from dataclasses import replace
     from pathlib import Path
     from samplecnn.datasets.base import Download, Published
-    from samplecnn.datasets.prepare import prepare
-    from samplecnn.datasets.download import Network
+    from samplecnn.datasets.download.prepare import prepare
+    from samplecnn.datasets.download.http import Network
     job = json.loads(sys.argv[1])
     if job["slow"]:  # makes each step of unpacking long enough to be hit
         import time
-        from samplecnn.datasets import archives, unlock
-        for module, owner, name in ((archives, archives, "_write"), (unlock, unlock._Lane, "put")):
+        from samplecnn.datasets.download import archives
+        from samplecnn.datasets.download import zip_decrypt
+        for module, owner, name in ((archives, archives, "_write"), (zip_decrypt, zip_decrypt._Lane, "put")):
             def slow(*args, real=getattr(owner, name)):
                 time.sleep(0.02)
                 return real(*args)
             setattr(owner, name, slow)
-        unlock.STRETCH = 600
+        zip_decrypt.STRETCH = 600
     downloads = tuple(Download(**{**d, "urls": tuple(d["urls"])}) for d in job["downloads"])
     published = Published(downloads, by_hand="", expected=job["expected"])
     patient = Network(2.0, 2, 0.01)
@@ -534,7 +537,7 @@ def test_two_at_once_keep_out_of_each_others_way(server, tmp_path, monkeypatch):
 
     published, _ = serve(server, "scd")
     (tmp_path / "scd" / "raw" / ".prepared").mkdir(parents=True)
-    monkeypatch.setattr("samplecnn.datasets.prepare.PATIENCE", 0.2)
+    monkeypatch.setattr("samplecnn.datasets.download.prepare.PATIENCE", 0.2)
     with (tmp_path / "scd" / "raw" / ".prepared" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another `samplecnn prepare` is at work here"):
@@ -605,7 +608,7 @@ def test_patience_options(server, tmp_path, run):
 
 def test_workers_option_is_passed_on(server, tmp_path, run, monkeypatch):
     published, _ = serve(server, "dcs")
-    from samplecnn.datasets import unlock
+    from samplecnn.datasets.download import zip_decrypt
 
     started = []
 
@@ -614,7 +617,7 @@ def test_workers_option_is_passed_on(server, tmp_path, run, monkeypatch):
             started.append(args)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(unlock.subprocess, "Popen", Counted)
+    monkeypatch.setattr(zip_decrypt.subprocess, "Popen", Counted)
     result = run({"dcs": published}, "dcs", "--data-dir", tmp_path, "--workers", 2)
     assert result.exit_code == 0, result.output
     assert len(started) == 6  # two for each of the three encrypted zips

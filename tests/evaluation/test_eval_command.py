@@ -10,12 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.cli.eval import evaluate_command
-from samplecnn.engines import installed
 from samplecnn.errors import UsageError
+from samplecnn.inference import installed
 from samplecnn.shards import open_split
-from samplecnn.shards.tfrecord import TFRecordWriter
+from samplecnn.shards.tfrecord.frames import TFRecordWriter
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def trained(task, make_model, learn):
 def run(tmp_path, task, trained, write_shards):
     """run(*options) -> the outcome of `eval DATASET MODEL`, in a folder with data/tones and a run directory."""
     write_shards(tmp_path / "data" / "tones" / "arrow", task, clips=30)
-    saved.save(trained, tmp_path / "run")
+    model_files.save(trained, tmp_path / "run")
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(evaluate_command)
 

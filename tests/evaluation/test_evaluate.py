@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplecnn import evaluate, saved
+from samplecnn import evaluate, model_files
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import check_fit, examine
 
@@ -24,7 +24,7 @@ def test_a_trained_model_scores_high_and_an_untrained_one_does_not(data, task, m
 
 def test_a_saved_model_scores_the_same(data, task, make_model, tmp_path):
     model = make_model(task)
-    saved.save(model, tmp_path / "run")
+    model_files.save(model, tmp_path / "run")
     in_memory = examine(model, "tones", data)
     from_folder = examine(tmp_path / "run", "tones", data, batch_size=4, num_readers=1, device="cpu")
     np.testing.assert_allclose(in_memory.predictions.y_prob, from_folder.predictions.y_prob, atol=1e-6)

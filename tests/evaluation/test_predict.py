@@ -73,7 +73,7 @@ def test_clips_of_different_lengths(tmp_path, task, make_model, write_shards):
 
 
 def test_progress_is_shown_on_demand(tmp_path, task, make_model, write_shards, capfd, monkeypatch):
-    from samplecnn.progress import Progress
+    from samplecnn.system.progress import Progress
 
     monkeypatch.setattr(Progress, "LINE_EVERY", 0.0)
     segments, model = write_shards(tmp_path, task), make_model(task)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import samplecnn
-from samplecnn import ModelConfig, SampleCNN, Task, saved
+from samplecnn import ModelConfig, SampleCNN, Task, model_files
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.interop import keras_h5
+from samplecnn.interop.keras import h5
 from samplecnn.models import BLOCKS
 
 
@@ -37,7 +37,7 @@ def make(block="se", multi=False, classes=("a", "b c", "ü"), **changes) -> Samp
 @pytest.mark.parametrize("multi", [False, True])
 def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
     model = make(block, multi, dropout=0.25 if multi else 0.0)
-    keras_h5.write(model, tmp_path / "m.h5")
+    h5.write(model, tmp_path / "m.h5")
     again = samplecnn.load(tmp_path / "m.h5")
     assert again.task == model.task
     assert again.config == model.config
@@ -49,8 +49,8 @@ def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
 @pytest.mark.parametrize("ratio", [0.0625, 0.125, 0.13, 0.5, 1.0, 2.0, 4.0])
 def test_amplifying_ratios_are_found(tmp_path, ratio):
     model = make(amplifying_ratio=ratio)
-    keras_h5.write(model, tmp_path / "m.h5")
-    again = keras_h5.read(tmp_path / "m.h5")
+    h5.write(model, tmp_path / "m.h5")
+    again = h5.read(tmp_path / "m.h5")
     assert [v.shape for v in again.state_dict().values()] == [v.shape for v in model.state_dict().values()]
 
 
@@ -60,21 +60,21 @@ def test_amplifying_ratios_are_found(tmp_path, ratio):
 def test_any_size_is_found(tmp_path, classes, features, num_blocks):
     names = tuple(f"c{i}" for i in range(classes))
     model = make("rese1", num_blocks=num_blocks, features=features, amplifying_ratio=1.5, classes=names)
-    keras_h5.write(model, tmp_path / "m.h5")
+    h5.write(model, tmp_path / "m.h5")
     again = samplecnn.load(tmp_path / "m.h5")
     assert again.config == model.config and again.task == model.task
 
 
 def test_a_padding_of_the_first_convolution_that_keras_has_is_kept(tmp_path):
     model = make(first_padding="valid")
-    keras_h5.write(model, tmp_path / "m.h5")
+    h5.write(model, tmp_path / "m.h5")
     assert samplecnn.load(tmp_path / "m.h5").config == model.config
 
 
 @pytest.mark.parametrize("beyond", [{"first_padding": "centred"}, {"tail": True}])
 def test_what_the_originals_network_cannot_express_is_not_written(tmp_path, beyond):
     with pytest.raises(UsageError, match=r"m\.h5: the original's Keras network cannot express"):
-        keras_h5.write(make(**beyond), tmp_path / "m.h5")
+        h5.write(make(**beyond), tmp_path / "m.h5")
     assert not list(tmp_path.iterdir())
 
 
@@ -86,7 +86,7 @@ def test_names_are_the_originals(shared, tmp_path):
     """Layer by layer and weight by weight, what we write is laid out as what the original wrote."""
     for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
         source = shared / "interop" / "keras" / f"{name}.h5"
-        keras_h5.write(keras_h5.read(source), tmp_path / "m.h5")
+        h5.write(h5.read(source), tmp_path / "m.h5")
         with h5py.File(source) as theirs, h5py.File(tmp_path / "m.h5") as ours:
             theirs, ours = theirs["model_weights"], ours["model_weights"]
             assert list(map(text, ours.attrs["layer_names"])) == list(map(text, theirs.attrs["layer_names"]))
@@ -107,7 +107,7 @@ def test_the_description_is_the_originals(shared, tmp_path):
     """Same layers in the same order, with the same inputs and settings; initial values and penalties are not told."""
     for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
         source = shared / "interop" / "keras" / f"{name}.h5"
-        keras_h5.write(keras_h5.read(source), tmp_path / "m.h5")
+        h5.write(h5.read(source), tmp_path / "m.h5")
         theirs, ours = (
             json.loads(h5py.File(path).attrs["model_config"])["config"] for path in (source, tmp_path / "m.h5")
         )
@@ -122,7 +122,7 @@ def test_the_description_is_the_originals(shared, tmp_path):
 
 def test_texts_are_bytes_for_the_keras_of_that_time(tmp_path):
     """It calls decode on them; h5py of that time gave bytes for ASCII and str for UTF-8."""
-    keras_h5.write(make(), tmp_path / "m.h5")
+    h5.write(make(), tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
         for place in (file, file["model_weights"]):
             for name in {"model_config", "backend", "keras_version"} & set(place.attrs):
@@ -131,16 +131,16 @@ def test_texts_are_bytes_for_the_keras_of_that_time(tmp_path):
 
 
 def test_weights_only_files_are_read(tmp_path):
-    keras_h5.write(make(classes=tuple(f"w{i}" for i in range(35))), tmp_path / "whole.h5")
+    h5.write(make(classes=tuple(f"w{i}" for i in range(35))), tmp_path / "whole.h5")
     with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "weights.h5", "w") as weights:
         for layer in whole["model_weights"]:
             whole.copy(f"model_weights/{layer}", weights)
-    model = keras_h5.read(tmp_path / "weights.h5")
+    model = h5.read(tmp_path / "weights.h5")
     assert model.task.name == "scd"
 
 
 def test_damaged_and_foreign_files(tmp_path):
-    keras_h5.write(make(), tmp_path / "m.h5")
+    h5.write(make(), tmp_path / "m.h5")
     whole = (tmp_path / "m.h5").read_bytes()
     for name, content in (("half", whole[: len(whole) // 2]), ("empty", b""), ("text", b"not a model" * 100)):
         path = tmp_path / f"{name}.h5"
@@ -155,8 +155,8 @@ def test_damaged_and_foreign_files(tmp_path):
 
 def test_a_saved_folder_holds_all_that_is_needed(tmp_path):
     model = make("rese2", multi=True)
-    saved.save(model, tmp_path)
-    for path in (tmp_path, tmp_path / saved.WEIGHTS):
+    model_files.save(model, tmp_path)
+    for path in (tmp_path, tmp_path / model_files.WEIGHTS):
         again = samplecnn.load(path)
         assert again.task == model.task and again.config == model.config and not again.training
         assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in (model, again)), strict=True))
@@ -170,14 +170,14 @@ def test_missing_and_damaged_models_are_one_line(tmp_path):
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(UsageError, match="not a model"):
         samplecnn.load(tmp_path / "x.txt")
-    saved.save(make(), tmp_path)
-    weights = tmp_path / saved.WEIGHTS
+    model_files.save(make(), tmp_path)
+    weights = tmp_path / model_files.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(SampleCNNError, match="damaged"):
         samplecnn.load(tmp_path)
-    (tmp_path / saved.CONFIG).write_text("{}")
+    (tmp_path / model_files.CONFIG).write_text("{}")
     with pytest.raises(SampleCNNError, match=r"config\.json: damaged"):
         samplecnn.load(tmp_path)
-    (tmp_path / saved.CONFIG).unlink()
+    (tmp_path / model_files.CONFIG).unlink()
     with pytest.raises(SampleCNNError, match="class names"):
         samplecnn.load(tmp_path)

@@ -12,7 +12,7 @@ import torch
 import samplecnn
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.errors import SampleCNNError
-from samplecnn.interop import keras_h5
+from samplecnn.interop.keras import h5
 from samplecnn.models import BLOCKS
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def test_keras_gives_the_outputs_of_what_we_write(tensorflow_python, wave, tmp_p
         network = {**USUAL, **NETWORKS[name]}
         models[name] = ours(network)
         job = {"file": str(tmp_path / f"{name}.h5"), "x": str(wave)}
-        keras_h5.write(models[name], job["file"])
+        h5.write(models[name], job["file"])
         jobs.append({**job, "do": "whole", "y": str(tmp_path / f"{name}-whole.npy")})
         jobs.append({**job, "do": "by_name", "network": network, "y": str(tmp_path / f"{name}-by_name.npy")})
     run_jobs(tensorflow_python, jobs, tmp_path, *library)

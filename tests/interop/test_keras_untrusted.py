@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import samplecnn
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.errors import SampleCNNError
-from samplecnn.interop import keras_apart, keras_h5
-from samplecnn.interop.keras_apart import read as read_apart
+from samplecnn.interop.keras import h5, sandbox
+from samplecnn.interop.keras.sandbox import read as read_apart
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -39,7 +39,7 @@ def sound(tmp_path_factory):
     for name, value in model.named_buffers():
         value.uniform_(0.5, 1.5) if name.endswith("var") else value.normal_()
     path = tmp_path_factory.mktemp("sound") / "m.h5"
-    keras_h5.write(model, path)
+    h5.write(model, path)
     return Sound(path.read_bytes(), wave_through(model))
 
 
@@ -302,7 +302,7 @@ def test_any_change_gives_a_model_or_one_error(sound, tmp_path, data):
 @pytest.mark.parametrize("seed", range(8))
 def test_flipped_bits_and_cut_ends_give_a_model_or_one_error(monkeypatch, sound, tmp_path, seed):
     """In the file's structure, where a flip makes the HDF5 library itself crash: hence the process of its own."""
-    monkeypatch.setattr(keras_h5, "read_contents", read_apart)
+    monkeypatch.setattr(h5, "read_contents", read_apart)
     random = np.random.default_rng(seed)
     copy = bytearray(sound.content)
     structure = [at for at in range(len(copy)) if copy[at - 8 : at + 8].count(0) > 8]
@@ -316,7 +316,7 @@ def test_flipped_bits_and_cut_ends_give_a_model_or_one_error(monkeypatch, sound,
         assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
 
 
-LIMITED = "from samplecnn.interop.keras_apart import limit; limit(32 << 20, 1)\n"
+LIMITED = "from samplecnn.interop.keras.sandbox import limit; limit(32 << 20, 1)\n"
 ACCIDENTS = {
     "crash": ("import os; os.kill(os.getpid(), 11)", "crashes"),
     "half an answer": ("import sys; sys.stdout.buffer.write((99).to_bytes(8, 'little') + b'{')", "crashes"),
@@ -330,8 +330,8 @@ ACCIDENTS = {
 @pytest.mark.parametrize("accident", ACCIDENTS)
 def test_accidents_in_the_other_process_are_one_error(monkeypatch, sound, tmp_path, accident):
     code, said = ACCIDENTS[accident]
-    monkeypatch.setattr(keras_apart, "CHILD", code)
-    monkeypatch.setattr(keras_apart, "SECONDS", 20.0 if accident != "waits" else 0.5)
+    monkeypatch.setattr(sandbox, "CHILD", code)
+    monkeypatch.setattr(sandbox, "SECONDS", 20.0 if accident != "waits" else 0.5)
     (tmp_path / "m.h5").write_bytes(sound.content)
     with pytest.raises(SampleCNNError, match=said) as error:
         read_apart(tmp_path / "m.h5")
@@ -350,7 +350,7 @@ def test_reading_takes_memory_in_proportion_to_the_file(tmp_path):
             add_layer(file, name, kernel=np.zeros(shape, "f4"))
     code = (
         "import resource, sys, samplecnn\n"
-        "import samplecnn.saved, torch, samplecnn.interop.keras_h5\n"
+        "import samplecnn.model_files, torch, samplecnn.interop.keras.h5\n"
         "with torch.device('meta'): samplecnn.SampleCNN(samplecnn.ModelConfig(num_blocks=3))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: samplecnn.load(sys.argv[1])\n"

@@ -135,15 +135,15 @@ def test_windows_and_their_blocks():
 def test_a_model_for_a_window_takes_it(window):
     blocks = blocks_for_window(window)
     model = SampleCNN(ModelConfig(block="basic", num_blocks=blocks, num_classes=2, features=2)).eval()
-    assert model.least_samples <= window
+    assert model.min_samples <= window
     assert model(torch.zeros(1, window)).shape == (1, 2)
 
 
 def test_too_short_an_input_is_refused():
     model = small("basic").eval()
-    assert model(torch.zeros(1, model.least_samples)).shape == (1, 5)
+    assert model(torch.zeros(1, model.min_samples)).shape == (1, 5)
     with pytest.raises(SampleCNNError, match="too few"):
-        model(torch.zeros(1, model.least_samples - 1))
+        model(torch.zeros(1, model.min_samples - 1))
     with pytest.raises(SampleCNNError, match="batch, samples"):
         model(torch.zeros(1, 1, 500))
 
@@ -199,10 +199,10 @@ def test_other_first_paddings_are_pytorchs(kind, zeros, samples):
 def test_the_least_number_of_samples_is_exact(kind):
     model = small("se", first_padding=kind).eval()
     with torch.no_grad():
-        assert model(torch.zeros(1, model.least_samples)).isfinite().all()
+        assert model(torch.zeros(1, model.min_samples)).isfinite().all()
     with pytest.raises(SampleCNNError, match="too few"):
-        model(torch.zeros(1, model.least_samples - 1))
-    steps = sum(first_padding(model.least_samples - 1, kind)) + model.least_samples - 1
+        model(torch.zeros(1, model.min_samples - 1))
+    steps = sum(first_padding(model.min_samples - 1, kind)) + model.min_samples - 1
     assert steps // 3 < 3**4  # the last pooling would have nothing left
 
 

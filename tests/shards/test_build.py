@@ -21,7 +21,7 @@ from samplecnn.datasets.base import Clip, Table
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards import build_table, open_split
 from samplecnn.shards.arrow import ArrowSegments
-from samplecnn.shards.report import read_report
+from samplecnn.shards.build_report import read_report
 from samplecnn.task import Task
 
 _TASK = Task("made", ("a", "b"), sample_rate=8000, window=2000)
@@ -245,10 +245,10 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
         raise Cut
 
     with monkeypatch.context() as patched:
-        from samplecnn.shards import stages
+        from samplecnn.shards import build_folder
 
         if step == "publish":
-            patched.setattr(stages.Places, step, cut_off)
+            patched.setattr(build_folder.Places, step, cut_off)
         elif step == "rename":
             rename, calls = Path.rename, []
 
@@ -261,10 +261,10 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
 
             patched.setattr(Path, "rename", second_fails)
         elif step == "rmtree":
-            patched.setattr(stages.shutil, "rmtree", cut_off)
+            patched.setattr(build_folder.shutil, "rmtree", cut_off)
         else:
-            arrow = stages.FORMATS["arrow"]
-            original, calls = arrow.set_statistics if step == "set_statistics" else getattr(stages, step), []
+            arrow = build_folder.FORMATS["arrow"]
+            original, calls = arrow.set_statistics if step == "set_statistics" else getattr(build_folder, step), []
 
             def later_fails(*args, **options):
                 calls.append(args)
@@ -273,9 +273,9 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
                 return original(*args, **options)
 
             if step == "set_statistics":
-                patched.setitem(stages.FORMATS, "arrow", replace(arrow, set_statistics=later_fails))
+                patched.setitem(build_folder.FORMATS, "arrow", replace(arrow, set_statistics=later_fails))
             else:
-                patched.setattr(stages, step, later_fails)
+                patched.setattr(build_folder, step, later_fails)
         with pytest.raises(Cut):
             build(table, tmp_path / "made", seed=1)
     build(table, tmp_path / "made", seed=1)

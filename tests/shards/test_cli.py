@@ -12,7 +12,7 @@ import soundfile
 from samplecnn.cli.build import window_samples
 from samplecnn.errors import UsageError
 from samplecnn.shards import open_split
-from samplecnn.shards.recorded import TFRecordSegments
+from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from samplecnn.audio import cut, decode
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards import build_table, open_split
-from samplecnn.shards.recorded import TFRecordSegments
-from samplecnn.shards.tfrecord import TFRecordWriter, masked_crc, shard_name
+from samplecnn.shards.tfrecord.frames import TFRecordWriter, masked_crc, shard_name
+from samplecnn.shards.tfrecord.reader import TFRecordSegments
 from samplecnn.task import Task
 
 TASK = Task("made", ("a", "b", "c"), sample_rate=8000, window=200)
@@ -205,7 +205,7 @@ def reframed(path: Path, number: int, data: bytes) -> None:
 
 def spoil(path: Path, how: str) -> str:
     """Damages record 2 of five; returns what should be said."""
-    from samplecnn.shards.example import segment_example
+    from samplecnn.shards.tfrecord.wire import segment_example
 
     start = 2 * RECORD
     if how == "data":
@@ -322,7 +322,7 @@ def test_memory_is_bounded_by_the_file(tmp_path):
     with pytest.raises(SampleCNNError, match="cut off"):
         TFRecordSegments(tmp_path, "train")
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
-    from samplecnn.shards.example import clip_example
+    from samplecnn.shards.tfrecord.wire import clip_example
 
     path.unlink()
     data = clip_example(b"\1\0\0", [b"abcd"] * 10_000)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
@@ -48,7 +48,7 @@ def tagger(model) -> Tagger:
 @pytest.fixture(scope="session")
 def model_folder(model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("log") / "run"
-    saved.save(model, folder)
+    model_files.save(model, folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from samplecnn.cli.tag import tag_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.run import NAMED, TagReport
+from samplecnn.tagging.tag_files import NAMED, TagReport
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
 
@@ -108,7 +108,7 @@ def test_output_goes_to_the_file_only(run, folder, tmp_path):
 
 
 def test_batch_size_and_device(run, folder, monkeypatch):
-    from samplecnn.engines import Engine
+    from samplecnn.inference import Engine
 
     sizes = []
     real = Engine.__call__
@@ -202,7 +202,7 @@ def test_a_few_recordings_need_no_pytorch(run, model_folder, folder):
 
 @pytest.mark.parametrize("engine", ["numpy", "openvino", "onnx"])
 def test_engines_agree_and_are_named(run, folder, engine):
-    from samplecnn.engines import ENGINES
+    from samplecnn.inference import ENGINES
 
     if not ENGINES[engine].installed:
         pytest.skip(f"{engine} is not installed")

@@ -9,15 +9,15 @@ import pytest
 import soundfile
 import torch
 
+from samplecnn import streaming as streaming
 from samplecnn.audio import cut, decode, to_int16
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation import predict
+from samplecnn.model_files import load
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.saved import load
 from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
+from samplecnn.system.read_ahead import END, read_ahead
 from samplecnn.tagging import Tagger, Tags
-from samplecnn.tagging import stream as streaming
-from samplecnn.tagging.readers import END, read_ahead
 from samplecnn.task import Task
 
 
@@ -122,7 +122,7 @@ def test_tags_do_not_depend_on_batches_readers_or_neighbours(model, tagger, fold
 
 
 def test_batches_run_across_files(model, tmp_path, sound, monkeypatch):
-    from samplecnn.engines import Engine
+    from samplecnn.inference import Engine
 
     sizes = []
     real = Engine.__call__

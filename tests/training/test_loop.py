@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import samplecnn
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS
 from samplecnn.training import TrainOptions, loop, resume, train
 from samplecnn.training.batches import batches, epoch_order, standardised
-from samplecnn.training.record import read_metrics
-from samplecnn.training.state import CHECKPOINT, load_checkpoint
+from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
+from samplecnn.training.logging import read_metrics
 
 SMALL = {"block": "basic", "features": 4, "num_stages": 2, "max_epochs": 2, "batch_size": 8, "precision": "fp32"}
 
@@ -324,4 +324,4 @@ def test_metrics_are_plain_json(built, tmp_path):
     run = run_small(built, tmp_path, num_stages=1, max_epochs=1).run
     for line in (run / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(word))
-    assert json.loads((run / saved.CONFIG).read_text())["task"]["classes"] == ["high", "low", "noise"]
+    assert json.loads((run / model_files.CONFIG).read_text())["task"]["classes"] == ["high", "low", "noise"]

@@ -5,13 +5,14 @@ import functools
 import pytest
 import torch
 
+from samplecnn import kernels
 from samplecnn.bench.steps import noise_task
 from samplecnn.errors import SampleCNNError
-from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, fast
+from samplecnn.models import BLOCKS, ModelConfig, SampleCNN
 from samplecnn.training import train
 from samplecnn.training.batches import on_device, standardised
+from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.losses import cross_entropy
-from samplecnn.training.state import load_checkpoint
 from samplecnn.training.step import WAYS, Step
 
 WINDOW, CLASSES = 729, 5
@@ -89,9 +90,9 @@ def test_compiled_steps_are_the_same_steps(monkeypatch):
     """As a GPU would take them, without the passes for CPUs; the last stage, which needs a C++ compiler, left out."""
     compiled = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", compiled)
-    monkeypatch.setattr(fast, "fits", lambda *_: False)
+    monkeypatch.setattr(kernels, "fits", lambda *_: False)
     monkeypatch.setattr(
-        fast, "conv", lambda x, weight, bias, normed: fast.from_image(_conv2d(fast.image(x), weight, bias))
+        kernels, "conv", lambda x, weight, bias, normed: kernels.from_image(_conv2d(kernels.image(x), weight, bias))
     )
     model, same = network("res1", num_blocks=2), network("res1", num_blocks=2)
     lines: list[str] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samplecnn.analysis.excitation import Excitations, excitations
     from samplecnn.analysis.explanation import Explanation, explain, explain_over_time
-    from samplecnn.analysis.learned import Filters, learn_filters
+    from samplecnn.analysis.filters import Filters, learn_filters
     from samplecnn.analysis.reporting import report
     from samplecnn.analysis.summary import Summary, summarize
 
@@ -16,8 +16,8 @@ _HOMES = {
     "Explanation": "explanation",
     "explain": "explanation",
     "explain_over_time": "explanation",
-    "Filters": "learned",
-    "learn_filters": "learned",
+    "Filters": "filters",
+    "learn_filters": "filters",
     "report": "reporting",
     "Summary": "summary",
     "summarize": "summary",

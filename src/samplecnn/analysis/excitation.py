@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from samplecnn.analysis.excitation_result import BlockExcitations, Excitations
 from samplecnn.analysis.excitation_sums import BINS, Sums, writer
-from samplecnn.analysis.excited import BlockExcitations, Excitations
 from samplecnn.audio import standardise
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.inference import ahead, exact
 from samplecnn.models.layers import Excitation
-from samplecnn.progress import Progress
+from samplecnn.system.progress import Progress
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN

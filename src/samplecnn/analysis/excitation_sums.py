@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplecnn.analysis.excited import BlockExcitations
+from samplecnn.analysis.excitation_result import BlockExcitations
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -82,7 +82,7 @@ def writer(path: Path, segments: "Segments", sums: dict[str, Sums]) -> Iterator[
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from samplecnn.files import written_aside
+    from samplecnn.system.files import written_aside
 
     names = segments.task.classes
     columns = [("id", pa.string()), ("segment", pa.int32()), ("labels", pa.list_(pa.string()))]

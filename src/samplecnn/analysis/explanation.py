@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from samplecnn.analysis.attribution import band_edges
-from samplecnn.analysis.listener import Listener
+from samplecnn.analysis.explainer import Listener
 from samplecnn.analysis.window import ExplainedWindow, Settings
 from samplecnn.errors import UsageError
-from samplecnn.tagging.stream import Recording
+from samplecnn.streaming import Recording
 from samplecnn.tagging.tags import Tags
 from samplecnn.task import Task
 
@@ -61,7 +61,7 @@ class Explanation:
 
     def words(self) -> list[str]:
         """A line for every tag: its score, where it comes from, and what is left of the score without that."""
-        from samplecnn.analysis.explain_words import line
+        from samplecnn.analysis.explanation_text import line
 
         return [line(self, place) for place in range(len(self.tags))]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from samplecnn.models import SampleCNN
 from samplecnn.models.blocks import BasicBlock, ResidualBlock
 from samplecnn.models.config import first_padding
-from samplecnn.models.ends import ConvTail, ResidualStem, ResidualTail
 from samplecnn.models.layers import BatchNorm, Conv, FirstConv
+from samplecnn.models.stem_tail import ConvTail, ResidualStem, ResidualTail
 
 
 @dataclass(frozen=True)

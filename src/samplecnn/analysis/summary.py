@@ -12,8 +12,8 @@ from samplecnn.errors import UsageError
 from samplecnn.models import SampleCNN
 from samplecnn.models.blocks import BasicBlock, ResidualBlock
 from samplecnn.models.config import first_padding
-from samplecnn.models.ends import ConvTail, ResidualStem, ResidualTail
 from samplecnn.models.layers import BatchNorm, Conv, Excitation
+from samplecnn.models.stem_tail import ConvTail, ResidualStem, ResidualTail
 
 FLOAT = 4  # bytes of a float32
 SAMPLE_RATE = 22050  # Hz, of a model that carries no task
@@ -138,8 +138,8 @@ def summarize(model: SampleCNN, samples: int | None = None, sample_rate: int | N
     task, config = model.task, model.config
     if samples is None:
         samples = task.window if task else 3 ** (config.num_blocks + 1)
-    if samples < model.least_samples:
-        raise UsageError(f"{samples} samples are too few: this model needs {model.least_samples} or more")
+    if samples < model.min_samples:
+        raise UsageError(f"{samples} samples are too few: this model needs {model.min_samples} or more")
     return Summary(
         architecture=config.to_dict(),
         samples=samples,

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from samplecnn.allocator import keep_freed_memory
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.rounds import TURN, Contender, Peer, machine, measure
 from samplecnn.bench.scale import measure_scale
 from samplecnn.bench.steps import architecture
 from samplecnn.bench.train import forward_flops, matrix_rate
-from samplecnn.engines import ENGINES, installed, open_engine
 from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.inference import ENGINES, installed, open_engine
 from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.task import Task
 
 MANY = 10**6  # segments that an engine is opened for: speed counts, not a soon start

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.allocator import keep_freed_memory
 from samplecnn.bench.rounds import Contender, Peer, copy_rate, machine, measure
 from samplecnn.bench.scale import Peak, measure_scale
 from samplecnn.datasets import REGISTRY, dataset_name
@@ -20,7 +19,8 @@ from samplecnn.errors import UsageError
 from samplecnn.shards import Segments, holds_tfrecords
 from samplecnn.shards.arrow import ArrowSegments
 from samplecnn.shards.formats import FORMATS
-from samplecnn.shards.recorded import TFRecordSegments
+from samplecnn.shards.tfrecord.reader import TFRecordSegments
+from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.task import Task
 
 CLIPS_PER_SHARD = 100

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.errors import SampleCNNError
-from samplecnn.progress import Progress
+from samplecnn.system.progress import Progress
 
 TURN = 2.0  # seconds a turn on a CPU lasts at least: so what else the machine does hits short work as it hits long
 

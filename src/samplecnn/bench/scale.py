@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from samplecnn.files import written_aside
-from samplecnn.progress import Progress
+from samplecnn.system.files import written_aside
+from samplecnn.system.progress import Progress
 
 
 class Peak:

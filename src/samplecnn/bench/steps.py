@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.datasets import REGISTRY
 from samplecnn.hardware import DTYPES, has_tf32, tuned
+from samplecnn.kernels.conv import wide
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
-from samplecnn.models.fast.conv import wide
 from samplecnn.models.layers import Conv
 from samplecnn.task import Task
 from samplecnn.training.step import FIRST_STEPS, Step

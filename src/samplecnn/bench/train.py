@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from samplecnn.allocator import keep_freed_memory
 from samplecnn.bench.batchsizes import MTT_SEGMENTS, epochs, free, growing
 from samplecnn.bench.rounds import TURN, Contender, Peer, machine, measure
 from samplecnn.bench.steps import Kind, Steps, architecture, kinds, many_compiled, wait
@@ -19,6 +18,7 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.inference import choose_device
 from samplecnn.hardware import DTYPES, choose_precision
 from samplecnn.models import ModelConfig
+from samplecnn.system.allocator import keep_freed_memory
 
 __all__ = ["bench_train", "forward_flops", "matrix_rate", "scale_train"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.bench.rounds import machine
-from samplecnn.progress import Progress
+from samplecnn.system.progress import Progress
 
 
 def scale_train(
@@ -61,11 +61,11 @@ def scale_train(
 
 def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int | None]:
     """Seconds of every epoch, and this process's highest resident memory in bytes (None where nothing tells it)."""
-    from samplecnn.allocator import keep_freed_memory
     from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
     from samplecnn.bench.steps import Kind, Steps, architecture
     from samplecnn.evaluation.inference import choose_device
     from samplecnn.hardware import choose_precision
+    from samplecnn.system.allocator import keep_freed_memory
 
     keep_freed_memory()
     device, window, batch_size = choose_device(settings["device"]), settings["window"], settings["batch_size"]

@@ -65,7 +65,7 @@ def filters_command(
     Also the first layer's own filters of three samples, the peaks of all layers in one picture, and all spectra as
     filters.parquet.
     """
-    from samplecnn.analysis.run import run_filters
+    from samplecnn.analysis.analyses import run_filters
 
     run_filters(model, output, steps, seed, layer, precision, device)
 
@@ -86,7 +86,7 @@ def excitations_command(
 
     Five pictures, and the factors of every block for every segment as excitations.parquet.
     """
-    from samplecnn.analysis.run import run_excitations
+    from samplecnn.analysis.analyses import run_excitations
 
     run_excitations(model, dataset, data_dir, output, split, batch_size, json, device)
 
@@ -100,7 +100,7 @@ def summary_command(
     ] = None,
 ) -> None:
     """Show the network layer by layer: shapes, what a step sees, parameters, arithmetic, memory; and draw it."""
-    from samplecnn.analysis.run import run_summary
+    from samplecnn.analysis.analyses import run_summary
 
     run_summary(model, output, json, samples)
 

@@ -75,9 +75,9 @@ def bench(
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw them.")] = None,
 ) -> None:
     """Measure speed side by side with what others use: medians of interleaved rounds, ratios, the hardware's limit."""
-    from samplecnn.bench.report import draw, print_table
+    from samplecnn.bench.results import draw, print_table
     from samplecnn.bench.scale import draw_scale, print_scale
-    from samplecnn.files import write_json
+    from samplecnn.system.files import write_json
 
     network: dict[str, Any] = {"block": block, "multi": multi, "window": window, "batch_size": batch_size}
     options: dict[What, dict[str, Any]] = {

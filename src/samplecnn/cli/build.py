@@ -63,7 +63,7 @@ def build(
     from samplecnn.shards import build as build_shards
 
     if dataset == "demo":
-        from samplecnn.datasets.demo import generate
+        from samplecnn.datasets.generated import generate
 
         generate(data_dir / "demo" / "raw")
     report = build_shards(

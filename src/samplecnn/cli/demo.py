@@ -11,6 +11,6 @@ def demo(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the recordings and of the training.")] = 0,
 ) -> None:
     """The whole way in minutes, offline: make recordings, build, train, score, and tag a file."""
-    from samplecnn.demo import run_demo
+    from samplecnn.walkthrough import run_demo
 
     run_demo(data_dir, log_dir, seed)

@@ -42,7 +42,7 @@ def evaluate_command(
     ] = False,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
-    from samplecnn.evaluation.run import run_test
+    from samplecnn.evaluation.outputs import run_test
 
     chosen, kind = engine and engine.value, precision and precision.value
     run_test(

@@ -60,8 +60,8 @@ def explain_command(
     device: Device = None,
 ) -> None:
     """Explain a recording's tags: which moments and which frequencies they rest on, as words, picture and table."""
-    from samplecnn.analysis.explain_run import run_explain
     from samplecnn.analysis.explanation import Settings
+    from samplecnn.analysis.explanation_outputs import run_explain
 
     settings = Settings(bands, moments, steps, batch_size)
     run_explain(model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device)
@@ -103,8 +103,8 @@ def report_command(
 
     It opens from the disk without a network, in light and dark, and reads well on a phone.
     """
-    from samplecnn.allocator import keep_freed_memory
     from samplecnn.analysis.reporting import Contents, report
+    from samplecnn.system.allocator import keep_freed_memory
 
     keep_freed_memory()
     contents = Contents(mistakes, explained, not no_filters, not no_excitations, filter_steps, draws, seed)

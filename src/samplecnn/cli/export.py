@@ -22,9 +22,9 @@ def export_command(
     The file can be read back here, to the same bits and with its class names.
     """
     check(out, to)
-    from samplecnn import saved
+    from samplecnn import model_files
 
-    loaded = saved.load(model)
+    loaded = model_files.load(model)
     export(loaded, out, to)
     size = f"{loaded.config.signature}, {loaded.config.num_blocks} blocks, {loaded.config.num_classes} classes"
     typer.echo(f"wrote {out} ({size}); open it with {FORMATS[to].opened_with.format(path=str(out))}")

@@ -29,8 +29,8 @@ def prepare(
     ] = 5,
 ) -> None:
     """Download, verify and unpack a published data set; run it again to go on after an interruption."""
-    from samplecnn.datasets.download import Network
-    from samplecnn.datasets.prepare import prepare as run
+    from samplecnn.datasets.download.http import Network
+    from samplecnn.datasets.download.prepare import prepare as run
 
     report = run(
         dataset,

@@ -77,7 +77,7 @@ def tag_command(
     All of a recording is used, window by window; its score is the mean. A file that cannot be used is listed with its
     error, and the rest go on; the exit code is then 1. What ran the model is said on stderr.
     """
-    from samplecnn.tagging.run import tag_paths
+    from samplecnn.tagging.tag_files import tag_paths
     from samplecnn.tagging.writers import Selection
 
     selection = Selection(top, threshold, over_time)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.datasets.base import SPLITS, Clip, DataSet, Download, Published, Table
+from samplecnn.datasets.custom import OwnOptions, slug
 from samplecnn.datasets.dcs import Dcase2017
-from samplecnn.datasets.demo import Demo
 from samplecnn.datasets.folder import Folder
+from samplecnn.datasets.generated import Demo
 from samplecnn.datasets.manifest import Manifest, is_manifest_name
 from samplecnn.datasets.mtt import MagnaTagATune
-from samplecnn.datasets.own import OwnOptions, slug
 from samplecnn.datasets.scd import SpeechCommands
 from samplecnn.errors import UsageError
 

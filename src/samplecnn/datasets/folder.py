@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from samplecnn.datasets.base import Published, Table
-from samplecnn.datasets.labelfiles import read_lines
-from samplecnn.datasets.own import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.custom import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.label_files import read_lines
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from samplecnn.datasets.base import Published, Table
-from samplecnn.datasets.labelfiles import read_rows
-from samplecnn.datasets.own import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.custom import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.label_files import read_rows
 from samplecnn.errors import UsageError
 from samplecnn.task import Kind, Task
 

@@ -4,7 +4,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from samplecnn.datasets.base import Clip, Published, Table
-from samplecnn.datasets.labelfiles import read_rows
+from samplecnn.datasets.label_files import read_rows
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 

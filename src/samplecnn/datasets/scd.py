@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samplecnn.datasets.base import Clip, Published, Table
-from samplecnn.datasets.labelfiles import read_lines
+from samplecnn.datasets.label_files import read_lines
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 

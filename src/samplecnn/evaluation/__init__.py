@@ -1,7 +1,7 @@
 """How good a model is: clip-level probabilities, scores, the per-class report and its pictures."""
 
-from samplecnn.evaluation.compare import Comparison, compare
-from samplecnn.evaluation.examine import Evaluation, check_fit, evaluate, examine
+from samplecnn.evaluation.engine_comparison import Comparison, compare
+from samplecnn.evaluation.evaluator import Evaluation, check_fit, evaluate, examine
 from samplecnn.evaluation.metrics import ClassScores, Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
 

@@ -48,7 +48,7 @@ def resolve(model: "SampleCNN | str | Path", device: str | torch.device | None) 
     if isinstance(model, SampleCNN):
         loaded = model if device is None else model.to(choose_device(device))
     else:
-        from samplecnn.saved import load
+        from samplecnn.model_files import load
 
         chosen = choose_device(device)  # first: a wrong name should not wait for the weights
         loaded = load(model).to(chosen)

@@ -10,10 +10,10 @@ import torch
 from samplecnn.audio import standardise
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.inference import ahead, choose_device, exact, probabilities
-from samplecnn.progress import Progress
+from samplecnn.system.progress import Progress
 
 if TYPE_CHECKING:
-    from samplecnn.engines import Engine
+    from samplecnn.inference import Engine
     from samplecnn.models import SampleCNN
     from samplecnn.shards import Segments
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from samplecnn import saved
+from samplecnn import model_files
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.interop.peers import recognise
-from samplecnn.interop.peers.checkpoint import read as read_checkpoint
-from samplecnn.interop.peers.tags import PRESETS
-from samplecnn.interop.peers.weights import EPSILON, Peer
+from samplecnn.interop.third_party import recognise
+from samplecnn.interop.third_party.checkpoint import read as read_checkpoint
+from samplecnn.interop.third_party.tags import PRESETS
+from samplecnn.interop.third_party.weights import EPSILON, Peer
 from samplecnn.models import SampleCNN
 from samplecnn.task import Kind, Task
 
@@ -77,8 +77,8 @@ def convert(
     if _is_ours(source):
         if head is not None or encoder_only:
             raise UsageError(f"{source}: a whole model; --head and --encoder-only are for encoders")
-        model = saved.load(source)
-        assert model.task is not None  # saved.load gives every model one
+        model = model_files.load(source)
+        assert model.task is not None  # model_files.load gives every model one
         task = _retold(model.task, told, source)
         if told.classes is not None:
             task = replace(task, classes=_class_names(told.classes, task.num_classes, source))
@@ -87,8 +87,8 @@ def convert(
         peer = recognise(read_checkpoint(source), None if head is None else read_checkpoint(head), encoder_only)
         model = peer.model
         task, said = _peer_task(peer, told, source)
-    if task.window < model.least_samples:
-        raise UsageError(f"--window {task.window}: {source} needs {model.least_samples} samples or more")
+    if task.window < model.min_samples:
+        raise UsageError(f"--window {task.window}: {source} needs {model.min_samples} samples or more")
     said.append(
         f"sound: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
         f"({task.window / task.sample_rate:.2f} s), mean {task.mean:g}, std {task.std:g}; {task.activation}"
@@ -104,13 +104,17 @@ def convert(
 
 
 def _is_ours(source: Path) -> bool:
-    beside = source.suffix == ".safetensors" and source.with_name(saved.CONFIG).exists()
-    return source.is_dir() or beside or saved.is_keras(source)
+    beside = source.suffix == ".safetensors" and source.with_name(model_files.CONFIG).exists()
+    return source.is_dir() or beside or model_files.is_keras(source)
 
 
 def _check_free(out: Path) -> None:
     """Nothing is overwritten: a conversion is done once, and what stands in its way may be worth more."""
-    taken = out.exists() if not out.is_dir() else (out / saved.WEIGHTS).exists() or (out / saved.CONFIG).exists()
+    taken = (
+        out.exists()
+        if not out.is_dir()
+        else (out / model_files.WEIGHTS).exists() or (out / model_files.CONFIG).exists()
+    )
     if taken or (out.suffix in KERAS and out.is_dir()):
         raise UsageError(f"{out}: is there already; choose another place for the converted model")
 
@@ -210,11 +214,11 @@ def _rearranged(model: SampleCNN, task: Task, order: str) -> Task:
 
 def _write(model: SampleCNN, out: Path) -> None:
     if out.suffix not in KERAS:
-        saved.save(model, out)
+        model_files.save(model, out)
         return
-    from samplecnn.interop import keras_h5
+    from samplecnn.interop.keras import h5
 
-    keras_h5.write(model, out)
+    h5.write(model, out)
 
 
 def _described(model: SampleCNN) -> str:

@@ -27,9 +27,9 @@ class Format:
 
 
 def _keras_h5(model: "SampleCNN", path: Path) -> None:
-    from samplecnn.interop import keras_h5
+    from samplecnn.interop.keras import h5
 
-    keras_h5.write(model, path)
+    h5.write(model, path)
 
 
 FORMATS = {

@@ -3,12 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from samplecnn.models.config import BLOCKS, RELATIVES, ModelConfig, blocks_for_window
+from samplecnn.models.config import BLOCKS, CONVERTED_BLOCKS, ModelConfig, blocks_for_window
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import SampleCNN, activate
 
-__all__ = ["BLOCKS", "RELATIVES", "ModelConfig", "SampleCNN", "activate", "blocks_for_window"]
+__all__ = ["BLOCKS", "CONVERTED_BLOCKS", "ModelConfig", "SampleCNN", "activate", "blocks_for_window"]
 
 
 def __getattr__(name: str) -> Any:

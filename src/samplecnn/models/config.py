@@ -45,7 +45,7 @@ BLOCKS = {
 }
 # What other programs made of rese2; such models are converted and used, not trained from scratch (see `ends`).
 WIDE = "rese2-wide"
-RELATIVES = {WIDE: Block("blocks:rese2_wide", convs=2, excites=True)}
+CONVERTED_BLOCKS = {WIDE: Block("blocks:rese2_wide", convs=2, excites=True)}
 
 FirstPadding = Literal["same", "valid", "centred"]
 
@@ -55,7 +55,7 @@ class ModelConfig:
     """The architecture.
 
     Args:
-        block: a name in BLOCKS, or in RELATIVES.
+        block: a name in BLOCKS, or in CONVERTED_BLOCKS.
         multi: multi-level aggregation: the head sees the last three blocks.
         num_blocks: blocks after the first convolution; each divides the length by 3 (`blocks_for_window`).
         num_classes: outputs.
@@ -80,8 +80,8 @@ class ModelConfig:
     tail: bool = False
 
     def __post_init__(self) -> None:
-        if self.block not in BLOCKS and self.block not in RELATIVES:
-            raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join([*BLOCKS, *RELATIVES])}")
+        if self.block not in BLOCKS and self.block not in CONVERTED_BLOCKS:
+            raise UsageError(f"unknown block {self.block!r}: choose one of {', '.join([*BLOCKS, *CONVERTED_BLOCKS])}")
         least = MULTI_LEVELS if self.multi else 1
         if self.num_blocks < least:
             raise UsageError(
@@ -109,14 +109,14 @@ class ModelConfig:
         return widths
 
     @property
-    def least_samples(self) -> int:
+    def min_samples(self) -> int:
         """The shortest input that every pooling leaves something of."""
         return 3 ** (self.num_blocks + 1) - (0 if self.first_padding == "valid" else 2)
 
     @property
     def kind(self) -> Block:
         """Its blocks' kind."""
-        return {**BLOCKS, **RELATIVES}[self.block]
+        return {**BLOCKS, **CONVERTED_BLOCKS}[self.block]
 
     @property
     def signature(self) -> str:
@@ -124,7 +124,7 @@ class ModelConfig:
         return self.block + ("_multi" if self.multi else "")
 
     @property
-    def beyond_the_original(self) -> str | None:
+    def unsupported_by_keras(self) -> str | None:
         """What of this architecture the original's code has no words for; None where it has them for all."""
         if self.block not in BLOCKS:
             return f"its block {self.block}"

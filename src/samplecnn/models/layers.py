@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.models import fast
+from samplecnn import kernels
 from samplecnn.models.config import EPSILON, FirstPadding, first_padding
 
 
@@ -23,12 +23,12 @@ class FirstConv(nn.Conv1d):
         super().__init__(1, features, 3, stride=3)
         self.kind = padding
 
-    def threes(self, x: Tensor) -> Tensor:
+    def frames(self, x: Tensor) -> Tensor:
         """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
         return F.pad(x, first_padding(x.shape[1], self.kind)).view(x.shape[0], -1, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.threes(x), self.weight.squeeze(1), self.bias)
+        return F.linear(self.frames(x), self.weight.squeeze(1), self.bias)
 
 
 class Conv(nn.Conv1d):
@@ -38,7 +38,7 @@ class Conv(nn.Conv1d):
         super().__init__(channels, features, width, padding=width // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return fast.conv(x, self.weight, self.bias, normed=self.training)
+        return kernels.conv(x, self.weight, self.bias, normed=self.training)
 
 
 class BatchNorm(nn.Module):
@@ -66,18 +66,18 @@ class BatchNorm(nn.Module):
             y = _channels_second(x)
             y = F.batch_norm(y, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
             return _followed(_channels_last(y, x), relu, pool)
-        if x.ndim == 3 and fast.fits(x):
-            x, mean, var = fast.norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
+        if x.ndim == 3 and kernels.fits(x):
+            x, mean, var = kernels.norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
         else:
             mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
             y = F.batch_norm(_channels_second(x), mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
             x = _followed(_channels_last(y, x), relu, pool)
             var = var * ((count - 1) / count)  # PyTorch divides the variance by count - 1, Keras by count
-        self.note(mean, var)
+        self.update_running_stats(mean, var)
         return x
 
     @torch.no_grad()
-    def note(self, mean: Tensor, var: Tensor) -> None:
+    def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
         """Adds a batch's mean and (uncorrected) variance to the running averages."""
         self.running_mean.lerp_(mean, self.UPDATE)
         self.running_var.lerp_(var, self.UPDATE)
@@ -85,11 +85,11 @@ class BatchNorm(nn.Module):
 
 def _channels_second(x: Tensor) -> Tensor:
     """[batch, time, channels] as an image, for which PyTorch has fast kernels: [batch, channels, time, 1]."""
-    return x if x.ndim == 2 else fast.image(x)
+    return x if x.ndim == 2 else kernels.image(x)
 
 
 def _channels_last(y: Tensor, x: Tensor) -> Tensor:
-    return y if x.ndim == 2 else fast.from_image(y)
+    return y if x.ndim == 2 else kernels.from_image(y)
 
 
 def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
@@ -119,8 +119,8 @@ class Excitation(nn.Module):
         return torch.sigmoid(self.ex1(F.relu(self.ex0(squeezed))))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and fast.fits(x):
-            return fast.excite(x, *self.values())
+        if self.training and kernels.fits(x):
+            return kernels.excite(x, *self.values())
         return x * self.factors(x).to(x.dtype)[:, None]
 
 
@@ -134,13 +134,13 @@ def conv_norm(
 ) -> Tensor:
     """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and behind that an excitation."""
     assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
-    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fast.fits_tiles(x, conv.out_channels):
+    if not norm.training or x.shape[0] * x.shape[1] == 1 or not kernels.fits_tiles(x, conv.out_channels):
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)
     values = None if excitation is None else excitation.values()
     parameters = (conv.weight, conv.bias), (norm.weight, norm.bias)
-    x, mean, var = fast.conv_norm(x, *parameters, norm.EPSILON, relu, pool, values)
-    norm.note(mean, var)
+    x, mean, var = kernels.conv_norm(x, *parameters, norm.EPSILON, relu, pool, values)
+    norm.update_running_stats(mean, var)
     return x
 
 
@@ -152,8 +152,8 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     """
     if not training or share == 0 or x.device.type != "cpu":
         return F.dropout(x, share, training)
-    if fast.fits(x):
-        return fast.drop(x, share)
+    if kernels.fits(x):
+        return kernels.drop(x, share)
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()] >= round(share * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)
@@ -161,8 +161,8 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
 def sum_pool(x: Tensor, y: Tensor) -> Tensor:
     """The end of a residual block: x + y, ReLU, max-pooling."""
-    if torch.is_grad_enabled() and fast.fits(x):
-        return fast.sum_pool(x, y)
+    if torch.is_grad_enabled() and kernels.fits(x):
+        return kernels.sum_pool(x, y)
     return max_pool(F.relu(x + y, inplace=True))
 
 

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samplecnn import kernels
 from samplecnn.errors import SampleCNNError
-from samplecnn.models import fast
 from samplecnn.models.config import MULTI_LEVELS, ModelConfig
-from samplecnn.models.ends import stem_of, tail_of
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layers import BatchNorm, FirstConv
+from samplecnn.models.stem_tail import stem_of, tail_of
 from samplecnn.task import Task
 
 
@@ -29,7 +29,7 @@ class SampleCNN(nn.Module):
 
     Shape:
         x [batch, samples], standardised as (wave - task.mean) / task.std -> logits [batch, classes].
-        Any number of samples from `least_samples` on, 3 ** (num_blocks + 1) - 2 for the original's padding.
+        Any number of samples from `min_samples` on, 3 ** (num_blocks + 1) - 2 for the original's padding.
 
     Example:
         >>> net = SampleCNN(ModelConfig(block="rese2", multi=True, num_blocks=8, num_classes=35))
@@ -60,16 +60,16 @@ class SampleCNN(nn.Module):
         initialize(self)
 
     @property
-    def least_samples(self) -> int:
+    def min_samples(self) -> int:
         """The shortest input that every pooling leaves something of."""
-        return self.config.least_samples
+        return self.config.min_samples
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [batch, samples] -> every block's output [batch, time, features], first to last."""
         if x.ndim != 2:
             raise SampleCNNError(f"the model takes [batch, samples], not a shape of {list(x.shape)}")
-        if x.shape[1] < self.least_samples:
-            raise SampleCNNError(f"{x.shape[1]} samples are too few: this model needs {self.least_samples} or more")
+        if x.shape[1] < self.min_samples:
+            raise SampleCNNError(f"{x.shape[1]} samples are too few: this model needs {self.min_samples} or more")
         wave = x
         x = self.first(wave)
         if self.stem is not None:
@@ -88,12 +88,12 @@ class SampleCNN(nn.Module):
         The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
         """
         values = wave.numel() // 3 * self.config.features
-        if self.training and not wave.requires_grad and fast.fits(wave, values):
+        if self.training and not wave.requires_grad and kernels.fits(wave, values):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
             parameters = conv.weight, conv.bias, norm.weight, norm.bias
-            x, mean, var = fast.stem(conv.threes(wave), *parameters, norm.EPSILON, self.compute_dtype)
-            norm.note(mean, var)
+            x, mean, var = kernels.stem(conv.frames(wave), *parameters, norm.EPSILON, self.compute_dtype)
+            norm.update_running_stats(mean, var)
             return x
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
+    from samplecnn.shards.build_report import BuildReport
     from samplecnn.shards.builder import build, build_table
-    from samplecnn.shards.report import BuildReport
     from samplecnn.shards.segments import Segments
 
 _HOMES = {"Segments": "segments", "build": "builder", "build_table": "builder", "BuildReport": "report"}
@@ -30,7 +30,7 @@ def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool =
     """
     from samplecnn.datasets import SPLITS, dataset_name
     from samplecnn.shards.arrow import ArrowSegments
-    from samplecnn.shards.recorded import TFRecordSegments
+    from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.progress import Progress
+from samplecnn.shards.build_folder import Places, alone, read_built, seal
+from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard, make_plan
-from samplecnn.shards.pool import Pool
-from samplecnn.shards.report import BuildReport
-from samplecnn.shards.stages import Places, alone, read_built, seal
+from samplecnn.shards.worker_pool import Pool
+from samplecnn.system.progress import Progress
 from samplecnn.task import Padding
 
 SPARE_BYTES = 64 << 20  # left free beside the shards

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samplecnn.shards import arrow, tfrecord
+from samplecnn.shards import arrow
+from samplecnn.shards.tfrecord import frames
 from samplecnn.task import Task
 
 
@@ -33,10 +34,10 @@ FORMATS = {
         arrow.FORMAT, 2, arrow.shard_name, lambda path, task, _: arrow.ShardWriter(path, task), arrow.set_statistics
     ),
     "tfrecord": Format(
-        tfrecord.VERSION,
+        frames.VERSION,
         4,
-        tfrecord.shard_name,
-        lambda path, task, split: tfrecord.TFRecordWriter(path, task, whole_clips=split == "test"),
+        frames.shard_name,
+        lambda path, task, split: frames.TFRecordWriter(path, task, whole_clips=split == "test"),
         lambda path, task: None,  # the shards do not hold it: task.json beside them does
     ),
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.errors import UsageError
+from samplecnn.shards.build_report import Unusual
 from samplecnn.shards.formats import FORMATS, Format
-from samplecnn.shards.report import Unusual
 from samplecnn.task import Padding, Task
 
 SHARD_BYTES = 64 << 20  # aimed at for one's own data

@@ -19,8 +19,8 @@ import numpy as np
 
 from samplecnn.audio import cut, decode, is_silent, to_int16
 from samplecnn.errors import AudioError
-from samplecnn.files import write_text, written_aside
 from samplecnn.shards.formats import FORMATS, Format
+from samplecnn.system.files import write_text, written_aside
 from samplecnn.task import Task
 
 SUMMED_AT_ONCE = 1 << 16  # samples: what stays in the processor's cache

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samplecnn.errors import UsageError
-from samplecnn.tagging.records import is_record, record_files, record_names
+from samplecnn.shards.tfrecord.clips import is_record, record_files, record_names
 
 
 def find_files(paths: Sequence[str | Path]) -> list[str]:

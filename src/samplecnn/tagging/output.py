@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.files import write_json, written_aside
+from samplecnn.system.files import write_json, written_aside
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
 NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from samplecnn.engines.folded import Folded, fold
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
-from samplecnn.saved import load_folded
-from samplecnn.tagging.readers import End, read_ahead
-from samplecnn.tagging.records import is_record, record_windows
-from samplecnn.tagging.stream import Recording, stream
+from samplecnn.inference.windows import Windows, hop_samples, windows
+from samplecnn.model_files import load_folded
+from samplecnn.models.graph import Graph, fold
+from samplecnn.shards.tfrecord.clips import is_record, record_windows
+from samplecnn.streaming import Recording, stream
+from samplecnn.system.read_ahead import End, read_ahead
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.windows import Windows, hop_samples, windows
 
 if TYPE_CHECKING:
-    from samplecnn.engines import Engine
+    from samplecnn.inference import Engine
+    from samplecnn.inference.overlap import Sharing
     from samplecnn.models import SampleCNN
-    from samplecnn.tagging.sharing import Sharing
 
 AT_ONCE = 8  # windows' lengths of sound whose windows share layers, at most: what they hold grows with it
 READERS = min(4, os.cpu_count() or 1)  # decoding needs a hundredth of what the model does
@@ -94,7 +94,7 @@ class Tagger:
 
     def __init__(
         self,
-        model: "SampleCNN | Folded | str | Path",
+        model: "SampleCNN | Graph | str | Path",
         batch_size: int = 32,
         device: str | None = None,
         readers: int = READERS,
@@ -104,11 +104,11 @@ class Tagger:
         hop: float | None = None,
         segments: int | None = None,
     ) -> None:
-        from samplecnn.engines import open_engine
+        from samplecnn.inference import open_engine
 
         if batch_size < 1 or readers < 1:
             raise UsageError("batch size and number of readers must be 1 or more")
-        if device is None and not isinstance(model, str | Path | Folded):
+        if device is None and not isinstance(model, str | Path | Graph):
             device = str(next(model.parameters()).device)
         net = network(model)
         self.task = net.task
@@ -116,7 +116,7 @@ class Tagger:
         self.readers = readers
         self.hop, shares = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
-            from samplecnn.tagging.sharing import aligned, pays, share
+            from samplecnn.inference.overlap import aligned, pays, share
 
             self.hop = aligned(net, self.task.window, self.hop)
             shares = engine != "auto" or pays(net, self.task.window, self.hop)
@@ -233,13 +233,13 @@ class Tagger:
         )
 
 
-def network(model: "SampleCNN | Folded | str | Path") -> Folded:
+def network(model: "SampleCNN | Graph | str | Path") -> Graph:
     """What is left of a model for inference; a path is loaded.
 
     Raises:
         UsageError: where there is no such model, or it does not carry its task.
     """
-    if isinstance(model, Folded):
+    if isinstance(model, Graph):
         return model
     return load_folded(model) if isinstance(model, str | Path) else fold(model)
 

@@ -2,6 +2,6 @@
 
 from samplecnn.training.loop import TrainResult
 from samplecnn.training.options import TrainOptions
-from samplecnn.training.start import resume, train
+from samplecnn.training.setup import resume, train
 
 __all__ = ["TrainOptions", "TrainResult", "resume", "train"]

@@ -17,21 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samplecnn import saved
-from samplecnn.allocator import keep_freed_memory
+from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.hardware import DTYPES, tuned
-from samplecnn.interop import keras_h5
+from samplecnn.interop.keras import h5
 from samplecnn.models import SampleCNN, activate
-from samplecnn.progress import Progress, duration
 from samplecnn.shards import Segments
+from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.system.progress import Progress, duration
 from samplecnn.training.batches import batches, epoch_order, standardised
+from samplecnn.training.checkpoint import Checkpoint, RunState, save_checkpoint
 from samplecnn.training.interrupt import deferred_interrupt
+from samplecnn.training.logging import Record
 from samplecnn.training.losses import cross_entropy
 from samplecnn.training.options import TrainOptions
-from samplecnn.training.record import Record
-from samplecnn.training.state import Checkpoint, RunState, save_checkpoint
 from samplecnn.training.step import Step
 
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), counted in every stage anew
@@ -205,7 +205,7 @@ class Run:
         if better:
             state.best_loss, state.waited = figures["val_loss"], 0
             self.best = copied(self.model)
-            saved.save(self.model, self.run)
+            model_files.save(self.model, self.run)
         else:
             state.waited += 1
         state.seconds += state.epoch_seconds
@@ -238,7 +238,7 @@ class Run:
         state = self.state
         assert self.best is not None
         self.model.load_state_dict(self.best)
-        saved.save(self.model, self.run)  # an interrupted write may have left those of an earlier stage
+        model_files.save(self.model, self.run)  # an interrupted write may have left those of an earlier stage
         found = predict(
             self.model,
             self.splits["test"],
@@ -272,7 +272,7 @@ class Run:
     def write_final(self, scores: Scores) -> TrainResult:
         """The file that the original leaves, named by the scores."""
         name = f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
-        keras_h5.write(self.model, self.run / name)
+        h5.write(self.model, self.run / name)
         self.state.finished = True
         self.save()
         say(f"final scores: {scores}\nfinal model: {self.run / name}")

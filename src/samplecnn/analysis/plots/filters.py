@@ -4,17 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplecnn.analysis.learned import Filters
+from samplecnn.analysis.filters import Filters
 from samplecnn.analysis.mel import hertz, mel
-from samplecnn.analysis.plots.style import (
-    FONT,
-    HEAT,
-    SMALL,
-    TWO_SIDED,
-    kilohertz_ticks,
-    new_figure,
-    tidy,
-)
+from samplecnn.analysis.plots.style import FONT, HEAT, SMALL, TWO_SIDED, kilohertz_ticks, new_figure, tidy
 from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:

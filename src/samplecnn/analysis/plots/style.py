@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samplecnn.files import written_aside
+from samplecnn.system.files import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

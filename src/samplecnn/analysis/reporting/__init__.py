@@ -49,12 +49,12 @@ def report(
             folder cannot be written (found before the work).
         SampleCNNError: fewer than two test clips, or a model that answers with NaN.
     """
-    from samplecnn.analysis.places import check_output, output_folder, run_folder
+    from samplecnn.analysis.paths import check_output, output_folder, run_folder
     from samplecnn.datasets import dataset_name
     from samplecnn.evaluation import examine
     from samplecnn.evaluation.inference import resolve
-    from samplecnn.files import write_text
     from samplecnn.shards import open_split
+    from samplecnn.system.files import write_text
 
     segments = open_split(dataset, data_dir, "test", skip_corrupt)
     loaded = resolve(model, device)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samplecnn.evaluation.metrics import decide, f1
-from samplecnn.progress import Progress
+from samplecnn.system.progress import Progress
 from samplecnn.task import Task
 
 DRAWS, LEVEL = 1000, 0.95

@@ -10,11 +10,11 @@ from samplecnn.analysis.explanation import Explanation, explain
 from samplecnn.analysis.reporting.bootstrap import DRAWS, Intervals, intervals
 from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst
 from samplecnn.errors import SampleCNNError
-from samplecnn.evaluation.examine import Evaluation
+from samplecnn.evaluation.evaluator import Evaluation
 
 if TYPE_CHECKING:
     from samplecnn.analysis.excitation import Excitations
-    from samplecnn.analysis.learned import Filters
+    from samplecnn.analysis.filters import Filters
     from samplecnn.analysis.summary import Summary
     from samplecnn.models import SampleCNN
     from samplecnn.shards import Segments
@@ -71,7 +71,7 @@ def gather(
 ) -> Findings:
     """Computes a report's findings, the slow parts with a bar each."""
     from samplecnn.analysis.excitation import excitation_places, excitations
-    from samplecnn.analysis.learned import STEPS, learn_filters
+    from samplecnn.analysis.filters import STEPS, learn_filters
     from samplecnn.analysis.summary import summarize
 
     predictions, task = evaluation.predictions, evaluation.task
@@ -112,8 +112,8 @@ def clip_wave(segments: "Segments", name: str) -> np.ndarray:
 
 def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The history and the training options that a run directory keeps; empty where it keeps none."""
-    from samplecnn.training.record import METRICS, read_metrics
-    from samplecnn.training.state import CHECKPOINT, load_checkpoint
+    from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
+    from samplecnn.training.logging import METRICS, read_metrics
 
     history: list[dict[str, Any]] = []
     options: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from samplecnn import __version__
 from samplecnn.analysis import plots
-from samplecnn.analysis.explain_plot import DARK, draw_explanation
+from samplecnn.analysis.plots.explanation import DARK, draw_explanation
 from samplecnn.analysis.reporting import scores
 from samplecnn.analysis.reporting.gather import Findings
 from samplecnn.analysis.reporting.mistakes import Mistake
@@ -124,7 +124,7 @@ def _excitations(found: Findings) -> str:
     got = found.excitations
     if got is None:
         return "".join(f"<p>{escape(line)}</p>" for line in found.left_out if line.startswith("excitations"))
-    from samplecnn.analysis.run import in_words
+    from samplecnn.analysis.analyses import in_words
 
     drawn = [
         picture(plots.draw_excitations_spread(got), "How far the classes' excitations lie apart, by depth"),

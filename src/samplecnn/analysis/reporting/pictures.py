@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplecnn.analysis.explain_plot import DARK, LIGHT
+from samplecnn.analysis.plots.explanation import DARK, LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

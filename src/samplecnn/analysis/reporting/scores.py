@@ -10,8 +10,8 @@ from samplecnn.analysis.reporting import svg
 from samplecnn.analysis.reporting.gather import Findings
 from samplecnn.analysis.reporting.pictures import table
 from samplecnn.evaluation.metrics import ClassScores
-from samplecnn.evaluation.pictures import curve
-from samplecnn.evaluation.report import confusion
+from samplecnn.evaluation.plots import curve
+from samplecnn.evaluation.score_table import confusion
 
 NAMED = 5  # classes and confusions that the words at the head tell
 SCORES = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "f1": "F1"}

@@ -1,0 +1,98 @@
+"""A measurement as a table, and as a picture."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from samplecnn.system.files import written_aside
+
+# The yardstick of a measurement that names none itself: what the speed of ours is told as a multiple of.
+BASELINES = {"train": "plain PyTorch, fp32", "infer": "plain PyTorch, fp32", "load": "tf.data, as the original"}
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Medians, their spread, the ratios to the baseline and to the fastest peer, and the share of the hardware's limit.
+
+    Whatever else was found (`notes`, `left_out`, `growing`, `epochs`) follows.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    limit = result["limit"]
+    base, peer = baseline(result), fastest_peer(result)
+    compared = {"x baseline": base, "x best peer": peer} if base is not peer else {"x peer": peer}
+    # A peer that is the limit itself has its column there.
+    ratios = {head: row for head, row in compared.items() if row is not None and row["median"] != limit["rate"]}
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("", "left"), (result["unit"], "right"), ("lowest", "right"), ("highest", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for head in ratios:
+        table.add_column(head, justify="right")
+    table.add_column("of the limit", justify="right")
+    for row in result["contenders"]:
+        cells = [row["name"], *(_figure(rate) for rate in (row["median"], min(row["rates"]), max(row["rates"])))]
+        ratio = [f"{paired_ratio(row, other):.2f}" for other in ratios.values()]
+        table.add_row(*cells, *ratio, f"{row['median'] / limit['rate']:.0%}")
+    console = Console(width=110, highlight=False)
+    console.print(table)
+    for head, row in ratios.items():
+        console.print(f"{head}: {row['name']}; the median of the rounds' ratios")
+    console.print(f"limit: {_figure(limit['rate'])} {result['unit']}, {limit['what']}")
+    for line in (*result.get("notes", ()), *(f"left out: {line}" for line in result.get("left_out", ()))):
+        console.print(line)
+    for row in result.get("growing", ()):
+        memory = f", {row['peak_memory'] / 1e9:.1f} GB" if row["peak_memory"] else ""
+        console.print(
+            f"best batch of {row['name']}: {row['best_batch']}, {_figure(row['median'])} {result['unit']}{memory}"
+        )
+    for row in result.get("epochs", ()):
+        console.print(f"an epoch of {row['segments']:,} in batches of {row['batch_size']}: {row['seconds']:,.1f} s")
+    about = result["machine"]
+    console.print(
+        f"{about['cpu']}, {about['cores']} threads; "
+        + ", ".join(f"{k} {v}" for k, v in about.items() if k not in ("cpu", "cores"))
+    )
+
+
+def _figure(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+
+
+def baseline(result: dict[str, Any]) -> dict[str, Any] | None:
+    """The contender that the result names as its baseline, or that its benchmark has; None where it did not run."""
+    wanted = result.get("baseline", BASELINES.get(result.get("bench", "")))
+    return next((row for row in result["contenders"] if row["name"] == wanted), None)
+
+
+def fastest_peer(result: dict[str, Any]) -> dict[str, Any] | None:
+    return max((row for row in result["contenders"] if not row["ours"]), key=lambda row: row["median"], default=None)
+
+
+def paired_ratio(row: dict[str, Any], peer: dict[str, Any]) -> float:
+    """The median over rounds of one rate by the other's of the same round."""
+    return statistics.median(a / b for a, b in zip(row["rates"], peer["rates"], strict=True))
+
+
+def draw(result: dict[str, Any], path: str | Path) -> None:
+    """Bars of the medians with every round as a dot, and the limit as a line."""
+    from matplotlib.figure import Figure
+
+    rows, base = result["contenders"][::-1], baseline(result)
+    figure = Figure(figsize=(8, 1.2 + 0.45 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        axes.barh(place, row["median"], color="tab:blue" if row["ours"] else "tab:gray", alpha=0.75)
+        axes.plot(row["rates"], [place] * len(row["rates"]), ".", color="black", markersize=4)
+        times = f" ({paired_ratio(row, base):.2f} x)" if base is not None and base is not row else ""
+        axes.text(max(row["rates"]), place, f"  {_figure(row['median'])}{times}", va="center")
+    limit = result["limit"]
+    axes.axvline(limit["rate"], color="tab:red", linestyle="--", label=f"limit: {limit['what']}")
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    longest = max(limit["rate"], *(max(row["rates"]) for row in rows))
+    axes.set_xlim(0, 1.25 * longest)  # room for the figures
+    axes.set_xlabel(result["unit"] + (f" (x: times {base['name']})" if base is not None else ""))
+    figure.legend(loc="outside lower right", fontsize="small")
+    about = result["machine"]
+    axes.set_title(f"samplecnn bench {result['bench']}: {about['cpu']}, {about['cores']} threads", fontsize="medium")
+    with written_aside(path) as aside:
+        figure.savefig(aside, format=Path(path).suffix.lstrip(".") or "png", dpi=120)

@@ -1,0 +1,69 @@
+"""A test with all that is kept of it: the table on stdout, the scores as JSON, the pictures."""
+
+import re
+import sys
+from pathlib import Path
+
+from samplecnn.datasets import dataset_name
+from samplecnn.evaluation.evaluator import Evaluation, examine
+from samplecnn.evaluation.plots import save_pictures
+from samplecnn.evaluation.score_table import print_report
+from samplecnn.model_files import CONFIG
+from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.system.files import write_json
+
+
+def run_test(
+    dataset: str,
+    model: str,
+    data_dir: str = "./data",
+    batch_size: int = 23,
+    num_readers: int = 8,
+    json: str | None = None,
+    pictures: str | None = None,
+    device: str | None = None,
+    skip_corrupt: bool = False,
+    engine: str | None = None,
+    precision: str | None = None,
+    compared: bool = False,
+) -> Evaluation:
+    """`examine` with a bar on stderr, then the report on stdout; what it writes to files it names on stderr.
+
+    Args:
+        json: file for the scores, the per-class table and the settings.
+        pictures: folder; None puts them into the model's run directory, if it has one that can be written.
+        engine, precision, compared: as `examine`.
+    """
+    keep_freed_memory()
+    result = examine(
+        model, dataset, data_dir, batch_size, num_readers, device, True, skip_corrupt, engine, precision, compared
+    )
+    if json is not None:
+        write_json(json, result.to_dict())
+    folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
+    notes = [] if json is None else [f"scores: {json}"]
+    if folder is not None:
+        try:
+            notes += [
+                f"picture: {path}" for path in save_pictures(result.predictions, result.scores, result.task, folder)
+            ]
+        except OSError as error:
+            if pictures is not None:
+                raise
+            notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
+    print_report(result.scores, result.task, result.predictions)
+    if result.comparison is not None:
+        print(result.comparison)
+    sys.stdout.flush()
+    for note in [*result.warnings, *notes]:
+        print(note, file=sys.stderr)
+    return result
+
+
+def picture_folder(model: str, dataset: str) -> Path | None:
+    """test-DATASET in the run directory that a model lies in; None for a model that lies elsewhere."""
+    path = Path(model)
+    run = path if path.is_dir() else path.parent
+    if not (run / CONFIG).exists():
+        return None
+    return run / f"test-{re.sub(r'[^A-Za-z0-9._-]+', '_', dataset_name(dataset))}"

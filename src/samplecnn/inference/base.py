@@ -1,0 +1,53 @@
+"""What every engine is: standardised segments in, probabilities out."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from samplecnn.errors import SampleCNNError
+from samplecnn.models.config import first_padding
+from samplecnn.models.graph import Graph
+
+
+class Engine(ABC):
+    """Something that runs one trained network; it keeps the values that the network had when it was opened.
+
+    Called with float32 [batch, samples], standardised as (wave - mean) / std, it gives float32 [batch, classes],
+    sigmoid or softmax by the model's task. Any batch and any number of samples that the model takes will do; the first
+    call with a number of samples may take longer. One thread at a time may call it.
+
+    Args:
+        net: the network.
+        precision: "fp32" or "bf16", what it computes in.
+
+    Raises:
+        SampleCNNError: for anything but numbers [batch, samples] with as many samples as the network needs, and where
+            memory does not hold the batch.
+    """
+
+    name: str
+
+    def __init__(self, net: Graph, precision: str) -> None:
+        self.net = net
+        self.precision = precision
+
+    def __call__(self, segments: np.ndarray) -> np.ndarray:
+        if segments.ndim != 2:
+            raise SampleCNNError(f"the model takes [batch, samples], not a shape of {list(segments.shape)}")
+        least = self.net.config.min_samples
+        if segments.shape[1] < least:
+            raise SampleCNNError(f"{segments.shape[1]} samples are too few: this model needs {least} or more")
+        if len(segments) == 0:
+            return np.empty((0, self.net.classes), np.float32)
+        left_out = min(first_padding(segments.shape[1], self.net.config.first_padding)[1], 0)
+        return self.infer(np.ascontiguousarray(segments[:, : segments.shape[1] + left_out], np.float32))
+
+    @abstractmethod
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        """The same for an input that is right: float32, contiguous, at least one segment, all of its samples used."""
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Gives back what the engine holds; it cannot be called again."""
+
+    def __repr__(self) -> str:
+        return f"<engine {self.name} {self.precision}>"

@@ -1,0 +1,91 @@
+"""NumPy alone, for a few recordings: it computes at once, where to import PyTorch takes longer than a song.
+
+Exact up to rounding, on any CPU. It is also the shortest way to read what a trained network does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from samplecnn.inference.base import Engine
+from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+
+
+class NumpyEngine(Engine):
+    """NumPy on the CPU, in float32."""
+
+    name = "numpy"
+
+    def __init__(self, net: Graph, precision: str) -> None:
+        super().__init__(net, precision)
+        self.operations = Arrays()
+
+    @classmethod
+    def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "NumpyEngine":
+        return cls(net, precision)
+
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        # One segment after the other: more push each other out of the caches.
+        return np.concatenate([run(self.net, self.operations, wave[None], len(wave)) for wave in segments])
+
+
+class Arrays(Operations[np.ndarray]):
+    """Values are float32 [batch, time, features]."""
+
+    def __init__(self) -> None:
+        self._taps: dict[Layer, np.ndarray] = {}
+
+    def taps(self, layer: Layer) -> np.ndarray:
+        """A convolution's weight as [width, channels, features], made once."""
+        if layer not in self._taps:
+            self._taps[layer] = np.ascontiguousarray(layer.weight.transpose(2, 1, 0))
+        return self._taps[layer]
+
+    def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
+        threes = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, 3)
+        return _ended(threes @ layer.weight[:, 0].T, layer, relu)
+
+    def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
+        taps = self.taps(layer)
+        middle = len(taps) // 2
+        y = x @ taps[middle]
+        if middle:
+            y[:, 1:] += x[:, :-1] @ taps[0]
+            y[:, :-1] += x[:, 1:] @ taps[2]
+        return _ended(y, layer, relu)
+
+    def pool(self, x: np.ndarray) -> np.ndarray:
+        steps = x.shape[1] // 3
+        first, second, third = (x[:, place : 3 * steps : 3] for place in range(3))
+        y = np.maximum(first, second)
+        return np.maximum(y, third, out=y)
+
+    def excite(self, x: np.ndarray, squeeze: Squeeze) -> np.ndarray:
+        hidden = np.maximum(_dense(x.mean(1), squeeze.ex0), 0)
+        return x * _sigmoid(_dense(hidden, squeeze.ex1))[:, None]
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        y = x + y
+        return np.maximum(y, 0, out=y)
+
+    def head(self, levels: Sequence[np.ndarray], head: Layer, logit: Layer, softmax: bool) -> np.ndarray:
+        pooled = np.concatenate([level.max(1) for level in levels], axis=1)
+        logits = _dense(np.maximum(_dense(pooled, head), 0), logit)
+        if not softmax:
+            return _sigmoid(logits)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def _ended(y: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
+    y += layer.bias
+    return np.maximum(y, 0, out=y) if relu else y
+
+
+def _dense(x: np.ndarray, layer: Layer) -> np.ndarray:
+    return x @ layer.weight.T + layer.bias
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(np.float32(0), -x))

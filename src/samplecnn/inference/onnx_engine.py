@@ -1,0 +1,117 @@
+"""ONNX Runtime, for any CPU (the extra `onnx`): a graph of the folded network, made in memory.
+
+The graph is put together node by node, for one number of samples and batches of any size.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplecnn.inference.base import Engine
+from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+
+OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
+CHUNK = 8  # segments that go through the network together: more only push each other out of the caches
+
+
+class OnnxEngine(Engine):
+    """ONNX Runtime on the CPU, in float32."""
+
+    name = "onnx"
+
+    def __init__(self, net: Graph) -> None:
+        super().__init__(net, "fp32")
+        self._sessions: dict[int, Any] = {}  # made for a number of samples
+
+    @classmethod
+    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "OnnxEngine":
+        return cls(net)
+
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        session = self._session(segments.shape[1])
+        parts = [segments[start : start + CHUNK] for start in range(0, len(segments), CHUNK)]
+        return np.concatenate([session.run(["probabilities"], {"wave": part})[0] for part in parts])
+
+    def _session(self, samples: int) -> Any:
+        if samples not in self._sessions:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 3  # errors
+            model = graph(self.net, samples).SerializeToString()
+            self._sessions[samples] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return self._sessions[samples]
+
+    def close(self) -> None:
+        self._sessions.clear()
+
+
+def graph(net: Graph, samples: int) -> Any:
+    """An onnx.ModelProto: "wave" float32 [batch, samples] -> "probabilities" float32 [batch, classes]."""
+    from onnx import TensorProto, helper
+
+    nodes = Nodes()
+    result = run(net, nodes, "wave", samples)
+    nodes.node("Identity", [result], "probabilities")
+    wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", samples])
+    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", net.classes])
+    made = helper.make_graph(nodes.nodes, "samplecnn", [wave], [out], nodes.constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+
+
+class Nodes(Operations[str]):
+    """Nodes of a graph; a value is the name of an image [batch, features, 1, time]."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def node(self, kind: str, inputs: Sequence[str], name: str | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
+        name = name or f"{kind}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
+        return name
+
+    def constant(self, value: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def first(self, wave: str, layer: Layer, pads: tuple[int, int], relu: bool) -> str:
+        before, behind = pads
+        x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
+        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, 3])
+
+    def conv(self, x: str, layer: Layer, relu: bool) -> str:
+        pad = layer.weight.shape[2] // 2
+        return self._conv(x, layer, relu, pads=[0, pad, 0, pad])
+
+    def _conv(self, x: str, layer: Layer, relu: bool, **attributes: Any) -> str:
+        weight = layer.weight.reshape(*layer.weight.shape[:2], 1, -1)
+        y = self.node("Conv", [x, self.constant(weight), self.constant(layer.bias)], **attributes)
+        return self.node("Relu", [y]) if relu else y
+
+    def pool(self, x: str) -> str:
+        return self.node("MaxPool", [x], kernel_shape=[1, 3], strides=[1, 3])
+
+    def excite(self, x: str, squeeze: Squeeze) -> str:
+        hidden = self._conv(self.node("GlobalAveragePool", [x]), squeeze.ex0, True)
+        return self.node("Mul", [x, self.node("Sigmoid", [self._conv(hidden, squeeze.ex1, False)])])
+
+    def add(self, x: str, y: str) -> str:
+        return self.node("Relu", [self.node("Add", [x, y])])
+
+    def head(self, levels: Sequence[str], head: Layer, logit: Layer, softmax: bool) -> str:
+        pooled = [self.node("Flatten", [self.node("GlobalMaxPool", [level])]) for level in levels]
+        x = pooled[0] if len(pooled) == 1 else self.node("Concat", pooled, axis=1)
+        x = self._dense(self.node("Relu", [self._dense(x, head)]), logit)
+        return self.node("Softmax", [x], axis=1) if softmax else self.node("Sigmoid", [x])
+
+    def _dense(self, x: str, layer: Layer) -> str:
+        return self.node("Gemm", [x, self.constant(layer.weight), self.constant(layer.bias)], transB=1)

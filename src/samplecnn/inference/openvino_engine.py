@@ -1,0 +1,119 @@
+"""OpenVINO, Intel's runtime for CPUs (the extra `openvino`): a graph of the folded network, made in memory.
+
+The graph is put together node by node: no file, no tracing, and nothing of OpenVINO's converter is needed. Every
+request is one segment; as many run at once as there are cores, so a batch of any size goes through the same graph.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplecnn.inference.base import Engine
+from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO on the CPU."""
+
+    name = "openvino"
+
+    def __init__(self, net: Graph, precision: str) -> None:
+        super().__init__(net, precision)
+        import openvino
+
+        self._core = openvino.Core()
+        self._queues: dict[int, Any] = {}  # compiled for a number of samples
+
+    @classmethod
+    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "OpenVinoEngine":
+        return cls(net, precision)
+
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        queue = self._queue(segments.shape[1])
+        out = np.empty((len(segments), self.net.classes), np.float32)
+        queue.set_callback(lambda request, place: np.copyto(out[place], request.get_output_tensor(0).data[0]))
+        for place in range(len(segments)):
+            queue.start_async(segments[place : place + 1], place, share_inputs=True)
+        queue.wait_all()
+        return out
+
+    def _queue(self, samples: int) -> Any:
+        if samples not in self._queues:
+            import openvino
+
+            settings = {
+                "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "NUM_STREAMS": str(torch.get_num_threads()),
+                "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+            }
+            compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
+            self._queues[samples] = openvino.AsyncInferQueue(compiled, 0)
+        return self._queues[samples]
+
+    def close(self) -> None:
+        self._queues.clear()
+
+
+def graph(net: Graph, samples: int) -> Any:
+    """An openvino.Model: float32 [1, samples] -> probabilities [1, classes]."""
+    import openvino
+
+    nodes = Nodes()
+    wave = nodes.op.parameter([1, samples], np.float32, name="wave")
+    return openvino.Model([run(net, nodes, wave, samples)], [wave], "samplecnn")
+
+
+class Nodes(Operations[Any]):
+    """Nodes of a graph; values are images [1, features, 1, time]."""
+
+    def __init__(self) -> None:
+        from openvino import opset13
+
+        self.op = opset13
+
+    def constant(self, value: np.ndarray) -> Any:
+        return self.op.constant(value)
+
+    def first(self, wave: Any, layer: Layer, pads: tuple[int, int], relu: bool) -> Any:
+        x = self.op.reshape(wave, self.op.constant(np.array([1, 1, 1, -1])), False)
+        return self._conv(x, layer, 3, pads, relu)
+
+    def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
+        pad = layer.weight.shape[2] // 2
+        return self._conv(x, layer, 1, (pad, pad), relu)
+
+    def _conv(self, x: Any, layer: Layer, stride: int, pads: tuple[int, int], relu: bool) -> Any:
+        """A dense layer is a convolution 1 wide."""
+        weight, bias = layer.weight.reshape(*layer.weight.shape[:2], 1, -1), layer.bias
+        before, behind = pads
+        y = self.op.convolution(x, self.constant(weight), [1, stride], [0, before], [0, behind], [1, 1])
+        y = self.op.add(y, self.constant(bias.reshape(1, -1, 1, 1)))
+        return self.op.relu(y) if relu else y
+
+    def pool(self, x: Any) -> Any:
+        return self.op.max_pool(x, [1, 3], [1, 1], [0, 0], [0, 0], [1, 3], "floor").output(0)
+
+    def excite(self, x: Any, squeeze: Squeeze) -> Any:
+        means = self.op.reduce_mean(x, self.op.constant(np.array([2, 3])), True)
+        hidden = self._conv(means, squeeze.ex0, 1, (0, 0), True)
+        factors = self._conv(hidden, squeeze.ex1, 1, (0, 0), False)
+        return self.op.multiply(x, self.op.sigmoid(factors))
+
+    def add(self, x: Any, y: Any) -> Any:
+        return self.op.relu(self.op.add(x, y))
+
+    def head(self, levels: Sequence[Any], head: Layer, logit: Layer, softmax: bool) -> Any:
+        axes = self.op.constant(np.array([2, 3]))
+        pooled = [self.op.reduce_max(level, axes, False) for level in levels]
+        x = pooled[0] if len(pooled) == 1 else self.op.concat(pooled, 1)
+        x = self._dense(self.op.relu(self._dense(x, head)), logit)
+        return self.op.softmax(x, 1) if softmax else self.op.sigmoid(x)
+
+    def _dense(self, x: Any, layer: Layer) -> Any:
+        product = self.op.matmul(x, self.constant(layer.weight), False, True)
+        return self.op.add(product, self.constant(layer.bias[None]))

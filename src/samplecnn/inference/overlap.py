@@ -1,0 +1,232 @@
+"""Overlapping windows of one recording, and what of the network they share.
+
+Two windows that overlap see the same sound, and the first layers say the same of it. So those layers run over a whole
+stretch of sound once, and every window takes its part of what comes out. Two things stand in the way:
+
+- A window ends in zeros (`same` padding) where the stretch goes on, so its first and last steps differ. Convolutions
+  carry that difference inwards and max-pooling by threes takes it back: behind every block it is one step at either
+  end, for a block has at most two 3-wide convolutions. That step is computed for every window from its own end, `EDGE`
+  steps of it, as if the window stood alone.
+- An excitation looks at a whole window. What lies before the first one is shared, nothing behind it: of `se` the first
+  convolution of 128 features and its pooling, of `rese2` the first two. Without excitations several blocks are shared.
+
+Nothing is left out, so the result is that of separate windows up to rounding.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samplecnn.inference.base import Engine
+from samplecnn.inference.torch_engine import TorchEngine
+from samplecnn.models.config import first_padding
+from samplecnn.models.graph import Graph, Stage, run_stage
+
+EDGE = (
+    7  # steps of a window's end: 3 that are pooled, up to 2 that pooling leaves over, 2 that convolutions look beyond
+)
+LATITUDE = 0.01  # share of a hop by which it may be rounded
+TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
+
+
+def aligned(net: Graph, window: int, hop: int) -> int:
+    """The hop nearest to `hop` samples with which the windows' layers lie on one another as deep as it pays.
+
+    A multiple of a power of 3, as high as the blocks' poolings ask for, but so that no hop moves by more than
+    `LATITUDE`; `hop` itself where nothing can be shared, or nothing overlaps.
+    """
+    if hop >= window or net.stem is not None:
+        return hop
+    best = 1
+    for depth in range(len(net.stages)):
+        step = _step(net, depth)
+        if step > 2 * LATITUDE * hop or not _can_share(net, depth, window):
+            break
+        best = step
+        if net.stages[depth].squeeze is not None:
+            break
+    return min(max(round(hop / best), 1) * best, window // best * best)
+
+
+def shared_depth(net: Graph, window: int, hop: int) -> int:
+    """Blocks that are shared, the last of them but for its excitation; 0: nothing."""
+    if hop >= window or net.stem is not None:
+        return 0
+    for depth in range(len(net.stages)):
+        if hop % _step(net, depth) or not _can_share(net, depth, window):
+            return depth
+        if net.stages[depth].squeeze is not None:
+            return depth + 1
+    return len(net.stages)
+
+
+def _step(net: Graph, depth: int) -> int:
+    """Samples of which a hop must be a multiple to share a block."""
+    stage = net.stages[depth]
+    before_pooling = stage.residual and stage.squeeze is not None
+    return 3 ** (depth + 1 if before_pooling else depth + 2)
+
+
+def _can_share(net: Graph, depth: int, window: int) -> bool:
+    """Whether the windows are long enough there that their ends do not meet, and the head does not see the block."""
+    return window // 3 ** (depth + 2) >= 2 * EDGE and depth < len(net.stages) - net.levels
+
+
+@dataclass
+class _Level:
+    """The values of a stretch with `count` windows at some depth, `hop` steps apart and `steps` long.
+
+    `whole` [1, time, features] is of the stretch; `heads` and `tails` [count, EDGE, features] are the first and
+    the last steps of every window, with what its padding makes of them.
+    """
+
+    whole: Any  # a tensor, or what stands for one (`Operations.value`)
+    heads: Tensor
+    tails: Tensor
+    count: int
+    hop: int
+    steps: int
+
+
+def pays(net: Graph, window: int, hop: int) -> bool:
+    """Whether sharing, which PyTorch does, is faster than the fastest engine on separate windows, on a CPU.
+
+    As measured (docs/performance.md): from a hop of half a window on without excitations, of a quarter with them; not
+    where an excitation lies behind a residual block, which looks at every window before its pooling.
+    """
+    depth = shared_depth(net, window, hop)
+    last = net.stages[depth - 1]
+    if depth == 0 or last.squeeze is not None:
+        return depth > 0 and not last.residual and 4 * hop <= window
+    return 2 * hop <= window
+
+
+def share(engine: Engine, window: int, hop: int) -> "Sharing | None":
+    """What runs windows `hop` samples apart with what they share; None where nothing is, and for other engines."""
+    if not isinstance(engine, TorchEngine) or not shared_depth(engine.net, window, hop):
+        return None
+    return Sharing(engine, window, hop)
+
+
+class Sharing:
+    """Runs the overlapping windows of a stretch of sound.
+
+    Args:
+        engine: with the network.
+        window, hop: samples, such that `shared_depth` is not 0.
+    """
+
+    def __init__(self, engine: TorchEngine, window: int, hop: int) -> None:
+        self.net, self.device, self.window, self.hop = engine.net, engine.device, window, hop
+        self.operations, self.behind = engine.operations.stepwise, engine.operations
+        self.depth = shared_depth(engine.net, window, hop)
+
+    def __call__(self, stretch: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [windows, classes] of a stretch of sound, float32 [samples], standardised."""
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            answers = [self._rest(x) for x in self.shared(stretch)]
+            return torch.cat(answers).float().cpu().numpy()
+
+    def shared(self, stretch: np.ndarray) -> Iterator[Tensor]:
+        """What every window has behind the last block of which something is shared: [windows, steps, features], a few
+        windows at a time.
+        """
+        level = self._first(torch.from_numpy(stretch).to(self.device))
+        stages = self.net.stages[: self.depth]
+        last = stages[-1]
+        for stage in stages[:-1]:
+            level = self._pooled(stage, level)
+        if last.squeeze is None or not last.residual:
+            level = self._pooled(replace(last, squeeze=None), level)
+            for lo in range(0, level.count, TOGETHER):
+                x = _windows(level, lo, min(lo + TOGETHER, level.count))
+                yield x if last.squeeze is None else self.operations.excite(x, last.squeeze)
+            return
+        paths, shortcuts = self._paths(last, level)
+        for lo in range(0, level.count, TOGETHER):
+            path, shortcut = (_windows(each, lo, min(lo + TOGETHER, level.count)) for each in (paths, shortcuts))
+            yield self.operations.join(path, shortcut, last.squeeze, last.pool)
+
+    def _rest(self, x: Tensor) -> Tensor:
+        """Probabilities of what is behind the shared blocks."""
+        levels = [x]
+        for stage in self.net.stages[self.depth :]:
+            levels.append(run_stage(stage, self.behind, levels[-1]))
+        if self.net.tail is not None:
+            levels[-1] = run_stage(self.net.tail, self.behind, levels[-1])
+        return self.behind.head(levels[-self.net.levels :], self.net.head, self.net.logit, self.net.softmax)  # type: ignore[no-any-return]
+
+    def _first(self, wave: Tensor) -> _Level:
+        """The first convolution, over all of the stretch, and over the ends of every window alone."""
+        before, behind = first_padding(self.window, self.net.config.first_padding)
+        end = self.window + min(behind, 0)
+        windows = wave.unfold(0, self.window, self.hop)
+        heads = windows[:, : 3 * EDGE - before].contiguous()
+        tails = windows[:, end + max(behind, 0) - 3 * EDGE : end].contiguous()
+        return _Level(
+            whole=self.behind.first(wave[None], self.net.first, (before, -(len(wave) + before) % 3), True),
+            heads=self._conv0(heads, before, 0),
+            tails=self._conv0(tails, 0, max(behind, 0)),
+            count=len(windows),
+            hop=self.hop // 3,
+            steps=(self.window + before + behind) // 3,
+        )
+
+    def _conv0(self, wave: Tensor, before: int, behind: int) -> Tensor:
+        return self.operations.first(wave, self.net.first, (before, behind), True).contiguous()
+
+    def _path(self, stage: Stage, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A block up to its sum or its pooling, and its shortcut; where it has no convolution, x."""
+        path = x
+        for number, layer in enumerate(stage.convs, start=1):
+            path = self.operations.conv(path, layer, relu=not stage.residual or number < len(stage.convs))
+        return path, x if stage.shortcut is None else self.operations.conv(x, stage.shortcut, False)
+
+    def _end(self, stage: Stage, path: Tensor, shortcut: Tensor) -> Tensor:
+        if stage.residual:
+            return self.operations.join(path, shortcut, stage.squeeze, stage.pool)
+        return self.operations.pool_excite(path, stage.squeeze) if stage.pool else path
+
+    def _pooled(self, stage: Stage, level: _Level) -> _Level:
+        """A block without excitation."""
+        if stage.residual:
+            whole = self._end(stage, *self._path(stage, self.behind.value(level.whole))).contiguous()
+        else:  # nobody looks between its operations, so they can be one
+            whole = self.behind.pool_excite(self.behind.conv(level.whole, stage.convs[0], True), None)
+            whole = self.behind.value(whole).contiguous()
+        head_path, tail_path = self._path(stage, level.heads), self._path(stage, level.tails)
+        over = level.steps % 3
+        first, last = slice(0, 3), slice(EDGE - over - 3, EDGE - over)
+        head = self._end(stage, *(part[:, first].contiguous() for part in head_path))
+        tail = self._end(stage, *(part[:, last].contiguous() for part in tail_path))
+        hop, steps = level.hop // 3, level.steps // 3
+        heads = _cut(whole, 0, level.count, hop, EDGE)
+        tails = _cut(whole[:, steps - EDGE :], 0, level.count, hop, EDGE)
+        heads[:, :1], tails[:, -1:] = head, tail
+        return _Level(whole, heads, tails, level.count, hop, steps)
+
+    def _paths(self, stage: Stage, level: _Level) -> tuple[_Level, _Level]:
+        """A residual block up to its sum: its path and its shortcut."""
+        levels = self.behind.value(level.whole), level.heads, level.tails
+        whole, heads, tails = (self._path(stage, x) for x in levels)
+        paths, shortcuts = (replace(level, whole=whole[i].contiguous(), heads=heads[i], tails=tails[i]) for i in (0, 1))
+        inner = EDGE - len(stage.convs)  # the ends were cut off there, and convolutions have seen it
+        paths.heads, paths.tails = paths.heads[:, :inner], paths.tails[:, EDGE - inner :]
+        return paths, shortcuts
+
+
+def _windows(level: _Level, lo: int, hi: int) -> Tensor:
+    """The windows `lo` to `hi`, [hi - lo, steps, features], a copy with their own ends."""
+    x = _cut(level.whole, lo, hi, level.hop, level.steps)
+    x[:, : level.heads.shape[1]] = level.heads[lo:hi]
+    x[:, level.steps - level.tails.shape[1] :] = level.tails[lo:hi]
+    return x
+
+
+def _cut(whole: Tensor, lo: int, hi: int, hop: int, steps: int) -> Tensor:
+    """[hi - lo, steps, features]: what lies `hop` steps apart in [1, time, features], as a copy."""
+    return whole[0, lo * hop : (hi - 1) * hop + steps].unfold(0, steps, hop).transpose(1, 2).contiguous()

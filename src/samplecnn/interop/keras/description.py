@@ -1,0 +1,208 @@
+"""The original's network as Keras describes it: every layer with its settings and inputs, in Keras's order.
+
+Source: the original's lib/model.py. `model_config` is what Keras 2 needs to build the network from a file; reading goes
+the other way and holds a file's settings against these. Nothing of a file's description is ever executed.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from samplecnn.errors import SampleCNNError
+from samplecnn.interop.keras.hdf5 import shown
+from samplecnn.models import ModelConfig
+from samplecnn.models.blocks import INNER_DROPOUT
+from samplecnn.models.config import MULTI_LEVELS
+from samplecnn.models.layers import BatchNorm
+
+CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
+HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Keras layer: its class, name, settings as its constructor takes them, and the layers it listens to."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.layers: dict[str, Layer] = {}
+
+    def add(self, kind: str, name: str, *inputs: str, **settings: Any) -> str:
+        self.layers[name] = Layer(kind, name, inputs, settings)
+        return name
+
+    def conv(self, name: str, x: str, features: int, width: int = 3, stride: int = 1, padding: str = "same") -> str:
+        return self.add(
+            "Conv1D", name, x, filters=features, kernel_size=[width], strides=[stride], padding=padding,
+            dilation_rate=[1], activation="linear", use_bias=True,
+        )  # fmt: skip
+
+    def norm(self, name: str, x: str) -> str:
+        return self.add("BatchNormalization", name, x, momentum=1 - BatchNorm.UPDATE, epsilon=BatchNorm.EPSILON)
+
+    def relu(self, name: str, x: str) -> str:
+        return self.add("Activation", name, x, activation="relu")
+
+    def pool(self, name: str, x: str) -> str:
+        return self.add("MaxPooling1D", name, x, pool_size=[3], strides=[3], padding="valid")
+
+    def dense(self, name: str, x: str, units: int, activation: str = "linear") -> str:
+        return self.add("Dense", name, x, units=units, activation=activation, use_bias=True)
+
+    def scaled(self, block: str, x: str, features: int, ratio: float) -> str:
+        squeezed = self.add("GlobalAveragePooling1D", f"{block}_squeeze", x)
+        factors = self.add("Reshape", f"{block}_reshape", squeezed, target_shape=[1, features])
+        factors = self.dense(f"{block}_ex0", factors, int(features * ratio), "relu")
+        factors = self.dense(f"{block}_ex1", factors, features, "sigmoid")
+        return self.add("Multiply", f"{block}_scale", x, factors)
+
+    def plain_block(self, block: str, x: str, features: int, config: ModelConfig) -> str:
+        x = self.norm(f"{block}_norm", self.conv(f"{block}_conv", x, features))
+        x = self.pool(f"{block}_pool", self.relu(f"{block}_relu", x))
+        return self.scaled(block, x, features, config.amplifying_ratio) if config.block == "se" else x
+
+    def residual_block(self, block: str, x: str, features: int, config: ModelConfig, widens: bool) -> str:
+        shortcut = x
+        if widens:
+            shortcut = self.norm(f"{block}_scut_norm", self.conv(f"{block}_scut_conv", x, features, width=1))
+        for i in range(int(config.block[-1])):
+            if i > 0:
+                x = self.relu(f"{block}_relu{i - 1}", x)
+                x = self.add("Dropout", f"{block}_drop{i - 1}", x, rate=INNER_DROPOUT)
+            x = self.norm(f"{block}_norm{i}", self.conv(f"{block}_conv{i}", x, features))
+        if config.block.startswith("rese"):
+            x = self.scaled(block, x, features, config.amplifying_ratio)
+        x = self.add("Add", f"{block}_scut", shortcut, x)
+        return self.pool(f"{block}_pool", self.relu(f"{block}_relu1", x))
+
+
+def network(config: ModelConfig, activation: str) -> list[Layer]:
+    """The layers of a model in the order in which Keras keeps them (and their weights) in a file.
+
+    Args:
+        config: the architecture; its first padding must be one that Keras knows ("same" or "valid").
+        activation: of the outputs, "sigmoid" or "softmax".
+    """
+    graph = _Graph()
+    x = graph.add("InputLayer", "input", batch_input_shape=[None, None, 1], dtype="float32", sparse=False)
+    x = graph.conv("conv0", x, config.features, stride=3, padding=config.first_padding)
+    x = graph.relu("relu0", graph.norm("norm0", x))
+    width, outputs = config.features, []
+    for i, features in enumerate(config.widths):
+        if config.block in ("basic", "se"):
+            x = graph.plain_block(f"block{i}", x, features, config)
+        else:
+            x = graph.residual_block(f"block{i}", x, features, config, widens=features != width)
+        outputs.append(x)
+        width = features
+    if config.multi:
+        levels = enumerate(outputs[-MULTI_LEVELS:])
+        x = graph.add(
+            "Concatenate",
+            "multi",
+            *[graph.add("GlobalMaxPooling1D", f"final_pool{i}", level) for i, level in levels],
+            axis=-1,
+        )
+    else:
+        x = graph.add("GlobalMaxPooling1D", "final_pool", x)
+    head = sum(config.widths[-MULTI_LEVELS:]) if config.multi else config.widths[-1]
+    x = graph.relu("final_relu", graph.norm("final_norm", graph.dense("final_fc", x, head)))
+    if config.dropout > 0:
+        x = graph.add("Dropout", "final_drop", x, rate=config.dropout)
+    x = graph.dense("logit", x, config.num_classes)
+    return _in_order(graph.layers, graph.add("Activation", "pred", x, activation=activation))
+
+
+def _in_order(layers: dict[str, Layer], output: str) -> list[Layer]:
+    """Keras's order: farthest from the output first; equally far ones as a walk back from the output meets them."""
+    met: dict[str, int] = {}
+    depth = dict.fromkeys(layers, 0)
+
+    def walk(name: str) -> None:
+        if name not in met:
+            met[name] = len(met)
+            for source in layers[name].inputs:
+                walk(source)
+
+    walk(output)
+    for layer in reversed(layers.values()):  # a layer is added after those it listens to
+        for source in layer.inputs:
+            depth[source] = max(depth[source], depth[layer.name] + 1)
+    return sorted(layers.values(), key=lambda layer: (-depth[layer.name], met[layer.name]))
+
+
+def model_config(layers: list[Layer]) -> str:
+    """The JSON text from which Keras 2 (and Keras 3's reader of such files) builds the network.
+
+    Initial values and regularisers are left at Keras's defaults: the weights come from the file, and so the text can be
+    read without the original's own initialiser class.
+    """
+    described = []
+    for layer in layers:
+        settings = {"name": layer.name, **layer.settings}
+        inputs = [[[source, 0, 0, {}] for source in layer.inputs]] if layer.inputs else []
+        described.append({"class_name": layer.kind, "name": layer.name, "config": settings, "inbound_nodes": inputs})
+    whole = {
+        "name": "sample_cnn",
+        "layers": described,
+        "input_layers": [[layers[0].name, 0, 0]],
+        "output_layers": [[layers[-1].name, 0, 0]],
+    }
+    return json.dumps({"class_name": "Model", "config": whole})
+
+
+def described(text: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Layer name -> (class, settings) as a file describes them; empty where it does not, or not legibly."""
+    try:
+        layers = json.loads(text or "{}")["config"]["layers"]
+        found = {layer["config"]["name"]: (str(layer["class_name"]), dict(layer["config"])) for layer in layers}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(name, str)}
+
+
+def _plain(value: Any) -> Any:
+    """Keras writes a number sometimes alone and sometimes in a list, and no activation as null."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return "linear" if value is None else value
+
+
+def validate_layers(
+    layers: list[Layer],
+    found: dict[str, tuple[str, dict[str, Any]]],
+    names: dict[str, str],
+    older: bool,
+    path: str,
+) -> list[str]:
+    """Checks a file's settings against the network's; returns the described layers that a SampleCNN does not have.
+
+    Args:
+        layers: the network as it should be.
+        found: the file's description, with the original's layer names where the file has others.
+        names: of the layers in the file, where they are others.
+        older: layers without weights carry names that tell nothing (the code of 2018).
+        path: the file, for the message.
+
+    Raises:
+        SampleCNNError: a layer is of another class, or set so that its outputs are others.
+    """
+    expected = {layer.name: layer for layer in layers}
+    for name, layer in expected.items():
+        kind, settings = found.get(name, (layer.kind, {}))
+        where = f"{path}: layer {names.get(name, name)}"
+        if kind != layer.kind:
+            raise SampleCNNError(f"{where} is a {shown(kind)}, in a SampleCNN it is a {layer.kind}")
+        for key in CHANGES_OUTPUTS:
+            if key in layer.settings and key in settings and name != "pred":
+                theirs, ours = _plain(settings[key]), _plain(layer.settings[key])
+                if theirs != ours:
+                    raise SampleCNNError(f"{where} has {key} {str(theirs)[:80]!r}, in a SampleCNN it is {ours!r}")
+    harmless = {*HARMLESS, "Reshape", *(layer.kind for layer in layers)} if older else set(HARMLESS)
+    return [name for name, (kind, _) in found.items() if name not in expected and kind not in harmless]

@@ -1,0 +1,288 @@
+"""Models of the original TensorFlow code: its Keras 2 `.h5` files, read and written by layer name.
+
+Read: models saved whole and weights alone, of the code of 2019 and of 2018 (`keras_resemul`), and what Keras 3 saves of
+the same network. Only arrays and settings are taken from a file; nothing in it is executed (`keras_hdf5`). All shapes
+are checked against the architecture before the network takes memory.
+"""
+
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from samplecnn import datasets
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.interop.folding import fold_epsilon
+from samplecnn.interop.keras import description, layers_2018
+from samplecnn.interop.keras.hdf5 import CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
+from samplecnn.interop.keras.sandbox import read as read_contents
+from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.models.layers import BatchNorm
+from samplecnn.system.files import written_aside
+from samplecnn.task import Kind, Task
+
+MOST_FEATURES, MOST_BLOCKS = 8192, 20  # beyond any sensible model; a bound on what a damaged file can ask for
+KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
+
+
+class Weight(NamedTuple):
+    """Where a value of ours stands in a Keras file; `axes` brings Keras's array into our order."""
+
+    name: str
+    axes: tuple[int, ...]
+
+
+class Stored(NamedTuple):
+    """A layer as the file has it: its name there (`name`), and its weights [as Keras keeps them]."""
+
+    name: str
+    weights: dict[str, np.ndarray]
+
+
+class Found(NamedTuple):
+    """All that a file tells: layers and their settings by the names of 2019, our task, and which code it is of."""
+
+    layers: dict[str, Stored]
+    settings: dict[str, tuple[str, dict[str, Any]]]
+    task: str | None
+    older: bool
+
+
+def keras_name(module_name: str) -> str:
+    """The original's layer name of one of our modules: blocks.2.convs.1 -> block2_conv1."""
+    name = re.sub(r"^blocks\.(\d+)\.", r"block\1_", module_name)
+    return re.sub(r"(conv|norm)s\.(\d+)$", r"\1\2", name.replace("excitation.", ""))
+
+
+def weights_of(module: nn.Module) -> dict[str, Weight]:
+    """Our value names -> Keras's, in the order in which Keras keeps them."""
+    if isinstance(module, nn.Conv1d):  # kernels are [width, in, out] there, [out, in, width] here
+        return {"weight": Weight("kernel", (2, 1, 0)), "bias": Weight("bias", (0,))}
+    if isinstance(module, nn.Linear):
+        return {"weight": Weight("kernel", (1, 0)), "bias": Weight("bias", (0,))}
+    if isinstance(module, BatchNorm):
+        return {
+            "weight": Weight("gamma", (0,)),
+            "bias": Weight("beta", (0,)),
+            "running_mean": Weight("moving_mean", (0,)),
+            "running_var": Weight("moving_variance", (0,)),
+        }
+    return {}
+
+
+def read(path: str | Path) -> SampleCNN:
+    """Reads a model of the original, saved whole or as weights only; architecture and task come from the file.
+
+    Warns (UserWarning) of a described layer that a SampleCNN does not have and that holds no weights, such as a Lambda:
+    it is left out.
+
+    Raises:
+        OSError: the file is missing or may not be read.
+        SampleCNNError: not an HDF5 file, not a SampleCNN, or a layer that does not fit (named, with both shapes).
+    """
+    path = Path(path)
+    found = _found(read_contents(path), path)
+    try:
+        config = _architecture(found, path)
+        with torch.device("meta"):  # shapes without memory: what a file announces is not yet what it holds
+            model = SampleCNN(config)
+        state = _state(model, found, path)
+        activation = found.settings.get("pred", ("", {}))[1].get("activation")
+        network = description.network(config, "sigmoid")
+        names = {name: stored.name for name, stored in found.layers.items()}
+        strangers = description.validate_layers(network, found.settings, names, found.older, str(path))
+        if strangers:
+            kind = found.settings[strangers[0]][0]
+            warnings.warn(f"{path}: layer {shown(strangers[0])} ({shown(kind)}) is left out", stacklevel=2)
+        model.task = _task(found, config, KINDS.get(activation) if isinstance(activation, str) else None, path)
+    except UsageError as error:  # values that no ModelConfig takes
+        raise SampleCNNError(f"{path}: {error}") from error
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def write(model: SampleCNN, path: str | Path) -> None:
+    """Writes a model whole, so that Keras's `load_model` and, by layer name, `load_weights` take it.
+
+    Raises:
+        UsageError: the model has something that the original's network cannot have.
+        SampleCNNError: the model has no task.
+    """
+    import h5py
+
+    if model.task is None:
+        raise SampleCNNError("a model without a task cannot be saved; give SampleCNN(config, task) one")
+    beyond = model.config.unsupported_by_keras
+    if beyond is not None:
+        raise UsageError(f"{path}: the original's Keras network cannot express this model: {beyond}")
+    modules = {keras_name(name): module for name, module in model.named_modules()}
+    layers = description.network(model.config, model.task.activation)
+    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+        group = file.create_group("model_weights")
+        for layer in layers:
+            stored = []
+            for ours, theirs in weights_of(modules.get(layer.name, nn.Identity())).items():
+                value = getattr(modules[layer.name], ours).detach().cpu().float().numpy()
+                stored.append(f"{layer.name}/{theirs.name}:0".encode())
+                place = f"{layer.name}/{layer.name}/{theirs.name}:0"
+                group.create_dataset(place, data=value.transpose(np.argsort(theirs.axes)))
+            group.require_group(layer.name).attrs["weight_names"] = stored
+        for place in (file, group):
+            place.attrs["backend"] = b"tensorflow"  # bytes: the Keras of that time calls decode on all its texts
+            place.attrs["keras_version"] = b"2.1.6-tf"
+        group.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
+        file.attrs[TASK_ATTRIBUTE] = model.task.to_json()
+
+
+def _found(contents: Contents, path: Path) -> Found:
+    """Brings the layers of the code of 2018 to the names of 2019."""
+    settings = description.described(contents.texts.get(CONFIG_ATTRIBUTE))
+    task = contents.texts.get(TASK_ATTRIBUTE)
+    if not layers_2018.is_older(contents.layers):
+        layers = {shown(name): Stored(shown(name), weights) for name, weights in contents.layers.items()}
+        return Found(layers, settings, task, older=False)
+    kernels = {}
+    for name, weights in contents.layers.items():
+        kernels[name] = weights["kernel"].shape if "kernel" in weights else ()
+    names = layers_2018.original_names(kernels, str(path))
+    layers = {names[name]: Stored(name, weights) for name, weights in contents.layers.items()}
+    settings = {names.get(name, name): value for name, value in settings.items()}
+    if "logit" in settings:  # there, the last dense layer holds the activation
+        kind, values = settings["logit"]
+        settings["logit"] = kind, {key: value for key, value in values.items() if key != "activation"}
+        settings["pred"] = "Activation", {"activation": values.get("activation")}
+    return Found(layers, settings, task, older=True)
+
+
+def _architecture(found: Found, path: Path) -> ModelConfig:
+    """Reads the architecture off the layers' names and shapes."""
+    layers = found.layers
+
+    def shape(layer: str, rank: int) -> tuple[int, ...]:
+        if layer not in layers or "kernel" not in layers[layer].weights:
+            raise SampleCNNError(f"{path}: not a SampleCNN of the original code: there is no layer {layer}")
+        dimensions = layers[layer].weights["kernel"].shape
+        if len(dimensions) != rank:
+            name = layers[layer].name
+            raise SampleCNNError(f"{path}: layer {name} has the shape {list(dimensions)}, expected {rank} dimensions")
+        return dimensions
+
+    features = shape("conv0", 3)[2]
+    blocks = 1 + max((int(m[1]) for m in map(re.compile(r"block(\d{1,9})_").match, layers) if m), default=-1)
+    if not 1 <= blocks <= MOST_BLOCKS or not 1 <= features <= MOST_FEATURES:
+        raise SampleCNNError(f"{path}: {blocks} blocks of {features} features are not a SampleCNN")
+    excited, residual = "block0_ex0" in layers, "block0_conv0" in layers
+    kind = ("se" if excited else "basic") if not residual else ("rese" if excited else "res")
+    if residual:
+        kind += "2" if "block0_conv1" in layers else "1"
+    hidden, classes = shape("logit", 2)
+    config = ModelConfig(
+        block=kind,
+        num_blocks=blocks,
+        num_classes=classes,
+        features=features,
+        amplifying_ratio=_ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)]) if excited else 0.125,
+        dropout=_dropout(found),
+        first_padding=_first_padding(found),
+    )
+    return replace(config, multi=hidden != config.widths[-1])
+
+
+def _ratio(shapes: list[tuple[int, ...]]) -> float:
+    """The amplifying ratio from the excitations' [features, hidden]; Keras cut features * ratio to a whole number.
+
+    Where no one ratio gives them all, the check of the shapes will name the layer that differs.
+    """
+    features, hidden = max(shapes)
+    ratios = hidden / max(features, 1), (hidden + 0.5) / max(features, 1)
+    return next((r for r in ratios if all(int(features * r) == hidden for features, hidden in shapes)), ratios[0])
+
+
+def _dropout(found: Found) -> float:
+    """The last dropout, for training on; the original leaves the layer out where it is 0."""
+    if found.older or "final_norm" not in found.settings:
+        return 0.5
+    rate = found.settings.get("final_drop", ("", {"rate": 0.0}))[1].get("rate")
+    return float(rate) if isinstance(rate, int | float) and 0 <= rate < 1 else 0.5
+
+
+def _first_padding(found: Found) -> Any:
+    padding = found.settings.get("conv0", ("", {}))[1].get("padding")
+    return padding if padding in ("same", "valid") else ("valid" if found.older else "same")
+
+
+def _state(model: SampleCNN, found: Found, path: Path) -> dict[str, torch.Tensor]:
+    """Our values from the file's; every one of the file's must have its place."""
+    state: dict[str, torch.Tensor] = {}
+    left = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
+    for module_name, module in model.named_modules():
+        layer = keras_name(module_name)
+        for ours, theirs in weights_of(module).items():
+            stored = found.layers.get(layer, Stored(layer, {}))
+            if theirs.name not in stored.weights:
+                raise SampleCNNError(f"{path}: {theirs.name} of layer {stored.name} is missing")
+            left.discard((layer, theirs.name))
+            value = getattr(module, ours)
+            wanted = tuple(value.shape[axis] for axis in np.argsort(theirs.axes))
+            where = f"{path}: {theirs.name} of layer {stored.name}"
+            state[f"{module_name}.{ours}"] = _value(stored.weights[theirs.name], wanted, theirs, where)
+        if isinstance(module, BatchNorm):
+            gamma, variance = (state[f"{module_name}.{ours}"] for ours in ("weight", "running_var"))
+            if bool((variance < 0).any()):
+                raise SampleCNNError(f"{path}: moving_variance of layer {found.layers[layer].name} has negative values")
+            epsilon = _epsilon(found.settings.get(layer, ("", {}))[1], f"{path}: layer {layer}")
+            state[f"{module_name}.weight"] = fold_epsilon(gamma, variance, epsilon)
+    for layer, name in sorted(left):
+        raise SampleCNNError(
+            f"{path}: {shown(name)} of layer {found.layers[layer].name} has no place in a SampleCNN with "
+            f"{model.config.num_blocks} {model.config.block} blocks; leaving it out would change the outputs"
+        )
+    return state
+
+
+def _value(stored: np.ndarray, wanted: tuple[int, ...], weight: Weight, where: str) -> torch.Tensor:
+    if stored.shape != wanted:
+        raise SampleCNNError(f"{where} is {stored.dtype} {list(stored.shape)}, expected float32 {list(wanted)}")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(stored.astype(np.float32).transpose(weight.axes))
+    if not np.isfinite(array).all():
+        raise SampleCNNError(f"{where} has values that are not finite numbers in float32")
+    return torch.from_numpy(array)
+
+
+def _epsilon(settings: dict[str, Any], where: str) -> float:
+    epsilon = settings.get("epsilon", BatchNorm.EPSILON)
+    if not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
+        raise SampleCNNError(f"{where} has an epsilon of {str(epsilon)[:40]}, expected a number above 0 and below 1")
+    return float(epsilon)
+
+
+def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> Task:
+    """The task: our own attribute, or the original's task with as many classes and that head."""
+    if found.task is not None:
+        try:
+            task = Task.from_json(found.task)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE} is damaged") from error
+        except SampleCNNError as error:
+            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE}: {shown(str(error))}") from error
+        if task.num_classes != config.num_classes:
+            raise SampleCNNError(f"{path}: {task.num_classes} class names for {config.num_classes} outputs")
+        return task
+    for name in ("mtt",) if found.older else ("mtt", "scd", "dcs"):
+        task = datasets.REGISTRY[name].task()
+        if task.num_classes == config.num_classes and kind in (None, task.kind):
+            # Short clips were stretched then, and the waveform of 2018 went in as it was.
+            return replace(task, mean=0.0, std=1.0) if found.older else replace(task, padding="stretch")
+    return Task(
+        name=path.stem,
+        classes=tuple(f"class {i}" for i in range(config.num_classes)),  # the file holds no names
+        kind=kind or "multilabel",
+        window=3 ** (config.num_blocks + 1),
+    )

@@ -1,0 +1,124 @@
+"""What a build did: counts, and the recordings that were left out or deserve a look, each with its reason."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from samplecnn.system.files import written_aside
+from samplecnn.system.progress import duration
+from samplecnn.task import Task
+
+REPORT = "report.csv"
+
+
+class Unusual(NamedTuple):
+    """A recording for the report. `status` is "skipped" (not in the shards) or "warning" (in them, but look at it)."""
+
+    path: str
+    split: str
+    status: str
+    reason: str
+
+
+class Count(NamedTuple):
+    """Of one split: what is in the shards, and how many of its recordings were skipped."""
+
+    clips: int
+    segments: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """The outcome of `build`.
+
+    Args:
+        folder: of the shards, with report.csv and task.json.
+        task: with the measured mean and std.
+        splits: counts of "train", "val" and "test".
+        unusual: skipped recordings and warnings, ordered by path.
+        notes: what a user should hear: an empty split, a class without training clips.
+        bytes: size of the shards on disk.
+        seconds: that this call took.
+        clips_per_second: decoded by this call.
+        resumed: clips that an earlier, interrupted call had done.
+        already_built: nothing had to be done.
+    """
+
+    name: str
+    folder: Path
+    task: Task
+    splits: dict[str, Count]
+    unusual: tuple[Unusual, ...] = ()
+    notes: tuple[str, ...] = ()
+    bytes: int = 0
+    seconds: float = 0.0
+    clips_per_second: float = 0.0
+    resumed: int = 0
+    already_built: bool = False
+    report: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "report", self.folder / REPORT)
+
+    @property
+    def skipped(self) -> list[Unusual]:
+        return [row for row in self.unusual if row.status == "skipped"]
+
+    @property
+    def warnings(self) -> list[Unusual]:
+        return [row for row in self.unusual if row.status == "warning"]
+
+    def lines(self, shown: int = 5) -> list[str]:
+        """A summary to print, with the first `shown` recordings that were skipped."""
+        if self.already_built:
+            lines = [f"{self.name} is built already (--force builds it again): {self.folder}"]
+        else:
+            pace = f" in {duration(self.seconds)}" + (
+                f", {self.clips_per_second:,.0f} clips/s" if self.clips_per_second else ""
+            )
+            resumed = f" ({self.resumed:,} clips were done before)" if self.resumed else ""
+            lines = [f"built {self.name}{pace}{resumed}: {self.folder}"]
+        for split, count in self.splits.items():
+            skipped = f", {count.skipped:,} skipped" if count.skipped else ""
+            lines.append(f"  {split:5}  {count.clips:,} clips, {count.segments:,} segments{skipped}")
+        task = self.task
+        lines.append(
+            f"  {self.bytes / 1e6:,.1f} MB on disk; {task.num_classes} classes, {task.kind}, {task.sample_rate} Hz, "
+            f"window {task.window} samples ({task.window / task.sample_rate:.3g} s), "
+            f"mean {task.mean:.4g}, std {task.std:.4g}"
+        )
+        for kind, rows in (("skipped", self.skipped), ("warning", self.warnings)):
+            lines += [_printable(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
+            if len(rows) > shown:
+                lines.append(f"  {kind}: and {len(rows) - shown:,} more")
+        if self.unusual:
+            lines.append(f"  all {len(self.unusual):,} are listed in {self.report}")
+        return lines + [f"  note: {note}" for note in self.notes]
+
+    @property
+    def clips(self) -> int:
+        return sum(count.clips for count in self.splits.values())
+
+
+def _printable(text: str) -> str:
+    """File names may hold line breaks and bytes that no terminal shows."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def write_report(path: Path, rows: Iterable[Unusual]) -> None:
+    """CSV: path, split, status, reason; with a header, also where no recording is unusual."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Unusual._fields)
+    writer.writerows(sorted(rows))
+    with written_aside(path) as aside:  # names that are not UTF-8 keep their bytes
+        aside.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_report(path: Path) -> list[Unusual]:
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    return [Unusual(*row) for row in list(csv.reader(io.StringIO(text)))[1:]]

@@ -1,0 +1,113 @@
+"""TFRecords as recordings: every record is a clip, already cut into the windows of its data set."""
+
+import mmap
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from samplecnn.audio import is_silent, standardise
+from samplecnn.errors import AudioError
+from samplecnn.inference.windows import Windows
+from samplecnn.shards.tfrecord.frames import TAIL, Damage, Record, is_sound, records
+from samplecnn.shards.tfrecord.reader import BAD_DATA, NOT_FINITE, task_of
+from samplecnn.shards.tfrecord.wire import Clip, parse
+from samplecnn.task import Task
+
+SUFFIX = ".tfrecord"
+NAME = re.compile(r"(.+\.tfrecord)#(\d+)", re.DOTALL)
+
+
+def record_files(path: str | Path) -> list[Path]:
+    """The TFRecords that a path names: a file itself, or those that lie in a folder, not deeper."""
+    path = Path(path)
+    if path.is_dir():
+        return sorted(path.glob(f"*{SUFFIX}"))
+    return [path] if path.suffix == SUFFIX and path.exists() else []
+
+
+def record_names(path: Path) -> list[str]:
+    """A name for every record of a file, damaged ones too: PATH#NUMBER, from 0."""
+    try:
+        count = len(_records(path))
+    except OSError:
+        count = 0
+    return [f"{path}#{number}" for number in range(max(count, 1))]  # what is wrong is told where it is read
+
+
+def is_record(source: object) -> bool:
+    """Whether a name is one of `record_names`."""
+    return isinstance(source, str) and NAME.fullmatch(source) is not None
+
+
+def record_windows(name: str, task: Task, most: int) -> Iterator[Windows]:
+    """The windows of a record: the very samples that a test sees.
+
+    Args:
+        name: PATH#NUMBER.
+        task: of the model.
+        most: windows in a batch.
+
+    Raises:
+        AudioError: no such record, a damaged one, or one of another window or sample rate than the model's.
+    """
+    match = NAME.fullmatch(name)
+    assert match is not None  # is_record has said so
+    path = Path(match[1])
+    try:
+        index = _records(path)
+        if int(match[2]) >= len(index):
+            raise AudioError(
+                f"{name}: there are {len(index)} records in this file; copy it again if it should hold more"
+            )
+        record = index[int(match[2])]
+        data = _data(path, record)
+        clip = parse(data, 0, len(data))
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the path") from error
+    except ValueError as error:
+        raise AudioError(f"{name}: damaged record at byte {record.offset}: {error}; copy the file again") from error
+    _check_fit(name, task, clip, task_of(path.parent, clip.label.length, task.window))
+    for first in range(0, len(clip.segments), most):
+        part = clip.segments[first : first + most]
+        segments = np.stack([np.frombuffer(data, "<f4", task.window, span.start) for span in part])
+        if not np.isfinite(segments).all():
+            raise AudioError(f"{name}: {NOT_FINITE}; build the TFRecords again")
+        starts = task.window * np.arange(first, first + len(part))
+        yield Windows(standardise(segments, task), starts, int(starts[-1]) + task.window, is_silent(segments))
+
+
+def _check_fit(name: str, task: Task, clip: Clip, stored: Task | None) -> None:
+    samples = clip.segments[0].length / 4
+    if samples != task.window:
+        raise AudioError(f"{name}: its segments have {samples:g} samples; this model takes {task.window}")
+    if stored is not None and stored.sample_rate != task.sample_rate:
+        raise AudioError(f"{name}: its sound is of {stored.sample_rate} Hz; this model takes {task.sample_rate}")
+
+
+def _data(path: Path, record: Record | Damage) -> bytes:
+    """A record's data, read and not mapped: the file may be replaced while a long list of names is worked through."""
+    if isinstance(record, Damage):
+        raise ValueError(record.what)
+    with path.open("rb") as file:
+        file.seek(record.data.start)
+        read = file.read(record.data.length + TAIL.size)
+    if len(read) < record.data.length + TAIL.size or not is_sound(read, 0, record.data.length):
+        raise ValueError(BAD_DATA)
+    return read[: record.data.length]
+
+
+def _records(path: Path) -> list[Record | Damage]:
+    status = path.stat()
+    return _index(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _index(path: Path, size: int, changed: int) -> list[Record | Damage]:
+    """The records of a file, for as long as it stays as it is."""
+    if size == 0:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        return list(records(whole))

@@ -1,0 +1,225 @@
+"""Reading TFRecords at random: an index of where every segment lies, made once from the records' heads."""
+
+import mmap
+import re
+from array import array
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.shards.segments import Maps, Segments
+from samplecnn.shards.tfrecord.frames import Damage, Record, is_sound, records
+from samplecnn.shards.tfrecord.wire import Clip, Parser
+from samplecnn.system.progress import Progress
+from samplecnn.task import Task
+
+TASK = "task.json"
+REMEDY = "copy the file again, or leave such records out with --skip-corrupt"
+BAD_DATA, NOT_FINITE = "the checksum of its data is wrong", "a segment has NaN or infinite samples"
+BAR_FROM = 1 << 30  # bytes; fewer are indexed in a moment
+
+
+@dataclass
+class _Index:
+    """Where everything lies, packed: data sets have a million records."""
+
+    # Of every record: its file, the byte where its frame starts, where its data start and end, its number in the file.
+    shard: array = field(default_factory=lambda: array("i"))
+    offset: array = field(default_factory=lambda: array("q"))
+    start: array = field(default_factory=lambda: array("q"))
+    end: array = field(default_factory=lambda: array("q"))
+    number: array = field(default_factory=lambda: array("q"))
+    labels: bytearray = field(default_factory=bytearray)
+    count: array = field(default_factory=lambda: array("q"))  # of segments
+    segment_start: array = field(default_factory=lambda: array("q"))  # of every segment of every record
+
+    def add(self, shard: int, record: Record, label: bytes, starts: list[int]) -> None:
+        self.shard.append(shard)
+        self.offset.append(record.offset)
+        self.start.append(record.data.start)
+        self.end.append(record.data.end)
+        self.number.append(record.number)
+        self.labels += label
+        self.count.append(len(starts))
+        self.segment_start.extend(starts)
+
+
+class TFRecordSegments(Segments):
+    """The segments of one split in TFRecords, of the original or ours.
+
+    Every checksum is verified: a record's when one of its segments is first read, or, with `skip_corrupt`, of all
+    records at once, which reads every file.
+
+    Args:
+        folder: of the files {split}-*.tfrecord; a task.json in it tells the task, else it is the one of the original's
+            data sets that has as many classes and that window.
+        split: "train", "val" or "test".
+        skip_corrupt: leaves out damaged records, and lists them in `skipped`, instead of stopping at the first.
+
+    Attributes:
+        skipped: a line for every damaged record that was left out: file, byte offset, what is wrong.
+
+    `ids` are made of the file's name and the record's number, since the format has no room for them. An Example counts
+    as a clip of its own, for nothing tells which of them belong together.
+
+    Raises:
+        UsageError: nobody knows the task.
+        SampleCNNError: no file, or a damaged record (file and byte offset are named).
+    """
+
+    dtype = np.float32
+
+    def __init__(self, folder: str | Path, split: str, skip_corrupt: bool = False) -> None:
+        self.folder, self.split, self.skip_corrupt = Path(folder), split, skip_corrupt
+        self.skipped: list[str] = []
+        self.paths = self._files()
+        self._maps = Maps(self.paths)
+        self._index, self._parse, task = _Index(), Parser(), None
+        sizes = [path.stat().st_size for path in self.paths]
+        long = sum(sizes) > BAR_FROM
+        with Progress(sum(sizes) // 10**6, f"index {split}", "MB") if long else nullcontext() as bar:
+            for shard, size in enumerate(sizes):
+                task = self._index_file(shard, size, task)
+                self._maps.hand_back(size)
+                if bar:
+                    bar.advance(size // 10**6)
+        if task is None:
+            raise SampleCNNError(f"{self.folder}: not one sound record in the {split} split; copy the files again")
+        self.task = task
+        index = self._index
+        counts = np.array(index.count)
+        self._record = np.repeat(np.arange(len(counts)), counts)  # of every segment
+        self._start = np.array(index.segment_start)
+        self._verified = np.full(len(counts), skip_corrupt)
+        self._finite = np.full(len(self._record), skip_corrupt)
+        labels = np.frombuffer(index.labels, np.uint8).reshape(-1, task.num_classes)
+        self.labels = np.repeat(labels, counts, axis=0)
+        self.segment = (np.arange(len(self._record)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32)
+        names = [f"{self.paths[shard].name}#{number}" for shard, number in zip(index.shard, index.number, strict=True)]
+        self.ids = [names[record] for record in self._record.tolist()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TFRecordSegments, (self.folder, self.split, self.skip_corrupt)
+
+    def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
+        index, window = self._index, self.task.window
+        for segment, row in zip(out, rows.tolist(), strict=True):
+            record = int(self._record[row])
+            shard, offset = index.shard[record], index.offset[record]
+            buffer = self._maps[shard]
+            if not self._verified[record]:
+                if not is_sound(buffer, index.start[record], index.end[record]):
+                    raise self._corrupt(shard, offset, BAD_DATA)
+                self._verified[record] = True
+            segment[:] = np.frombuffer(buffer, "<f4", window, self._start[row])
+            if not self._finite[row]:
+                if not np.isfinite(segment).all():
+                    raise self._corrupt(shard, offset, NOT_FINITE)
+                self._finite[row] = True
+        self._maps.hand_back(out.nbytes)
+
+    def _files(self) -> list[Path]:
+        """The files of the split in order. Where they are numbered, none may be missing."""
+        paths = sorted(self.folder.glob(f"{self.split}-*.tfrecord"))
+        if not paths:
+            raise SampleCNNError(f"{self.folder}: no TFRecords of the {self.split} split ({self.split}-*.tfrecord)")
+        numbered = [re.fullmatch(r"\w+-(\d+)-(of-)?(\d+)(\.seq)?\.tfrecord", path.name) for path in paths]
+        if not all(numbered):
+            return paths
+        totals = {int(match[3]) for match in numbered if match}
+        if len(totals) > 1:
+            raise SampleCNNError(
+                f"{self.folder}: files of {len(totals)} different {self.split} sets; move one elsewhere"
+            )
+        numbers = {int(match[1]) for match in numbered if match}
+        first = 0 if 0 in numbers else 1  # the original counts from 1, the authors' code of 2018 from 0
+        missing = sorted(set(range(first, first + totals.pop())) - numbers)
+        if missing:
+            names = ", ".join(f"{number:04d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
+            told = f"{self.folder}: {len(missing)} of the {self.split} files missing, number {names}"
+            if not self.skip_corrupt:
+                raise SampleCNNError(f"{told}; copy them again, or go without them with --skip-corrupt")
+            self.skipped.append(told)
+        return paths
+
+    def _index_file(self, shard: int, size: int, task: Task | None) -> Task | None:
+        """Adds the sound records of a file; returns the task, which the first record of all decides."""
+        if size == 0:
+            self._damaged(shard, 0, "the file is empty, 0 bytes", 0)
+            return task
+        buffer = self._maps[shard]
+        for record in records(buffer):
+            if isinstance(record, Damage):
+                self._damaged(shard, *record)
+                continue
+            try:
+                clip = self._parse(buffer, *record.data)
+                label = buffer[clip.label.start : clip.label.end]
+                known = task or self._task(clip)
+                self._check(buffer, record, clip, label, known)
+            except ValueError as error:
+                self._damaged(shard, record.offset, str(error), record.data.length)
+                continue
+            task = known
+            self._index.add(shard, record, label, [span.start for span in clip.segments])
+        return task
+
+    def _task(self, clip: Clip) -> Task:
+        classes, samples = clip.label.length, clip.segments[0].length // 4
+        task = task_of(self.folder, classes, samples)
+        if task is None:
+            raise UsageError(
+                f"{self.folder}: {classes} labels and segments of {samples} samples are those of none of the "
+                f"original's data sets; put a {TASK} there that names the classes (docs/migrating.md shows one)"
+            )
+        return task
+
+    def _check(self, buffer: mmap.mmap, record: Record, clip: Clip, label: bytes, task: Task) -> None:
+        """Raises ValueError where a record is not of the task, and, if such are to be skipped, where it is damaged."""
+        if clip.segments[0].length != 4 * task.window:
+            raise ValueError(
+                f"its segment has {clip.segments[0].length} bytes, expected float32 of {task.window} samples "
+                f"({4 * task.window} bytes)"
+            )
+        if len(label) != task.num_classes or label.strip(b"\0\1"):
+            raise ValueError(f"its label is not {task.num_classes} zeros and ones ({len(label)} bytes)")
+        if self.skip_corrupt:
+            if not is_sound(buffer, *record.data):
+                raise ValueError(BAD_DATA)
+            for start, _ in clip.segments:
+                if not np.isfinite(np.frombuffer(buffer, "<f4", task.window, start)).all():
+                    raise ValueError(NOT_FINITE)
+
+    def _damaged(self, shard: int, offset: int, what: str, lost: int) -> None:
+        """Lists a damaged record where such are to be skipped, else stops."""
+        error = self._corrupt(shard, offset, what)
+        if not self.skip_corrupt:
+            raise error
+        self.skipped.append(f"{str(error).removesuffix(f'; {REMEDY}')} ({lost:,} bytes left out)")
+
+    def _corrupt(self, shard: int, offset: int, what: str) -> SampleCNNError:
+        return SampleCNNError(f"{self.paths[shard]}: damaged record at byte {offset}: {what}; {REMEDY}")
+
+
+def task_of(folder: Path, num_classes: int, window: int) -> Task | None:
+    """The task of a folder of TFRecords: its task.json, or the original's data set of these sizes, or neither.
+
+    Raises:
+        UsageError: a task.json that is none.
+    """
+    from samplecnn.datasets import REGISTRY
+
+    if (folder / TASK).exists():
+        try:
+            return Task.from_json((folder / TASK).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{folder / TASK}: not the description of a task ({error})") from error
+    for dataset in REGISTRY.values():
+        task = dataset.task()
+        if (task.num_classes, task.window) == (num_classes, window):
+            return replace(task, padding="stretch")  # what the original fills short clips up with
+    return None

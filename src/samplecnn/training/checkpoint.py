@@ -1,0 +1,90 @@
+"""All that a run needs to go on as if it had never stopped, in one file that is whole or absent."""
+
+import io
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.system.files import written_aside
+
+CHECKPOINT = "checkpoint.pt"
+FORMAT_VERSION = 1
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class RunState:
+    """Where a run stands, and its past.
+
+    `step` counts the batches done in this epoch, `total_steps` those of the run. `best_loss` is the stage's.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    stage_steps: int = 0
+    total_steps: int = 0
+    loss_sum: float = 0.0  # of this epoch, over its segments so far
+    best_loss: float = float("inf")
+    waited: int = 0  # epochs without a better validation loss
+    seconds: float = 0.0  # training time, over all processes
+    epoch_seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # the lines of metrics.jsonl
+    finished: bool = False
+
+
+@dataclass
+class Checkpoint:
+    """A run state with everything it refers to."""
+
+    options: dict[str, Any]
+    model: dict[str, Any]  # the ModelConfig
+    task: dict[str, Any]
+    segments: int  # of the training split, to notice another data set under the same name
+    precision: str
+    state: RunState
+    weights: Weights
+    best: Weights | None
+    optimizer: dict[str, Any]
+    random_state: Tensor
+    device_random_state: Tensor | None = None
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
+    values = {
+        **{name: getattr(checkpoint, name) for name in checkpoint.__dataclass_fields__},
+        "state": asdict(checkpoint.state),
+        "format_version": FORMAT_VERSION,
+    }
+    memory = io.BytesIO()  # torch's own writer hides a full disk behind an error of its own
+    torch.save(values, memory)
+    with written_aside(run / CHECKPOINT) as aside:
+        aside.write_bytes(memory.getbuffer())
+
+
+def load_checkpoint(run: Path) -> Checkpoint:
+    """Reads a run's checkpoint.
+
+    Raises:
+        UsageError: there is none.
+        SampleCNNError: it cannot be read.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        raise UsageError(f"{path}: there is no checkpoint to go on from; give --resume a run directory of a training")
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        if values.pop("format_version") != FORMAT_VERSION:
+            raise SampleCNNError(f"{path}: written by another version of samplecnn; resume with that one")
+        values["state"] = RunState(**values["state"])
+        return Checkpoint(**values)
+    except SampleCNNError:
+        raise
+    except Exception as error:  # torch.load raises whatever the damage looks like to it
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SampleCNNError(f"{path}: damaged ({detail}); start the training again") from error

@@ -1,0 +1,108 @@
+"""What a run leaves behind to read: metrics.jsonl, TensorBoard events and the learning curves as a picture."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplecnn.system.files import write_text, written_aside
+
+METRICS, CURVES = "metrics.jsonl", "curves.png"
+
+DRAW_EVERY = 20.0  # seconds: a picture takes half of one, and some epochs no longer
+
+Row = dict[str, Any]
+
+
+class Record:
+    """Keeps the files of a run up to date with its history.
+
+    `history` is the run's own list of rows (epochs and tests); what a stopped process wrote beyond it is dropped, so a
+    resumed run leaves what an uninterrupted one would have.
+    """
+
+    def __init__(self, run: Path, history: list[Row], total_steps: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run, self.history = run, history
+        self.events = SummaryWriter(str(run), purge_step=total_steps + 1 if total_steps else None)
+        self.drawn_at = -DRAW_EVERY
+        self._write_metrics()
+
+    def loss(self, step: int, value: float, lr: float) -> None:
+        """One training step's loss, to TensorBoard only."""
+        self.events.add_scalar("train/step_loss", value, step)
+        self.events.add_scalar("train/lr", lr, step)
+
+    def add(self, row: Row) -> None:
+        """An epoch's or a test's figures."""
+        row = {key: None if value != value else value for key, value in row.items()}  # JSON has no NaN
+        self.history.append(row)
+        for name, value in row.items():
+            if isinstance(value, float):
+                self.events.add_scalar(f"{row['event']}/{name}", value, row["total_steps"])
+        self.events.flush()
+        self._write_metrics()
+
+    def draw(self, at_once: bool = True) -> None:
+        """Draws the curves; unless `at_once`, not more often than every DRAW_EVERY seconds."""
+        if not at_once and time.monotonic() - self.drawn_at < DRAW_EVERY:
+            return
+        self.drawn_at = time.monotonic()
+        draw_curves(self.history, self.run / CURVES, title=self.run.name)
+
+    def close(self) -> None:
+        self.events.close()
+
+    def _write_metrics(self) -> None:
+        write_text(self.run / METRICS, "".join(json.dumps(row) + "\n" for row in self.history))
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """The rows of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+
+
+def draw_curves(history: list[Row], path: Path, title: str) -> None:
+    """Losses and validation scores by epoch, stages side by side, every stage's test score at its end."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row for row in history if row["event"] == "epoch"]
+    if not epochs:
+        return
+    x = range(1, len(epochs) + 1)
+    ends = [i for i, row in enumerate(epochs, 1) if i < len(epochs) and epochs[i]["stage"] != row["stage"]]
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    loss.plot(x, [row["train_loss"] for row in epochs], "o-", ms=3, color="#8a8a8a", label="training")
+    loss.plot(x, [row["val_loss"] for row in epochs], "o-", ms=3, color="#1f6fb4", label="validation")
+    best = [i for i, row in enumerate(epochs, 1) if row["best"]]
+    loss.plot(
+        best, [epochs[i - 1]["val_loss"] for i in best], "o", ms=7, mfc="none", color="#1f6fb4", label="best so far"
+    )
+    loss.set(ylabel="loss", title="loss")
+    metric = "accuracy" if "val_accuracy" in epochs[0] else "roc_auc"
+    shown = metric.replace("_", " ").replace("roc auc", "ROC-AUC")
+    values = np.array([row[f"val_{metric}"] for row in epochs], float)  # None becomes NaN, a gap in the curve
+    score.plot(x, values, "o-", ms=3, color="#1f6fb4", label="validation (segments)")
+    tests = [
+        (sum(r["stage"] <= row["stage"] for r in epochs), row[metric]) for row in history if row["event"] == "test"
+    ]
+    if tests:
+        score.plot(
+            *zip(*tests, strict=True), "D", ms=6, color="#c8501e", label="test (clips), best weights of the stage"
+        )
+    score.set(ylabel=shown, title=shown)
+    for axes in (loss, score):
+        axes.set(xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        for end in ends:
+            axes.axvline(end + 0.5, color="#bbbbbb", lw=1, ls="--")
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    with written_aside(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)

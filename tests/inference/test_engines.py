@@ -1,0 +1,214 @@
+"""Every engine that is installed, in every precision, against the model itself: a new engine needs no new test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.inference import ENGINES, installed, open_engine, registry
+from samplecnn.inference.amx_engine import Tiled
+from samplecnn.kernels.amx_block import has_tiles
+from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
+from samplecnn.models.graph import fold
+
+ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
+BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 bits, and these networks amplify what they hear
+
+
+def opened(model, name, precision, few=False):
+    return open_engine(model, name, precision, segments=1 if few else 10**6)
+
+
+@pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
+@pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_every_block_in_full_precision(make_network, make_sounds, plainly, name, few, block, multi):
+    model, segments = make_network(block, multi=multi), make_sounds(7, 729)
+    wanted = plainly(model, segments)
+    assert wanted.std(0).min() > 0.01, "segments must differ, else this shows nothing"
+    found = opened(model, name, "fp32", few)(segments)
+    assert found.dtype == np.float32 and found.shape == (7, 5)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=BOUNDS["fp32"])
+
+
+@pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
+@pytest.mark.parametrize("name", installed())
+def test_lower_precisions_stay_near(make_network, make_sounds, plainly, name, block):
+    model, segments = make_network(block), make_sounds(16, 729)
+    wanted = plainly(model, segments)
+    for precision in ENGINES[name].precisions[1:]:
+        engine = opened(model, name, precision)
+        found = engine(segments)
+        assert engine.precision == precision and np.isfinite(found).all()
+        assert np.abs(found - wanted).max() < BOUNDS[precision]
+        assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_one_label_other_paddings_and_a_tail(make_network, make_sounds, plainly, name, few):
+    for config in ({"kind": "multiclass"}, {"first_padding": "valid"}, {"first_padding": "centred", "tail": True}):
+        for block in ("basic", "rese2-wide"):
+            model = make_network(block, **config)
+            engine = opened(model, name, "fp32", few)
+            for samples in (model.min_samples, 730, 1001):  # any length will do, threes or not
+                segments = make_sounds(3, samples)
+                np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=BOUNDS["fp32"])
+
+
+@pytest.mark.parametrize(("name", "few"), ALL)
+def test_any_batch_gives_the_same(make_network, make_sounds, name, few):
+    engine = opened(make_network(), name, "fp32", few)
+    segments = make_sounds(71, 729)  # more than go through the network together
+    whole = engine(segments)
+    assert whole.shape == (71, 5)
+    for size in (1, 2, 33):
+        parts = np.concatenate([engine(segments[start : start + size]) for start in range(0, 71, size)])
+        np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
+    assert engine(segments[:0]).shape == (0, 5)
+    np.testing.assert_allclose(engine(segments[::2]), whole[::2], rtol=0, atol=1e-5)  # not contiguous
+    np.testing.assert_allclose(engine(segments.astype(np.float64)), whole, rtol=0, atol=1e-5)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", installed())
+def test_the_model_is_left_alone_and_may_change(make_network, make_sounds, plainly, name):
+    model, segments = make_network(), make_sounds(3, 729)
+    model.train()
+    model.compute_dtype = torch.bfloat16
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    engine = opened(model, name, "fp32")
+    first = engine(segments)
+    assert model.training and model.compute_dtype == torch.bfloat16
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(2)
+    np.testing.assert_array_equal(engine(segments), first)
+    assert np.abs(open_engine(model.eval(), name, "fp32")(segments) - first).max() > 0.01
+
+
+@pytest.mark.parametrize("name", installed())
+def test_what_is_no_batch_of_segments(make_network, make_sounds, name):
+    engine = opened(make_network(), name, "fp32", few=True)
+    with pytest.raises(SampleCNNError, match=r"takes \[batch, samples\], not a shape of \[729\]"):
+        engine(make_sounds(1, 729)[0])
+    with pytest.raises(SampleCNNError, match="240 samples are too few: this model needs 241"):
+        engine(make_sounds(2, 240))
+
+
+def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
+    from samplecnn.inference import torch_engine
+
+    monkeypatch.setattr(torch_engine, "passes", lambda: None)
+    model, segments = make_network("rese2"), make_sounds(3, 729)
+    engine = opened(model, "torch", "fp32")
+    assert type(engine.operations) is torch_engine.OnCpu
+    np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, monkeypatch):
+    from samplecnn.inference import torch_engine
+
+    monkeypatch.setattr(torch_engine, "fuses", lambda: False)
+    model, segments = make_network("rese1"), make_sounds(3, 729)
+    np.testing.assert_allclose(opened(model, "torch", "fp32")(segments), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, plainly):
+    from samplecnn.inference.torch_engine import Plain
+    from samplecnn.models.graph import fold, run
+
+    for block in BLOCKS:
+        model, segments = make_network(block, multi=True), make_sounds(3, 729)
+        with torch.inference_mode():
+            found = run(fold(model), Plain(torch.float32, torch.device("cpu")), torch.from_numpy(segments), 729)
+        np.testing.assert_allclose(found.numpy(), plainly(model, segments), rtol=0, atol=1e-5)
+
+
+def test_requests_that_cannot_be_met(make_network, monkeypatch):
+    model = make_network()
+    with pytest.raises(UsageError, match="engine 'abacus' is not known; use auto, torch"):
+        open_engine(model, "abacus")
+    with pytest.raises(UsageError, match="precision 'fp7' is not known"):
+        open_engine(model, precision="fp7")
+    with pytest.raises(UsageError, match="device 'abacus' cannot be used"):
+        open_engine(model, device="abacus")
+    with pytest.raises(UsageError, match="does not know its classes"):
+        open_engine(SampleCNN(ModelConfig(num_blocks=2, features=8)))
+    monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], needs=("no_such_module",)))
+    with pytest.raises(UsageError, match=r"engine onnx is not installed; run `pip install 'samplecnn\[onnx\]'`"):
+        open_engine(model, "onnx")
+    assert "onnx" not in installed()
+
+
+@pytest.mark.skipif("onnx" not in installed(), reason="ONNX Runtime is not installed")
+def test_a_precision_that_an_engine_has_not(make_network):
+    with pytest.raises(UsageError, match="engine onnx computes in fp32, not bf16; use --engine torch or openvino"):
+        open_engine(make_network(), "onnx", "bf16")
+
+
+def test_the_choice_goes_by_what_there_is_to_do(make_network, monkeypatch):
+    net, cpu, gpu = fold(make_network()), torch.device("cpu"), torch.device("cuda")  # too narrow for tiles
+    assert registry.choose(net, "auto", cpu, None) == registry.choose(net, "auto", cpu, 1) == "torch"
+    for some, engine in ((net, "numpy"), (make_network(), "torch")):  # at hand, its PyTorch is already there
+        assert open_engine(some, segments=registry.FEWEST).name == engine
+    for settings in ({"segments": None}, {"segments": registry.FEWEST + 1}, {"segments": 1, "precision": "bf16"}):
+        assert open_engine(net, device="cpu", **settings).name == "torch"
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("json",)))
+    assert registry.choose(net, "auto", cpu, 10**6) == "openvino"
+    assert registry.choose(net, "auto", gpu, 10**6) == "torch"
+    wide = fold(make_network(features=32))
+    assert registry.choose(wide, "auto", cpu, 10**6) == ("torch" if has_tiles() else "openvino")
+    assert registry.choose(wide, "fp32", cpu, 10**6) == "openvino"
+    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("no_such_module",)))
+    assert registry.choose(net, "auto", cpu, 10**6) == "torch"
+
+
+@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
+@pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
+@pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
+def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, block, multi):
+    """At every length: samples that end within a block of rows, and steps that do not fill a three."""
+    for config in ({}, {"first_padding": "valid", "tail": True}):
+        model = make_network(block, multi=multi, features=32, **config)
+        many, few = opened(model, "torch", "bf16"), opened(model, "torch", "bf16", few=True)
+        assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a relative's stem is not for tiles
+        for samples in (model.min_samples, 730, 1001, 4000):
+            segments = make_sounds(5, samples)
+            wanted = plainly(model, segments)
+            off, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
+            assert off < 1.5 * usual + 2e-3
+
+
+@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [400, 6300, 6301])
+def test_threads_that_share_a_sample_write_what_one_writes(make_network, monkeypatch, samples, steps):
+    """A sample that is left for the last thread is shared by all; nobody writes beside what is asked for."""
+    from samplecnn.inference import amx_blocks
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    net, rng = fold(make_network("se", features=32)), np.random.default_rng(0)
+    blocks = [
+        amx_blocks.Block(
+            amx_blocks.packed(layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias)
+        )
+        for layer, ex0, ex1 in ((s.convs[0], s.squeeze.ex0, s.squeeze.ex1) for s in net.stages[:2])
+    ]
+    first = np.ascontiguousarray(net.first.weight[:, 0].T), net.first.bias
+    wave, rows = rng.standard_normal((samples * steps, 3)).astype(np.float32), steps // 9
+    wanted = np.empty((samples * rows, 32), np.uint16)
+    for sample in range(samples):  # one thread, for there are two samples
+        both = np.concatenate([wave[sample * steps : (sample + 1) * steps]] * 2)
+        out = np.empty((2 * rows, 32), np.uint16)
+        amx_blocks.chain(both, 2, first, blocks, out)
+        np.testing.assert_array_equal(out[:rows], out[rows:])
+        wanted[sample * rows : (sample + 1) * rows] = out[:rows]
+    found = np.full((samples * rows + 64, 32), 7, np.uint16)
+    amx_blocks.chain(wave, samples, first, blocks, found[32:-32])
+    assert (found[:32] == 7).all() and (found[-32:] == 7).all()
+    assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded otherwise
+    one, other = ((array.astype(np.uint32) << 16).view(np.float32) for array in (found[32:-32], wanted))
+    np.testing.assert_allclose(one, other, rtol=0.02, atol=0.01)

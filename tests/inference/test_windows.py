@@ -1,0 +1,151 @@
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samplecnn import audio
+from samplecnn import streaming as streaming
+from samplecnn.audio import standardise
+from samplecnn.errors import AudioError, UsageError
+from samplecnn.inference.windows import TAIL, hop_samples, windows
+from samplecnn.streaming import stream
+from samplecnn.task import Task
+
+TASK = Task("t", ("a", "b"), "multiclass", 8000, 100, clip_seconds=0.025)
+
+
+def joined(pieces, task=TASK, most=4):
+    batches = list(windows(pieces, task, most))
+    segments = np.concatenate([batch.segments for batch in batches])
+    return segments, np.concatenate([batch.starts for batch in batches]), batches
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 350), min_size=1, max_size=8), st.integers(1, 5))
+def test_every_window_is_where_it_says_whatever_the_pieces(lengths, most):
+    total = sum(lengths)
+    wave = (np.arange(total) % 30000 + 1).astype(np.float32) / 32768
+    pieces = np.split(wave, np.cumsum(lengths)[:-1])
+    if total == 0:
+        with pytest.raises(AudioError):
+            joined(pieces)
+        return
+    segments, starts, batches = joined(pieces, most=most)
+    assert segments.shape == (len(starts), 100) and all(len(batch.segments) <= most for batch in batches)
+    assert batches[-1].end == total, "the length of the recording is known at the end"
+    if total < 100:
+        np.testing.assert_array_equal(segments[0], audio.fit(wave, 100, "tile"))
+        return
+    for start, segment in zip(starts, segments, strict=True):
+        np.testing.assert_array_equal(segment, wave[start : start + 100])
+    whole, rest = divmod(total, 100)
+    tail = [total - 100] if rest >= 100 * TAIL else []
+    assert starts.tolist() == [100 * n for n in range(whole)] + tail
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 350), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 100))
+def test_windows_start_every_hop_and_none_is_left_out(lengths, most, hop):
+    total = sum(lengths)
+    wave = (np.arange(total) % 30000 + 1).astype(np.float32) / 32768
+    pieces = np.split(wave, np.cumsum(lengths)[:-1])
+    if total < 100:
+        return
+    batches = list(windows(pieces, TASK, most, hop))
+    starts = np.concatenate([batch.starts for batch in batches])
+    whole = list(range(0, total - 99, hop))
+    left = total - 100 - whole[-1]
+    assert starts.tolist() == whole + ([total - 100] if left >= TAIL * hop else [])
+    for start, segment in zip(starts, np.concatenate([batch.segments for batch in batches]), strict=True):
+        np.testing.assert_array_equal(segment, wave[start : start + 100])
+    for batch in batches:
+        assert len(batch.segments) <= most
+        if batch.stretch is not None:
+            assert len(batch.stretch) == (len(batch.segments) - 1) * hop + 100, "what they share, no more"
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(None, 100), (0.0125, 100), (0.005, 40), (0.0001, 1)])
+def test_hops_in_samples(seconds, samples):
+    assert hop_samples(seconds, TASK) == samples
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013])
+def test_hops_that_leave_gaps_or_stand_still_are_refused(seconds):
+    with pytest.raises(UsageError, match=r"above 0 and at most the window, 0\.0125 s"):
+        hop_samples(seconds, TASK)
+
+
+def test_segments_are_standardised_and_rounded_as_in_training():
+    task = TASK.with_statistics(0.1, 0.5)
+    wave = np.random.default_rng(0).uniform(-1.2, 1.2, 200).astype(np.float32)
+    segments, _, _ = joined([wave], task)
+    wanted = (audio.from_int16(audio.to_int16(audio.cut(wave, task))) - task.mean) / task.std
+    np.testing.assert_array_equal(segments, standardise(audio.from_int16(audio.to_int16(audio.cut(wave, task))), task))
+    np.testing.assert_allclose(segments, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["tile", "zero", "stretch"])
+def test_a_short_recording_is_filled_up_as_the_task_says(padding):
+    task = Task("t", ("a", "b"), "multiclass", 8000, 100, padding=padding)
+    wave = np.linspace(0.1, 0.5, 30, dtype=np.float32)
+    segments, starts, batches = joined([wave], task)
+    np.testing.assert_allclose(segments[0], audio.fit(wave, 100, padding), atol=1e-4)
+    assert starts.tolist() == [0] and batches[0].end == 30
+
+
+def test_silence_is_seen():
+    zeros, ones = np.zeros(250, np.float32), np.full(250, 0.5, np.float32)
+    assert [batch.silent for batch in joined([zeros])[2]] == [True, True]
+    assert [batch.silent for batch in joined([zeros, ones], most=2)[2]][:3] == [True, False, False]
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+@pytest.mark.parametrize(("suffix", "channels"), [("wav", 2), ("flac", 1), ("ogg", 2), ("mp3", 2)])
+def test_a_stream_joined_is_what_decoding_at_once_gives(tmp_path, monkeypatch, rate, suffix, channels):
+    monkeypatch.setattr(streaming, "WHOLE", 1000)
+    monkeypatch.setattr(streaming, "PIECE", 7001)
+    path = tmp_path / f"noise.{suffix}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=(3 * rate + 11, channels)), rate)
+    pieces = list(stream(path, 22050))
+    assert len(pieces) > 2
+    whole = audio.decode(path, 22050)
+    np.testing.assert_allclose(np.concatenate(pieces), whole, rtol=0, atol=1e-6)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(np.concatenate(list(stream(file, 22050))), np.concatenate(pieces))
+
+
+def test_damage_late_in_a_long_recording_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "WHOLE", 1000)
+    monkeypatch.setattr(streaming, "PIECE", 5000)
+    wave = 0.1 * np.random.default_rng(0).normal(size=50000).astype(np.float32)
+
+    def written(name, samples, **kind):
+        soundfile.write(tmp_path / name, samples, 8000, **kind)
+        return tmp_path / name
+
+    cut = written("cut.wav", wave)
+    cut.write_bytes(cut.read_bytes()[:-20000])
+    with pytest.raises(AudioError, match=r"cut\.wav: cut short"):
+        list(stream(cut, 8000))
+    broken = wave.copy()
+    broken[40000] = np.inf
+    with pytest.raises(AudioError, match=r"nan\.wav: has NaN or infinite samples after 5 s"):
+        list(stream(written("nan.wav", broken, subtype="FLOAT"), 8000))
+    with pytest.raises(AudioError, match=r"loud\.wav: samples reach"):
+        list(stream(written("loud.wav", wave * 1e4, subtype="FLOAT"), 8000))
+    damaged = written("damaged.flac", wave)
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3000] = bytes(3000)
+    damaged.write_bytes(content)
+    with pytest.raises(AudioError, match=r"damaged\.flac: "):
+        list(stream(damaged, 8000))
+
+
+def test_what_is_no_recording_is_said():
+    with pytest.raises(AudioError, match="not audio"):
+        list(stream(io.BytesIO(b"hello, this is text" * 10), 8000))
+    with pytest.raises(AudioError, match="no such file"):
+        list(stream("/nowhere.wav", 8000))
