@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from samplecnn.datasets import OwnOptions, Table, open_dataset
+from samplecnn.datasets import CustomOptions, Table, open_dataset
 from samplecnn.errors import UsageError
 
 Tree = Callable[..., Path]
@@ -200,7 +200,7 @@ def test_every_option_reaches_the_task(tree: Tree) -> None:
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], words: str, tree: Tree) -> None:
     with pytest.raises(UsageError, match=words):
-        OwnOptions.of(**options)
+        CustomOptions.of(**options)
     with pytest.raises(UsageError, match=words):
         table_of(tree({"a": 3, "b": 3}), **options)
 

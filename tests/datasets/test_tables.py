@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samplecnn.datasets import REGISTRY, SPLITS, OwnOptions, Source, Table, dataset_name, open_dataset
+from samplecnn.datasets import REGISTRY, SPLITS, CustomOptions, Source, Table, dataset_name, open_dataset
 from samplecnn.datasets import dcs as dcs_module
 from samplecnn.datasets import mtt as mtt_module
 from samplecnn.errors import UsageError
@@ -53,7 +53,7 @@ def test_what_is_published_tells_the_expected_clips(name: str) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("option", [field.name for field in fields(OwnOptions)])
+@pytest.mark.parametrize("option", [field.name for field in fields(CustomOptions)])
 def test_a_fixed_task_takes_no_options(name: str, option: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{option.replace('_', ' ')} cannot be chosen for {name}"):
         open_dataset(name, tmp_path, **{option: 8000})

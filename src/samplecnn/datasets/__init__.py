@@ -1,108 +1,26 @@
-"""Data sets: labels in, tables of (id, path, split, labels) out.
-
-A new published data set is a module with a class like those below and one line in `REGISTRY`.
-"""
-
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+"""Data sets: label files in, tables of (id, path, split, labels) out. Needs neither torch nor any recording."""
 
 from samplecnn.datasets.base import SPLITS, Clip, DataSet, Download, Published, Table
-from samplecnn.datasets.custom import OwnOptions, slug
-from samplecnn.datasets.dcs import Dcase2017
+from samplecnn.datasets.custom import CustomOptions
 from samplecnn.datasets.folder import Folder
-from samplecnn.datasets.generated import Demo
-from samplecnn.datasets.manifest import Manifest, is_manifest_name
-from samplecnn.datasets.mtt import MagnaTagATune
-from samplecnn.datasets.scd import SpeechCommands
-from samplecnn.errors import UsageError
+from samplecnn.datasets.info import DatasetInfo, describe
+from samplecnn.datasets.manifest import Manifest
+from samplecnn.datasets.registry import REGISTRY, Source, dataset_name, open_dataset
 
 __all__ = [
     "REGISTRY",
     "SPLITS",
     "Clip",
+    "CustomOptions",
     "DataSet",
+    "DatasetInfo",
     "Download",
     "Folder",
     "Manifest",
-    "OwnOptions",
     "Published",
     "Source",
     "Table",
     "dataset_name",
+    "describe",
     "open_dataset",
 ]
-
-_DATA_SETS: tuple[DataSet, ...] = (
-    MagnaTagATune(),
-    SpeechCommands(),
-    Dcase2017(),
-    Demo(),
-)
-REGISTRY: dict[str, DataSet] = {dataset.name: dataset for dataset in _DATA_SETS}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set and where its recordings lie; what is built from it goes to DATA/<name>."""
-
-    name: str
-    raw: Path
-    dataset: DataSet
-
-    def table(self) -> Table:
-        return self.dataset.table(self.raw)
-
-
-def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
-    """Finds a data set; reads no labels yet.
-
-    Args:
-        spec: a name in `REGISTRY`, a folder with one sub-folder per class, or a CSV or Parquet manifest, tried in this
-            order: `./scd` is the folder where `scd` is the data set.
-        data_dir: holds the registered data sets, each in data_dir/<name>/raw.
-        options: fields of `OwnOptions`, for one's own recordings only; None means not given.
-
-    Raises:
-        UsageError: nothing of this name, or an option that it does not take.
-    """
-    name = dataset_name(spec)
-    if spec in REGISTRY:
-        given = sorted(option for option, value in options.items() if value is not None)
-        if given:
-            raise UsageError(
-                f"{given[0].replace('_', ' ')} cannot be chosen for {spec}, whose task is fixed; "
-                "leave it out, or give a folder or manifest of your own"
-            )
-        return Source(name, Path(data_dir) / name / "raw", REGISTRY[spec])
-    path = Path(spec).expanduser()
-    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where the name is too long)
-        return Source(name, path, Folder(name, path, OwnOptions.of(**options)))
-    if os.path.isfile(path):  # noqa: PTH113
-        if not is_manifest_name(path):
-            raise UsageError(f"{path}: neither a folder nor a .csv or .parquet manifest")
-        return Source(name, path.parent, Manifest(name, path, OwnOptions.of(**options)))
-    raise UsageError(
-        f"unknown data set {spec!r}: expected {', '.join(sorted(REGISTRY))}, a folder with one sub-folder per class, "
-        "or a CSV or Parquet manifest (path,labels)"
-    )
-
-
-def dataset_name(spec: str) -> str:
-    """The name a data set goes by in DATA and in run names: `scd`, `my/Big Sounds/` -> `Big-Sounds`.
-
-    A folder or manifest whose name is that of a registered data set gets `-folder` or `-manifest` added, so that it
-    never mixes with it. The recordings need not exist.
-    """
-    if spec in REGISTRY:
-        return spec
-    path = Path(spec).expanduser() if spec else None
-    if path is not None and path.name in ("", ".."):
-        path = path.resolve()
-    name = slug(path.stem if is_manifest_name(path) else path.name) if path else ""
-    if not name:
-        raise UsageError(f"{spec!r} is not the name of a data set; expected {', '.join(sorted(REGISTRY))}, or a path")
-    if name.lower() in REGISTRY:
-        name += "-manifest" if path and is_manifest_name(path) else "-folder"
-    return name

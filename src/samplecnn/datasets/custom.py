@@ -26,7 +26,7 @@ SPLIT_NAMES = {
 
 
 @dataclass(frozen=True)
-class OwnOptions:
+class CustomOptions:
     """How one's own recordings are used.
 
     Args:
@@ -67,7 +67,7 @@ class OwnOptions:
         return self.sample_rate if self.window is None else self.window
 
     @classmethod
-    def of(cls, **options: Any) -> "OwnOptions":
+    def of(cls, **options: Any) -> "CustomOptions":
         """From options as given; None means not given. Raises UsageError for an option that does not exist."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(options) - known)
@@ -92,7 +92,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-._")
 
 
-def own_table(
+def custom_table(
     task: Task,
     ids: Sequence[str],
     paths: Sequence[Path],

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from samplecnn.datasets.base import Published, Table
-from samplecnn.datasets.custom import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.custom import SPLIT_NAMES, CustomOptions, custom_table
 from samplecnn.datasets.label_files import read_lines
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
@@ -29,8 +29,8 @@ class Folder:
     clips_per_shard = 300
     published: Published | None = None
 
-    def __init__(self, name: str, folder: Path, options: OwnOptions | None = None) -> None:
-        self.name, self.folder, self.options = name, folder, options or OwnOptions()
+    def __init__(self, name: str, folder: Path, options: CustomOptions | None = None) -> None:
+        self.name, self.folder, self.options = name, folder, options or CustomOptions()
 
     def task(self) -> Task:
         return self.table(self.folder).task
@@ -51,7 +51,7 @@ class Folder:
             given = [SPLIT_NAMES[path.partition("/")[0].lower()] for path in ids]
         else:
             given, notes = _official_split(raw, ids)
-        return own_table(
+        return custom_table(
             self.options.task(self.name, classes, "multiclass"),
             ids,
             [raw / path for path in ids],

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from samplecnn.datasets.base import Published, Table
-from samplecnn.datasets.custom import SPLIT_NAMES, OwnOptions, own_table
+from samplecnn.datasets.custom import SPLIT_NAMES, CustomOptions, custom_table
 from samplecnn.datasets.label_files import read_rows
 from samplecnn.errors import UsageError
 from samplecnn.task import Kind, Task
@@ -36,8 +36,8 @@ class Manifest:
     clips_per_shard = 300
     published: Published | None = None
 
-    def __init__(self, name: str, path: Path, options: OwnOptions | None = None) -> None:
-        self.name, self.path, self.options = name, path, options or OwnOptions()
+    def __init__(self, name: str, path: Path, options: CustomOptions | None = None) -> None:
+        self.name, self.path, self.options = name, path, options or CustomOptions()
 
     def task(self) -> Task:
         return self.table(self.path.parent).task
@@ -61,7 +61,7 @@ class Manifest:
         for row in rows:
             if row.labels not in labels_of:
                 labels_of[row.labels] = tuple(sorted(index_of[label] for label in row.labels))
-        return own_table(
+        return custom_table(
             self.options.task(self.name, classes, kind),
             [row.path for row in rows],
             [raw / row.path for row in rows],
