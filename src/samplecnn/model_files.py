@@ -1,11 +1,18 @@
-"""Models on disk: a folder with `model.safetensors` and `config.json`, or a file of the original."""
+"""Models on disk: a folder with `model.safetensors` and `config.json`, or an `.h5` of the original code.
+
+`load_stored` and `load_graph` read both without PyTorch; `load` makes a PyTorch module of them.
+"""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.extras import require
 from samplecnn.models.config import ModelConfig
+from samplecnn.models.stored import StoredModel
 from samplecnn.system.files import write_json, written_aside
 from samplecnn.task import Task
 
@@ -19,24 +26,30 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 
-def save(model: "SampleCNN", folder: str | Path) -> None:
+def save(model: "SampleCNN | StoredModel", folder: str | Path) -> None:
     """Writes the weights and all that is needed to use them: architecture, task and class names.
 
     The folder can be pushed to a model hub as it is.
-    """
-    from safetensors.torch import save_file
 
-    if model.task is None:
-        raise SampleCNNError("a model without a task cannot be saved; give SampleCNN(config, task) one")
+    Raises:
+        SampleCNNError: the model has no task.
+    """
+    from safetensors.numpy import save_file
+
+    stored = model if isinstance(model, StoredModel) else StoredModel.of(model)
     folder = Path(folder)
     with written_aside(folder / WEIGHTS) as aside:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, aside)
-    description = {"format_version": FORMAT_VERSION, "model": model.config.to_dict(), "task": model.task.to_dict()}
+        save_file({name: np.ascontiguousarray(value) for name, value in stored.values.items()}, aside)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "model": stored.config.to_dict(),
+        "task": stored.task.to_dict(),
+    }
     write_json(folder / CONFIG, description)
 
 
 def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
-    """Loads a trained model, ready for use.
+    """Loads a trained model as a PyTorch module, ready for use.
 
     Args:
         path: a run directory, a `.safetensors` with its config.json beside it, or an original `.h5`.
@@ -54,34 +67,73 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
         >>> model.task.classes[:3]  # doctest: +SKIP
         ('backward', 'bed', 'bird')
     """
+    require("samplecnn.load", "train")
     path = _file_of(path)
-    if is_keras(path):
-        from samplecnn.interop.keras import h5
-
-        model = h5.read(path)
-    else:
-        model = _load_safetensors(path)
-    return model.to(device).eval()
+    stored = _read(path)
+    try:
+        return stored.module().to(device)
+    except SampleCNNError as error:
+        raise _misfit(path, error) from error
 
 
-def load_folded(path: str | Path) -> "Graph":
-    """Loads what is left of a trained model for inference (`engines.open_engine`), a run directory without PyTorch.
+def load_graph(path: str | Path) -> "Graph":
+    """Loads a trained model's network for inference (`inference.open_engine`), batch norms folded, without PyTorch.
 
     Args, Raises: as `load`.
     """
-    from samplecnn.models.graph import fold, fold_values
+    return load_stored(path).fold()
 
+
+def load_stored(path: str | Path) -> StoredModel:
+    """Loads a trained model's weights, architecture and task as they are in the file, without PyTorch.
+
+    Args, Raises: as `load`.
+    """
     path = _file_of(path)
-    if not is_keras(path):
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+    stored = _read(path)
+    try:
+        stored.fold()  # checks every name and shape
+    except SampleCNNError as error:
+        raise _misfit(path, error) from error
+    return stored
 
-        config, task = _described(path)
-        try:
-            return fold_values(load_file(path), config, task)
-        except (SafetensorError, SampleCNNError, TypeError):
-            pass  # in a type that NumPy has not, or damaged, which is told below
-    return fold(load(path))
+
+def _misfit(path: Path, error: SampleCNNError) -> SampleCNNError:
+    return SampleCNNError(f"{path}: does not fit the architecture in {CONFIG}: {error}")
+
+
+def _read(path: Path) -> StoredModel:
+    if is_keras(path):
+        from samplecnn.interop.keras import h5
+
+        return h5.read(path)
+    config, task = _described(path)
+    return StoredModel(_safetensors(path), config, task)
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors, in float32; bfloat16, which NumPy does not have, is widened."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors = deserialize(path.read_bytes())
+    except SafetensorError as error:
+        raise SampleCNNError(f"{path}: damaged ({error}); copy it again from where the model came") from error
+    return {name: _array(tensor, f"{path}: {name}") for name, tensor in tensors}
+
+
+FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+
+
+def _array(tensor: Any, where: str) -> np.ndarray:
+    kind, data = tensor["dtype"], tensor["data"]
+    if kind == "BF16":
+        flat = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind in FLOATS:
+        flat = np.frombuffer(data, FLOATS[kind]).astype(np.float32, copy=False)
+    else:
+        raise SampleCNNError(f"{where} is of type {kind}, expected floats; copy the file again")
+    return flat.reshape(tensor["shape"])
 
 
 def _file_of(path: str | Path) -> Path:
@@ -90,7 +142,7 @@ def _file_of(path: str | Path) -> Path:
     if path.is_dir():
         path = path / WEIGHTS
         if not path.exists():
-            raise UsageError(f"{path.parent}: no {WEIGHTS} here; give a run directory of a training that got that far")
+            raise UsageError(f"{path.parent}: no {WEIGHTS} here; give the directory of a run that has saved a model")
     if not path.exists():
         raise UsageError(f"{path}: there is no such model; give a run directory, a .safetensors or an .h5")
     if path.suffix != ".safetensors" and not is_keras(path):
@@ -111,10 +163,10 @@ def is_keras(path: Path) -> bool:
 
 
 def _described(path: Path) -> tuple[ModelConfig, Task]:
-    """What stands beside a .safetensors."""
+    """Architecture and task from the config.json next to a .safetensors."""
     description = path.with_name(CONFIG)
     if not description.exists():
-        raise SampleCNNError(f"{description}: missing; it holds the class names and belongs beside {path.name}")
+        raise SampleCNNError(f"{description}: missing; it holds the class names and belongs next to {path.name}")
     try:
         values = json.loads(description.read_text(encoding="utf-8"))
         version, config, task = values["format_version"], values["model"], values["task"]
@@ -123,20 +175,3 @@ def _described(path: Path) -> tuple[ModelConfig, Task]:
     if version != FORMAT_VERSION:
         raise SampleCNNError(f"{description}: format {version} is newer than this samplecnn; upgrade samplecnn")
     return ModelConfig.from_dict(config), Task.from_dict(task)
-
-
-def _load_safetensors(path: Path) -> "SampleCNN":
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from samplecnn.models import SampleCNN
-
-    model = SampleCNN(*_described(path))
-    try:
-        model.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise SampleCNNError(f"{path}: damaged ({error}); copy it again from where the model came") from error
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise SampleCNNError(f"{path}: does not fit the architecture in {CONFIG}: {detail}") from error
-    return model

@@ -30,7 +30,7 @@ def layers(part) -> list[Layer]:
 def test_a_file_gives_what_its_model_gives(make_network, tmp_path, block, multi):
     model = make_network(block, multi=multi, tail=multi)
     model_files.save(model, tmp_path)
-    wanted, found = fold(model), model_files.load_folded(tmp_path)
+    wanted, found = fold(model), model_files.load_graph(tmp_path)
     assert (found.config, found.task) == (wanted.config, wanted.task)
     assert [layer.name for layer in layers(found)] == [layer.name for layer in layers(wanted)]
     for one, other in zip(layers(found), layers(wanted), strict=True):
@@ -44,7 +44,7 @@ def test_types_that_numpy_has_not(make_network, make_sounds, plainly, tmp_path):
     model_files.save(model, tmp_path)
     file = tmp_path / model_files.WEIGHTS
     save_file({name: value.bfloat16() for name, value in load_file(file).items()}, file)
-    found = open_engine(model_files.load_folded(tmp_path), "numpy")(segments)
+    found = open_engine(model_files.load_graph(tmp_path), "numpy")(segments)
     np.testing.assert_allclose(found, plainly(model_files.load(tmp_path), segments), rtol=0, atol=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_damage_is_told_as_by_load(make_network, tmp_path):
     whole, values = file.read_bytes(), {name: value.clone() for name, value in model.state_dict().items()}
 
     def told(match: str) -> None:
-        for way in (model_files.load, model_files.load_folded):
+        for way in (model_files.load, model_files.load_graph):
             with pytest.raises(SampleCNNError, match=match):
                 way(tmp_path)
 

@@ -50,7 +50,7 @@ def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
 def test_amplifying_ratios_are_found(tmp_path, ratio):
     model = make(amplifying_ratio=ratio)
     h5.write(model, tmp_path / "m.h5")
-    again = h5.read(tmp_path / "m.h5")
+    again = h5.read(tmp_path / "m.h5").module()
     assert [v.shape for v in again.state_dict().values()] == [v.shape for v in model.state_dict().values()]
 
 
@@ -135,7 +135,7 @@ def test_weights_only_files_are_read(tmp_path):
     with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "weights.h5", "w") as weights:
         for layer in whole["model_weights"]:
             whole.copy(f"model_weights/{layer}", weights)
-    model = h5.read(tmp_path / "weights.h5")
+    model = h5.read(tmp_path / "weights.h5").module()
     assert model.task.name == "scd"
 
 

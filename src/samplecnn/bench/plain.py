@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models import ModelConfig
-from samplecnn.models.blocks import INNER_DROPOUT
-from samplecnn.models.config import MULTI_LEVELS
+from samplecnn.models.config import INNER_DROPOUT, MULTI_LEVELS
 
 
 def _conv(channels: int, features: int, width: int = 3, stride: int = 1) -> nn.Sequential:

@@ -24,7 +24,7 @@ def export_command(
     check(out, to)
     from samplecnn import model_files
 
-    loaded = model_files.load(model)
+    loaded = model_files.load_stored(model)
     export(loaded, out, to)
     size = f"{loaded.config.signature}, {loaded.config.num_blocks} blocks, {loaded.config.num_classes} classes"
     typer.echo(f"wrote {out} ({size}); open it with {FORMATS[to].opened_with.format(path=str(out))}")

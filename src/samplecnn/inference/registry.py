@@ -87,7 +87,7 @@ def open_engine(
     """An engine for a model, with the values that it has now.
 
     Args:
-        model: with its task; it is left as it is. Or what `samplecnn.model_files.load_folded` gives.
+        model: with its task; it is left as it is. Or what `samplecnn.model_files.load_graph` gives.
         name: "torch", "numpy", "openvino", "onnx"; "auto" takes the fastest that is installed, where there is little to
             do the one that starts soonest, and for a handful of segments of a folded model the one that needs no start.
         precision: "fp32" is exact up to rounding; "bf16"; "auto" takes bf16 where the hardware has it.

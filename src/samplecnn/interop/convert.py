@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from samplecnn import model_files
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.interop.third_party import recognise
-from samplecnn.interop.third_party.checkpoint import read as read_checkpoint
+from samplecnn.extras import require
 from samplecnn.interop.third_party.tags import PRESETS
-from samplecnn.interop.third_party.weights import EPSILON, Peer
-from samplecnn.models import SampleCNN
+from samplecnn.models.config import ModelConfig
+from samplecnn.models.stored import StoredModel, values_of
 from samplecnn.task import Kind, Task
+
+if TYPE_CHECKING:
+    from samplecnn.interop.third_party.weights import Peer
+    from samplecnn.models import SampleCNN
 
 KERAS = (".h5", ".hdf5", ".keras_h5")
 UNTRAINED = ("untrained",)  # the one class of an encoder that nobody gave a last layer
@@ -47,9 +50,14 @@ class Told:
 class Conversion:
     """A model as it was written, and what to say about it, line by line."""
 
-    model: SampleCNN
+    stored: StoredModel
     out: Path
     lines: tuple[str, ...]
+
+    @property
+    def model(self) -> "SampleCNN":
+        """The PyTorch module."""
+        return self.stored.module()
 
 
 def convert(
@@ -77,30 +85,34 @@ def convert(
     if _is_ours(source):
         if head is not None or encoder_only:
             raise UsageError(f"{source}: a whole model; --head and --encoder-only are for encoders")
-        model = model_files.load(source)
-        assert model.task is not None  # model_files.load gives every model one
-        task = _retold(model.task, told, source)
+        stored = model_files.load_stored(source)
+        values, config = dict(stored.values), stored.config
+        task = _retold(stored.task, told, source)
         if told.classes is not None:
             task = replace(task, classes=_class_names(told.classes, task.num_classes, source))
-        said = [f"recognised: {_described(model)}", f"classes: {_some(task.classes)}"]
+        said = [f"recognised: {_described(config)}", f"classes: {_some(task.classes)}"]
     else:
+        require(f"samplecnn convert {source}", "train")
+        from samplecnn.interop.third_party import recognise
+        from samplecnn.interop.third_party.checkpoint import read as read_checkpoint
+
         peer = recognise(read_checkpoint(source), None if head is None else read_checkpoint(head), encoder_only)
-        model = peer.model
         task, said = _peer_task(peer, told, source)
-    if task.window < model.min_samples:
-        raise UsageError(f"--window {task.window}: {source} needs {model.min_samples} samples or more")
+        values, config = values_of(peer.model), peer.model.config
+    if task.window < config.min_samples:
+        raise UsageError(f"--window {task.window}: {source} needs {config.min_samples} samples or more")
     said.append(
         f"sound: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
         f"({task.window / task.sample_rate:.2f} s), mean {task.mean:g}, std {task.std:g}; {task.activation}"
     )
     if told.order is not None:
-        task = _rearranged(model, task, told.order)
+        task = _rearranged(values, task, told.order)
         said.append(f"order: the outputs now stand in that of {told.order}: {_some(task.classes)}")
-    model.task = task
-    _write(model, out)
+    stored = StoredModel(values, config, task)
+    _write(stored, out)
     said.append(f"written: {out}")
     said.append(f"next: {_next(out, task)}")
-    return Conversion(model, out, tuple(said))
+    return Conversion(stored, out, tuple(said))
 
 
 def _is_ours(source: Path) -> bool:
@@ -119,11 +131,13 @@ def _check_free(out: Path) -> None:
         raise UsageError(f"{out}: is there already; choose another place for the converted model")
 
 
-def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
+def _peer_task(peer: "Peer", told: Told, source: Path) -> tuple[Task, list[str]]:
     """The task of another program's model, and what was recognised, line by line."""
-    model = peer.model
-    outputs = model.config.num_classes
-    said = [f"recognised: {peer.title}, {_described(model)}"]
+    from samplecnn.interop.third_party.weights import EPSILON
+
+    config = peer.model.config
+    outputs = config.num_classes
+    said = [f"recognised: {peer.title}, {_described(config)}"]
     kind: Kind | None = told.kind or peer.kind
     classes: tuple[str, ...]
     clip_seconds = None
@@ -151,7 +165,7 @@ def _peer_task(peer: Peer, told: Told, source: Path) -> tuple[Task, list[str]]:
                 "number of classes at once) or --kind multiclass (softmax, exactly one)"
             )
         said.append(f"classes: {chosen} ({why}): {_some(classes)}")
-    window = 3 ** (model.config.num_blocks + 1)  # the length at which a single step of time is left
+    window = 3 ** (config.num_blocks + 1)  # the length at which a single step of time is left
     task = Task(name, classes, kind, peer.sample_rate, window, clip_seconds)
     said.append(f"folded: batch-norm epsilon {EPSILON:g} into the weights of {peer.folded} layers")
     return _retold(task, told, source), said
@@ -198,7 +212,7 @@ def _names_of(told: str) -> tuple[str, ...]:
     return names
 
 
-def _rearranged(model: SampleCNN, task: Task, order: str) -> Task:
+def _rearranged(values: dict[str, np.ndarray], task: Task, order: str) -> Task:
     """Brings a model's outputs into another order, so that it fits a data set with that one; returns its task then."""
     classes = task.classes
     wanted = tuple(sorted(classes)) if order == "sorted" else _names_of(order)
@@ -206,23 +220,21 @@ def _rearranged(model: SampleCNN, task: Task, order: str) -> Task:
         stray = next((name for name in classes if name not in wanted), None) or next(iter(set(wanted) - set(classes)))
         raise UsageError(f"--order {order}: the classes are not the model's; {stray!r} is only on one side")
     places = [classes.index(name) for name in wanted]
-    with torch.no_grad():
-        model.logit.weight.copy_(model.logit.weight[places].clone())
-        model.logit.bias.copy_(model.logit.bias[places].clone())
+    for name in ("logit.weight", "logit.bias"):
+        values[name] = values[name][places]
     return replace(task, classes=wanted)
 
 
-def _write(model: SampleCNN, out: Path) -> None:
+def _write(stored: StoredModel, out: Path) -> None:
     if out.suffix not in KERAS:
-        model_files.save(model, out)
+        model_files.save(stored, out)
         return
     from samplecnn.interop.keras import h5
 
-    h5.write(model, out)
+    h5.write(stored, out)
 
 
-def _described(model: SampleCNN) -> str:
-    config = model.config
+def _described(config: ModelConfig) -> str:
     return f"{config.signature}, {config.num_blocks} blocks, {config.features} features, {config.num_classes} outputs"
 
 

@@ -9,6 +9,9 @@ from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
+    from samplecnn.models.stored import StoredModel
+
+    Model = SampleCNN | StoredModel
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,12 @@ class Format:
         opened_with: how the result is opened there, for the last line of the command.
     """
 
-    write: Callable[["SampleCNN", Path], None]
+    write: Callable[["Model", Path], None]
     endings: tuple[str, ...]
     opened_with: str
 
 
-def _keras_h5(model: "SampleCNN", path: Path) -> None:
+def _keras_h5(model: "Model", path: Path) -> None:
     from samplecnn.interop.keras import h5
 
     h5.write(model, path)
@@ -37,11 +40,11 @@ FORMATS = {
 }
 
 
-def export(model: "SampleCNN", path: str | Path, to: str) -> None:
+def export(model: "Model", path: str | Path, to: str) -> None:
     """Writes a model in another program's format.
 
     Args:
-        model: as `samplecnn.load` gives it.
+        model: as `samplecnn.load` gives it, or `model_files.load_stored`.
         path: the file to write; it appears when it is whole.
         to: a name in FORMATS.
 

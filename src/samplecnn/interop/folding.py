@@ -1,12 +1,11 @@
 """Another program's batch norm expressed as ours."""
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from samplecnn.models.layers import BatchNorm
+from samplecnn.models.config import EPSILON
 
 
-def fold_epsilon(weight: Tensor, running_var: Tensor, epsilon: float) -> Tensor:
+def fold_epsilon(weight: np.ndarray, running_var: np.ndarray, epsilon: float) -> np.ndarray:
     """The batch-norm weight that gives with our epsilon what `weight` gives with another one.
 
     A batch norm divides by sqrt(running_var + epsilon); where `epsilon` is not ours (1e-3), the quotient of the two
@@ -20,7 +19,7 @@ def fold_epsilon(weight: Tensor, running_var: Tensor, epsilon: float) -> Tensor:
     Returns:
         [features], in `weight`'s type.
     """
-    if epsilon == BatchNorm.EPSILON:
+    if epsilon == EPSILON:
         return weight
-    variance = running_var.double()
-    return (weight.double() * torch.sqrt((variance + BatchNorm.EPSILON) / (variance + epsilon))).to(weight.dtype)
+    variance = running_var.astype(np.float64)
+    return (weight * np.sqrt((variance + EPSILON) / (variance + epsilon))).astype(weight.dtype)

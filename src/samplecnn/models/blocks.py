@@ -9,10 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from samplecnn.models.config import ModelConfig
+from samplecnn.models.config import INNER_DROPOUT, ModelConfig
 from samplecnn.models.layers import BatchNorm, Conv, Excitation, conv_norm, dropout, sum_pool
-
-INNER_DROPOUT = 0.2  # between the two convolutions of res2 and rese2, as in wide residual networks
 
 
 class BasicBlock(nn.Module):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MULTI_LEVELS = 3  # blocks whose outputs --multi brings together
 EPSILON = 1e-3  # of batch norms, as in Keras
+NORM_UPDATE = 0.01  # share of a batch's statistics in the running averages; Keras calls 1 - this the momentum
+INNER_DROPOUT = 0.2  # between the two convolutions of res2 and rese2, as in wide residual networks
 
 
 @dataclass(frozen=True)

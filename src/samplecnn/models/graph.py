@@ -197,11 +197,10 @@ def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Tas
         head=made.normed("final_fc", "final_norm", head, head),
         logit=made.layer("logit", head, task.num_classes),
     )
-    if any(
-        (len(stage.convs), stage.squeeze is not None) != (config.kind.convs, config.kind.excites)
-        for stage in net.stages
-    ):
-        raise SampleCNNError(f"its blocks are not {config.block}")
+    for stage in net.stages:
+        if (len(stage.convs), stage.squeeze is not None) != (config.kind.convs, config.kind.excites):
+            found = f"{stage.convs[-1].name}, {'an' if stage.squeeze else 'no'} excitation"
+            raise SampleCNNError(f"{found}: not a block of {config.block}")
     if made.left:
         raise SampleCNNError(f"this network has no {sorted(made.left)[0]}")
     return net

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn import kernels
-from samplecnn.models.config import EPSILON, FirstPadding, first_padding
+from samplecnn.models.config import EPSILON, NORM_UPDATE, FirstPadding, first_padding
 
 
 class FirstConv(nn.Conv1d):
@@ -48,7 +48,7 @@ class BatchNorm(nn.Module):
     """
 
     EPSILON = EPSILON
-    UPDATE = 0.01
+    UPDATE = NORM_UPDATE
 
     running_mean: Tensor
     running_var: Tensor

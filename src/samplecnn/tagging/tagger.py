@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.inference.windows import Windows, hop_samples, windows
-from samplecnn.model_files import load_folded
+from samplecnn.model_files import load_graph
 from samplecnn.models.graph import Graph, fold
 from samplecnn.shards.tfrecord.clips import is_record, record_windows
 from samplecnn.streaming import Recording, stream
@@ -241,7 +241,7 @@ def network(model: "SampleCNN | Graph | str | Path") -> Graph:
     """
     if isinstance(model, Graph):
         return model
-    return load_folded(model) if isinstance(model, str | Path) else fold(model)
+    return load_graph(model) if isinstance(model, str | Path) else fold(model)
 
 
 def _as_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:

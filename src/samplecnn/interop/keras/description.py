@@ -10,10 +10,7 @@ from typing import Any
 
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras.hdf5 import shown
-from samplecnn.models import ModelConfig
-from samplecnn.models.blocks import INNER_DROPOUT
-from samplecnn.models.config import MULTI_LEVELS
-from samplecnn.models.layers import BatchNorm
+from samplecnn.models.config import EPSILON, INNER_DROPOUT, MULTI_LEVELS, NORM_UPDATE, ModelConfig
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
 HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
@@ -44,7 +41,7 @@ class _Graph:
         )  # fmt: skip
 
     def norm(self, name: str, x: str) -> str:
-        return self.add("BatchNormalization", name, x, momentum=1 - BatchNorm.UPDATE, epsilon=BatchNorm.EPSILON)
+        return self.add("BatchNormalization", name, x, momentum=1 - NORM_UPDATE, epsilon=EPSILON)
 
     def relu(self, name: str, x: str) -> str:
         return self.add("Activation", name, x, activation="relu")

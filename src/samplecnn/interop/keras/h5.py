@@ -9,11 +9,9 @@ import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
 from samplecnn import datasets
 from samplecnn.errors import SampleCNNError, UsageError
@@ -21,20 +19,40 @@ from samplecnn.interop.folding import fold_epsilon
 from samplecnn.interop.keras import description, layers_2018
 from samplecnn.interop.keras.hdf5 import CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
 from samplecnn.interop.keras.sandbox import read as read_contents
-from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.models.layers import BatchNorm
+from samplecnn.models.config import EPSILON, ModelConfig
+from samplecnn.models.stored import StoredModel
 from samplecnn.system.files import written_aside
 from samplecnn.task import Kind, Task
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
 
 MOST_FEATURES, MOST_BLOCKS = 8192, 20  # beyond any sensible model; a bound on what a damaged file can ask for
 KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
 
 
 class Weight(NamedTuple):
-    """Where a value of ours stands in a Keras file; `axes` brings Keras's array into our order."""
+    """A weight of a Keras layer, its name in our state dict, and the axes that bring Keras's array into our order."""
 
-    name: str
+    keras: str
+    ours: str
     axes: tuple[int, ...]
+
+
+DENSE = Weight("kernel", "weight", (1, 0)), Weight("bias", "bias", (0,))
+WEIGHTS = {  # of each class of Keras layer that has any, in the order in which Keras keeps them
+    "Conv1D": (Weight("kernel", "weight", (2, 1, 0)), DENSE[1]),  # [width, in, out] there, [out, in, width] here
+    "Dense": DENSE,
+    "BatchNormalization": tuple(
+        Weight(keras, ours, (0,))
+        for keras, ours in {
+            "gamma": "weight",
+            "beta": "bias",
+            "moving_mean": "running_mean",
+            "moving_variance": "running_var",
+        }.items()
+    ),
+}
 
 
 class Stored(NamedTuple):
@@ -53,29 +71,36 @@ class Found(NamedTuple):
     older: bool
 
 
-def keras_name(module_name: str) -> str:
-    """The original's layer name of one of our modules: blocks.2.convs.1 -> block2_conv1."""
-    name = re.sub(r"^blocks\.(\d+)\.", r"block\1_", module_name)
-    return re.sub(r"(conv|norm)s\.(\d+)$", r"\1\2", name.replace("excitation.", ""))
+def module_name(layer: str) -> str:
+    """The name in our state dict of one of the original's layers: block2_conv1 -> blocks.2.convs.1."""
+    name = re.sub(r"^block(\d+)_", r"blocks.\1.", layer)
+    name = re.sub(r"\.(conv|norm)(\d)$", r".\1s.\2", name)
+    return re.sub(r"\.(ex[01])$", r".excitation.\1", name)
 
 
-def weights_of(module: nn.Module) -> dict[str, Weight]:
-    """Our value names -> Keras's, in the order in which Keras keeps them."""
-    if isinstance(module, nn.Conv1d):  # kernels are [width, in, out] there, [out, in, width] here
-        return {"weight": Weight("kernel", (2, 1, 0)), "bias": Weight("bias", (0,))}
-    if isinstance(module, nn.Linear):
-        return {"weight": Weight("kernel", (1, 0)), "bias": Weight("bias", (0,))}
-    if isinstance(module, BatchNorm):
-        return {
-            "weight": Weight("gamma", (0,)),
-            "bias": Weight("beta", (0,)),
-            "running_mean": Weight("moving_mean", (0,)),
-            "running_var": Weight("moving_variance", (0,)),
-        }
-    return {}
+def weight_shapes(layers: list[description.Layer]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Layer name -> shapes of its weights as Keras keeps them, in the order of WEIGHTS; () for one without weights.
+
+    Args:
+        layers: a network in which every layer comes after its inputs (`description.network`).
+    """
+    channels: dict[str, int] = {}
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for layer in layers:
+        seen = [channels[name] for name in layer.inputs]
+        width = sum(seen) if layer.kind == "Concatenate" else seen[-1] if seen else 1
+        shapes[layer.name] = ()
+        if layer.kind == "BatchNormalization":
+            shapes[layer.name] = ((width,),) * 4
+        elif layer.kind in WEIGHTS:
+            out = layer.settings.get("filters") or layer.settings["units"]
+            shapes[layer.name] = (*layer.settings.get("kernel_size", ()), width, out), (out,)
+            width = out
+        channels[layer.name] = width
+    return shapes
 
 
-def read(path: str | Path) -> SampleCNN:
+def read(path: str | Path) -> StoredModel:
     """Reads a model of the original, saved whole or as weights only; architecture and task come from the file.
 
     Warns (UserWarning) of a described layer that a SampleCNN does not have and that holds no weights, such as a Lambda:
@@ -89,24 +114,21 @@ def read(path: str | Path) -> SampleCNN:
     found = _found(read_contents(path), path)
     try:
         config = _architecture(found, path)
-        with torch.device("meta"):  # shapes without memory: what a file announces is not yet what it holds
-            model = SampleCNN(config)
-        state = _state(model, found, path)
-        activation = found.settings.get("pred", ("", {}))[1].get("activation")
         network = description.network(config, "sigmoid")
+        values = _values(network, config, found, path)
+        activation = found.settings.get("pred", ("", {}))[1].get("activation")
         names = {name: stored.name for name, stored in found.layers.items()}
         strangers = description.validate_layers(network, found.settings, names, found.older, str(path))
         if strangers:
             kind = found.settings[strangers[0]][0]
             warnings.warn(f"{path}: layer {shown(strangers[0])} ({shown(kind)}) is left out", stacklevel=2)
-        model.task = _task(found, config, KINDS.get(activation) if isinstance(activation, str) else None, path)
+        task = _task(found, config, KINDS.get(activation) if isinstance(activation, str) else None, path)
     except UsageError as error:  # values that no ModelConfig takes
         raise SampleCNNError(f"{path}: {error}") from error
-    model.load_state_dict(state, assign=True)
-    return model.eval()
+    return StoredModel(values, config, task)
 
 
-def write(model: SampleCNN, path: str | Path) -> None:
+def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
     """Writes a model whole, so that Keras's `load_model` and, by layer name, `load_weights` take it.
 
     Raises:
@@ -115,29 +137,27 @@ def write(model: SampleCNN, path: str | Path) -> None:
     """
     import h5py
 
-    if model.task is None:
-        raise SampleCNNError("a model without a task cannot be saved; give SampleCNN(config, task) one")
-    beyond = model.config.unsupported_by_keras
+    stored = model if isinstance(model, StoredModel) else StoredModel.of(model)
+    beyond = stored.config.unsupported_by_keras
     if beyond is not None:
         raise UsageError(f"{path}: the original's Keras network cannot express this model: {beyond}")
-    modules = {keras_name(name): module for name, module in model.named_modules()}
-    layers = description.network(model.config, model.task.activation)
+    layers = description.network(stored.config, stored.task.activation)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
         group = file.create_group("model_weights")
         for layer in layers:
-            stored = []
-            for ours, theirs in weights_of(modules.get(layer.name, nn.Identity())).items():
-                value = getattr(modules[layer.name], ours).detach().cpu().float().numpy()
-                stored.append(f"{layer.name}/{theirs.name}:0".encode())
-                place = f"{layer.name}/{layer.name}/{theirs.name}:0"
-                group.create_dataset(place, data=value.transpose(np.argsort(theirs.axes)))
-            group.require_group(layer.name).attrs["weight_names"] = stored
+            names = []
+            for weight in WEIGHTS.get(layer.kind, ()):
+                value = stored.values[f"{module_name(layer.name)}.{weight.ours}"]
+                names.append(f"{layer.name}/{weight.keras}:0".encode())
+                place = f"{layer.name}/{layer.name}/{weight.keras}:0"
+                group.create_dataset(place, data=value.transpose(np.argsort(weight.axes)))
+            group.require_group(layer.name).attrs["weight_names"] = names
         for place in (file, group):
             place.attrs["backend"] = b"tensorflow"  # bytes: the Keras of that time calls decode on all its texts
             place.attrs["keras_version"] = b"2.1.6-tf"
         group.attrs["layer_names"] = [layer.name.encode() for layer in layers]
         file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
-        file.attrs[TASK_ATTRIBUTE] = model.task.to_json()
+        file.attrs[TASK_ATTRIBUTE] = stored.task.to_json()
 
 
 def _found(contents: Contents, path: Path) -> Found:
@@ -217,47 +237,46 @@ def _first_padding(found: Found) -> Any:
     return padding if padding in ("same", "valid") else ("valid" if found.older else "same")
 
 
-def _state(model: SampleCNN, found: Found, path: Path) -> dict[str, torch.Tensor]:
+def _values(network: list[description.Layer], config: ModelConfig, found: Found, path: Path) -> dict[str, np.ndarray]:
     """Our values from the file's; every one of the file's must have its place."""
-    state: dict[str, torch.Tensor] = {}
+    values: dict[str, np.ndarray] = {}
     left = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
-    for module_name, module in model.named_modules():
-        layer = keras_name(module_name)
-        for ours, theirs in weights_of(module).items():
-            stored = found.layers.get(layer, Stored(layer, {}))
-            if theirs.name not in stored.weights:
-                raise SampleCNNError(f"{path}: {theirs.name} of layer {stored.name} is missing")
-            left.discard((layer, theirs.name))
-            value = getattr(module, ours)
-            wanted = tuple(value.shape[axis] for axis in np.argsort(theirs.axes))
-            where = f"{path}: {theirs.name} of layer {stored.name}"
-            state[f"{module_name}.{ours}"] = _value(stored.weights[theirs.name], wanted, theirs, where)
-        if isinstance(module, BatchNorm):
-            gamma, variance = (state[f"{module_name}.{ours}"] for ours in ("weight", "running_var"))
-            if bool((variance < 0).any()):
-                raise SampleCNNError(f"{path}: moving_variance of layer {found.layers[layer].name} has negative values")
-            epsilon = _epsilon(found.settings.get(layer, ("", {}))[1], f"{path}: layer {layer}")
-            state[f"{module_name}.weight"] = fold_epsilon(gamma, variance, epsilon)
-    for layer, name in sorted(left):
+    shapes = weight_shapes(network)
+    for layer in network:
+        module = module_name(layer.name)
+        stored = found.layers.get(layer.name, Stored(layer.name, {}))
+        for weight, shape in zip(WEIGHTS.get(layer.kind, ()), shapes[layer.name], strict=True):
+            if weight.keras not in stored.weights:
+                raise SampleCNNError(f"{path}: {weight.keras} of layer {stored.name} is missing")
+            left.discard((layer.name, weight.keras))
+            where = f"{path}: {weight.keras} of layer {stored.name}"
+            values[f"{module}.{weight.ours}"] = _value(stored.weights[weight.keras], shape, weight, where)
+        if layer.kind == "BatchNormalization":
+            gamma, variance = values[f"{module}.weight"], values[f"{module}.running_var"]
+            if (variance < 0).any():
+                raise SampleCNNError(f"{path}: moving_variance of layer {stored.name} has negative values")
+            epsilon = _epsilon(found.settings.get(layer.name, ("", {}))[1], f"{path}: layer {layer.name}")
+            values[f"{module}.weight"] = fold_epsilon(gamma, variance, epsilon)
+    for name, weight_name in sorted(left):
         raise SampleCNNError(
-            f"{path}: {shown(name)} of layer {found.layers[layer].name} has no place in a SampleCNN with "
-            f"{model.config.num_blocks} {model.config.block} blocks; leaving it out would change the outputs"
+            f"{path}: {shown(weight_name)} of layer {found.layers[name].name} has no place in a SampleCNN with "
+            f"{config.num_blocks} {config.block} blocks; leaving it out would change the outputs"
         )
-    return state
+    return values
 
 
-def _value(stored: np.ndarray, wanted: tuple[int, ...], weight: Weight, where: str) -> torch.Tensor:
+def _value(stored: np.ndarray, wanted: tuple[int, ...], weight: Weight, where: str) -> np.ndarray:
     if stored.shape != wanted:
         raise SampleCNNError(f"{where} is {stored.dtype} {list(stored.shape)}, expected float32 {list(wanted)}")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(stored.astype(np.float32).transpose(weight.axes))
     if not np.isfinite(array).all():
         raise SampleCNNError(f"{where} has values that are not finite numbers in float32")
-    return torch.from_numpy(array)
+    return array
 
 
 def _epsilon(settings: dict[str, Any], where: str) -> float:
-    epsilon = settings.get("epsilon", BatchNorm.EPSILON)
+    epsilon = settings.get("epsilon", EPSILON)
     if not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
         raise SampleCNNError(f"{where} has an epsilon of {str(epsilon)[:40]}, expected a number above 0 and below 1")
     return float(epsilon)

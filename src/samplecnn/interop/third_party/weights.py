@@ -137,7 +137,8 @@ def fill(model: SampleCNN, pairs: Iterable[Pair], weights: Weights) -> int:
             values = {name: weights.take(f"{theirs}.{name}", value.shape) for name, value in names.items()}
             if (values["running_var"] < 0).any():
                 raise SampleCNNError(f"{weights.path}: {weights.prefix}{theirs}.running_var holds negative variances")
-            values["weight"] = fold_epsilon(values["weight"], values["running_var"], EPSILON)
+            gamma, variance = values["weight"].numpy(), values["running_var"].numpy()
+            values["weight"] = torch.from_numpy(fold_epsilon(gamma, variance, EPSILON))
             folded += 1
         else:
             assert isinstance(module, nn.Conv1d | nn.Linear)
