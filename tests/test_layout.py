@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "samplecnn"
 ROOMS = (
     "errors",
     "task",
+    "extras",
     "hardware",
     "system",
     "truncation",
