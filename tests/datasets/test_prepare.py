@@ -612,12 +612,12 @@ def test_workers_option_is_passed_on(server, tmp_path, run, monkeypatch):
 
     started = []
 
-    class Counted(subprocess.Popen):
+    class Counted(zip_decrypt.Worker):
         def __init__(self, *args, **kwargs):
             started.append(args)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(zip_decrypt.subprocess, "Popen", Counted)
+    monkeypatch.setattr(zip_decrypt, "Worker", Counted)
     result = run({"dcs": published}, "dcs", "--data-dir", tmp_path, "--workers", 2)
     assert result.exit_code == 0, result.output
     assert len(started) == 6  # two for each of the three encrypted zips

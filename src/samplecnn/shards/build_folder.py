@@ -5,12 +5,9 @@ beside it. When all are, build.json seals the folder and it is renamed to DATA/<
 absent.
 """
 
-import contextlib
 import json
 import math
-import os
 import shutil
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -101,27 +98,6 @@ class Places:
     def _counts(self, shard: Shard) -> dict[str, Any] | None:
         counts = _read(self.building / f"{shard.name}.json")
         return counts if counts and _size(self.building / shard.name) == counts["bytes"] else None
-
-
-@contextlib.contextmanager
-def alone(home: Path, name: str) -> Iterator[None]:
-    """Keeps a second build out of the same folder; the lock ends with this process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # a system without it goes unguarded
-        yield
-        return
-    folder = os.open(home, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SampleCNNError(f"{home}: another build of {name} is running; wait for it, or end it") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(folder)
 
 
 def seal(places: Places, plan: Plan, table: Table) -> None:

@@ -9,11 +9,12 @@ from typing import Any, get_args
 
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.shards.build_folder import Places, alone, read_built, seal
+from samplecnn.shards.build_folder import Places, read_built, seal
 from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard, make_plan
 from samplecnn.shards.worker_pool import Pool
+from samplecnn.system.locks import locked
 from samplecnn.system.progress import Progress
 from samplecnn.task import Padding
 
@@ -87,7 +88,7 @@ def build_table(
     name = table.task.name
     places = Places(home, format)
     home.mkdir(parents=True, exist_ok=True)
-    with alone(home, name):
+    with locked(home, f"{home}: another build of {name} is running; wait for it, or end it"):
         places.recover()
         plan = make_plan(table, seed, padding, clips_per_shard, format)
         if not force and places.is_built(plan):

@@ -1,19 +1,9 @@
-"""The process that decodes: one order, one shard. It imports no torch, and ends when its parent does.
+"""Decoding in a worker process: one order, one shard. Imports no torch."""
 
-Orders come as lines of JSON on stdin. Answers go to stdout: a line "INDEX SKIPPED" after each clip, "done" after each
-shard, or "error {...}" when the shard cannot be written. Programs that call `build` need no `if __name__ ==
-"__main__"`, since this is a plain child process that runs no code of theirs.
-"""
-
-import contextlib
 import json
-import os
-import queue
-import sys
-import threading
-import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +16,13 @@ from samplecnn.task import Task
 SUMMED_AT_ONCE = 1 << 16  # samples: what stays in the processor's cache
 
 
-def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], answers: TextIO) -> None:
-    """Writes a shard, and beside it NAME.json with its counts; the latter says that the shard is whole."""
+def build_shard(order: dict[str, Any], data: bytes, answer: Callable[[int], None]) -> None:
+    """Carries out an order of `worker_pool`: builds a shard, and answers with 1 for each clip skipped, else 0."""
+    make_shard(Path(order["folder"]), Task.from_dict(order["task"]), FORMATS[order["format"]], order, answer)
+
+
+def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], on_clip: Callable[[int], None]) -> None:
+    """Writes a shard and then NAME.json with its counts, which marks the shard as whole."""
     name, split = order["name"], order["split"]
     unusual: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
@@ -45,7 +40,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
                 if order["measured"]:
                     one, two = _sums(audio)
                     total, squares = total + one, squares + two
-            print(index, int(audio is None), file=answers, flush=True)
+            on_clip(int(audio is None))
     counts = {
         "split": split,
         "clips": clips,
@@ -86,41 +81,3 @@ def _sums(audio: np.ndarray) -> tuple[int, int]:
         total += int(part.sum())
         squares += int(np.dot(part, part))
     return total, squares
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    complaints = os.fdopen(os.dup(2), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)  # the mp3 decoder prints there; what matters comes as an error
-    sys.stderr = complaints
-
-    orders: queue.Queue[str] = queue.Queue()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            orders.put(line)
-        os._exit(0)  # the parent has closed the pipe or is gone: what is half-written stays aside
-
-    threading.Thread(target=listen, daemon=True).start()
-    setup = json.loads(orders.get())
-    folder, task, format = Path(setup["folder"]), Task.from_dict(setup["task"]), FORMATS[setup["format"]]
-    while True:
-        order = json.loads(orders.get())
-        try:
-            make_shard(folder, task, format, order, answers)
-            print("done", file=answers, flush=True)
-        except Exception as error:
-            told = {
-                "errno": getattr(error, "errno", None),
-                "said": getattr(error, "strerror", None) or str(error),
-                "trace": traceback.format_exc(),
-            }
-            with contextlib.suppress(OSError):
-                print("error", json.dumps(told), file=answers, flush=True)
-            return
-
-
-if __name__ == "__main__":
-    main()

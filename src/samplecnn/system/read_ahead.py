@@ -3,15 +3,16 @@
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from samplecnn.errors import AudioError
 
 In = TypeVar("In")
 Part = TypeVar("Part")
+Item = TypeVar("Item")
 
 DEPTH = 2  # parts that wait of every source
 
@@ -76,3 +77,38 @@ def read_ahead(
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def merged(streams: Sequence[Iterable[Item]], stop: Callable[[], None]) -> Generator[Item]:
+    """The items of several streams as they come, each stream read in its own thread.
+
+    The first exception in a stream is raised. However this ends, `stop` is called, which must make the streams end.
+    """
+    events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def read(stream: Iterable[Item]) -> None:
+        try:
+            for item in stream:
+                events.put(("item", item))
+            events.put(("end", None))
+        except BaseException as error:
+            events.put(("error", error))
+
+    threads = [threading.Thread(target=read, args=(stream,), daemon=True) for stream in streams]
+    try:
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        while running:
+            kind, item = events.get()
+            if kind == "error":
+                raise item
+            if kind == "end":
+                running -= 1
+            else:
+                yield item
+    finally:
+        stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()

@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import shutil
-import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from samplecnn.datasets.download.archives import Member, unpack
 from samplecnn.datasets.download.http import DownloadError, Network, digest, fetch, looks_like_page
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.system.files import write_json
+from samplecnn.system.locks import locked
 
 PATIENCE = 3.0  # seconds that a run waits for the last workers of a killed one
 MAGIC = {"zip": (b"PK",), "tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")}
@@ -387,24 +387,6 @@ def _alone(raw: Path) -> Iterator[None]:
     """
     notes = raw / ".prepared"
     notes.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (notes / "lock").open("w") as lock:
-        limit = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > limit:
-                    where = f"{raw}: another `samplecnn prepare` is at work here"
-                    raise UsageError(f"{where}; wait for it or stop it") from None
-                time.sleep(0.1)
-                continue
-            except OSError:  # a file system without locks
-                pass
-            break
-        os.set_inheritable(lock.fileno(), True)
+    busy = f"{raw}: another `samplecnn prepare` is at work here; wait for it or stop it"
+    with locked(notes / "lock", busy, wait=PATIENCE, inheritable=True):
         yield

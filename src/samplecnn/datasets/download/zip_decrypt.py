@@ -1,29 +1,26 @@
 """Opens the members of an encrypted zip: many at once in one process, and in several processes where there is much.
 
-The processes are plain programs (`python -m samplecnn.datasets.download.zip_decrypt`) that get their share on stdin and
-report on stdout: one that has lost its parent finds the pipe broken and ends.
+The processes are workers (`system.workers`): one that has lost its parent ends.
 """
 
 import contextlib
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
 import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from samplecnn.datasets.download import zip_cipher
 from samplecnn.datasets.download.archives import DAMAGE, ArchiveError, aside, opened
+from samplecnn.system.read_ahead import merged
+from samplecnn.system.workers import Worker, WorkerDied
 
+TARGET = "samplecnn.datasets.download.zip_decrypt:open_share"
 LANES = 2048  # members open at once: numpy's cost per step is then small against the work in it
 FEW = 48  # below this number one after the other is faster
 STRETCH = 1 << 14  # bytes of each member per round; LANES * STRETCH is 32 MB
@@ -211,80 +208,38 @@ def _in_processes(
     keys: tuple[int, int, int],
     report: Callable[[int], None],
 ) -> None:
-    reports: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-    workers = []
+    workers = [Worker(TARGET, inherit=True) for _ in shares]  # they share the lock on the folder
 
-    def listen(worker: subprocess.Popen[str]) -> None:
-        assert worker.stdout is not None
-        for line in worker.stdout:
-            kind, _, text = line.rstrip("\n").partition(" ")
-            reports.put((kind, text))
-        reports.put(("ended", str(worker.wait())))
+    def stop() -> None:
+        for worker in workers:
+            worker.kill()
+
+    def order(share: list[Entry]) -> dict[str, Any]:
+        entries = [asdict(entry) for entry in share]
+        return {"parts": [str(part) for part in parts], "folder": str(folder), "keys": keys, "entries": entries}
 
     try:
-        for share in shares:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "samplecnn.datasets.download.zip_decrypt"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                close_fds=False,  # they share the lock on the folder
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
-            )
-            workers.append(worker)
-            assert worker.stdin is not None
-            job = {
-                "parts": [str(part) for part in parts],
-                "folder": str(folder),
-                "keys": keys,
-                "entries": [asdict(entry) for entry in share],
-            }
-            worker.stdin.write(json.dumps(job) + "\n")
-            worker.stdin.flush()
-            threading.Thread(target=listen, args=(worker,), daemon=True).start()
-        running = len(workers)
-        while running:
-            kind, text = reports.get()
-            if kind == "read":
-                report(int(text))
-            elif kind == "damaged":
-                raise zipfile.BadZipFile(text)
-            elif kind == "trouble":
-                number, _, message = text.partition(" ")
-                raise OSError(int(number), message, str(folder))
-            elif kind == "ended":
-                running -= 1
-                if text != "0":
-                    raise ArchiveError(f"{parts[0]}: a worker ended with {text}; run the same command again")
+        streams = [worker.ask(order(share)) for worker, share in zip(workers, shares, strict=True)]
+        with contextlib.closing(merged(streams, stop)) as answers:
+            for answer, _ in answers:
+                if isinstance(answer, str):
+                    raise zipfile.BadZipFile(answer)
+                report(answer)
+    except WorkerDied as death:
+        raise ArchiveError(f"{parts[0]}: a worker process {death.how}; run the same command again") from death
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
     finally:
         for worker in workers:
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait()
-            assert worker.stdin is not None
-            with contextlib.suppress(OSError):
-                worker.stdin.close()
+            worker.close()
 
 
-def _work() -> None:
-    """A worker: one share of members, given as JSON on stdin."""
-    job = json.loads(sys.stdin.readline())
-
-    def report(count: int) -> None:
-        print("read", count, flush=True)
-
+def open_share(order: dict[str, Any], data: bytes, answer: Callable[[int | str], None]) -> None:
+    """A worker's work: one share of the members. Answers with bytes read, or with what is wrong with the archive."""
     try:
-        with opened([Path(part) for part in job["parts"]]) as file:
-            entries = [Entry(**entry) for entry in job["entries"]]
-            open_members(file, Path(job["folder"]), entries, tuple(job["keys"]), report)
-    except BrokenPipeError:
-        os._exit(1)
+        with opened([Path(part) for part in order["parts"]]) as file:
+            entries = [Entry(**entry) for entry in order["entries"]]
+            open_members(file, Path(order["folder"]), entries, tuple(order["keys"]), answer)
     except DAMAGE as error:
-        print("damaged", str(error).replace("\n", " "), flush=True)
-    except OSError as error:
-        print("trouble", error.errno or 0, error.strerror or error, flush=True)
-
-
-if __name__ == "__main__":
-    _work()
+        answer(str(error))

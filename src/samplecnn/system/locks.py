@@ -1,0 +1,65 @@
+"""One program at a time: a lock on a file or folder that ends with the process that holds it, however that ends."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from samplecnn.errors import UsageError
+
+CHECK_SECONDS = 0.1  # between looks at a lock that is waited for
+
+
+@contextlib.contextmanager
+def locked(path: str | Path, busy: str, *, wait: float = 0.0, inheritable: bool = False) -> Iterator[int]:
+    """Holds the lock on `path`; yields the open file's descriptor.
+
+    Args:
+        path: a folder, or a file, which is made where there is none. The lock belongs to the file and not to its name:
+            a file that is locked may be renamed.
+        busy: the message where another process holds the lock.
+        wait: seconds to wait for it first.
+        inheritable: a `Worker` that inherits handles holds the lock too, until it has ended.
+
+    A system or file system that knows no locks goes unguarded.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    path = Path(path)
+    deadline = time.monotonic() + wait
+    while True:
+        descriptor = os.open(path, os.O_RDONLY) if path.is_dir() else os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _lock(descriptor):
+                if time.monotonic() >= deadline:
+                    raise UsageError(busy)
+                time.sleep(CHECK_SECONDS)
+            elif _is_at(descriptor, path):  # else its holder has renamed it since it was opened
+                os.set_inheritable(descriptor, inheritable)
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
