@@ -1,4 +1,4 @@
-"""`bench_infer`: every engine and every runtime at hand takes part; how fast they are, no test decides."""
+"""`bench_infer`: every installed engine and runtime is measured; no test depends on speed."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 
 from samplecnn.bench import infer
 from samplecnn.bench.infer import bench_infer, scale_infer
+from samplecnn.bench.matmul import matrix_rate
 from samplecnn.bench.plain import PlainSampleCNN
-from samplecnn.bench.train import matrix_rate
 from samplecnn.inference import ENGINES, installed
 
 SMALL = {"window": 729, "num_classes": 3, "features": 8, "batch_size": 30}
@@ -15,11 +15,11 @@ SMALL = {"window": 729, "num_classes": 3, "features": 8, "batch_size": 30}
 
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch):
-    """The limit from a small matrix product: a large one takes seconds."""
+    """The reference from a small matrix product, because a large one takes seconds."""
     monkeypatch.setattr(infer, "matrix_rate", lambda *given: matrix_rate(*given, size=256, times=3))
 
 
-def test_every_engine_and_every_peer_takes_part():
+def test_every_engine_and_every_peer_is_measured():
     result = bench_infer("rese2", multi=True, rounds=2, **SMALL)
     names = [row["name"] for row in result["contenders"]]
     ours = [row["name"] for row in result["contenders"] if row["ours"]]
@@ -34,23 +34,23 @@ def test_every_engine_and_every_peer_takes_part():
 
 
 def test_the_peers_compute_the_same_network(monkeypatch):
-    """What ONNX Runtime and OpenVINO make of the plain network is what PyTorch makes of it."""
+    """ONNX Runtime and OpenVINO compute the same outputs of the plain network as PyTorch."""
     config = infer.architecture("se", False, 729, 3, 8)
     torch.manual_seed(0)
     network = PlainSampleCNN(config)
     with torch.no_grad():
         network.train()(torch.randn(16, 729))
     monkeypatch.setattr(infer, "_with_sigmoid", lambda config: torch.nn.Sequential(network, torch.nn.Sigmoid()).eval())
-    said = []
-    monkeypatch.setattr(infer, "_turn", lambda run, calls, segments: said.append(run()))
+    outputs = []
+    monkeypatch.setattr(infer, "_turn", lambda run, calls, segments: outputs.append(run()))
     segments = np.random.default_rng(0).standard_normal((4, 729)).astype(np.float32)
     infer._plain_onnx(config, segments, 1)
     infer._plain_openvino(config, segments, 1, "fp32")
-    if not said:
+    if not outputs:
         pytest.skip("neither ONNX Runtime nor OpenVINO is installed")
     with torch.inference_mode():
         wanted = torch.sigmoid(network.eval()(torch.from_numpy(segments))).numpy()
-    for found in said:
+    for found in outputs:
         np.testing.assert_allclose(found[0], wanted, rtol=0, atol=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_growth_with_the_work():
 
 
 @pytest.mark.slow
-def test_beside_tensorflow(tensorflow_python):
+def test_with_tensorflow(tensorflow_python):
     result = bench_infer("rese1", rounds=1, tensorflow=str(tensorflow_python), **SMALL)
     peers = [row for row in result["contenders"] if row["name"].startswith("TensorFlow")]
     assert peers and all(row["median"] > 0 for row in peers) and "tensorflow" in result["machine"]

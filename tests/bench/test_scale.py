@@ -1,4 +1,4 @@
-"""How cost grows: the exponent of known growth, the memory of a known size, and the commands from end to end."""
+"""How cost grows: the exponent of known growth, the peak memory of known allocations, and the commands end to end."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def test_memory_is_that_of_the_block_and_of_child_processes():
     done = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
     nothing, large, again, child = map(int, done.stdout.split())
     assert 90 << 20 < large - nothing < 110 << 20
-    assert again < large - (50 << 20)  # the mark has begun anew
+    assert again < large - (50 << 20)  # the high-water mark was reset
     assert child - again > 100 << 20
 
 
@@ -72,9 +72,9 @@ def test_loading_grows_in_time_and_not_in_memory(tmp_path):
 
 
 def test_build_scale_as_a_command(tmp_path):
-    words = ["bench", "build", "--scale", "--clips", "1", "--rounds", "1", "--data-dir", str(tmp_path / "data")]
+    arguments = ["bench", "build", "--scale", "--clips", "1", "--rounds", "1", "--data-dir", str(tmp_path / "data")]
     out = ["--json", str(tmp_path / "a.json"), "--picture", str(tmp_path / "a.png")]
-    outcome = CliRunner().invoke(app, [*words, *out], catch_exceptions=False)
+    outcome = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
     assert outcome.exit_code == 0 and "seconds grow as work to the power of" in outcome.stdout
     values = json.loads((tmp_path / "a.json").read_text())
     assert values["bench"] == "build" and [point["work"] for point in values["points"]] == [1, 2, 4, 8]
@@ -82,7 +82,7 @@ def test_build_scale_as_a_command(tmp_path):
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_table_and_picture_do_without_memory(tmp_path, capsys):
+def test_table_and_picture_without_memory(tmp_path, capsys):
     points = [{"work": n, "seconds": [n / 10.0], "peak_rss": None} for n in (1, 2)]
     result = {"bench": "x", "unit": "clips", "points": points, "machine": {"cpu": "c", "cores": 1}}
     print_scale(result)
@@ -91,7 +91,9 @@ def test_table_and_picture_do_without_memory(tmp_path, capsys):
     assert "</svg>" in (tmp_path / "x.svg").read_text()
 
 
-@pytest.mark.parametrize("words", [["build", "--librosa", "p"], ["load", "--tensorflow", "p"], ["load", "some-set"]])
-def test_what_means_nothing_beside_scale(words):
-    outcome = CliRunner().invoke(app, ["bench", *words, "--scale"])
+@pytest.mark.parametrize(
+    "arguments", [["build", "--librosa", "p"], ["load", "--tensorflow", "p"], ["load", "some-set"]]
+)
+def test_options_that_scale_excludes(arguments):
+    outcome = CliRunner().invoke(app, ["bench", *arguments, "--scale"])
     assert outcome.exit_code != 0 and "--scale" in str(outcome.exception)

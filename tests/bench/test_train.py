@@ -1,4 +1,4 @@
-"""`samplecnn bench train`: the peer is the same network, the work is counted right; how fast, no test decides."""
+"""`samplecnn bench train`: the peer is the same network and the work is counted right; no test depends on speed."""
 
 import json
 
@@ -8,17 +8,19 @@ import torch
 from typer.testing import CliRunner
 
 from samplecnn.bench import batchsizes, steps
-from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
+from samplecnn.bench.epochs import NoiseSegments, epoch_seconds, epochs
+from samplecnn.bench.matmul import forward_flops, matrix_rate
+from samplecnn.bench.peers import PROGRAMS, Peer
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.steps import Kind, Steps, kinds, noise_task
-from samplecnn.bench.train import _tensorflow, bench_train, forward_flops, matrix_rate, scale_train
+from samplecnn.bench.train import _peer_settings, bench_train, scale_train
 from samplecnn.cli.app import app
 from samplecnn.errors import UsageError
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN
 
 
 def plain_values(model: SampleCNN) -> dict[str, torch.Tensor]:
-    """A network's values under the names of the plain one."""
+    """The parameters of a network under the names of the plain one."""
     names = {"conv0": "first.0", "norm0": "first.1", "final_fc": "head.0", "final_norm": "head.1", "logit": "logit"}
     for i in range(model.config.num_blocks):
         ours, theirs = f"blocks.{i}", f"blocks.{i}"
@@ -45,7 +47,7 @@ def test_the_peer_is_the_same_network(block, multi):
         torch.testing.assert_close(plain(x), ours(x), rtol=1e-4, atol=1e-5)
 
 
-def test_work_is_counted_right():
+def test_flops_are_counted():
     assert forward_flops(ModelConfig(block="se", num_blocks=9), 59049) == pytest.approx(3.46e9, rel=0.01)
     one = ModelConfig(block="basic", num_blocks=1, features=2, num_classes=1)
     assert forward_flops(one, 9) == 2 * (
@@ -54,26 +56,26 @@ def test_work_is_counted_right():
     assert matrix_rate(torch.float32, size=64, times=3) > 0
 
 
-def test_measures_and_tells(tmp_path):
+def test_the_command_measures_and_draws(tmp_path):
     result = bench_train("se", window=729, num_classes=3, features=8, batch_size=4, steps=1, rounds=2)
     names = [row["name"] for row in result["contenders"]]
     assert names[0] == "samplecnn, fp32" and "plain PyTorch, fp32" in names
     assert all(len(row["rates"]) == 2 and min(row["rates"]) > 0 for row in result["contenders"])
-    words = ["bench", "train", "--block", "res1", "--window", "729", "--batch-size", "2", "--rounds", "1"]
-    outcome = CliRunner().invoke(app, [*words, "--picture", str(tmp_path / "train.png")], catch_exceptions=False)
-    assert outcome.exit_code == 0 and "plain PyTorch, fp32" in outcome.stdout and "limit:" in outcome.stdout
+    arguments = ["bench", "train", "--block", "res1", "--window", "729", "--batch-size", "2", "--rounds", "1"]
+    outcome = CliRunner().invoke(app, [*arguments, "--picture", str(tmp_path / "train.png")], catch_exceptions=False)
+    assert outcome.exit_code == 0 and "plain PyTorch, fp32" in outcome.stdout and "PyTorch's matmul:" in outcome.stdout
     assert (tmp_path / "train.png").read_bytes().startswith(b"\x89PNG")
 
 
 CPU, SMALL = torch.device("cpu"), ModelConfig(block="res2", multi=True, num_blocks=4, num_classes=3, features=8)
 
 
-def test_a_device_that_is_not_there():
+def test_an_unavailable_device():
     with pytest.raises(UsageError, match="cannot be used here"):
         bench_train("se", window=729, device="tpu")
 
 
-def test_every_way_is_a_contender_on_a_gpu(monkeypatch):
+def test_each_launch_mode_is_a_contender_on_a_gpu(monkeypatch):
     monkeypatch.setattr(steps, "has_tf32", lambda device: True)
     names = [kind.name for kind in kinds(torch.device("cuda"), "bf16")]
     assert len(set(names)) == len(names)
@@ -115,7 +117,7 @@ def test_an_epoch_of_noise_sees_every_segment():
     assert seen == [4, 4, 2] and not torch.equal(before, network.model.logit.weight)
 
 
-def test_batches_grow_until_it_no_longer_pays_or_memory_ends(monkeypatch):
+def test_batches_grow_until_the_rate_does_not_or_memory_is_exhausted(monkeypatch):
     real, rates = batchsizes._measured, {4: 10.0, 8: 15.0, 16: 15.1}
 
     def measured(kind, config, window, size, *rest):
@@ -126,18 +128,18 @@ def test_batches_grow_until_it_no_longer_pays_or_memory_ends(monkeypatch):
     monkeypatch.setattr(batchsizes, "_measured", measured)
     lines: list[str] = []
     settings = ([Kind("fp32")], SMALL, 729, 4, 1, 2, CPU, lines.append)
-    (row,) = batchsizes.growing(*settings)
+    (row,) = batchsizes.best_batches(*settings)
     assert [point["batch_size"] for point in row["points"]] == [4, 8, 16] and row["best_batch"] == 16
     assert all(len(point["rates"]) == 2 and min(point["rates"]) > 0 for point in row["points"])
     del rates[16]
-    (row,) = batchsizes.growing(*settings)
+    (row,) = batchsizes.best_batches(*settings)
     assert row["best_batch"] == 8 and "does not hold a batch of 16" in lines[-1]
-    rows = batchsizes.epochs(Kind("fp32"), SMALL, 729, [4, 8], CPU, segments=9)
+    rows = epochs(Kind("fp32"), SMALL, 729, [4, 8], CPU, segments=9)
     assert [row["batch_size"] for row in rows] == [4, 8] and all(row["seconds"] > 0 for row in rows)
 
 
 @pytest.mark.slow
-def test_how_training_grows():
+def test_training_time_over_the_epoch_length():
     result = scale_train((1, 2), window=729, num_classes=3, features=8, batch_size=4, rounds=2)
     assert result["bench"] == "train" and result["unit"] == "segments"
     assert [point["work"] for point in result["points"]] == [8, 16]
@@ -147,11 +149,12 @@ def test_how_training_grows():
 
 
 @pytest.mark.slow
-def test_beside_tensorflow(tensorflow_python, monkeypatch):
-    peer = _tensorflow(tensorflow_python, SMALL, 729, 4, 2, "bf16", "cpu")
+def test_with_tensorflow(tensorflow_python, monkeypatch):
+    settings = _peer_settings(SMALL, 729, 4, 2, "bf16", "cpu")
+    peer = Peer(tensorflow_python, PROGRAMS / "tensorflow_train.py", settings)
     assert peer.about["parameters"] == SampleCNN(SMALL).num_values() and peer() == 8
     peer.close()
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")  # read once by oneDNN, but by us each time: fp32 alone
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")  # oneDNN reads it once, samplecnn each time: fp32 only
     small = {"window": 81, "num_classes": 3, "features": 8, "batch_size": 4, "steps": 1, "rounds": 1}
     result = bench_train("se", tensorflow=tensorflow_python, **small)
     rows = {row["name"]: row for row in result["contenders"]}
@@ -166,5 +169,5 @@ def test_on_a_gpu():
     result = bench_train("se", device="cuda", epoch=100, **small)
     assert not result["left_out"] and result["machine"]["gpu"]
     assert [row["segments"] for row in result["epochs"]][:1] == [100]
-    assert all(row["peak_memory"] > 0 for row in result["growing"])
+    assert all(row["peak_memory"] > 0 for row in result["best_batches"])
     json.dumps(result)

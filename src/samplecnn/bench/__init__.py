@@ -1,1 +1,1 @@
-"""Measurements side by side with what others use, in one run: medians, ratios, and the hardware's limit beside them."""
+"""Measurements of samplecnn and its peers in one run: medians, ratios, and a reference set by the hardware."""

@@ -1,4 +1,4 @@
-"""The batch at which a GPU is fastest, with the memory it takes, and an epoch of MagnaTagATune's size."""
+"""The batch size at which a GPU is fastest, and the memory that it takes."""
 
 import gc
 import statistics
@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 
-from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
-from samplecnn.bench.steps import Kind, Steps, noise_task
+from samplecnn.bench.steps import Kind, Steps
 from samplecnn.models import ModelConfig
 
-MTT_SEGMENTS = 152_500  # 15,250 training clips of 10
-GAIN = 1.02  # a batch twice as large that is not faster by this is the end of the search
+MIN_GAIN = 1.02  # the search ends when twice the batch is not faster by this factor
 
 
-def growing(
+def best_batches(
     kinds: Sequence[Kind],
     config: ModelConfig,
     window: int,
@@ -24,14 +22,14 @@ def growing(
     steps: int,
     rounds: int,
     device: torch.device,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Rates at `batch_size`, twice as many, four times ..., until they no longer grow or memory ends.
+    """Rates at 1, 2, 4 ... times `batch_size`, until they no longer grow or memory is exhausted.
 
-    Each is alone on the device, so that its peak memory is its own.
+    Only one network is on the device at a time, so that the peak memory is its own.
 
     Returns:
-        Of every kind `name`, `ours`, `best_batch`, `median`, `peak_memory` (bytes, there) and all `points`.
+        For each kind `name`, `ours`, `best_batch`, `median` and `peak_memory` (bytes) at that batch, and all `points`.
     """
     rows = []
     for kind in kinds:
@@ -41,13 +39,13 @@ def growing(
             try:
                 point = _measured(kind, config, window, size, steps, rounds, device)
             except torch.OutOfMemoryError:
-                tell(f"{kind.name}: the device's memory does not hold a batch of {size}")
+                log(f"{kind.name}: the device's memory does not hold a batch of {size}")
                 break
             finally:
-                free(device)
+                release_memory(device)
             points.append(point)
-            tell(f"{kind.name}: {point['median']:,.0f} segments/s in batches of {size}")
-            if len(points) > 1 and point["median"] < GAIN * points[-2]["median"]:
+            log(f"{kind.name}: {point['median']:,.0f} segments/s in batches of {size}")
+            if len(points) > 1 and point["median"] < MIN_GAIN * points[-2]["median"]:
                 break
             size *= 2
         if points:
@@ -82,37 +80,8 @@ def _measured(
     return {"batch_size": size, "median": statistics.median(rates), "rates": rates, "peak_memory": peak}
 
 
-def epochs(
-    kind: Kind,
-    config: ModelConfig,
-    window: int,
-    sizes: Sequence[int],
-    device: torch.device,
-    segments: int = MTT_SEGMENTS,
-) -> list[dict[str, Any]]:
-    """One epoch of `segments` in batches of every one of `sizes`, in seconds."""
-    noise = NoiseSegments(segments, noise_task(window, config.num_classes))
-    rows = []
-    for size in sizes:
-        contender = Steps(kind, config, window, size, 1, device)
-        contender.ready()
-        seconds = epoch_seconds(contender, noise, size)
-        rows.append(
-            {
-                "name": kind.name,
-                "batch_size": size,
-                "segments": segments,
-                "seconds": seconds,
-                "rate": segments / seconds,
-            }
-        )
-        del contender
-        free(device)
-    return rows
-
-
-def free(device: torch.device) -> None:
-    """Gives back what the last contender held."""
+def release_memory(device: torch.device) -> None:
+    """Frees the memory that the last contender held."""
     import torch._dynamo
 
     torch._dynamo.reset()

@@ -1,4 +1,4 @@
-"""How fast one core makes training data of recordings: ours, the original's way, and what decoding alone costs."""
+"""How fast one core turns recordings into training data: ours, the original's method, and the bare decoder."""
 
 import sys
 import tempfile
@@ -15,18 +15,19 @@ import soundfile
 import soxr
 
 from samplecnn import audio
-from samplecnn.bench.recordings import found, made
-from samplecnn.bench.rounds import Contender, Peer, machine, measure
-from samplecnn.bench.scale import measure_scale
+from samplecnn.bench.recordings import dataset_recordings, generated_recordings
+from samplecnn.bench.rounds import Comparison
+from samplecnn.bench.scale import measure_scale, scale_result
 from samplecnn.datasets.base import Table
 from samplecnn.shards import build_table
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.worker import make_shard
 
 ORIGINAL = "librosa, kaiser_best (the original)"
-ALONE = "soundfile and soxr alone"
+BARE = "soundfile and soxr alone"
 CLIPS_PER_SHARD = 100  # as for MagnaTagATune
-ORIGINAL_CLIPS, ALONE_CLIPS, COMPARED_CLIPS = 5, 50, 20  # in a turn of those, and built in both formats
+ORIGINAL_CLIPS, BARE_CLIPS = 5, 50  # in a turn of these contenders
+COMPARED_CLIPS = 20  # built in both formats, to compare their size
 
 
 def bench_build(
@@ -36,15 +37,15 @@ def bench_build(
     rounds: int = 5,
     librosa: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measures building, with one worker: the start of its process, decoding, writing and the report, all included.
+    """Measures building with one worker, including the start of its process, decoding, writing and the report.
 
     Args:
-        dataset: whose first training recordings are taken; None makes recordings of MagnaTagATune's shape (29 s of
-            16 kHz mono mp3) on the spot.
-        data_dir: of the data set; what is made lies here until the end.
-        clips: that a turn of ours builds.
-        rounds: of which medians are taken.
-        librosa: a Python interpreter that has librosa and resampy; None uses this one if it has.
+        dataset: the data set whose first training recordings are used; None generates recordings of MagnaTagATune's
+            shape (29 s of 16 kHz mono mp3).
+        data_dir: folder of the data set, and of the generated recordings until the end.
+        clips: built in each turn of ours.
+        rounds: to take medians of.
+        librosa: a Python interpreter with librosa and resampy; None uses this one if it has them.
 
     Returns:
         A dict for JSON: `unit`, `contenders` with their rates, `baseline`, `limit`, `shares` of the time that a worker
@@ -55,49 +56,46 @@ def bench_build(
         UsageError: no such data set, or none of its recordings.
     """
     Path(data_dir).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=data_dir) as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=data_dir) as folder, Comparison("build", "clips/s") as run:
         home = Path(folder)
-        table = found(dataset, Path(data_dir), clips) if dataset else made(home / "raw", clips)
-        contenders = [
-            Contender("samplecnn build, one worker", _ours(table, home / "built"), ours=True),
-            Contender(ALONE, _alone(table)),
-        ]
-        versions = machine()
+        table = _recordings(dataset, Path(data_dir), home, clips)
+        run.add("samplecnn build, one worker", _ours(table, home / "built"), ours=True)
+        run.add(BARE, _bare(table))
         python = librosa or (sys.executable if find_spec("librosa") and find_spec("resampy") else None)
         if python is not None:
             listed = home / "list.txt"
             listed.write_text("\n".join(str(clip.path.resolve()) for clip in table.clips), encoding="utf-8")
             task = table.task
             numbers = (task.sample_rate, task.clip_seconds or 0, task.window, min(ORIGINAL_CLIPS, len(table.clips)))
-            peer = Peer(python, Path(__file__).with_name("librosa_build.py"), listed, home / "original", *numbers)
-            stack.callback(peer.close)
-            versions.update(peer.about)
-            contenders.append(Contender(ORIGINAL, peer))
-        measure(contenders, rounds, "bench build")
+            run.add_peer(ORIGINAL, python, "librosa_build.py", listed, home / "original", *numbers)
+        run.measure(rounds)
         shares = worker_shares(replace(table, clips=table.clips[:CLIPS_PER_SHARD]), home / "profiled")
         sizes = {format: _bytes(table, home / "compared", format) for format in FORMATS}
         recording_bytes = sum(clip.path.stat().st_size for clip in table.clips) // len(table.clips)
-    return {
-        "bench": "build",
-        "unit": "clips/s",
-        "contenders": [contender.to_dict() for contender in contenders],
-        "baseline": ORIGINAL if python is not None else ALONE,
-        "limit": {"what": "one core decoding and resampling, nothing else", "rate": contenders[1].median},
-        "shares": shares,
-        "bytes": {"arrow": sizes["arrow"], "tfrecord": sizes["tfrecord"]},
-        "notes": [
-            "a worker's time: "
-            + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-            + f"; on disk {sizes['arrow'] / sizes['tfrecord']:.3f} of the original's TFRecords",
-        ],
-        "machine": versions,
-        "settings": {
-            "dataset": dataset or "made: notes as 29 s of 16 kHz mono mp3",
+    times = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return run.result(
+        limit={
+            "name": "decoding alone",
+            "what": "one core decoding and resampling, nothing else",
+            "rate": run.contenders[1].median,
+        },
+        settings={
+            "dataset": dataset or "generated: notes as 29 s of 16 kHz mono mp3",
             "clips": len(table.clips),
             "recording_bytes": recording_bytes,
             "rounds": rounds,
         },
-    }
+        baseline=ORIGINAL if any(contender.name == ORIGINAL for contender in run.contenders) else BARE,
+        shares=shares,
+        bytes=sizes,
+        notes=[
+            f"a worker's time: {times}; on disk {sizes['arrow'] / sizes['tfrecord']:.3f} of the original's TFRecords"
+        ],
+    )
+
+
+def _recordings(dataset: str | None, data_dir: Path, home: Path, clips: int) -> Table:
+    return dataset_recordings(dataset, data_dir, clips) if dataset else generated_recordings(home / "raw", clips)
 
 
 def scale_build(
@@ -114,27 +112,22 @@ def scale_build(
     Path(data_dir).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=data_dir) as folder:
         home, most = Path(folder), clips * max(factors)
-        table = found(dataset, Path(data_dir), most) if dataset else made(home / "raw", most)
+        table = _recordings(dataset, Path(data_dir), home, most)
         parts = {len(part): Table(table.task, part) for part in (table.clips[: clips * factor] for factor in factors)}
         runs = {count: _ours(part, home / "built") for count, part in parts.items()}
         points = measure_scale(runs, rounds, "bench build --scale")
-    return {
-        "bench": "build",
-        "unit": "clips",
-        "points": points,
-        "machine": machine(),
-        "settings": {"dataset": dataset or "made", "clips": clips, "factors": list(factors), "rounds": rounds},
-    }
+    settings = {"dataset": dataset or "generated", "clips": clips, "factors": list(factors), "rounds": rounds}
+    return scale_result("build", "clips", points, settings)
 
 
 def worker_shares(table: Table, folder: Path, times: int = 3) -> dict[str, float]:
-    """Of the time in which a worker makes a shard of the clips: what the decoder, the resampler and all else took.
+    """The shares of the decoder, the resampler and everything else in a worker's time for a shard of the clips.
 
-    The one of `times` shards in which all else took the median share, after one that warms up, as all but the first
-    of a real build are.
+    Of `times` shards the one with the median share of everything else, after a warm-up shard, since all but the first
+    shard of a real build are written by a warm worker.
     """
     shares = [_shard_shares(table, folder / f"{number}") for number in range(times + 1)][1:]
-    return sorted(shares, key=lambda share: share["all else"])[times // 2]
+    return sorted(shares, key=lambda share: share["everything else"])[times // 2]
 
 
 def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
@@ -153,7 +146,9 @@ def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
         began = time.perf_counter()
         make_shard(folder, table.task, FORMATS["arrow"], order, lambda skipped: None)
         whole = time.perf_counter() - began
-    return {name: seconds / whole for name, seconds in spent.items()} | {"all else": 1 - sum(spent.values()) / whole}
+    return {name: seconds / whole for name, seconds in spent.items()} | {
+        "everything else": 1 - sum(spent.values()) / whole
+    }
 
 
 @contextmanager
@@ -183,10 +178,10 @@ def _ours(table: Table, home: Path) -> Callable[[], int]:
     return run
 
 
-def _alone(table: Table) -> Callable[[], int]:
-    """Decodes and resamples with the same libraries in the same quality, whole recordings, and drops the result."""
+def _bare(table: Table) -> Callable[[], int]:
+    """Decodes and resamples whole recordings with the same libraries and quality, and drops the result."""
     recordings = cycle(clip.path for clip in table.clips)
-    count = min(ALONE_CLIPS, len(table.clips))
+    count = min(BARE_CLIPS, len(table.clips))
 
     def run() -> int:
         for path in islice(recordings, count):
@@ -199,7 +194,7 @@ def _alone(table: Table) -> Callable[[], int]:
 
 
 def _bytes(table: Table, home: Path, format: str) -> int:
-    """Of the shards of some clips in a format, as files."""
+    """Size of the shards of some clips in a format, bytes."""
     some = Table(table.task, table.clips[:COMPARED_CLIPS], table.measured)
     report = build_table(some, home, workers=1, clips_per_shard=CLIPS_PER_SHARD, format=format, progress=False)
     return sum(path.stat().st_size for path in report.folder.glob(f"*.{format}"))

@@ -1,30 +1,35 @@
-"""Whole epochs of training over noise: the way that segments take from memory to the network included."""
+"""Whole epochs of training over noise, including the transfer of segments from host memory to the network."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from samplecnn.bench.steps import RATE, Steps, wait
+from samplecnn.bench.batchsizes import release_memory
+from samplecnn.bench.steps import RATE, Kind, Steps, noise_task, wait
 from samplecnn.hardware import tuned
+from samplecnn.models import ModelConfig
 from samplecnn.shards import Segments
 from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order
 
-RING = 256  # segments of noise that are there at a time: 30 MB of MagnaTagATune's
-LOOK_EVERY = 25  # steps between looks at the losses, as in training
+MTT_SEGMENTS = 152_500  # 15,250 training clips of 10 segments
+NOISE_SEGMENTS = 256  # distinct ones: 30 MB of MagnaTagATune's size
+LOSS_EVERY = 25  # steps after which the losses are read, as in training
 
 
 class NoiseSegments(Segments):
-    """As many int16 segments as wanted, made of a few: segment i is the same as i + RING."""
+    """`count` int16 segments of noise that repeat: segment i is the same as i + NOISE_SEGMENTS."""
 
     def __init__(self, count: int, task: Task) -> None:
         self.task, self.dtype, self.split = task, np.int16, "train"
         self.folder, self.paths, self.ids = Path(), [], []
         self.segment = np.arange(count, dtype=np.int32)
         rng = np.random.default_rng(0)
-        self.noise = rng.integers(-8000, 8000, (min(count, RING), task.window), np.int16)
+        self.noise = rng.integers(-8000, 8000, (min(count, NOISE_SEGMENTS), task.window), np.int16)
         self.labels = rng.integers(0, 2, (count, task.num_classes), np.uint8)
 
     def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
@@ -32,7 +37,7 @@ class NoiseSegments(Segments):
 
 
 def epoch_seconds(network: Steps, segments: Segments, batch_size: int, readers: int = 8) -> float:
-    """Trains one epoch, in shuffled batches as training reads them; the seconds until the device has done the last."""
+    """Seconds of one training epoch in shuffled batches, until the device has finished the last one."""
     order = epoch_order(len(segments), seed=0, stage=0, epoch=0)
     wait(network.device)
     began = time.perf_counter()
@@ -40,8 +45,37 @@ def epoch_seconds(network: Steps, segments: Segments, batch_size: int, readers: 
     with tuned(network.device, network.kind.precision):
         for audio, labels in batches(segments, order, batch_size, readers, device=network.device):
             losses.append(network.step(network.optimizer, audio, labels, RATE))
-            if len(losses) == LOOK_EVERY:
+            if len(losses) == LOSS_EVERY:
                 torch.stack(losses).tolist()
                 losses.clear()
         wait(network.device)
     return time.perf_counter() - began
+
+
+def epochs(
+    kind: Kind,
+    config: ModelConfig,
+    window: int,
+    sizes: Sequence[int],
+    device: torch.device,
+    segments: int = MTT_SEGMENTS,
+) -> list[dict[str, Any]]:
+    """Seconds and rate of one epoch of `segments` for each batch size of `sizes`."""
+    noise = NoiseSegments(segments, noise_task(window, config.num_classes))
+    rows = []
+    for size in sizes:
+        contender = Steps(kind, config, window, size, 1, device)
+        contender.ready()
+        seconds = epoch_seconds(contender, noise, size)
+        rows.append(
+            {
+                "name": kind.name,
+                "batch_size": size,
+                "segments": segments,
+                "seconds": seconds,
+                "rate": segments / seconds,
+            }
+        )
+        del contender
+        release_memory(device)
+    return rows

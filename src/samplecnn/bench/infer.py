@@ -1,9 +1,9 @@
-"""How fast a network answers: ours on every engine beside the plain network on every runtime, segments from memory."""
+"""How fast a network gives probabilities: ours on each engine, the plain network on each runtime."""
 
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from samplecnn.bench.matmul import forward_flops, matrix_limit, matrix_rate
 from samplecnn.bench.plain import PlainSampleCNN
-from samplecnn.bench.rounds import TURN, Contender, Peer, machine, measure
-from samplecnn.bench.scale import measure_scale
+from samplecnn.bench.rounds import MIN_TURN_SECONDS, Comparison, Contender
+from samplecnn.bench.scale import measure_scale, scale_result
 from samplecnn.bench.steps import architecture
-from samplecnn.bench.train import forward_flops, matrix_rate
 from samplecnn.hardware import DTYPES, choose_precision
 from samplecnn.inference import ENGINES, installed, open_engine
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.task import Task
 
-MANY = 10**6  # segments that an engine is opened for: speed counts, not a soon start
-LEAST = 16  # segments of one turn of a contender, or a few more
+MANY_SEGMENTS = 10**6  # that an engine is opened for, so that speed counts and not start-up time
+MIN_TURN_SEGMENTS = 16  # of one call of a contender, rounded up to whole batches
 
 
 def bench_infer(
@@ -41,10 +41,10 @@ def bench_infer(
 
     Args:
         block, multi, num_classes, features: the architecture; `window` samples decide the number of blocks.
-        batch_size: segments a call.
-        rounds: of which medians are taken.
-        device: "cpu", or "cuda", where PyTorch alone takes part.
-        tensorflow: a Python interpreter that has TensorFlow; None leaves it out.
+        batch_size: segments per call.
+        rounds: to take medians of.
+        device: "cpu", or "cuda", where only PyTorch is measured.
+        tensorflow: a Python interpreter with TensorFlow; None leaves TensorFlow out.
 
     Returns:
         A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
@@ -53,47 +53,24 @@ def bench_infer(
     place = torch.device(device)
     config = architecture(block, multi, window, num_classes, features)
     best = choose_precision("auto", place)
-    calls = max(-(-LEAST // batch_size), 1)
+    calls = max(-(-MIN_TURN_SEGMENTS // batch_size), 1)
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
-    versions = machine()
-    with ExitStack() as stack:
-        contenders = [
-            *_ours(config, segments, calls, place),
-            *_plain_torch(config, segments, calls, place, best),
-        ]
+    with Comparison("infer", "segments/s") as run:
+        run.contenders += [*_ours(config, segments, calls, place), *_plain_torch(config, segments, calls, place, best)]
         if place.type == "cpu":
-            contenders += [*_plain_onnx(config, segments, calls), *_plain_openvino(config, segments, calls, best)]
+            run.contenders += [*_plain_onnx(config, segments, calls), *_plain_openvino(config, segments, calls, best)]
             for name in ("openvino", "onnxruntime"):
                 if name in sys.modules:
-                    versions[name] = sys.modules[name].__version__
+                    run.machine[name] = sys.modules[name].__version__
             if tensorflow is not None:
-                words = json.dumps({**config.to_dict(), "widths": config.widths})
-                program = Path(__file__).with_name("tfinfer.py")
+                network = json.dumps({**config.to_dict(), "widths": config.widths})
                 for precision in dict.fromkeys(("fp32", best)):
-                    peer = Peer(tensorflow, program, precision, batch_size, calls, window, words)
-                    stack.callback(peer.close)
-                    versions.update(peer.about)
-                    contenders.append(Contender(f"TensorFlow, {precision}", peer))
-        turn = TURN if place.type == "cpu" else 0.0
-        rate = measure(contenders, rounds, "bench infer", lambda: matrix_rate(DTYPES[best], place), turn)
-    flops = forward_flops(config, window)
-    return {
-        "bench": "infer",
-        "unit": "segments/s",
-        "contenders": [contender.to_dict() for contender in contenders],
-        "limit": {
-            "what": f"a {best} matrix product does {rate / 1e12:.2f} TFLOP/s, a segment takes {flops / 1e9:.2f} GFLOP",
-            "rate": rate / flops,
-        },
-        "machine": versions,
-        "settings": {
-            "window": window,
-            "batch_size": batch_size,
-            "rounds": rounds,
-            "device": str(place),
-            **config.to_dict(),
-        },
-    }
+                    program = ("tensorflow_infer.py", precision, batch_size, calls, window, network)
+                    run.add_peer(f"TensorFlow, {precision}", tensorflow, *program)
+        turn = MIN_TURN_SECONDS if place.type == "cpu" else 0.0
+        rate = run.measure(rounds, lambda: matrix_rate(DTYPES[best], place), turn)
+    settings = {"window": window, "batch_size": batch_size, "rounds": rounds, "device": str(place)}
+    return run.result(matrix_limit(best, rate, forward_flops(config, window)), {**settings, **config.to_dict()})
 
 
 def scale_infer(
@@ -107,12 +84,10 @@ def scale_infer(
     rounds: int = 5,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """How time and peak memory of our inference grow with the number of segments.
-
-    The segments come as they do in use, batch after batch; one time is `LEAST` of them or a few more.
+    """How time and peak memory of our inference grow with the number of segments, which come batch after batch.
 
     Args:
-        factors: of that work.
+        factors: multiples of the smallest work, `MIN_TURN_SEGMENTS` rounded up to whole batches.
         rounds: of timing.
 
     Returns:
@@ -120,27 +95,22 @@ def scale_infer(
     """
     keep_freed_memory()
     config, place = architecture(block, multi, window, num_classes, features), torch.device(device)
-    calls = max(-(-LEAST // batch_size), 1)
+    calls = max(-(-MIN_TURN_SEGMENTS // batch_size), 1)
     engine = open_engine(_model(config).to(place), segments=calls * batch_size * max(factors))
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
     runs = {
         factor * calls * batch_size: _turn(lambda: engine(segments), factor * calls, batch_size) for factor in factors
     }
-    return {
-        "bench": "infer",
-        "unit": "segments",
-        "points": measure_scale(runs, rounds, "bench infer --scale"),
-        "machine": machine(),
-        "settings": {
-            "engine": engine.name,
-            "precision": engine.precision,
-            "window": window,
-            "batch_size": batch_size,
-            "rounds": rounds,
-            "device": str(place),
-            **config.to_dict(),
-        },
+    settings = {
+        "engine": engine.name,
+        "precision": engine.precision,
+        "window": window,
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "device": str(place),
+        **config.to_dict(),
     }
+    return scale_result("infer", "segments", measure_scale(runs, rounds, "bench infer --scale"), settings)
 
 
 def _model(config: ModelConfig) -> SampleCNN:
@@ -156,7 +126,7 @@ def _ours(config: ModelConfig, segments: np.ndarray, calls: int, device: torch.d
         kind = ENGINES[name]
         if device.type in kind.devices:
             for precision in kind.precisions_on(device):
-                engine = open_engine(model, name, precision, segments=MANY)
+                engine = open_engine(model, name, precision, segments=MANY_SEGMENTS)
                 run = _turn(lambda engine=engine: engine(segments), calls, len(segments))  # type: ignore[misc]
                 found.append(Contender(f"samplecnn, {name}, {precision}", run, ours=True))
     return found
@@ -193,7 +163,7 @@ def _with_sigmoid(config: ModelConfig) -> nn.Module:
 
 
 def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[Contender]:
-    """The plain network exported by PyTorch and run by ONNX Runtime, as anyone would."""
+    """The plain network, exported by PyTorch and run by ONNX Runtime with default settings."""
     import tempfile
     import warnings
 
@@ -204,7 +174,7 @@ def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[C
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # that there is another exporter, which needs another package
+        warnings.simplefilter("ignore")  # recommends another exporter, which needs another package
         file, example = Path(folder) / "plain.onnx", (torch.from_numpy(segments),)
         torch.onnx.export(_with_sigmoid(config), example, file, dynamo=False, input_names=["wave"])
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -213,9 +183,9 @@ def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[C
 
 
 def _plain_openvino(config: ModelConfig, segments: np.ndarray, calls: int, best: str) -> list[Contender]:
-    """The plain network converted and compiled by OpenVINO, as anyone would.
+    """The plain network, converted and compiled by OpenVINO with default settings.
 
-    Through the frontend that `openvino.convert_model` uses: that function itself reports to its makers.
+    Through the frontend that `openvino.convert_model` uses, because that function itself sends telemetry.
     """
     if "openvino" not in installed():
         return []

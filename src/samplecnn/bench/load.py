@@ -1,4 +1,4 @@
-"""How fast segments come from disk to the model's input, shuffled: an epoch of batches, ours beside tf.data's."""
+"""How fast shuffled segments get from disk to the model's input: an epoch of batches, ours and tf.data's."""
 
 import multiprocessing
 import os
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.bench.rounds import Contender, Peer, copy_rate, machine, measure
-from samplecnn.bench.scale import Peak, measure_scale
+from samplecnn.bench.rounds import Comparison, copy_rate
+from samplecnn.bench.scale import Peak, measure_scale, scale_result
 from samplecnn.datasets import REGISTRY, dataset_name
 from samplecnn.errors import UsageError
 from samplecnn.shards import Segments, holds_tfrecords
@@ -38,14 +38,14 @@ def bench_load(
     """Measures epochs of shuffled, standardised training batches.
 
     Args:
-        dataset: built with --format tfrecord, and, to measure that too, as Arrow; None makes noise of MagnaTagATune's
-            shape (59,049 samples, 50 labels) on the spot.
-        data_dir: of the data set; for None, where the noise lies until the end.
-        segments: of noise, about.
-        batch_size: segments a batch.
-        num_readers: of ours and of the original's pipeline.
-        rounds: of which medians are taken.
-        tensorflow: a Python interpreter that has TensorFlow; None uses this one if it has.
+        dataset: built with --format tfrecord and optionally as Arrow; None generates noise of MagnaTagATune's shape
+            (59,049 samples, 50 labels).
+        data_dir: folder of the data set, and of the generated noise until the end.
+        segments: of noise, approximately.
+        batch_size: segments per batch.
+        num_readers: threads that read, in ours and in the original's pipeline.
+        rounds: to take medians of.
+        tensorflow: a Python interpreter with TensorFlow; None uses this one if it has it.
 
     Returns:
         A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
@@ -54,40 +54,30 @@ def bench_load(
         UsageError: no such data set, or not as TFRecords.
     """
     keep_freed_memory()  # as training does
-    with ExitStack() as stack:
+    with Comparison("load", "segments/s") as run:
         if dataset is None:
-            folders = stack.enter_context(_made(Path(data_dir), segments))
+            folders = run.enter_context(_generated(Path(data_dir), segments))
         else:
             folders = _built(dataset, Path(data_dir))
         source = TFRecordSegments(folders["tfrecord"], "train")
         task, bytes_each = source.task, source.bytes / len(source)
-        contenders = [
-            Contender("samplecnn, TFRecord", _epoch_of(folders["tfrecord"], batch_size, num_readers), ours=True),
-            Contender("samplecnn, TFRecord, later epochs", _epoch_of(source, batch_size, num_readers), ours=True),
-        ]
+        run.add("samplecnn, TFRecord", _epoch_of(folders["tfrecord"], batch_size, num_readers), ours=True)
+        run.add("samplecnn, TFRecord, later epochs", _epoch_of(source, batch_size, num_readers), ours=True)
         if "arrow" in folders:
             arrow = ArrowSegments(folders["arrow"], "train")
-            contenders.append(Contender("samplecnn, Arrow", _epoch_of(arrow, batch_size, num_readers), ours=True))
+            run.add("samplecnn, Arrow", _epoch_of(arrow, batch_size, num_readers), ours=True)
             stored = _epoch_of(arrow, batch_size, num_readers, standardise=False)
-            contenders.append(Contender("samplecnn, Arrow, int16 as stored", stored, ours=True))
-        versions = machine()
+            run.add("samplecnn, Arrow, int16 as stored", stored, ours=True)
         python = tensorflow or _this_python_if_it_has_tensorflow()
         if python is not None:
             for kind, name in (("original", "tf.data, as the original"), ("tuned", "tf.data, tuned")):
-                program = Path(__file__).with_name("tfdata.py")
-                peer = Peer(python, program, kind, folders["tfrecord"], batch_size, num_readers, task.mean, task.std)
-                stack.callback(peer.close)
-                versions.update(peer.about)
-                contenders.append(Contender(name, peer))
-        measure(contenders, rounds, "bench load")
+                settings = (kind, folders["tfrecord"], batch_size, num_readers, task.mean, task.std)
+                run.add_peer(name, python, "tensorflow_load.py", *settings)
+        run.measure(rounds)
         limit = copy_rate() / bytes_each
-    return {
-        "bench": "load",
-        "unit": "segments/s",
-        "contenders": [contender.to_dict() for contender in contenders],
-        "limit": {"what": "one core copying the TFRecords' bytes in memory", "rate": limit},
-        "machine": versions,
-        "settings": {
+    return run.result(
+        limit={"name": "memory copy", "what": "one core copying the TFRecords' bytes in memory", "rate": limit},
+        settings={
             "dataset": dataset or "noise of MagnaTagATune's shape",
             "segments": len(source),
             "window": task.window,
@@ -95,7 +85,7 @@ def bench_load(
             "num_readers": num_readers,
             "rounds": rounds,
         },
-    }
+    )
 
 
 def scale_load(
@@ -109,18 +99,18 @@ def scale_load(
     """Seconds and memory of an epoch of shuffled, standardised batches, over Arrow shards of growing length.
 
     Args:
-        factors: of `segments`, of noise of MagnaTagATune's shape.
-        data_dir: where the noise lies until the end.
+        factors: multiples of `segments` of generated noise in MagnaTagATune's shape.
+        data_dir: folder of the noise until the end.
         batch_size, num_readers, rounds: as for `bench_load`.
 
     Returns:
-        A dict for JSON: `points` as of `measure_scale`, but memory is that of a process of its own; each also has
-        `peak_rss_of_equal_reads`, the memory while `segments` random ones are read, whatever the number that there are.
+        A dict for JSON: `points` as `measure_scale` gives them, with `peak_rss` measured in a separate process; each
+        also has `peak_rss_of_equal_reads`, the peak memory while `segments` random ones are read out of all.
     """
     keep_freed_memory()
     each = REGISTRY["mtt"].task().segments_per_clip or 1
     clips = max(segments // each, 1)
-    with _made(Path(data_dir), each * clips * max(factors), ("arrow",), clips_per_shard=clips) as folders:
+    with _generated(Path(data_dir), each * clips * max(factors), ("arrow",), clips_per_shard=clips) as folders:
         parts = [_part(folders["arrow"], factor, max(factors)) for factor in factors]
         sizes = [len(ArrowSegments(part, "train")) for part in parts]
         runs = {size: _epoch_of(part, batch_size, num_readers) for size, part in zip(sizes, parts, strict=True)}
@@ -130,24 +120,19 @@ def scale_load(
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
                     point[name] = alone.submit(_memory_of, part, reads, batch_size, num_readers).result()
     equal = ", ".join(f"{point['peak_rss_of_equal_reads'] / 1e6:,.0f}" for point in points)
-    return {
-        "bench": "load",
-        "unit": "segments",
-        "points": points,
-        "notes": [f"{sizes[0]:,} random segments read of each: {equal} MB at most"],
-        "machine": machine(),
-        "settings": {
-            "segments": sizes[0],
-            "factors": list(factors),
-            "batch_size": batch_size,
-            "num_readers": num_readers,
-            "rounds": rounds,
-        },
+    settings = {
+        "segments": sizes[0],
+        "factors": list(factors),
+        "batch_size": batch_size,
+        "num_readers": num_readers,
+        "rounds": rounds,
     }
+    notes = [f"peak memory while {sizes[0]:,} random segments are read from each: {equal} MB"]
+    return scale_result("load", "segments", points, settings, notes=notes)
 
 
 def _memory_of(folder: Path, reads: int, batch_size: int, num_readers: int) -> int:
-    """The most memory of a process that opens shards and reads so many random segments of them."""
+    """Peak memory of a process that opens shards and reads `reads` random segments, bytes."""
     keep_freed_memory()
     with Peak() as peak:
         segments = _opened(folder)
@@ -156,7 +141,7 @@ def _memory_of(folder: Path, reads: int, batch_size: int, num_readers: int) -> i
 
 
 def _part(folder: Path, factor: int, of: int) -> Path:
-    """The first factor/of of a folder's shards, as a set of its own: the same files under other names."""
+    """A folder with the first factor/of shards of another: hard links to the same files."""
     paths = sorted(folder.glob("train-*.arrow"))
     count = len(paths) * factor // of
     part = folder.with_name(f"{folder.name}-{factor}")
@@ -167,7 +152,7 @@ def _part(folder: Path, factor: int, of: int) -> Path:
 
 
 def _read(segments: Segments, order: np.ndarray, batch_size: int, num_readers: int, standardise: bool = True) -> int:
-    """Batches along `order`, to the model's input or only as stored; how many segments there were."""
+    """Reads batches along `order`, standardised or as stored, and returns the number of segments."""
     from samplecnn.training.batches import batches, standardised
 
     count = 0
@@ -179,7 +164,7 @@ def _read(segments: Segments, order: np.ndarray, batch_size: int, num_readers: i
 def _epoch_of(
     source: Segments | Path, batch_size: int, num_readers: int, standardise: bool = True
 ) -> Callable[[], int]:
-    """An epoch of batches as training reads them; a path is opened anew for each, which verifies all checksums."""
+    """An epoch of batches as training reads them; a path is opened again each time, which verifies all checksums."""
     from samplecnn.training.batches import epoch_order
 
     def run() -> int:
@@ -207,10 +192,10 @@ def _built(dataset: str, data_dir: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _made(
+def _generated(
     where: Path, segments: int, formats: Sequence[str] = tuple(FORMATS), clips_per_shard: int = CLIPS_PER_SHARD
 ) -> Iterator[dict[str, Path]]:
-    """Noise of MagnaTagATune's shape in these formats, for as long as it is measured."""
+    """Noise of MagnaTagATune's shape in these formats, removed at the end."""
     task: Task = REGISTRY["mtt"].task()
     each = task.segments_per_clip or 1
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Recordings to measure with: MagnaTagATune's shape (29 s of 16 kHz mono mp3), made from a seed."""
+"""Recordings to measure with: generated from a seed in MagnaTagATune's shape, or those of a data set."""
 
 from pathlib import Path
 
@@ -13,8 +13,10 @@ RATE, SECONDS = 16000, 29.12  # Hz and length of MagnaTagATune's clips
 
 
 def music(seed: int, seconds: float = SECONDS, rate: int = RATE) -> np.ndarray:
-    """Decaying notes with overtones over a little noise, float32 [seconds * rate]: an mp3 of it is about as large, and
-    takes as long to decode, as one of MagnaTagATune's."""
+    """Decaying notes with overtones over a little noise, float32 [seconds * rate].
+
+    As mp3 they are about as large, and take as long to decode, as the recordings of MagnaTagATune.
+    """
     rng = np.random.default_rng(seed)
     wave = 0.05 * rng.standard_normal(int(seconds * rate))
     at = 0
@@ -32,8 +34,8 @@ def music(seed: int, seconds: float = SECONDS, rate: int = RATE) -> np.ndarray:
     return (0.4 * wave / np.abs(wave).max()).astype(np.float32)
 
 
-def made(folder: Path, count: int, distinct: int = 20) -> Table:
-    """`count` clips like MagnaTagATune's, all for training: `distinct` recordings, each under many ids."""
+def generated_recordings(folder: Path, count: int, distinct: int = 20) -> Table:
+    """`count` training clips like MagnaTagATune's: `distinct` recordings, each under several ids."""
     folder.mkdir(parents=True)
     task = REGISTRY["mtt"].task()
     files = [folder / f"{number}.mp3" for number in range(min(distinct, count))]
@@ -48,15 +50,15 @@ def made(folder: Path, count: int, distinct: int = 20) -> Table:
     )
 
 
-def found(dataset: str, data_dir: Path, count: int) -> Table:
-    """The first `count` training recordings of a data set that are there.
+def dataset_recordings(dataset: str, data_dir: Path, count: int) -> Table:
+    """The first `count` training recordings of a data set that exist.
 
     Raises:
-        UsageError: no such data set, or none of its recordings.
+        UsageError: no such data set, or none of its recordings exists.
     """
     source = open_dataset(dataset, data_dir)
     table = source.table()
     clips = [clip for clip in table.clips if clip.split == "train" and clip.path.is_file()][:count]
     if not clips:
-        raise UsageError(f"{dataset}: none of its training recordings is there; run `samplecnn prepare {dataset}`")
+        raise UsageError(f"{dataset}: none of its training recordings exists; run `samplecnn prepare {dataset}`")
     return Table(table.task, clips, table.measured)

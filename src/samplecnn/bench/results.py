@@ -6,14 +6,14 @@ from typing import Any
 
 from samplecnn.system.files import written_aside
 
-# The yardstick of a measurement that names none itself: what the speed of ours is told as a multiple of.
+# The contender that the others are compared with, where a result names none itself.
 BASELINES = {"train": "plain PyTorch, fp32", "infer": "plain PyTorch, fp32", "load": "tf.data, as the original"}
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """Medians, their spread, the ratios to the baseline and to the fastest peer, and the share of the hardware's limit.
+    """Prints medians and their spread, ratios to the baseline and to the fastest peer, and shares of the reference.
 
-    Whatever else was found (`notes`, `left_out`, `growing`, `epochs`) follows.
+    Then `notes`, `left_out`, `best_batches` and `epochs`, where the result has them.
     """
     from rich.console import Console
     from rich.table import Table
@@ -21,14 +21,14 @@ def print_table(result: dict[str, Any]) -> None:
     limit = result["limit"]
     base, peer = baseline(result), fastest_peer(result)
     compared = {"x baseline": base, "x best peer": peer} if base is not peer else {"x peer": peer}
-    # A peer that is the limit itself has its column there.
+    # A peer that is the reference itself already has that column.
     ratios = {head: row for head, row in compared.items() if row is not None and row["median"] != limit["rate"]}
     table = Table(box=None, pad_edge=False)
     for name, justify in (("", "left"), (result["unit"], "right"), ("lowest", "right"), ("highest", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for head in ratios:
         table.add_column(head, justify="right")
-    table.add_column("of the limit", justify="right")
+    table.add_column(f"of {limit_name(result)}", justify="right")
     for row in result["contenders"]:
         cells = [row["name"], *(_figure(rate) for rate in (row["median"], min(row["rates"]), max(row["rates"])))]
         ratio = [f"{paired_ratio(row, other):.2f}" for other in ratios.values()]
@@ -37,10 +37,10 @@ def print_table(result: dict[str, Any]) -> None:
     console.print(table)
     for head, row in ratios.items():
         console.print(f"{head}: {row['name']}; the median of the rounds' ratios")
-    console.print(f"limit: {_figure(limit['rate'])} {result['unit']}, {limit['what']}")
+    console.print(f"{limit_name(result)}: {_figure(limit['rate'])} {result['unit']}, {limit['what']}")
     for line in (*result.get("notes", ()), *(f"left out: {line}" for line in result.get("left_out", ()))):
         console.print(line)
-    for row in result.get("growing", ()):
+    for row in result.get("best_batches", ()):
         memory = f", {row['peak_memory'] / 1e9:.1f} GB" if row["peak_memory"] else ""
         console.print(
             f"best batch of {row['name']}: {row['best_batch']}, {_figure(row['median'])} {result['unit']}{memory}"
@@ -58,8 +58,13 @@ def _figure(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
+def limit_name(result: dict[str, Any]) -> str:
+    """Short name of the reference; results of earlier versions have none."""
+    return result["limit"].get("name", "the limit")
+
+
 def baseline(result: dict[str, Any]) -> dict[str, Any] | None:
-    """The contender that the result names as its baseline, or that its benchmark has; None where it did not run."""
+    """The contender named by the result, or else by BASELINES; None if it did not run."""
     wanted = result.get("baseline", BASELINES.get(result.get("bench", "")))
     return next((row for row in result["contenders"] if row["name"] == wanted), None)
 
@@ -69,12 +74,12 @@ def fastest_peer(result: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def paired_ratio(row: dict[str, Any], peer: dict[str, Any]) -> float:
-    """The median over rounds of one rate by the other's of the same round."""
+    """The median over rounds of the ratio of two rates of the same round."""
     return statistics.median(a / b for a, b in zip(row["rates"], peer["rates"], strict=True))
 
 
 def draw(result: dict[str, Any], path: str | Path) -> None:
-    """Bars of the medians with every round as a dot, and the limit as a line."""
+    """Draws the medians as bars, each round as a dot and the reference as a line."""
     from matplotlib.figure import Figure
 
     rows, base = result["contenders"][::-1], baseline(result)
@@ -86,10 +91,10 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
         times = f" ({paired_ratio(row, base):.2f} x)" if base is not None and base is not row else ""
         axes.text(max(row["rates"]), place, f"  {_figure(row['median'])}{times}", va="center")
     limit = result["limit"]
-    axes.axvline(limit["rate"], color="tab:red", linestyle="--", label=f"limit: {limit['what']}")
+    axes.axvline(limit["rate"], color="tab:red", linestyle="--", label=f"{limit_name(result)}: {limit['what']}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     longest = max(limit["rate"], *(max(row["rates"]) for row in rows))
-    axes.set_xlim(0, 1.25 * longest)  # room for the figures
+    axes.set_xlim(0, 1.25 * longest)  # space for the figures
     axes.set_xlabel(result["unit"] + (f" (x: times {base['name']})" if base is not None else ""))
     figure.legend(loc="outside lower right", fontsize="small")
     about = result["machine"]

@@ -1,22 +1,21 @@
-"""Contenders measured in turn, round after round, so that whatever else the machine does hits all of them alike."""
+"""Contenders measured in turn, round after round, so that other load on the machine affects all of them alike."""
 
-import json
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from samplecnn.errors import SampleCNNError
+from samplecnn.bench import peers
 from samplecnn.system.progress import Progress
 
-TURN = 2.0  # seconds a turn on a CPU lasts at least: so what else the machine does hits short work as it hits long
+MIN_TURN_SECONDS = 2.0  # of a turn on a CPU: short work then meets as much other load as long work does
 
 
 @dataclass
@@ -24,10 +23,10 @@ class Contender:
     """Something to measure.
 
     Args:
-        name: for people.
-        run: does the work once and returns how many units it did.
+        name: to show.
+        run: does the work once and returns the number of units done.
         ours: whether it is samplecnn's own.
-        rates: measured so far, units a second.
+        rates: measured so far, units per second.
     """
 
     name: str
@@ -43,38 +42,65 @@ class Contender:
         return {"name": self.name, "ours": self.ours, "median": self.median, "rates": self.rates}
 
 
-class Peer:
-    """A contender in a process of its own, with another interpreter if need be.
+class Comparison(ExitStack):
+    """The contenders of one benchmark and what is known about them; closing it ends the peers' processes.
 
-    The program prints a line when it is ready; for every line on its stdin it does the work once and prints a JSON
-    object with `units`. It is timed from here, as everything is.
+    Args:
+        bench: the benchmark's name, as on the command line.
+        unit: of the rates, say "segments/s".
+
+    Attributes:
+        contenders: to measure.
+        machine: hardware and versions, those of peers included.
+        left_out: a line for each contender that cannot run here, with the reason.
     """
 
-    def __init__(self, python: str | Path, program: Path, *arguments: object) -> None:
-        command = [str(python), str(program), *map(str, arguments)]
-        self.name = program.stem
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.about = self._answer()
+    def __init__(self, bench: str, unit: str) -> None:
+        super().__init__()
+        self.bench, self.unit = bench, unit
+        self.contenders: list[Contender] = []
+        self.machine = machine()
+        self.left_out: list[str] = []
 
-    def __call__(self) -> int:
-        assert self.process.stdin
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return int(self._answer()["units"])
+    def __enter__(self) -> Self:
+        return self
 
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout and self.process.stderr
-        line = self.process.stdout.readline()
-        if not line:
-            last = self.process.stderr.read().strip().splitlines()[-1:] or ["no message"]
-            raise SampleCNNError(f"{self.name}: its process ended ({last[0]})")
-        return json.loads(line)
+    def add(self, name: str, run: Callable[[], int], ours: bool = False) -> None:
+        self.contenders.append(Contender(name, run, ours))
 
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+    def add_peer(self, name: str, python: str | Path, program: str, *arguments: object) -> None:
+        """Starts `program` of benchmarks/peers with another interpreter; without a source checkout it is left out."""
+        path = peers.PROGRAMS / program
+        if not path.exists():
+            self.left_out.append(f"{name}: {program} is in benchmarks/peers of a source checkout, not in this install")
+            return
+        peer = peers.Peer(python, path, *arguments)
+        self.callback(peer.close)
+        self.machine |= peer.about
+        self.add(name, peer)
+
+    def measure(self, rounds: int, limit: Callable[[], float] | None = None, seconds: float = 0.0) -> float:
+        """See `measure`."""
+        return measure(self.contenders, rounds, f"bench {self.bench}", limit, seconds)
+
+    def result(self, limit: dict[str, Any], settings: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """The measurement for JSON: unit, contenders with all rates, limit, what was left out, machine, settings.
+
+        Args:
+            limit: `name` and `what` of the reference that the hardware sets, and its `rate` in the same unit.
+            settings: of the benchmark.
+            more: further keys.
+        """
+        return {
+            "bench": self.bench,
+            "unit": self.unit,
+            "contenders": [contender.to_dict() for contender in self.contenders],
+            "limit": limit,
+            "left_out": self.left_out,
+            **more,
+            "machine": self.machine,
+            "settings": settings,
+        }
 
 
 def measure(
@@ -84,10 +110,10 @@ def measure(
     limit: Callable[[], float] | None = None,
     seconds: float = 0.0,
 ) -> float:
-    """Adds `rounds` rates to every contender, after one round that warms up; each round begins with another one.
+    """Adds `rounds` rates to each contender, after one warm-up round; the order rotates from round to round.
 
-    A contender's turn is its work once, or as often as it takes until `seconds` are over. Returns the median of
-    `limit`, which is measured in every round too: what the hardware does changes as all else.
+    A contender's turn is its work once, or as often as it takes to fill `seconds`. Returns the median of `limit`,
+    which is measured in every round too, because the speed of the hardware changes as well.
     """
     limits = [0.0] if limit is None else []
     with Progress(total=(rounds + 1) * len(contenders), description=title, unit="runs") as bar:
@@ -109,7 +135,7 @@ def measure(
 
 
 def copy_rate(size: int = 64 << 20, times: int = 9) -> float:
-    """Bytes a second that one core copies from memory to memory: the median of `times`."""
+    """Bytes per second that one core copies from memory to memory: the median of `times`."""
     source, target = np.ones(size, np.uint8), np.empty(size, np.uint8)
     rates = []
     for _ in range(times):
@@ -120,7 +146,7 @@ def copy_rate(size: int = 64 << 20, times: int = 9) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The hardware and the versions that a measurement was made with."""
     import torch
 
     from samplecnn import __version__

@@ -1,4 +1,4 @@
-"""How cost grows with work: seconds and memory over 1x, 2x, 4x, 8x, the exponent that fits, a table and a picture."""
+"""How cost grows with work: seconds and memory at 1, 2, 4 and 8 times the work, and the fitted exponent."""
 
 import contextlib
 import math
@@ -10,17 +10,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from samplecnn.bench.rounds import machine
 from samplecnn.system.files import written_aside
 from samplecnn.system.progress import Progress
 
 
 class Peak:
-    """The most memory that this process and its child processes held at a time, in bytes, while a block ran.
+    """The peak memory of this process and its child processes together while a block ran, in bytes.
 
     with Peak() as peak: ...; peak.bytes
 
-    Each process's own high-water mark, told by the kernel, which is asked every 20 ms; memory that lies in mapped files
-    and has been read counts too. Zero where there is no /proc.
+    The sum of the processes' high-water marks, which the kernel keeps and which are read every 20 ms; pages of mapped
+    files that have been read count too. Zero where there is no /proc.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class Peak:
 
     def __enter__(self) -> "Peak":
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the mark starts anew from what is held now (proc(5))
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark, see proc(5)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -55,7 +56,7 @@ class Peak:
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
 
 
@@ -68,13 +69,13 @@ def measure_scale(runs: Mapping[int, Callable[[], object]], rounds: int, title: 
     """Measures the same work at several sizes.
 
     Args:
-        runs: work, in units, and what does it once.
-        rounds: of timing, all sizes in turn; before them every size is run once, the smallest first, which warms up and
-            shows the memory.
+        runs: for each amount of work, in units, the function that does it once.
+        rounds: of timing, all sizes in turn, after one run of each size, the smallest first, that warms up and gives
+            the peak memory.
         title: of the progress bar.
 
     Returns:
-        For each size {"work", "seconds": of every round, "peak_rss": bytes}, the smallest first.
+        For each size, the smallest first: {"work", "seconds" of every round, "peak_rss" in bytes}.
     """
     points: list[dict[str, Any]] = []
     with Progress((rounds + 1) * len(runs), title, "runs") as bar:
@@ -92,6 +93,13 @@ def measure_scale(runs: Mapping[int, Callable[[], object]], rounds: int, title: 
     return points
 
 
+def scale_result(
+    bench: str, unit: str, points: list[dict[str, Any]], settings: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+    """The measurement for JSON."""
+    return {"bench": bench, "unit": unit, "points": points, **more, "machine": machine(), "settings": settings}
+
+
 def exponent(points: list[dict[str, Any]]) -> float:
     """The slope of log seconds over log work, by least squares through the medians: 1 is proportional."""
     x = [math.log(point["work"]) for point in points]
@@ -100,12 +108,12 @@ def exponent(points: list[dict[str, Any]]) -> float:
 
 
 def print_scale(result: dict[str, Any]) -> None:
-    """Work, median seconds and their spread, rate, memory; and the exponent."""
+    """Prints work, median seconds and their spread, rate and peak memory, then the exponent."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in (result["unit"], "seconds", "lowest", "highest", f"{result['unit']}/s", "MB at most"):
+    for name in (result["unit"], "seconds", "lowest", "highest", f"{result['unit']}/s", "peak MB"):
         table.add_column(name, justify="right")
     for point in result["points"]:
         seconds = point["seconds"]
@@ -122,7 +130,7 @@ def print_scale(result: dict[str, Any]) -> None:
 
 
 def draw_scale(result: dict[str, Any], path: str | Path) -> None:
-    """Seconds and memory over work, both axes logarithmic, beside what would be proportional to the smallest."""
+    """Plots seconds and peak memory over work on logarithmic axes, with proportional growth as a dashed line."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -138,7 +146,7 @@ def draw_scale(result: dict[str, Any], path: str | Path) -> None:
         left.plot([point["work"]] * len(point["seconds"]), point["seconds"], ".", color="black", markersize=4)
     left.plot(works, medians, "o-", color="tab:blue", label=f"median, power {exponent(points):.2f}")
     if known:
-        panels[1].plot(works, memory, "o-", color="tab:orange", label="at most")
+        panels[1].plot(works, memory, "o-", color="tab:orange", label="peak")
     firsts = [(medians[0], "seconds"), *((value, "memory, MB") for value in memory[:1])]
     for axes, (first, what) in zip(panels, firsts, strict=False):
         axes.plot(works, [first * work / works[0] for work in works], "--", color="gray", label="proportional")

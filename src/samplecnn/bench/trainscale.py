@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from samplecnn.bench.rounds import machine
+from samplecnn.bench.scale import scale_result
 from samplecnn.system.progress import Progress
 
 
@@ -25,14 +25,14 @@ def scale_train(
 ) -> dict[str, Any]:
     """Measures epochs of growing length: shuffled int16 segments, read, standardised and trained on.
 
-    Every length has a process of its own, whose highest resident memory is its own; importing, and the first step,
-    in which things are compiled, count to the memory and not to the time.
+    Each length runs in a separate process with its own peak memory. Imports and the first step, which compiles, count
+    towards the memory but not towards the time.
 
     Args:
-        factors: of `segments`, one length each.
+        factors: multiples of `segments`, one epoch length each.
         segments: of the shortest epoch; None: two batches on a CPU, 200 on a GPU.
         block, multi, window, num_classes, features, batch_size, device: as for `bench_train`.
-        rounds: epochs of every length.
+        rounds: epochs of each length.
 
     Returns:
         A dict for JSON: `points` of `work` (segments), `seconds` (every round) and `peak_rss` (bytes).
@@ -56,11 +56,11 @@ def scale_train(
             points.append({"work": base * factor, "seconds": seconds, "peak_rss": peak})
             bar.advance(note=f"{base * factor / min(seconds):,.0f} segments/s")
     about = {"segments": base, "factors": list(factors), **settings}
-    return {"bench": "train", "unit": "segments", "points": points, "machine": machine(), "settings": about}
+    return scale_result("train", "segments", points, about)
 
 
 def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int | None]:
-    """Seconds of every epoch, and this process's highest resident memory in bytes (None where nothing tells it)."""
+    """Seconds of each epoch, and the peak resident memory of this process in bytes (None where it is unknown)."""
     from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
     from samplecnn.bench.steps import Kind, Steps, architecture
     from samplecnn.evaluation.inference import choose_device
@@ -79,7 +79,7 @@ def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int
 
 
 def _peak_rss() -> int | None:
-    status = Path("/proc/self/status")  # what getrusage tells on Linux begins with the memory of the parent process
+    status = Path("/proc/self/status")  # on Linux, getrusage starts from the memory of the parent process
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024

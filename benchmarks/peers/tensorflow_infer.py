@@ -1,8 +1,8 @@
-"""The original's network in TensorFlow, in inference, as a program of its own: see `rounds.Peer`.
+"""The original's network in TensorFlow, in inference, as a separate program: see samplecnn.bench.peers.
 
-    python tfinfer.py fp32|bf16 BATCH_SIZE BATCHES WINDOW CONFIG
+    python tensorflow_infer.py fp32|bf16 BATCH_SIZE BATCHES WINDOW CONFIG
 
-CONFIG is a `ModelConfig` as JSON, with `widths`; the values are Keras's initial ones. It imports nothing of samplecnn.
+CONFIG is a `ModelConfig` as JSON, with `widths`; the values are Keras's initial ones. It does not import samplecnn.
 """
 
 import json
@@ -12,12 +12,12 @@ import sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
-import tfnetwork  # beside this file
+import tensorflow_network
 
 precision, (batch_size, batches, window), config = sys.argv[1], map(int, sys.argv[2:5]), json.loads(sys.argv[5])
 if precision == "bf16":
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-network = tfnetwork.network(config, window)
+network = tensorflow_network.network(config, window)
 infer = tf.function(lambda x: tf.sigmoid(network(x, training=False)))
 segments = tf.random.stateless_normal([batch_size, window, 1], seed=[0, 0])
 

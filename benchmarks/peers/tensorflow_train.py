@@ -1,13 +1,11 @@
-"""Training steps of the same network in TensorFlow, as a program of its own: see `rounds.Peer`.
+"""Training steps of the same network in TensorFlow, as a separate program: see samplecnn.bench.peers.
 
-    python tftrain.py SETTINGS
+    python tensorflow_train.py SETTINGS
 
 SETTINGS is a JSON object: the fields of `ModelConfig`, `widths`, `window`, `batch_size`, `steps`, `threads`, `device`
 and `precision`, "fp32" or "bf16" (Keras's mixed_bfloat16). The step is a tf.function, as Keras 2
-compiles one; the batch stays in memory. It imports nothing of samplecnn.
+compiles one; the batch stays in memory. It does not import samplecnn.
 """
-
-# mypy: disable-error-code="no-untyped-def"
 
 import json
 import os
@@ -16,7 +14,7 @@ import sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import tensorflow as tf
-import tfnetwork  # beside this file
+import tensorflow_network
 
 settings = json.loads(sys.argv[1])
 if settings["device"] == "cpu":
@@ -24,13 +22,13 @@ if settings["device"] == "cpu":
     tf.config.threading.set_intra_op_parallelism_threads(settings["threads"])
 else:
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)  # otherwise it takes all there is from the others
+        tf.config.experimental.set_memory_growth(gpu, True)  # by default it takes all of the memory
     if not tf.config.list_physical_devices("GPU"):
         sys.exit("this TensorFlow finds no GPU")
 if settings["precision"] == "bf16":
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
-model = tfnetwork.network(settings, settings["window"])
+model = tensorflow_network.network(settings, settings["window"])
 optimizer = tf.keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True)
 audio = tf.random.normal((settings["batch_size"], settings["window"], 1))
 labels = tf.zeros((settings["batch_size"], settings["num_classes"]))

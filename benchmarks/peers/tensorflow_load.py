@@ -1,10 +1,10 @@
-"""The original's input pipeline, in TensorFlow, as a program of its own: see `rounds.Peer`.
+"""The original's input pipeline, in TensorFlow, as a separate program: see samplecnn.bench.peers.
 
-    python tfdata.py original|tuned FOLDER BATCH_SIZE NUM_READERS MEAN STD
+    python tensorflow_load.py original|tuned FOLDER BATCH_SIZE NUM_READERS MEAN STD
 
-"original" is its lib/data/batch.py: files one after the other, NUM_READERS parallel parsers, a shuffle buffer of 10,000
-segments, 8 * batch_size batches ahead. "tuned" is what TensorFlow's guide advises today: parallel reads, automatic
-tuning, any order, and a smaller shuffle buffer. It imports nothing of samplecnn.
+"original" is its lib/data/batch.py: sequential files, NUM_READERS parallel parsers, a shuffle buffer of 10,000
+segments, 8 * batch_size batches prefetched. "tuned" is what TensorFlow's guide advises today: parallel reads, automatic
+tuning, non-deterministic order, and a smaller shuffle buffer. It does not import samplecnn.
 """
 
 import json

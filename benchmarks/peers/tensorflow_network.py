@@ -1,9 +1,7 @@
-"""The original's network in Keras, layer by layer as its lib/model.py builds it; for the programs beside this file.
+"""The original's network in Keras, layer by layer as its lib/model.py builds it, for the other programs here.
 
-They run in TensorFlow's own environment, so nothing of samplecnn is imported here.
+They run in an environment with TensorFlow, so samplecnn is not imported.
 """
-
-# mypy: disable-error-code="no-untyped-def"
 
 import tensorflow as tf
 

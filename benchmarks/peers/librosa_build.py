@@ -1,11 +1,11 @@
-"""The original's way from recordings to training data, as a program of its own: see `rounds.Peer`.
+"""The original's method, recordings to training data, as a separate program: see samplecnn.bench.peers.
 
     python librosa_build.py LIST OUT RATE SECONDS WINDOW COUNT
 
-LIST names a recording a line. Every turn takes the next COUNT of them: librosa decodes and resamples with resampy
-("kaiser_best", librosa's default in the original's time), clips too short are filled up by repeating samples, and the
-segments go to the file OUT as float32. Their protocol buffers and checksums, which the original writes too, are left
-out, in its favour. Needs librosa and resampy, and imports nothing of samplecnn.
+LIST names one recording per line. Each turn processes the next COUNT of them: librosa decodes, resamples with resampy
+("kaiser_best", librosa's default at the time of the original), short clips are extended by repeating samples, and the
+segments go to the file OUT as float32. The protocol buffers and checksums that the original also writes are left out,
+in its favour. Needs librosa and resampy, and does not import samplecnn.
 """
 
 import json
@@ -14,14 +14,14 @@ from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
 
-import librosa  # type: ignore[import-not-found,import-untyped]
+import librosa
 import numpy as np
-import resampy  # type: ignore[import-not-found,import-untyped]  # noqa: F401 (librosa asks for it when it is used)
+import resampy  # noqa: F401 (librosa imports it on use)
 
 recordings = cycle(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
 out, rate, seconds = Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 window, count = int(sys.argv[5]), int(sys.argv[6])
-length = int(seconds * rate) if seconds else None  # 0: all of a recording
+length = int(seconds * rate) if seconds else None  # 0: the whole recording
 
 print(json.dumps({"librosa": version("librosa"), "resampy": version("resampy")}), flush=True)
 for _ in sys.stdin:

@@ -1,0 +1,60 @@
+"""PyTorch's own matrix product as the reference for arithmetic: what share of its speed a network reaches."""
+
+import time
+from statistics import median
+from typing import Any
+
+import torch
+
+from samplecnn.bench.steps import wait
+from samplecnn.models import ModelConfig
+
+
+def forward_flops(config: ModelConfig, window: int) -> int:
+    """FLOP of the convolutions for one segment, a multiply-add counted as two; all else is below one percent."""
+    steps, channels = -(-window // 3), config.features
+    flops = 2 * 3 * channels * steps
+    for features in config.widths:
+        kernels = 3 * channels * features
+        if config.block[-1] == "2":
+            kernels += 3 * features * features
+        if config.block.startswith("res") and channels != features:
+            kernels += channels * features
+        flops += 2 * kernels * steps
+        steps, channels = steps // 3, features
+    return flops
+
+
+def matrix_rate(dtype: torch.dtype, device: torch.device | None = None, size: int = 0, times: int = 7) -> float:
+    """FLOP per second of PyTorch's product of two square matrices: the median of `times`.
+
+    A size of 0 takes one at which the device is near its peak.
+    """
+    place = device or torch.device("cpu")
+    size = size or (4096 if place.type == "cpu" else 8192)
+    a = torch.randn(size, size, device=place).to(dtype)
+    b = torch.randn(size, size, device=place).to(dtype)
+    seconds = []
+    repeats = 1 if place.type == "cpu" else 20  # so many that the launch of a GPU kernel does not count
+    a @ b
+    for _ in range(times):
+        wait(place)
+        began = time.perf_counter()
+        for _ in range(repeats):
+            a @ b
+        wait(place)
+        seconds.append((time.perf_counter() - began) / repeats)
+    return 2 * size**3 / median(seconds)
+
+
+def matrix_limit(precision: str, rate: float, flops: float) -> dict[str, Any]:
+    """The reference of a result: the segments per second that `rate` FLOP per second would allow.
+
+    It is no bound: kernels that suffer less than PyTorch's from other load on the core exceed it.
+    """
+    return {
+        "name": "PyTorch's matmul",
+        "what": f"PyTorch's {precision} matrix product does {rate / 1e12:.2f} TFLOP/s, "
+        f"a segment takes {flops / 1e9:.2f} GFLOP",
+        "rate": rate / flops,
+    }
