@@ -53,14 +53,11 @@ BACKWARD = {
 CYCLES = {
     frozenset({"inference.torch_engine", "inference.amx_engine"}),
     frozenset({"analysis.explanation_text", "analysis.explanation"}),
-    frozenset({"datasets.download.zip_decrypt", "datasets.download.archives"}),
 }
 
 MAX_LINES = 300
 # Modules that are longer, and why.
 LONG = {
-    "datasets/download/http.py": "to be split",
-    "datasets/download/prepare.py": "to be split",
     "training/loop.py": "to be split",
 }
 

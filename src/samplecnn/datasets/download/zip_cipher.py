@@ -1,15 +1,15 @@
-"""The old cipher of zip files ("ZipCrypto"), many files at a time.
+"""The traditional zip cipher ("ZipCrypto"), applied to many files at a time.
 
-Each byte changes the key that the next one needs, so one file cannot be cut up, and byte after byte in Python is slow
-(about 0.7 MB/s in the standard library). The members of an archive do not depend on each other, though: here each of
-them is a lane of one numpy array and all take a step at once, which is some fifty times as fast.
+Each byte changes the key for the next one, so one file cannot be decrypted in parallel, and byte by byte in Python is
+slow (about 0.7 MB/s in the standard library). The members of an archive are independent, though: here each of them is a
+lane of one numpy array and all lanes advance together, which is about fifty times as fast.
 
 Source: PKWARE, APPNOTE.TXT 6.3, section 6.1 (traditional PKWARE encryption).
 """
 
 import numpy as np
 
-HEADER = 12  # bytes of noise before a member's data; the last one tells whether the password is right
+HEADER = 12  # random bytes before a member's data; the last one checks the password
 _INITIAL = (0x12345678, 0x23456789, 0x34567890)
 _FACTOR = 134775813
 
@@ -26,7 +26,7 @@ _LIST = [int(value) for value in _TABLE]
 
 
 def keys_of(password: bytes) -> tuple[int, int, int]:
-    """The three 32-bit keys that every member begins with."""
+    """The three 32-bit keys at the start of every member."""
     keys = _INITIAL
     for byte in password:
         keys = _next(keys, byte)
@@ -41,7 +41,7 @@ def _next(keys: tuple[int, int, int], byte: int) -> tuple[int, int, int]:
 
 
 def decrypt_one(data: bytes, keys: tuple[int, int, int]) -> tuple[bytes, tuple[int, int, int]]:
-    """One stretch of one member: the plain bytes, and the keys for what follows."""
+    """Consecutive bytes of one member: the decrypted bytes, and the keys for the bytes that follow."""
     plain = bytearray(len(data))
     for index, byte in enumerate(data):
         mask = (keys[2] & 0xFFFF) | 2
@@ -52,13 +52,14 @@ def decrypt_one(data: bytes, keys: tuple[int, int, int]) -> tuple[bytes, tuple[i
 
 
 def decrypt_lanes(cipher: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """One stretch of many members at once.
+    """Consecutive bytes of many members at once.
 
     Args:
-        cipher: uint8 [bytes, lanes]; column k is the next stretch of member k.
-        keys: uint32 [3, lanes], changed in place to what the following stretch needs.
+        cipher: uint8 [bytes, lanes]; column k holds the next bytes of member k.
+        keys: uint32 [3, lanes], updated in place for the bytes that follow.
 
-    Returns: the plain bytes, uint8 [bytes, lanes].
+    Returns:
+        the decrypted bytes, uint8 [bytes, lanes].
     """
     lanes = cipher.shape[1]
     key0, key1, key2 = keys

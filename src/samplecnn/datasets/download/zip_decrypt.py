@@ -1,6 +1,6 @@
-"""Opens the members of an encrypted zip: many at once in one process, and in several processes where there is much.
+"""Decrypts the members of an encrypted zip: many at once in one process, large archives in several processes.
 
-The processes are workers (`system.workers`): one that has lost its parent ends.
+The processes are workers of `system.workers`, which exit when their parent is killed.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ from typing import IO, Any
 import numpy as np
 
 from samplecnn.datasets.download import zip_cipher
-from samplecnn.datasets.download.archives import DAMAGE, ArchiveError, aside, opened
+from samplecnn.datasets.download.archive_parts import DAMAGE, ArchiveError, open_parts, temporary_path
 from samplecnn.system.read_ahead import merged
 from samplecnn.system.workers import Worker, WorkerDied
 
-TARGET = "samplecnn.datasets.download.zip_decrypt:open_share"
-LANES = 2048  # members open at once: numpy's cost per step is then small against the work in it
-FEW = 48  # below this number one after the other is faster
-STRETCH = 1 << 14  # bytes of each member per round; LANES * STRETCH is 32 MB
-ENOUGH = 64_000_000  # bytes of an archive that are worth a second process
+TARGET = "samplecnn.datasets.download.zip_decrypt:run_worker"
+LANES = 2048  # members decrypted at once: numpy's overhead per step is then small
+MIN_LANES = 48  # with fewer members it is faster to decrypt one after the other
+BLOCK_BYTES = 1 << 14  # of each member per round; LANES * BLOCK_BYTES is 32 MB
+MIN_BYTES_FOR_WORKERS = 64_000_000  # encrypted bytes from which starting several processes is faster
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A member as the cipher needs it: offset of its header, sizes in bytes, checksum, and the password's proof."""
+    """A member as the cipher needs it: offset of its header and sizes in bytes, CRC-32, method, password check byte."""
 
     path: str
     offset: int
@@ -37,45 +37,53 @@ class Entry:
     size: int
     crc: int
     method: int
-    proof: int
+    check_byte: int
 
 
-def unlock(
+def decrypt_members(
     parts: Sequence[Path],
     folder: Path,
     infos: Mapping[str, zipfile.ZipInfo],
     passwords: Sequence[str],
     workers: int | None,
     label: str,
-    report: Callable[[int], None],
+    on_read: Callable[[int], None],
 ) -> None:
-    """Writes the encrypted members `infos` (by path under `folder`); `report` hears of bytes read from the archive.
+    """Decrypts the members `infos` (by path relative to `folder`) and writes them there.
 
-    Raises ArchiveError where no password fits.
+    Args:
+        parts: the archive's file, or the parts of a split one.
+        passwords: tried in order.
+        workers: processes; None: one per processor, up to 8, and only one for a small archive.
+        label: the archive's name in messages.
+        on_read: called with the number of bytes read from the archive since the last call.
+
+    Raises:
+        ArchiveError: no password fits, or a worker process died.
     """
     entries = [_entry(path, info) for path, info in infos.items()]
-    with opened(parts) as file:
-        keys = _fitting_keys(file, entries, passwords, label)
+    with open_parts(parts) as file:
+        keys = _matching_keys(file, entries, passwords, label)
     count = workers or min(os.cpu_count() or 1, 8)
-    if not workers and sum(entry.packed for entry in entries) < ENOUGH:
+    if not workers and sum(entry.packed for entry in entries) < MIN_BYTES_FOR_WORKERS:
         count = 1
     if count == 1:
-        with opened(parts) as file:
-            open_members(file, folder, entries, keys, report)
+        with open_parts(parts) as file:
+            decrypt_share(file, folder, entries, keys, on_read)
         return
     shares: list[list[Entry]] = [[] for _ in range(count)]
     for index, entry in enumerate(sorted(entries, key=lambda entry: entry.packed)):
         shares[index % count].append(entry)
-    _in_processes(parts, folder, [share for share in shares if share], keys, report)
+    _in_processes(parts, folder, [share for share in shares if share], keys, on_read)
 
 
-def open_members(
-    file: IO[bytes], folder: Path, entries: Sequence[Entry], keys: tuple[int, int, int], report: Callable[[int], None]
+def decrypt_share(
+    file: IO[bytes], folder: Path, entries: Sequence[Entry], keys: tuple[int, int, int], on_read: Callable[[int], None]
 ) -> None:
-    """Decrypts, unpacks and checks each entry and puts its file in place; `report` hears of bytes as they are read."""
+    """Decrypts, decompresses and verifies each entry and moves its file into place; all in this process."""
     lanes: list[_Lane] = []
     try:
-        _run_lanes(file, folder, entries, keys, report, lanes)
+        _run_lanes(file, folder, entries, keys, on_read, lanes)
     finally:
         for lane in lanes:
             lane.part.unlink(missing_ok=True)
@@ -86,7 +94,7 @@ def _run_lanes(
     folder: Path,
     entries: Sequence[Entry],
     keys: tuple[int, int, int],
-    report: Callable[[int], None],
+    on_read: Callable[[int], None],
     lanes: list["_Lane"],
 ) -> None:
     waiting = deque(sorted(entries, key=lambda entry: -entry.packed))
@@ -95,35 +103,35 @@ def _run_lanes(
         while waiting and len(lanes) < LANES:
             state[:, len(lanes)] = keys
             lanes.append(_Lane(file, folder, waiting.popleft()))
-        if len(lanes) < FEW:
+        if len(lanes) < MIN_LANES:
             for index, lane in enumerate(lanes):
                 own = (int(state[0, index]), int(state[1, index]), int(state[2, index]))
                 while lane.left:
-                    plain, own = zip_cipher.decrypt_one(lane.take(STRETCH), own)
+                    plain, own = zip_cipher.decrypt_one(lane.take(BLOCK_BYTES), own)
                     lane.put(plain)
-                    report(len(plain))
+                    on_read(len(plain))
             lanes.clear()
             continue
-        stretch = min(STRETCH, max(lane.left for lane in lanes))
-        rows = np.zeros((len(lanes), stretch), np.uint8)
+        length = min(BLOCK_BYTES, max(lane.left for lane in lanes))
+        rows = np.zeros((len(lanes), length), np.uint8)
         lengths = []
         for row, lane in zip(rows, lanes, strict=True):
-            secret = lane.take(stretch)
-            row[: len(secret)] = np.frombuffer(secret, np.uint8)
-            lengths.append(len(secret))
+            encrypted = lane.take(length)
+            row[: len(encrypted)] = np.frombuffer(encrypted, np.uint8)
+            lengths.append(len(encrypted))
         plain_rows = np.ascontiguousarray(
             zip_cipher.decrypt_lanes(np.ascontiguousarray(rows.T), state[:, : len(lanes)]).T
         )
-        for row, lane, length in zip(plain_rows, lanes, lengths, strict=True):
-            lane.put(row[:length].tobytes())
-        report(sum(lengths))
+        for row, lane, count in zip(plain_rows, lanes, lengths, strict=True):
+            lane.put(row[:count].tobytes())
+        on_read(sum(lengths))
         alive = [index for index, lane in enumerate(lanes) if lane.left]
         state[:, : len(alive)] = state[:, alive]
         lanes[:] = [lanes[index] for index in alive]
 
 
 class _Lane:
-    """One member on its way from the archive to its file."""
+    """One member while it is decrypted: its position in the archive, its decompressor and its temporary file."""
 
     def __init__(self, file: IO[bytes], folder: Path, entry: Entry) -> None:
         self.file, self.entry = file, entry
@@ -133,7 +141,7 @@ class _Lane:
         self.header = zip_cipher.HEADER
         self.crc = self.written = 0
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.part = aside(self.target)
+        self.part = temporary_path(self.target)
         self.part.write_bytes(b"")
 
     def take(self, count: int) -> bytes:
@@ -147,7 +155,7 @@ class _Lane:
         return data
 
     def put(self, plain: bytes) -> None:
-        """The same bytes, decrypted; with the last ones the file is checked and gets its name."""
+        """Takes the same bytes decrypted; after the last ones the file is verified and renamed into place."""
         skipped = min(self.header, len(plain))
         self.header -= skipped
         data = plain[skipped:]
@@ -156,8 +164,8 @@ class _Lane:
         self.crc = zlib.crc32(data, self.crc)
         self.written += len(data)
         if self.written > self.entry.size:
-            raise zipfile.BadZipFile(f"{self.entry.path} is longer than the archive says")
-        with self.part.open("ab") as out:  # opened anew each time: thousands of lanes, few file handles
+            raise zipfile.BadZipFile(f"{self.entry.path} is longer than the archive states")
+        with self.part.open("ab") as out:  # reopened each time: thousands of lanes, few file handles
             out.write(data)
         if not self.left:
             if self.written != self.entry.size or self.crc != self.entry.crc:
@@ -167,13 +175,13 @@ class _Lane:
 
 def _entry(path: str, info: zipfile.ZipInfo) -> Entry:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise NotImplementedError(f"method {info.compress_type} for {path}")
+        raise NotImplementedError(f"compression method {info.compress_type} of {path}")
     if info.compress_size < zip_cipher.HEADER:
         raise zipfile.BadZipFile(f"{path} is too short to be encrypted")
     clock = info.date_time[3] << 11 | info.date_time[4] << 5 | info.date_time[5] // 2
-    proof = clock >> 8 if info.flag_bits & 8 else info.CRC >> 24
+    check_byte = clock >> 8 if info.flag_bits & 8 else info.CRC >> 24
     return Entry(
-        path, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type, proof & 255
+        path, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type, check_byte & 255
     )
 
 
@@ -181,23 +189,23 @@ def _data_offset(file: IO[bytes], entry: Entry) -> int:
     file.seek(entry.offset)
     header = file.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"there is no header for {entry.path}")
+        raise zipfile.BadZipFile(f"no header for {entry.path}")
     return entry.offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
 
 
-def _fitting_keys(
+def _matching_keys(
     file: IO[bytes], entries: Sequence[Entry], passwords: Sequence[str], label: str
 ) -> tuple[int, int, int]:
-    """The keys of the password that fits. One member's proof is a single byte, so several are asked."""
-    proofs = []
+    """The keys of the password that fits. A member's check is a single byte, so up to 16 members are checked."""
+    checks = []
     for entry in entries[:16]:
         file.seek(_data_offset(file, entry))
-        proofs.append((file.read(zip_cipher.HEADER), entry.proof))
+        checks.append((file.read(zip_cipher.HEADER), entry.check_byte))
     for password in passwords:
         keys = zip_cipher.keys_of(password.encode())
-        if all(zip_cipher.decrypt_one(header, keys)[0][-1:] == bytes([proof]) for header, proof in proofs):
+        if all(zip_cipher.decrypt_one(header, keys)[0][-1:] == bytes([byte]) for header, byte in checks):
             return keys
-    why = "none of the known passwords opens it" if passwords else "it is encrypted and no password is known"
+    why = "none of the known passwords fits" if passwords else "it is encrypted and no password is known"
     raise ArchiveError(f"{label}: {why}; unpack it by hand")
 
 
@@ -206,9 +214,9 @@ def _in_processes(
     folder: Path,
     shares: list[list[Entry]],
     keys: tuple[int, int, int],
-    report: Callable[[int], None],
+    on_read: Callable[[int], None],
 ) -> None:
-    workers = [Worker(TARGET, inherit=True) for _ in shares]  # they share the lock on the folder
+    workers = [Worker(TARGET, inherit=True) for _ in shares]  # they inherit the lock on the folder
 
     def stop() -> None:
         for worker in workers:
@@ -224,7 +232,7 @@ def _in_processes(
             for answer, _ in answers:
                 if isinstance(answer, str):
                     raise zipfile.BadZipFile(answer)
-                report(answer)
+                on_read(answer)
     except WorkerDied as death:
         raise ArchiveError(f"{parts[0]}: a worker process {death.how}; run the same command again") from death
     except OSError as error:
@@ -235,11 +243,11 @@ def _in_processes(
             worker.close()
 
 
-def open_share(order: dict[str, Any], data: bytes, answer: Callable[[int | str], None]) -> None:
-    """A worker's work: one share of the members. Answers with bytes read, or with what is wrong with the archive."""
+def run_worker(order: dict[str, Any], data: bytes, answer: Callable[[int | str], None]) -> None:
+    """A worker's task: decrypts its members; answers with bytes read, or with what is wrong with the archive."""
     try:
-        with opened([Path(part) for part in order["parts"]]) as file:
+        with open_parts([Path(part) for part in order["parts"]]) as file:
             entries = [Entry(**entry) for entry in order["entries"]]
-            open_members(file, Path(order["folder"]), entries, tuple(order["keys"]), answer)
+            decrypt_share(file, Path(order["folder"]), entries, tuple(order["keys"]), answer)
     except DAMAGE as error:
         answer(str(error))

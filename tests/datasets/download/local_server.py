@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves on demand."""
+"""A local web server that misbehaves on request."""
 
 import contextlib
 import http.server
@@ -12,21 +12,21 @@ import pytest
 
 @dataclass
 class Resource:
-    """A file of the server and how it misbehaves; what has a count stops when that is used up."""
+    """A file of the server and how it misbehaves; `breaks` and `statuses` are used up one by one."""
 
     body: bytes = b""
     etag: str | None = '"v1"'
-    ranges: bool = True  # knows Range
-    breaks: int = 0  # so many answers break off ...
-    break_after: int = 300_000  # ... after so many bytes
-    statuses: list[int] = field(default_factory=list)  # answered first, one by one
+    ranges: bool = True  # supports Range
+    breaks: int = 0  # responses that break off
+    break_after: int = 300_000  # bytes after which they do
+    statuses: list[int] = field(default_factory=list)  # sent first, one per request
     redirect: str = ""
-    length: int | None = None  # what Content-Length says; -1: nothing
+    length: int | None = None  # value of Content-Length; -1: no such header
     kind: str = "application/octet-stream"
     honours_if_range: bool = True
-    stall: float = 0.0
+    silent: bool = False  # never answers
     encoding: str = ""
-    shift: int = 0  # a 206 that begins so many bytes off
+    shift: int = 0  # bytes by which the start of a 206 is wrong
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -50,7 +50,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", resource.redirect)
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        time.sleep(resource.stall)
+        if resource.silent:
+            self.server.closing.wait()
+            return None
         start, body = 0, resource.body
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
@@ -98,7 +100,8 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, Resource] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
-        self.pace = 0.0
+        self.pace = 0.0  # seconds between two pieces of a body
+        self.closing = threading.Event()
         self.base = f"http://127.0.0.1:{self.server_port}"
 
     def put(self, path: str, body: bytes, **behaviour: object) -> str:
@@ -115,4 +118,5 @@ def server(monkeypatch):
     with Server() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server
+        server.closing.set()
         server.shutdown()
