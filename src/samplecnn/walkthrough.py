@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.datasets.generated import generate
-from samplecnn.evaluation.outputs import run_test
+from samplecnn.evaluation.run_eval import run_eval
 from samplecnn.shards import build
 from samplecnn.system.progress import duration
 from samplecnn.tagging.tag_files import tag_paths
@@ -29,7 +29,7 @@ def run_demo(data_dir: str, log_dir: str, seed: int) -> Path:
     step(3, "training", f"samplecnn train demo {words} --data-dir {data_dir} --log-dir {log_dir}")
     result = train("demo", data_dir=data_dir, log_dir=log_dir, seed=seed, **SETTINGS)
     step(4, "scores on recordings it has not seen", f"samplecnn eval demo {result.run} --data-dir {data_dir}")
-    run_test("demo", str(result.run), data_dir)
+    run_eval("demo", str(result.run), data_dir)
     recording = raw / "bell" / "0000.wav"
     step(5, "tags for a file", f"samplecnn tag {result.run} {recording}")
     tag_paths(str(result.run), [str(recording)], "table", None, Selection(5, None, False))

@@ -1,4 +1,4 @@
-"""A small network, and shards of tones written as the builder writes them."""
+"""A small network, and shards of tones in the builder's format."""
 
 from pathlib import Path
 
@@ -21,20 +21,20 @@ def task() -> Task:
 
 
 @pytest.fixture(scope="session")
-def many_label_task(task) -> Task:
+def multi_label_task(task) -> Task:
     return Task("tones", task.classes, "multilabel", RATE, WINDOW, 0.75, 0.001, 0.3, threshold=0.4)
 
 
 @pytest.fixture(scope="session")
 def make_model():
-    """make_model(task, seed) -> a small network with weights drawn from the seed, and batch norms that do something."""
+    """make_model(task, seed) -> a small network with weights drawn from the seed and batch-norm statistics of sines."""
 
     def make(task: Task, seed: int = 0) -> SampleCNN:
         torch.manual_seed(seed)
         model = SampleCNN(ModelConfig("basic", num_blocks=5, num_classes=task.num_classes, features=8), task)
         for module in model.modules():
             if hasattr(module, "running_mean"):
-                module.UPDATE = 1.0  # the statistics of one batch, so that clips come out different
+                module.UPDATE = 1.0  # the statistics of one batch, so that outputs differ between clips
         frequency = torch.linspace(200, 3500, 32)[:, None] / task.sample_rate
         with torch.no_grad():
             model.train()(torch.sin(2 * torch.pi * frequency * torch.arange(task.window)))
@@ -46,7 +46,7 @@ def make_model():
 
 @pytest.fixture(scope="session")
 def write_shards():
-    """write_shards(folder, task, clips=…, split=…, shards=…) -> their segments: tones of the classes, in noise."""
+    """write_shards(folder, task, clips=…, split=…, shards=…) -> their segments: tones of the classes in noise."""
 
     def write(folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2) -> ArrowSegments:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,9 +71,9 @@ def write_shards():
 
 @pytest.fixture(scope="session")
 def learn():
-    """learn(model) -> the model, taught to tell the tones of its task apart; about a second."""
+    """learn(model) -> the model, trained to classify the tones of its task; takes about a second."""
 
-    def teach(model: SampleCNN) -> SampleCNN:
+    def train(model: SampleCNN) -> SampleCNN:
         task = model.task
         generator = torch.Generator().manual_seed(0)
         for module in model.modules():
@@ -100,4 +100,4 @@ def learn():
             optimizer.step()
         return model.eval()
 
-    return teach
+    return train

@@ -54,7 +54,7 @@ def test_scores_table_json_and_pictures(run, tmp_path):
     assert [row["name"] for row in values["per_class"]] == ["low", "middle", "high"]
     for row in values["per_class"]:
         assert re.search(rf"{row['name']} +{row['support']} +{row['roc_auc']:.4f}", outcome.stdout)
-    assert (tmp_path / "run" / "test-tones" / "confusion.png").exists(), "beside the model, where it is a run directory"
+    assert (tmp_path / "run" / "test-tones" / "confusion.png").exists(), "in the model's run directory"
     assert "confusion.png" in outcome.stderr and "confusion.png" not in outcome.stdout
 
 
@@ -83,13 +83,13 @@ def test_tfrecords(run, tmp_path):
     assert values["settings"]["shards"] == str(folder)
 
 
-def test_pictures_go_where_they_are_sent(run, tmp_path):
+def test_pictures_go_into_the_given_folder(run, tmp_path):
     assert run("--pictures", tmp_path / "here").exit_code == 0
     assert (tmp_path / "here" / "confusion.png").exists()
     assert not (tmp_path / "run" / "test-tones").exists()
 
 
-def test_the_data_dir_is_the_one_given(run, tmp_path):
+def test_the_data_dir_is_used(run, tmp_path):
     outcome = run("--data-dir", tmp_path / "elsewhere")
     assert isinstance(outcome.exception, UsageError) and "not built yet" in str(outcome.exception)
 
@@ -117,7 +117,7 @@ def test_the_original_command(run, tmp_path, root):
 
 
 @pytest.mark.parametrize("name", installed())
-def test_on_an_engine_beside_the_model_itself(run, tmp_path, name):
+def test_an_engine_is_compared_with_the_model_itself(run, tmp_path, name):
     plain = run().stdout.splitlines()[-1]
     options = ("--engine", name, "--precision", "fp32", "--compare", "--json", tmp_path / "scores.json")
     outcome = run(*options)
@@ -125,20 +125,20 @@ def test_on_an_engine_beside_the_model_itself(run, tmp_path, name):
     *_, scores, comparison = outcome.stdout.splitlines()
     assert scores == plain
     assert comparison.startswith(f"{name} fp32 against the model itself: rocauc +0.000000, prauc +0.000000")
-    assert comparison.endswith("0 of 30 clips are decided otherwise")
+    assert comparison.endswith("0 of 30 clips are predicted differently")
     values = json.loads((tmp_path / "scores.json").read_text())
     assert (values["settings"]["engine"], values["settings"]["precision"]) == (name, "fp32")
-    assert 0 <= values["comparison"]["mean"] <= values["comparison"]["largest"] < 1e-5
+    assert 0 <= values["comparison"]["mean_difference"] <= values["comparison"]["max_difference"] < 1e-5
 
 
-def test_a_precision_is_torchs_unless_an_engine_is_named(run, tmp_path):
+def test_a_precision_without_an_engine_is_that_of_torch(run, tmp_path):
     assert run("--json", tmp_path / "plain.json").exit_code == 0
     outcome = run("--precision", "bf16", "--compare", "--json", tmp_path / "bf16.json")
     assert "torch bf16 against the model itself" in outcome.stdout
     plain, other = (json.loads((tmp_path / f"{kind}.json").read_text()) for kind in ("plain", "bf16"))
     assert (plain["settings"]["engine"], plain["settings"]["precision"]) == ("the model itself", "fp32")
     assert (other["settings"]["engine"], other["settings"]["precision"]) == ("torch", "bf16")
-    assert "comparison" not in plain and 1e-6 < other["comparison"]["largest"] < 0.1
+    assert "comparison" not in plain and 1e-6 < other["comparison"]["max_difference"] < 0.1
     assert other["roc_auc"] == pytest.approx(plain["roc_auc"], abs=0.02)
 
 

@@ -39,25 +39,25 @@ def test_a_saved_model_scores_the_same(data, task, make_model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"classes": ("low", "high", "middle")}, "another order.*'high' in place 2.*'middle'"),
-        ({"classes": ("low", "middle", "shrill")}, "model has 3, shrill among them.*data set 3, high among them"),
-        ({"classes": ("low", "middle", "high", "top")}, "model has 4, top among them.*data set 3$"),
+        ({"classes": ("low", "high", "middle")}, "different order of classes.*'high' at position 2.*'middle'"),
+        ({"classes": ("low", "middle", "shrill")}, "model has 3 .including shrill.*data set 3 .including high"),
+        ({"classes": ("low", "middle", "high", "top")}, "model has 4 .including top.*data set 3$"),
         ({"kind": "multilabel"}, "model has multilabel, the data set multiclass"),
         ({"sample_rate": 16000}, "model has 2,000 samples at 16,000 Hz, the data set 2,000 samples at 8,000 Hz"),
         ({"window": 2187}, "model has 2,187 samples at 8,000 Hz, the data set 2,000 samples"),
     ],
 )
-def test_a_model_of_another_task_is_refused_with_both_sides(data, task, make_model, change, words):
+def test_a_model_of_another_task_is_refused_with_both_values(data, task, make_model, change, words):
     model = make_model(replace(task, **change))
     with pytest.raises(UsageError, match=f"does not fit data set tones.*{words}"):
         evaluate(model, "tones", data)
 
 
-def test_other_statistics_and_thresholds_fit(task):
+def test_different_statistics_and_thresholds_fit(task):
     check_fit(replace(task, mean=0.5, std=2.0, threshold=0.1, padding="zero", clip_seconds=None), task, "m", "d")
 
 
-def test_what_is_missing_is_said(data, task, make_model, tmp_path, write_shards):
+def test_what_is_missing_is_named(data, task, make_model, tmp_path, write_shards):
     with pytest.raises(UsageError, match="not built yet"):
         evaluate(make_model(task), "scd", data)
     with pytest.raises(UsageError, match="no such model"):
@@ -65,13 +65,13 @@ def test_what_is_missing_is_said(data, task, make_model, tmp_path, write_shards)
     with pytest.raises(UsageError, match="cannot be used here"):
         evaluate(make_model(task), "tones", data, device="abacus")
     write_shards(tmp_path / "data" / "few" / "arrow", task, clips=1, shards=1)
-    with pytest.raises(SampleCNNError, match="one clip only"):
+    with pytest.raises(SampleCNNError, match="only one clip"):
         evaluate(make_model(task), "few", data)
 
 
-def test_a_diverged_model_is_named_as_such(data, task, make_model):
+def test_a_diverged_model_is_reported_as_diverged(data, task, make_model):
     model = make_model(task)
     with torch.no_grad():
         model.logit.bias[0] = float("nan")
-    with pytest.raises(SampleCNNError, match=r"30 of 30 clips probabilities that are not numbers"):
+    with pytest.raises(SampleCNNError, match=r"30 of 30 clips are not finite"):
         evaluate(model, "tones", data)

@@ -7,7 +7,8 @@ import torch
 from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import predict
-from samplecnn.evaluation.inference import ahead, choose_device, exact
+from samplecnn.evaluation.inference import ahead, choose_device
+from samplecnn.evaluation.probabilities import full_precision
 from samplecnn.models import ModelConfig, SampleCNN
 
 
@@ -22,12 +23,12 @@ def test_a_clips_probability_is_the_mean_over_its_segments(tmp_path, task, make_
     with torch.inference_mode():
         wanted = torch.softmax(model(torch.from_numpy(wave.astype(np.float32))), dim=1).mean(dim=0)
     np.testing.assert_allclose(found.y_prob[7], wanted, atol=1e-6)
-    assert np.ptp(found.y_prob, axis=0).max() > 0.01, "clips must differ, else this shows nothing"
+    assert np.ptp(found.y_prob, axis=0).max() > 0.01, "clips must differ, else the test shows nothing"
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_scores_do_not_depend_on_the_batch_size(tmp_path, many_label_task, make_model, write_shards, batch_size):
-    segments, model = write_shards(tmp_path, many_label_task), make_model(many_label_task)
+def test_scores_do_not_depend_on_the_batch_size(tmp_path, multi_label_task, make_model, write_shards, batch_size):
+    segments, model = write_shards(tmp_path, multi_label_task), make_model(multi_label_task)
     usual = predict(model, segments, batch_size=23).y_prob
     np.testing.assert_allclose(predict(model, segments, batch_size, num_readers=2).y_prob, usual, rtol=0, atol=1e-6)
 
@@ -83,7 +84,7 @@ def test_progress_is_shown_on_demand(tmp_path, task, make_model, write_shards, c
     assert "60/60 segments" in capfd.readouterr().err
 
 
-def test_what_cannot_be_predicted_is_said(tmp_path, task, make_model, write_shards):
+def test_invalid_input_is_refused_with_the_reason(tmp_path, task, make_model, write_shards):
     segments = write_shards(tmp_path, task)
     with pytest.raises(UsageError, match="does not know its classes"):
         predict(SampleCNN(ModelConfig("basic", num_blocks=3, num_classes=3, features=8)), segments)
@@ -101,10 +102,10 @@ def test_devices():
             choose_device(name)
 
 
-def test_settings_come_back_after_an_error(task, make_model):
+def test_settings_are_restored_after_an_error(task, make_model):
     model = make_model(task).train()
     before = torch.backends.cudnn.allow_tf32
-    with pytest.raises(RuntimeError), exact(model):
+    with pytest.raises(RuntimeError), full_precision(model):
         assert not model.training and not torch.backends.cudnn.allow_tf32
         raise RuntimeError
     assert model.training and torch.backends.cudnn.allow_tf32 == before

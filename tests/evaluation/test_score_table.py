@@ -6,8 +6,11 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from samplecnn.evaluation import Predictions, score
-from samplecnn.evaluation.plots import confusion_matrix, curve, per_class_bars, precision_recall, save_pictures
-from samplecnn.evaluation.score_table import confusion, print_report
+from samplecnn.evaluation.confusion import confusion_counts, confusion_matrix
+from samplecnn.evaluation.plots import draw_areas, draw_confusion, draw_precision_recall, save_pictures
+from samplecnn.evaluation.precision_recall import class_curves, curve, shown_classes, thinned
+from samplecnn.evaluation.score_table import print_report
+from samplecnn.system.plotting import MAX_PIXELS
 from samplecnn.task import Task
 
 WORDS = tuple(f"{first}{second}" for first in "bdfgklm" for second in ("ackward", "ed", "ird", "our", "even"))
@@ -15,17 +18,17 @@ WORDS = tuple(f"{first}{second}" for first in "bdfgklm" for second in ("ackward"
 
 @pytest.fixture
 def one_label():
-    """35 classes, 700 clips, two of three right; what is wrong is taken for the next class."""
+    """35 classes, 700 clips, two of three right; the wrong ones are predicted as the next class."""
     task = Task("words", WORDS)
     true = np.arange(700) % 35
-    said = np.where(np.arange(700) % 3 == 0, (true + 1) % 35, true)
+    predicted = np.where(np.arange(700) % 3 == 0, (true + 1) % 35, true)
     prob = np.full((700, 35), 0.01, np.float32)
-    prob[np.arange(700), said] = 0.66
+    prob[np.arange(700), predicted] = 0.66
     return task, Predictions([str(n) for n in range(700)], np.eye(35, dtype=np.uint8)[true], prob, np.ones(700, int))
 
 
 @pytest.fixture
-def many_labels():
+def multi_label():
     """50 classes, 500 clips; the last class never occurs."""
     generator = np.random.default_rng(0)
     task = Task("tags", (*(f"tag number {n}" for n in range(49)), "never"), "multilabel")
@@ -41,23 +44,44 @@ def report_of(task, predictions) -> str:
     return text.getvalue()
 
 
+def pixels(figure) -> float:
+    return float(np.prod(figure.get_size_inches())) * figure.dpi**2
+
+
 def test_the_table_of_a_one_label_task(one_label):
     task, predictions = one_label
     text = report_of(task, predictions)
     lines = text.splitlines()
     row = next(line.split() for line in lines if line.strip().startswith("backward"))
     assert row[1] == "20" and float(row[4]) == pytest.approx(13 / 20, abs=0.2)
-    assert row[7:] == ["bed", "(35", "%)"], "which class it is most often taken for"
+    assert row[7:] == ["bed", "(35", "%)"], "the class that it is most often confused with"
     assert sum(line.strip().startswith(WORDS) for line in lines) == 35
     assert lines[-1].startswith("=> Test scores: rocauc=0.")
     assert "acc=0.665714 f1=0.665714" in lines[-1], "six digits"
+    assert "accuracy 66.57 %, macro F1 0.66" in text
 
 
-def test_the_table_of_a_many_label_task_names_what_is_left_out(many_labels):
-    text = report_of(*many_labels)
+def test_the_table_of_a_multi_label_task_names_the_classes_left_out(multi_label):
+    text = report_of(*multi_label)
     assert "left out of the averages (no clip has them, or every clip): never" in text
-    assert "most often taken for" not in text
+    assert "most often confused with" not in text
     assert "nan" not in text.lower()
+
+
+def test_multi_label_accuracy_is_called_exact_match(multi_label):
+    task, predictions = multi_label
+    scores = score(predictions.y_true, predictions.y_prob, task)
+    text = report_of(task, predictions)
+    assert "acc: exact match" in text and "accuracy" not in text
+    assert f"PR-AUC {scores.pr_auc:.4f}, macro F1 {scores.macro_f1:.4f}" in text
+
+
+def test_a_class_never_predicted_has_no_precision():
+    task = Task("t", ("a", "b"))
+    true, prob = np.eye(2, dtype=np.uint8)[[0, 0, 1]], np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    predictions = Predictions(list("xyz"), true, prob, np.ones(3, int))
+    row = next(line.split() for line in report_of(task, predictions).splitlines() if line.strip().startswith("b "))
+    assert row[:2] == ["b", "1"] and row[4:7] == ["–", "0.0000", "0.0000"]  # precision, recall, F1
 
 
 def test_long_class_names_are_not_cut_in_a_pipe():
@@ -69,40 +93,85 @@ def test_long_class_names_are_not_cut_in_a_pipe():
 
 def test_confusion_counts_every_clip_once(one_label):
     task, predictions = one_label
-    counts = confusion(predictions, task)
+    counts = confusion_counts(predictions, task)
     assert counts.sum() == 700 and (counts.sum(axis=1) == 20).all()
-    assert (
-        counts[0, 0] == 13
-        and counts[0, 1] == 7
-        and (counts.diagonal() + counts[np.arange(35), (np.arange(35) + 1) % 35] == 20).all()
-    )
+    assert counts[0, 0] == 13 and counts[0, 1] == 7
+    assert (counts.diagonal() + counts[np.arange(35), (np.arange(35) + 1) % 35] == 20).all()
 
 
 def test_the_confusion_matrix_shows_all_classes_and_counts(one_label):
     task, predictions = one_label
-    figure = confusion_matrix(predictions, score(predictions.y_true, predictions.y_prob, task), task)
+    matrix = confusion_matrix(predictions, task)
+    figure = draw_confusion(matrix, score(predictions.y_true, predictions.y_prob, task), task)
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == list(WORDS)
     assert [label.get_text() for label in axes.get_yticklabels()] == list(WORDS)
     shown = sorted(int(text.get_text()) for text in axes.texts)
-    counts = confusion(predictions, task)
+    counts = confusion_counts(predictions, task)
     assert shown == sorted(counts[counts > 0].tolist())
-    np.testing.assert_allclose(axes.images[0].get_array(), counts / 20)
+    np.testing.assert_allclose(matrix.share, counts / 20)
+    colours = axes.images[0].get_array()
+    np.testing.assert_allclose(colours.diagonal(), counts.diagonal() / 20)  # right: above zero
+    np.testing.assert_array_equal(colours < 0, (counts > 0) & ~np.eye(35, dtype=bool))  # wrong: below
+    wrong = counts[colours < 0]
+    assert (np.argsort(-colours[colours < 0], kind="stable") == np.argsort(wrong, kind="stable")).all()
 
 
-def test_many_label_pictures_show_every_class_best_first(many_labels):
-    task, predictions = many_labels
+def test_of_many_classes_the_most_confused_are_shown():
+    classes = 1000
+    task = Task("many", tuple(f"class {number}" for number in range(classes)))
+    true = np.arange(3 * classes) % classes
+    predicted = true.copy()
+    predicted[:60:2] += 1  # one clip of each of 30 classes goes to the next
+    prob = np.zeros((len(true), classes), np.float32)
+    prob[np.arange(len(true)), predicted] = 0.9
+    labels = np.zeros(prob.shape, np.uint8)
+    labels[np.arange(len(true)), true] = 1
+    predictions = Predictions([str(number) for number in range(len(true))], labels, prob, np.ones(len(true), int))
+    matrix = confusion_matrix(predictions, task)
+    assert len(matrix.names) == 100 and matrix.total == classes
+    assert {f"class {number}" for number in range(60)} <= set(matrix.names)
+    assert matrix.share.sum() == pytest.approx(100 * 1.0)  # shares are of all clips of a class
+    assert "the 100 of 1,000 classes" in matrix.note
+    figure = draw_confusion(matrix, score(labels, prob, task), task)
+    assert any(matrix.note in text.get_text() for text in figure.texts)
+    assert pixels(figure) <= MAX_PIXELS
+
+
+def test_multi_label_pictures_show_every_class_best_first(multi_label):
+    task, predictions = multi_label
     scores = score(predictions.y_true, predictions.y_prob, task)
-    panels = [axes for axes in precision_recall(predictions, scores, task).axes if axes.get_title()]
+    classes, note = shown_classes(scores)
+    assert note == "" and sorted(classes) == list(range(50))
+    curves = class_curves(predictions, scores, classes)
+    panels = [axes for axes in draw_precision_recall(curves, scores, task).axes if axes.get_title()]
     names = [axes.get_title().splitlines()[0] for axes in panels]
     assert sorted(names) == sorted(task.classes) and names[-1] == "never"
     areas = [float(axes.get_title().splitlines()[1]) for axes in panels[:-1]]
     assert areas == sorted(areas, reverse=True)
-    left = per_class_bars(scores, task).axes[0]
+    left = draw_areas(curves, scores, task).axes[0]
     assert len(left.patches) == 50
     assert left.get_yticklabels()[-1].get_text() == "never (0)"
     widths = [patch.get_width() for patch in left.patches]
     assert widths[:-1] == pytest.approx(sorted((row.pr_auc for row in scores.per_class[:-1]), reverse=True))
+
+
+def test_of_many_labels_the_best_and_the_worst_are_shown():
+    generator = np.random.default_rng(1)
+    task = Task("many", tuple(f"tag {number}" for number in range(300)), "multilabel")
+    true = (generator.random((60, 300)) < 0.3).astype(np.uint8)
+    prob = (0.5 * generator.random((60, 300)) + np.linspace(0, 0.4, 300) * true).astype(np.float32)
+    predictions = Predictions([str(number) for number in range(60)], true, prob, np.ones(60, int))
+    scores = score(true, prob, task)
+    classes, note = shown_classes(scores)
+    assert len(classes) == 100 and note == "the best 50 and the worst 50 of 300 classes"
+    areas = np.array([row.pr_auc for row in scores.per_class])
+    assert set(areas[classes[:50]]) == set(np.sort(areas)[-50:]) and set(areas[classes[50:]]) == set(
+        np.sort(areas)[:50]
+    )
+    figure = draw_precision_recall(class_curves(predictions, scores, classes), scores, task, note)
+    assert len(figure.axes) == 100 and any(note in text.get_text() for text in figure.texts)
+    assert pixels(figure) <= MAX_PIXELS
 
 
 def test_the_curve_is_scikit_learns():
@@ -115,22 +184,30 @@ def test_the_curve_is_scikit_learns():
     assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(average_precision_score(true, prob))
 
 
-def test_pictures_are_files_that_open(tmp_path, one_label, many_labels):
+def test_a_long_curve_keeps_its_ends():
+    values = np.arange(1000)
+    a, b = thinned(values, -values, max_points=150)
+    assert 100 < len(a) <= 150 and a[0] == 0 and a[-1] == 999
+    np.testing.assert_array_equal(a, -b)
+    assert thinned(values, max_points=1000)[0] is values
+
+
+def test_pictures_are_files_that_open(tmp_path, one_label, multi_label):
     from matplotlib.image import imread
 
-    for (task, predictions), names in ((one_label, ["confusion"]), (many_labels, ["precision_recall", "per_class"])):
+    for (task, predictions), names in ((one_label, ["confusion"]), (multi_label, ["precision_recall", "per_class"])):
         scores = score(predictions.y_true, predictions.y_prob, task)
         paths = save_pictures(predictions, scores, task, tmp_path / "new" / task.name)
         assert [path.stem for path in paths] == names
         for path in paths:
             image = imread(path)
             assert min(image.shape[:2]) > 600 and np.ptp(image[..., :3]) == 1
-        assert len(list((tmp_path / "new" / task.name).iterdir())) == len(names), "nothing half-written is left"
+        assert len(list((tmp_path / "new" / task.name).iterdir())) == len(names), "no temporary file is left"
 
 
 @pytest.mark.parametrize("classes", [1, 2, 61])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
-def test_few_and_very_many_classes(tmp_path, classes, kind):
+def test_few_and_many_classes(tmp_path, classes, kind):
     task = Task("t", tuple(f"class ${n}$ _" for n in range(classes)), kind)
     true = np.eye(classes, dtype=np.uint8)[np.arange(6) % classes]
     prob = np.random.default_rng(0).random((6, classes)).astype(np.float32)

@@ -35,9 +35,9 @@ def run_summary(
     from samplecnn.analysis.plots import draw_summary
     from samplecnn.analysis.summary import summarize
     from samplecnn.analysis.summary_table import print_summary
-    from samplecnn.evaluation.inference import resolve
+    from samplecnn.evaluation.probabilities import load_on_device
 
-    summary = summarize(resolve(model, "cpu"), samples)
+    summary = summarize(load_on_device(model, "cpu"), samples)
     folder = output_folder(model, output)
     _check_json(json)
     if json is not None:
@@ -62,11 +62,11 @@ def run_filters(
 
     from samplecnn.analysis.filters import STEPS, learn_filters
     from samplecnn.analysis.plots import draw_filters, draw_first_layer, draw_peaks
-    from samplecnn.evaluation.inference import resolve
+    from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.system.allocator import keep_freed_memory
 
     keep_freed_memory()
-    loaded = resolve(model, device)
+    loaded = load_on_device(model, device)
     folder = output_folder(model, output)
     found = learn_filters(loaded, STEPS if steps is None else steps, seed, True, layers, precision)
     table = folder / "filters.parquet"
@@ -101,13 +101,13 @@ def run_excitations(
     from samplecnn.analysis import plots
     from samplecnn.analysis.excitation import excitation_places, excitations, no_excitations
     from samplecnn.evaluation.evaluator import check_fit
-    from samplecnn.evaluation.inference import resolve
+    from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
     from samplecnn.system.allocator import keep_freed_memory
 
     keep_freed_memory()
     segments = open_split(dataset, data_dir, split)
-    loaded = resolve(model, device)
+    loaded = load_on_device(model, device)
     assert loaded.task is not None  # resolve has seen to it
     if not excitation_places(loaded):
         raise no_excitations(loaded, model)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from samplecnn.analysis.mel import hertz, mel
 from samplecnn.audio import fit
-from samplecnn.evaluation.inference import exact
+from samplecnn.evaluation.probabilities import full_precision
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def answering(model: "SampleCNN", tags: list[int], samples: int) -> Iterator[Ans
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with exact(model), torch.inference_mode(False), torch.enable_grad():
+        with full_precision(model), torch.inference_mode(False), torch.enable_grad():
             yield answer
     finally:
         for parameter in frozen:

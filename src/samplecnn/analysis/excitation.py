@@ -16,7 +16,8 @@ from samplecnn.analysis.excitation_result import BlockExcitations, Excitations
 from samplecnn.analysis.excitation_sums import BINS, Sums, writer
 from samplecnn.audio import standardise
 from samplecnn.errors import UsageError
-from samplecnn.evaluation.inference import ahead, exact
+from samplecnn.evaluation.inference import ahead
+from samplecnn.evaluation.probabilities import full_precision
 from samplecnn.models.layers import Excitation
 from samplecnn.system.progress import Progress
 
@@ -69,7 +70,7 @@ def excitations(
     levels = np.empty(len(segments), np.float32)
     with ExitStack() as stack:
         caught = stack.enter_context(_caught(places))
-        stack.enter_context(exact(model))
+        stack.enter_context(full_precision(model))
         write = None if parquet is None else stack.enter_context(writer(Path(parquet), segments, sums))
         bar = stack.enter_context(Progress(len(segments), "excitations", "segments")) if progress else None
         start = 0

@@ -14,7 +14,7 @@ import numpy as np
 from samplecnn.analysis.window import ExplainedWindow, Settings, take_apart
 from samplecnn.audio import from_int16, standardise, to_int16
 from samplecnn.errors import UsageError
-from samplecnn.evaluation.inference import exact, probabilities, resolve
+from samplecnn.evaluation.probabilities import full_precision, load_on_device, probabilities
 from samplecnn.inference.windows import Windows, windows
 from samplecnn.shards.tfrecord.clips import is_record, record_windows
 from samplecnn.streaming import stream
@@ -52,7 +52,7 @@ class Listener:
         self.settings = settings or Settings()
         if top is not None and top < 1:
             raise UsageError(f"top needs 1 or more, not {top}")
-        self.model = resolve(model, device)
+        self.model = load_on_device(model, device)
         assert self.model.task is not None  # resolve has seen to it
         self.task = self.model.task
         named = [find_class(tag, self.task.classes) for tag in tags]
@@ -98,7 +98,7 @@ class Listener:
     def _hear(self) -> Tags:
         """The tags, by the network itself in full precision, as it is taken apart later."""
         answers, starts, samples, silent = [], [], 0, True
-        with exact(self.model):
+        with full_precision(self.model):
             for part in self._parts():
                 samples, silent = part.end, silent and part.silent
                 if len(part.segments):

@@ -13,7 +13,7 @@ from samplecnn.analysis.explanation import WINDOWS, Explanation, Settings, expla
 from samplecnn.analysis.explanation_text import COLUMNS, rows
 from samplecnn.analysis.paths import check_output, output_folder
 from samplecnn.analysis.plots.explanation import draw_explanation
-from samplecnn.evaluation.inference import resolve
+from samplecnn.evaluation.probabilities import load_on_device
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import written_aside
 
@@ -48,7 +48,7 @@ def run_explain(
             the work begins.
         AudioError: the recording cannot be used.
     """
-    loaded = resolve(model, device)
+    loaded = load_on_device(model, device)
     chosen = Path(picture) if picture is not None else output_folder(model, output) / f"explain-{_stem(clip)}.png"
     check_output(chosen, PICTURES, "picture")
     if table is not None:

@@ -42,9 +42,9 @@ def evaluate_command(
     ] = False,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
-    from samplecnn.evaluation.outputs import run_test
+    from samplecnn.evaluation.run_eval import run_eval
 
     chosen, kind = engine and engine.value, precision and precision.value
-    run_test(
+    run_eval(
         dataset, model, data_dir, batch_size, num_readers, json, pictures, device, skip_corrupt, chosen, kind, compare
     )

@@ -1,4 +1,4 @@
-"""How far an engine's answers are from the model's own, clip by clip and in the scores."""
+"""How far an inference engine's probabilities and scores are from the model's own."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An engine against the model itself in full precision, over a whole split.
+    """An engine compared with the model itself in full precision, over a whole split.
 
     Args:
         engine, precision: what was compared.
-        clips: of the split.
-        largest: difference of a probability, of all clips and classes.
-        mean: difference of a probability.
-        roc_auc, pr_auc: the engine's less the model's, macro averages.
-        decided_otherwise: clips of which the engine's classes are others.
+        clips: number of clips in the split.
+        max_difference: largest absolute difference of a probability over all clips and classes.
+        mean_difference: mean absolute difference of a probability.
+        roc_auc, pr_auc: macro averages, the engine's minus the model's.
+        predicted_differently: number of clips with other predicted classes.
     """
 
     engine: str
     precision: str
     clips: int
-    largest: float
-    mean: float
+    max_difference: float
+    mean_difference: float
     roc_auc: float
     pr_auc: float
-    decided_otherwise: int
+    predicted_differently: int
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,37 +43,38 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"{self.engine} {self.precision} against the model itself: rocauc {self.roc_auc:+.6f}, "
-            f"prauc {self.pr_auc:+.6f}, probabilities differ by {self.largest:.2g} at most and {self.mean:.2g} "
-            f"on average, {self.decided_otherwise:,} of {self.clips:,} clips are decided otherwise"
+            f"prauc {self.pr_auc:+.6f}, probabilities differ by {self.max_difference:.2g} at most and "
+            f"{self.mean_difference:.2g} on average, {self.predicted_differently:,} of {self.clips:,} clips are "
+            "predicted differently"
         )
 
 
 def compare(model: "SampleCNN", engine: "Engine", segments: "Segments", batch_size: int = 32) -> Comparison:
-    """Runs a split through an engine and through the model itself, in full precision.
+    """Runs a split through an engine and through the model itself in full precision.
 
     Args:
-        model: that the engine was opened for.
-        engine: to be compared.
+        model: the model that the engine was opened for.
+        engine: the engine to compare with it.
         segments: a split of a built data set that fits the model.
-        batch_size: segments a step.
+        batch_size: segments per step.
     """
-    plain = predict(model, segments, batch_size)
-    assert model.task is not None  # predict has seen to it
-    return compare_predictions(plain, predict(model, segments, batch_size, engine=engine), model.task, engine)
+    reference = predict(model, segments, batch_size)
+    assert model.task is not None  # predict has checked it
+    return compare_predictions(reference, predict(model, segments, batch_size, engine=engine), model.task, engine)
 
 
-def compare_predictions(plain: Predictions, others: Predictions, task: Task, engine: "Engine") -> Comparison:
-    """The same from what the model and what the engine said of the same clips."""
-    before, after = (score(given.y_true, given.y_prob, task) for given in (plain, others))
-    differences = np.abs(plain.y_prob - others.y_prob)
-    decisions = (decide(given.y_prob, task) for given in (plain, others))
+def compare_predictions(reference: Predictions, other: Predictions, task: Task, engine: "Engine") -> Comparison:
+    """The same from predictions for the same clips: the model's (`reference`) and the engine's (`other`)."""
+    before, after = (score(predicted.y_true, predicted.y_prob, task) for predicted in (reference, other))
+    differences = np.abs(reference.y_prob - other.y_prob)
+    decisions = (decide(predicted.y_prob, task) for predicted in (reference, other))
     return Comparison(
         engine=engine.name,
         precision=engine.precision,
-        clips=len(plain.ids),
-        largest=float(differences.max()),
-        mean=float(differences.mean()),
+        clips=len(reference.ids),
+        max_difference=float(differences.max()),
+        mean_difference=float(differences.mean()),
         roc_auc=after.roc_auc - before.roc_auc,
         pr_auc=after.pr_auc - before.pr_auc,
-        decided_otherwise=int(np.not_equal(*decisions).any(axis=1).sum()),
+        predicted_differently=int(np.not_equal(*decisions).any(axis=1).sum()),
     )

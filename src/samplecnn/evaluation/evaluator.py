@@ -1,4 +1,4 @@
-"""A model against a built data set: does it fit, what does it say, how good is that."""
+"""A model on the test split of a built data set: whether the two fit, the predictions, and the scores."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.engine_comparison import Comparison, compare_predictions
-from samplecnn.evaluation.inference import resolve
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
 from samplecnn.task import Task
@@ -17,10 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores and all that they came from.
+    """Scores and everything they were computed from.
 
-    `task` is the model's; `model` is what the user called it; `comparison` is there where an engine was to be held
-    against the model itself.
+    Args:
+        model: the model's path or name as the user gave it.
+        dataset: the data set as the user named it.
+        task: the model's task.
+        predictions: probabilities of every test clip.
+        scores: the scores of these predictions.
+        settings: split, shards, device, engine and the other options of the test.
+        warnings: what the reader should know, such as damaged records that were left out.
+        comparison: the engine against the model itself, where that was asked for.
     """
 
     model: str
@@ -59,17 +65,25 @@ def evaluate(
 
     Args:
         model: a SampleCNN, or whatever `samplecnn.load` takes.
-        dataset: as it was built: a name, a folder or a manifest; or a folder of TFRecords.
-        data_dir: the folder of the built data sets.
-        batch_size: segments a step; the scores do not depend on it.
+        dataset: the data set as it was built: a name, a folder or a manifest; or a folder of TFRecords.
+        data_dir: folder of the built data sets.
+        batch_size: segments per step; the scores do not depend on it.
         num_readers: threads that read ahead.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
+        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
         skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
 
+    Returns:
+        Scores of the whole test set and of every class; see `samplecnn.evaluation.metrics` for their definitions.
+
     Raises:
         UsageError: the data set is not built, there is no such model, or the two do not fit.
-        SampleCNNError: fewer than two test clips, or a model that answers with NaN.
+        SampleCNNError: fewer than two test clips, or a model whose probabilities are NaN.
+
+    Example:
+        >>> scores = samplecnn.evaluate("log/20261122_101500-scd-se", "scd")  # doctest: +SKIP
+        >>> scores.accuracy, scores.per_class[0].name  # doctest: +SKIP
+        (0.9512, 'backward')
     """
     return examine(model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt).scores
 
@@ -85,31 +99,33 @@ def examine(
     skip_corrupt: bool = False,
     engine: str | None = None,
     precision: str | None = None,
-    compared: bool = False,
+    compare_with_model: bool = False,
 ) -> Evaluation:
-    """`evaluate`, with the probabilities of every clip and all that a report needs.
+    """`evaluate`, with the probabilities of every clip and everything else that a report needs.
 
     Args:
-        engine: a name in `engines.ENGINES`, or "auto"; None is the model itself in full precision.
-        precision: of the engine, torch's if none is named; None is the engine's own choice.
-        compared: tests the model itself as well, to tell the difference.
+        model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt: as for `evaluate`.
+        engine: a name in `samplecnn.inference.ENGINES`, or "auto"; None is the model itself in full precision.
+        precision: the engine's precision (of engine torch if none is named); None is the engine's default.
+        compare_with_model: also runs the model itself, to report the difference.
     """
+    from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
 
     segments = open_split(dataset, data_dir, "test", skip_corrupt)
-    name = "the model" if not isinstance(model, str | Path) else str(model)
-    loaded = resolve(model, device)
-    assert loaded.task is not None  # resolve has seen to it
+    name = str(model) if isinstance(model, str | Path) else "the model"
+    loaded = load_on_device(model, device)
+    assert loaded.task is not None  # load_on_device has checked it
     check_fit(loaded.task, segments.task, name, str(dataset))
-    running, comparison = None, None
-    if engine is not None or precision is not None or compared:
+    opened, comparison = None, None
+    if engine is not None or precision is not None or compare_with_model:
         from samplecnn.inference import open_engine
 
-        running = open_engine(loaded, engine or "torch", precision or "auto", segments=len(segments))
-    predictions = predict(loaded, segments, batch_size, progress, num_readers=num_readers, engine=running)
-    if running is not None and compared:
-        plain = predict(loaded, segments, batch_size, progress, num_readers=num_readers)
-        comparison = compare_predictions(plain, predictions, loaded.task, running)
+        opened = open_engine(loaded, engine or "torch", precision or "auto", segments=len(segments))
+    predictions = predict(loaded, segments, batch_size, progress, num_readers=num_readers, engine=opened)
+    if opened is not None and compare_with_model:
+        reference = predict(loaded, segments, batch_size, progress, num_readers=num_readers)
+        comparison = compare_predictions(reference, predictions, loaded.task, opened)
     return Evaluation(
         model=name,
         dataset=str(dataset),
@@ -124,8 +140,8 @@ def examine(
             "batch_size": batch_size,
             "num_readers": num_readers,
             "device": str(next(loaded.parameters()).device),
-            "engine": "the model itself" if running is None else running.name,
-            "precision": "fp32" if running is None else running.precision,
+            "engine": "the model itself" if opened is None else opened.name,
+            "precision": "fp32" if opened is None else opened.precision,
         },
         comparison=comparison,
         warnings=segments.warnings(),
@@ -133,12 +149,12 @@ def examine(
 
 
 def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> None:
-    """Raises UsageError where a model cannot be tested on a data set, telling both sides.
+    """Raises UsageError, naming both values, where a model cannot be tested on a data set.
 
-    Mean, std and threshold may differ: the model's own are used.
+    Mean, std and threshold may differ: the model's are used.
     """
 
-    def misfit(what: str, of_model: str, of_data: str) -> UsageError:
+    def mismatch(what: str, of_model: str, of_data: str) -> UsageError:
         return UsageError(
             f"{model_name} does not fit data set {dataset_name} ({what}): "
             f"the model has {of_model}, the data set {of_data}"
@@ -146,25 +162,30 @@ def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> No
 
     if model.classes != data.classes:
         if sorted(model.classes) == sorted(data.classes):
-            place = next(i for i, (a, b) in enumerate(zip(model.classes, data.classes, strict=True)) if a != b)
-            raise misfit(
-                "the classes are in another order",
-                f"{model.classes[place]!r} in place {place + 1}",
-                repr(data.classes[place]),
+            pairs = enumerate(zip(model.classes, data.classes, strict=True), start=1)
+            position = next(number for number, (a, b) in pairs if a != b)
+            raise mismatch(
+                "different order of classes",
+                f"{model.classes[position - 1]!r} at position {position}",
+                repr(data.classes[position - 1]),
             )
-        raise misfit("other classes", _named(model.classes, data.classes), _named(data.classes, model.classes))
+        raise mismatch(
+            "different classes",
+            _class_summary(model.classes, data.classes),
+            _class_summary(data.classes, model.classes),
+        )
     if model.kind != data.kind:
-        raise misfit("another kind of task", model.kind, data.kind)
+        raise mismatch("different kind of task", model.kind, data.kind)
     if (model.sample_rate, model.window) != (data.sample_rate, data.window):
-        raise misfit(
-            "another window or rate",
+        raise mismatch(
+            "different window or sample rate",
             f"{model.window:,} samples at {model.sample_rate:,} Hz",
             f"{data.window:,} samples at {data.sample_rate:,} Hz; build the data set again with the model's",
         )
 
 
-def _named(classes: tuple[str, ...], others: tuple[str, ...], most: int = 4) -> str:
-    """How many classes there are, and the first few that the other side does not have."""
-    only = [name for name in classes if name not in others]
-    shown = f", {', '.join(only[:most])}{', …' if len(only) > most else ''} among them" if only else ""
-    return f"{len(classes)}{shown}"
+def _class_summary(classes: tuple[str, ...], others: tuple[str, ...], max_names: int = 4) -> str:
+    """The number of classes, and the first few that the other side does not have."""
+    only = [name for name in classes if name not in set(others)]
+    names = f" (including {', '.join(only[:max_names])}{', …' if len(only) > max_names else ''})" if only else ""
+    return f"{len(classes)}{names}"

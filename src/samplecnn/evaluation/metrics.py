@@ -1,12 +1,17 @@
 """Scores of clip-level probabilities, as the original's eval.py defines them.
 
-ROC-AUC and PR-AUC (average precision) are macro averages over the classes. A class counts as predicted where its
-probability lies above the task's threshold. Accuracy is the share of clips whose labels are all right at the threshold;
-for tasks with one label a clip it is the share of clips whose most probable class is right, and the original's value is
-kept as `exact_match`. F1 is the mean of the clips' own F1 (scikit-learn's "samples" average) at the threshold.
+- ROC-AUC and PR-AUC (average precision): macro averages over the classes.
+- A class is predicted where its probability is above the task's threshold. In tasks with one label per clip, `decide`
+  predicts the most probable class instead.
+- `exact_match`: share of clips whose labels are all right at the threshold.
+- `accuracy`: in tasks with one label per clip, the share of clips whose most probable class is right; in multi-label
+  tasks the exact match, which the original calls accuracy.
+- `f1`: mean of the clips' F1 at the threshold (scikit-learn's "samples" average), the original's F1.
+- `macro_f1`: mean of the classes' F1, from the predictions of `decide`.
 
 A class without a positive clip, or without a negative one, has no area under a curve: it is left out of the macro
-averages and named in `left_out`.
+averages and named in `left_out`. A ratio without a denominator, such as the precision of a class that is never
+predicted, is NaN.
 """
 
 import math
@@ -22,9 +27,9 @@ from samplecnn.task import Kind, Task
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of one class; what cannot be computed is NaN.
+    """Scores of one class; NaN where undefined.
 
-    `accuracy`, `precision`, `recall` and `f1` judge the decisions of `decide`: present or not, clip by clip.
+    `accuracy`, `precision`, `recall` and `f1` compare the predictions of `decide` with the labels, clip by clip.
     `support` is the number of clips that have the class.
     """
 
@@ -40,12 +45,13 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a test set (definitions at the head of this module); `threshold` and `kind` are the task's."""
+    """Scores of a test set, defined at the top of this module; `threshold` and `kind` are the task's."""
 
     roc_auc: float
     pr_auc: float
     accuracy: float
     f1: float
+    macro_f1: float
     exact_match: float
     clips: int
     kind: Kind
@@ -54,11 +60,11 @@ class Scores:
     left_out: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values that JSON can hold: NaN becomes None."""
+        """Everything as plain values for JSON: NaN becomes None."""
         values = asdict(self)
         values["left_out"] = list(self.left_out)
-        values["per_class"] = [{key: _plain(value) for key, value in row.items()} for row in values["per_class"]]
-        return {key: _plain(value) for key, value in values.items()}
+        values["per_class"] = [{key: _json_value(value) for key, value in row.items()} for row in values["per_class"]]
+        return {key: _json_value(value) for key, value in values.items()}
 
     def __str__(self) -> str:
         return f"rocauc={self.roc_auc:.6f} prauc={self.pr_auc:.6f} acc={self.accuracy:.6f} f1={self.f1:.6f}"
@@ -70,40 +76,45 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
     Args:
         y_true: 0 or 1, [clips, classes].
         y_prob: probabilities, [clips, classes].
-        task: names the classes, and says how probabilities become decisions.
+        task: class names, kind and threshold.
+
     Raises:
-        UsageError: where the shapes do not fit.
-        SampleCNNError: for fewer than two clips, and for probabilities that are not numbers.
+        UsageError: the shapes do not fit, or labels other than 0 and 1.
+        SampleCNNError: fewer than two clips, or probabilities that are not finite.
     """
     true, prob = _validated(y_true, y_prob, task)
-    over = prob > task.threshold
-    exact_match = float((over == true).all(axis=1).mean())
+    above = prob > task.threshold
+    exact_match = float((above == true).all(axis=1).mean())
     decided = decide(prob, task)
     roc, pr = areas(true, prob)
-    whole = ~np.isnan(roc)
+    known = ~np.isnan(roc)
+    per_class = tuple(_per_class(true, decided, roc, pr, task))
     return Scores(
-        roc_auc=_mean(roc[whole]),
-        pr_auc=_mean(pr[whole]),
+        roc_auc=_mean(roc[known]),
+        pr_auc=_mean(pr[known]),
         accuracy=exact_match if task.kind == "multilabel" else float((decided == true).all(axis=1).mean()),
-        f1=float(f1(true, over, axis=1).mean()),
+        f1=float(np.nan_to_num(f1(true, above, axis=1)).mean()),
+        macro_f1=_mean(np.array([row.f1 for row in per_class if not math.isnan(row.f1)])),
         exact_match=exact_match,
         clips=len(true),
         kind=task.kind,
         threshold=task.threshold,
-        per_class=tuple(_per_class(true, decided, roc, pr, task)),
-        left_out=tuple(name for name, kept in zip(task.classes, whole, strict=True) if not kept),
+        per_class=per_class,
+        left_out=tuple(name for name, kept in zip(task.classes, known, strict=True) if not kept),
     )
 
 
 def decide(prob: np.ndarray, task: Task) -> np.ndarray:
-    """What a clip is said to have, bool [clips, classes]: classes above the threshold, or the most probable one."""
+    """Predicted labels, bool [clips, classes]: every class above the threshold, or only the most probable one."""
     if task.kind == "multilabel":
         return prob > task.threshold
-    return np.eye(task.num_classes, dtype=bool)[prob.argmax(axis=1)]
+    decided = np.zeros(prob.shape, dtype=bool)
+    decided[np.arange(len(prob)), prob.argmax(axis=1)] = True
+    return decided
 
 
 def areas(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ROC-AUC and average precision, float64 [classes] each; NaN where no clip has a class, or every clip."""
+    """ROC-AUC and average precision, float64 [classes] each; NaN for a class that no clip has, or every clip."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     roc, pr = np.full((2, true.shape[1]), np.nan)
@@ -115,9 +126,9 @@ def areas(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f1(true: np.ndarray, decided: np.ndarray, axis: int) -> np.ndarray:
-    """F1 along an axis: 1 for every clip, 0 for every class; zero where nothing is there and nothing is said."""
+    """F1 along an axis: 1 for every clip, 0 for every class; NaN where there are neither labels nor predictions."""
     hits = (true & decided).sum(axis=axis)
-    return _share(2 * hits, true.sum(axis=axis) + decided.sum(axis=axis))
+    return _ratio(2 * hits, true.sum(axis=axis) + decided.sum(axis=axis))
 
 
 def _per_class(true: np.ndarray, decided: np.ndarray, roc: np.ndarray, pr: np.ndarray, task: Task) -> list[ClassScores]:
@@ -127,8 +138,8 @@ def _per_class(true: np.ndarray, decided: np.ndarray, roc: np.ndarray, pr: np.nd
         pr,
         (decided == true).mean(axis=0),
         f1(true, decided, axis=0),
-        _share(hits, decided.sum(axis=0)),
-        _share(hits, true.sum(axis=0)),
+        _ratio(hits, decided.sum(axis=0)),
+        _ratio(hits, true.sum(axis=0)),
     )
     rows = zip(task.classes, *(column.tolist() for column in columns), true.sum(axis=0).tolist(), strict=True)
     return [ClassScores(*row) for row in rows]
@@ -142,27 +153,27 @@ def _validated(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> tupl
             f"not {list(true.shape)} and {list(prob.shape)}"
         )
     if len(true) < 2:
-        count = "no clip" if len(true) == 0 else "one clip only"
+        count = "no clip" if len(true) == 0 else "only one clip"
         raise SampleCNNError(f"task {task.name}: {count} to score; the scores need two or more")
     if not np.isfinite(prob).all():
         bad = int((~np.isfinite(prob)).any(axis=1).sum())
         raise SampleCNNError(
-            f"task {task.name}: the model gives {bad:,} of {len(prob):,} clips probabilities that are not numbers; "
-            "its weights are damaged or its training diverged: use an earlier checkpoint or a lower learning rate"
+            f"task {task.name}: the model's probabilities of {bad:,} of {len(prob):,} clips are not finite; its "
+            "weights are damaged or its training diverged: use an earlier checkpoint or a lower learning rate"
         )
     if not np.isin(true, (0, 1)).all():
         raise UsageError(f"task {task.name}: labels must be 0 or 1")
     return true.astype(bool), prob
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, 0 where whole is 0 (scikit-learn's zero_division=0)."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part), dtype=np.float64), where=whole > 0)
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where whole is 0 (scikit-learn's zero_division=nan)."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from samplecnn.audio import standardise
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import ahead, choose_device, exact, probabilities
 from samplecnn.system.progress import Progress
 
 if TYPE_CHECKING:
+    import torch
+
     from samplecnn.inference import Engine
     from samplecnn.models import SampleCNN
     from samplecnn.shards import Segments
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of every clip of a split, in the split's order.
+    """A model's output for every clip of a split, in the split's order.
 
     Args:
-        ids: of the clips.
+        ids: clip ids.
         y_true: labels, uint8 [clips, classes].
         y_prob: probabilities, float32 [clips, classes]: the mean over a clip's segments.
-        segments: of every clip, int64 [clips].
+        segments: number of segments of every clip, int64 [clips].
     """
 
     ids: list[str]
@@ -40,28 +40,31 @@ def predict(
     segments: "Segments",
     batch_size: int = 23,
     progress: bool = False,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
     num_readers: int = 8,
     engine: "Engine | None" = None,
 ) -> Predictions:
-    """Averages a model's probabilities over the segments of every clip, as the original tests.
+    """Averages a model's probabilities over the segments of every clip, as the original does in its tests.
 
-    The answer does not depend on `batch_size` beyond the last bit or two of a float. Without an engine, the model
-    itself is used, in evaluation mode and full precision, and left as it was found.
+    The result does not depend on `batch_size` beyond rounding in the last bits of a float. Without an engine, the model
+    itself runs in evaluation mode and full precision; its settings are restored afterwards.
 
     Args:
-        model: with its task; standardises by the task's own mean and std.
+        model: a model with its task, whose mean and std standardise the waveforms.
         segments: a split of a built data set.
-        batch_size: segments a step.
+        batch_size: segments per step.
         progress: shows a bar on stderr.
         device: moves the model there first; None leaves it where it is.
         num_readers: threads that read ahead.
-        engine: that gives the probabilities, opened for this model (`engines.open_engine`).
+        engine: computes the probabilities instead, opened for this model (`samplecnn.inference.open_engine`).
 
     Raises:
         SampleCNNError: an empty split.
         UsageError: a model without a task, or numbers below one.
     """
+    from samplecnn.evaluation.inference import ahead, choose_device
+    from samplecnn.evaluation.probabilities import full_precision, probabilities
+
     task = model.task
     if task is None:
         raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
@@ -74,19 +77,19 @@ def predict(
         model = model.to(choose_device(device))
 
     def read(start: int) -> np.ndarray:
-        chosen = np.arange(start, min(start + batch_size, total))
-        return standardise(segments.waveforms(chosen), task)
+        rows = np.arange(start, min(start + batch_size, total))
+        return standardise(segments.waveforms(rows), task)
 
     ids = segments.ids
     clip, first = clips_of(ids)
     sums = np.zeros((len(first), task.num_classes))  # float64: the mean of many segments stays exact to float32
     shown = Progress(total=total, description="score", unit="segments") if progress else nullcontext()
-    running = exact(model) if engine is None else nullcontext()
-    with shown as bar, running:
+    reference = full_precision(model) if engine is None else nullcontext()
+    with shown as bar, reference:
         start = 0
         for batch in ahead(read, range(0, total, batch_size), num_readers):
-            answers = probabilities(model, batch) if engine is None else engine(batch)
-            np.add.at(sums, clip[start : start + len(batch)], answers)
+            outputs = probabilities(model, batch) if engine is None else engine(batch)
+            np.add.at(sums, clip[start : start + len(batch)], outputs)
             start += len(batch)
             if bar:
                 bar.advance(len(batch))
@@ -100,7 +103,7 @@ def predict(
 
 
 def clips_of(ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Every row's clip, int64 [rows], numbered in order of appearance, and every clip's first row, int64 [clips]."""
+    """The clip of every row, int64 [rows], numbered in order of appearance, and the first row of every clip [clips]."""
     numbers: dict[str, int] = {}
     clip = np.fromiter((numbers.setdefault(name, len(numbers)) for name in ids), dtype=np.int64, count=len(ids))
     first = np.unique(clip, return_index=True)[1]

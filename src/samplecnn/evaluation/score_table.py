@@ -1,12 +1,11 @@
-"""The per-class report for people: a table that reads as well in a pipe as on a terminal."""
+"""The per-class scores as a table for people, which reads as well in a pipe as on a terminal."""
 
 import math
 import sys
 from typing import IO
 
-import numpy as np
-
-from samplecnn.evaluation.metrics import Scores, decide
+from samplecnn.evaluation.confusion import most_confused
+from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.task import Task
 
@@ -16,10 +15,11 @@ PIPE_WIDTH = 160  # columns where there is no terminal to measure
 def print_report(
     scores: Scores, task: Task, predictions: Predictions | None = None, file: IO[str] | None = None
 ) -> None:
-    """Prints the table of classes, what was left out of the averages, and the four scores in one line.
+    """Prints the table of classes, the classes left out of the averages, and the scores of the whole test.
 
     Args:
-        predictions: where given, a one-label task's table also tells which class each one is most often taken for.
+        predictions: where given, the table of a one-label task also names the wrong class that each class is most often
+            predicted as.
         file: stdout where None.
     """
     from rich import box
@@ -32,41 +32,35 @@ def print_report(
     table.add_column("class", no_wrap=True, overflow="fold")
     for heading in ("clips", "ROC-AUC", "PR-AUC", "precision", "recall", "F1"):
         table.add_column(heading, justify="right", no_wrap=True)
-    taken = _taken_for(predictions, task) if predictions is not None and task.kind == "multiclass" else None
-    if taken:
-        table.add_column("most often taken for", no_wrap=True)
+    confused = most_confused(predictions, task) if predictions is not None and task.kind == "multiclass" else None
+    if confused:
+        table.add_column("most often confused with", no_wrap=True)
     for index, row in enumerate(scores.per_class):
         numbers = (row.roc_auc, row.pr_auc, row.precision, row.recall, row.f1)
         cells = [row.name, f"{row.support:,}", *(_cell(value) for value in numbers)]
-        table.add_row(*cells, *([taken[index]] if taken else []))
+        table.add_row(*cells, *([confused[index]] if confused else []))
     console.print(table)
 
     print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, threshold {scores.threshold:g}", file=file)
-    if scores.kind == "multiclass":
-        print(
-            "precision, recall and F1 of a class: by the most probable class; "
-            f"all labels right at the threshold (exact match): {scores.exact_match:.6f}",
-            file=file,
-        )
+    for line in headline(scores):
+        print(line, file=file)
     if scores.left_out:
-        print(f"left out of the averages (no clip has them, or every clip): {', '.join(scores.left_out)}", file=file)
+        names = ", ".join(scores.left_out)
+        print(f"left out of the averages (no clip has them, or every clip): {names}", file=file)
     print(f"=> Test scores: {scores}", file=file)
 
 
-def confusion(predictions: Predictions, task: Task) -> np.ndarray:
-    """Clips of class i whose most probable class is j, int64 [classes, classes]; for tasks with one label a clip."""
-    return predictions.y_true.astype(np.int64).T @ decide(predictions.y_prob, task).astype(np.int64)
-
-
-def _taken_for(predictions: Predictions, task: Task) -> list[str]:
-    """Of every class, the wrong class that its clips are given most often, with the share of its clips."""
-    counts = confusion(predictions, task)
-    clips = counts.sum(axis=1)
-    np.fill_diagonal(counts, 0)
-    most = counts.argmax(axis=1)
+def headline(scores: Scores) -> list[str]:
+    """The scores that matter for the kind of task, and what `acc` and `f1` of the last line mean there."""
+    if scores.kind == "multilabel":
+        return [
+            f"PR-AUC {_cell(scores.pr_auc)}, macro F1 {_cell(scores.macro_f1)} (means of the classes)",
+            "acc: exact match, the share of clips with every label right at the threshold; f1: mean of the clips' F1",
+        ]
     return [
-        f"{task.classes[other]} ({100 * counts[index, other] / clips[index]:.0f} %)" if counts[index, other] else ""
-        for index, other in enumerate(most)
+        f"accuracy {100 * scores.accuracy:.2f} %, macro F1 {_cell(scores.macro_f1)} (most probable class)",
+        "precision, recall and F1 of a class: by the most probable class; f1: mean of the clips' F1 at the threshold, "
+        f"where {scores.exact_match:.6f} of the clips match exactly",
     ]
 
 

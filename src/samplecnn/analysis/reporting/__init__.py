@@ -52,12 +52,12 @@ def report(
     from samplecnn.analysis.paths import check_output, output_folder, run_folder
     from samplecnn.datasets import dataset_name
     from samplecnn.evaluation import examine
-    from samplecnn.evaluation.inference import resolve
+    from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
     from samplecnn.system.files import write_text
 
     segments = open_split(dataset, data_dir, "test", skip_corrupt)
-    loaded = resolve(model, device)
+    loaded = load_on_device(model, device)
     if output is not None and output.endswith(".html"):
         path = Path(output)
     else:

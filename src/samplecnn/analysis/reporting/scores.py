@@ -9,9 +9,9 @@ import numpy as np
 from samplecnn.analysis.reporting import svg
 from samplecnn.analysis.reporting.gather import Findings
 from samplecnn.analysis.reporting.pictures import table
+from samplecnn.evaluation.confusion import confusion_counts, confusion_matrix, most_confused
 from samplecnn.evaluation.metrics import ClassScores
-from samplecnn.evaluation.plots import curve
-from samplecnn.evaluation.score_table import confusion
+from samplecnn.evaluation.precision_recall import class_curves, shown_classes
 
 NAMED = 5  # classes and confusions that the words at the head tell
 SCORES = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "f1": "F1"}
@@ -44,7 +44,7 @@ def in_words(found: Findings) -> list[str]:
         measure = "share of its clips found" if main == "recall" else "PR-AUC"
         words.append(f"Weakest classes by {measure}: {said}.")
     if task.kind == "multiclass":
-        counts = confusion(found.evaluation.predictions, task)
+        counts = confusion_counts(found.evaluation.predictions, task)
         clips = counts.sum(axis=1)
         np.fill_diagonal(counts, 0)
         order = np.argsort(-counts.ravel(), kind="stable")[:NAMED]
@@ -62,7 +62,7 @@ def in_words(found: Findings) -> list[str]:
 def per_class(found: Findings) -> str:
     """A row for every class, weakest first, with the interval of its main score."""
     task, scores, main = found.evaluation.task, found.evaluation.scores, main_score(found)
-    taken = _taken_for(found) if task.kind == "multiclass" else None
+    taken = most_confused(found.evaluation.predictions, found.evaluation.task) if task.kind == "multiclass" else None
     rows = []
     present = [index for index, row in enumerate(scores.per_class) if row.support]
     order = sorted(present, key=lambda index: _or_last(getattr(scores.per_class[index], main)))
@@ -95,35 +95,27 @@ def per_class(found: Findings) -> str:
 
 
 def charts(found: Findings) -> str:
-    """The confusion matrix of a one-label task, the curves of a many-label one."""
+    """The confusion matrix of a one-label task, the precision-recall curves of a multi-label one."""
     evaluation = found.evaluation
     predictions, task, scores = evaluation.predictions, evaluation.task, evaluation.scores
     if task.kind == "multiclass":
-        counts = confusion(predictions, task)
-        kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))  # others would be empty rows and columns
-        matrix = svg.confusion_matrix(counts[np.ix_(kept, kept)], [task.classes[index] for index in kept])
+        matrix = confusion_matrix(predictions, task)
+        note = f" Shown: {matrix.note}." if matrix.note else ""
         return (
             '<p class="note">Rows are the true class, columns the most probable one. Blue: right; orange: wrong, '
-            "the stronger the larger the share of the row. Point at a cell for its words.</p>"
-            f'<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix">{matrix}</div>'
+            f"the stronger the larger the share of the row. Point at a cell for its numbers.{note}</p>"
+            f'<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix">{svg.confusion(matrix)}</div>'
         )
+    classes, note = shown_classes(scores)
     panels = []
-    for index in sorted(range(task.num_classes), key=lambda index: -_or_last(scores.per_class[index].pr_auc, -1)):
-        row = scores.per_class[index]
-        if math.isnan(row.pr_auc):
-            continue
-        precision, recall = curve(predictions.y_true[:, index], predictions.y_prob[:, index])
-        ends = tuple(found.intervals.per_class["pr_auc"][index].tolist())
-        dot = (row.recall, row.precision) if row.precision or row.recall else None
-        panels.append(
-            svg.precision_recall(
-                row.name, f"{figure(row.pr_auc)} ({interval(ends)})", recall, precision, row.support / scores.clips, dot
-            )
-        )
+    for one in class_curves(predictions, scores, classes):
+        if len(one.recall):
+            ends = tuple(found.intervals.per_class["pr_auc"][one.index].tolist())
+            panels.append(svg.precision_recall(one, f"{figure(one.pr_auc)} ({interval(ends)})"))
     return (
-        f'<p class="note">Precision (upwards) over recall for all thresholds, best class first, with the area under '
-        f"each curve. Dashed: chance. Dot: at the threshold {scores.threshold:g}.</p>"
-        f'<div class="panels">{"".join(panels)}</div>'
+        f'<p class="note">Precision (upwards) over recall at all thresholds, best class first, with the area under '
+        f"each curve. Dashed: chance. Dot: at the threshold {scores.threshold:g}.{f' Shown: {note}.' if note else ''}"
+        f'</p><div class="panels">{"".join(panels)}</div>'
     )
 
 
@@ -180,17 +172,6 @@ def percent(share: float) -> str:
 def _others(row: ClassScores, main: str) -> list[str]:
     names = ("precision", "f1") if main == "recall" else ("precision", "recall", "f1")
     return [figure(getattr(row, name)) for name in names]
-
-
-def _taken_for(found: Findings) -> list[str]:
-    counts = confusion(found.evaluation.predictions, found.evaluation.task)
-    clips = counts.sum(axis=1)
-    np.fill_diagonal(counts, 0)
-    classes = found.evaluation.task.classes
-    return [
-        f"{classes[most]} ({100 * counts[index, most] / clips[index]:.0f} %)" if counts[index, most] else ""
-        for index, most in enumerate(counts.argmax(axis=1).tolist())
-    ]
 
 
 def _or_last(value: float, last: float = 2) -> float:

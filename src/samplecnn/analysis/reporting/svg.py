@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.evaluation.confusion import ConfusionMatrix
+from samplecnn.evaluation.precision_recall import ClassCurve, thinned
+from samplecnn.system.plotting import shorten
+
 Ends = tuple[float, float]
 
 DASHED = "training"  # the curve that is but context for the other
@@ -15,9 +19,9 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle",
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}"{extra}>{escape(text)}</text>'
 
 
-def _svg(width: float, height: float, title: str, body: str, fixed: bool = False) -> str:
-    """`fixed` keeps the size in pixels, where shrinking would make text unreadable."""
-    size = f'width="{width:.0f}" height="{height:.0f}"' if fixed else 'width="100%"'
+def _svg(width: float, height: float, title: str, body: str, kind: str = "") -> str:
+    """An SVG element as wide as the page, or by its `kind`: "fixed" in its own pixels, "matrix" no wider than that."""
+    size = f'width="{width:.0f}" height="{height:.0f}" class="{kind}"' if kind else 'width="100%"'
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" {size} role="img" aria-label="{escape(title, quote=True)}">'
         f"<title>{escape(title)}</title>{body}</svg>"
@@ -110,20 +114,19 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{number * step:.10g}") for number in range(first, max(last, first + 1) + 1)]
 
 
-def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> str:
-    """Counts as shades of a row's share: right ones blue, wrong ones orange; rows are true classes.
-
-    Beyond 40 classes the cells are small and show no counts, which pointing at a cell still tells.
-    """
-    size, cell = len(classes), 28.0 if len(classes) <= 40 else max(900 / len(classes), 6.0)
-    names = [name if len(name) <= 22 else name[:21] + "…" for name in classes]
+def confusion(matrix: ConfusionMatrix) -> str:
+    """Rows are true classes, columns the most probable ones; the colour of a cell is its share of the row, blue where
+    it is right and orange where it is wrong. Pointing at a cell shows its numbers."""
+    size = len(matrix.names)
+    cell = min(28.0, max(900 / size, 9.0))
+    names = [shorten(name, 22) for name in matrix.names]
     label = 7.2 * max(len(name) for name in names) + 10
     left, top = label + 18, label + 18
     width, height = left + cell * size + 6, top + cell * size + 6
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     font = f' style="font-size:{min(12.0, cell * 0.85):.1f}px"'
-    body = _text(left + cell * size / 2, 12, "said", "axis")
-    body += _text(0, 0, "is", "axis", "middle", f' transform="translate(11 {top + cell * size / 2:.0f}) rotate(-90)"')
+    body = _text(left + cell * size / 2, 12, "most probable class", "axis")
+    turned = f' transform="translate(11 {top + cell * size / 2:.0f}) rotate(-90)"'
+    body += _text(0, 0, "true class", "axis", "middle", turned)
     for index, name in enumerate(names):
         at = cell * (index + 0.5)
         body += _text(left - 6, top + at + 4, name, "name", "end", font)
@@ -132,50 +135,46 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> str:
     for row in range(size):
         y = top + cell * row
         body += f'<rect x="{left:.1f}" y="{y:.1f}" width="{cell * size:.1f}" height="{cell:.1f}" class="row"/>'
-    for row, column in zip(*np.nonzero(counts), strict=True):
+    for row, column in zip(*np.nonzero(matrix.counts), strict=True):
         x, y = left + cell * column, top + cell * row
-        kind, value = ("right" if row == column else "wrong"), float(share[row, column])
-        said = f"{classes[row]} taken for {classes[column]}: {counts[row, column]} ({100 * value:.0f} %)"
-        strength = value if row == column else min(1.0, value**0.6 * 1.4)  # lifts the few per cent of a confusion
+        strength, count = matrix.strength[row, column], matrix.counts[row, column]
+        share = f"{100 * matrix.share[row, column]:.0f} %"
+        numbers = f"{matrix.names[row]} predicted as {matrix.names[column]}: {count} ({share})"
+        kind = "right" if strength > 0 else "wrong"
         body += (
-            f'<g><title>{escape(said)}</title><rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{cell - 1:.1f}" '
-            f'height="{cell - 1:.1f}" class="{kind}" fill-opacity="{strength:.3f}"/>'
+            f'<g><title>{escape(numbers)}</title><rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{cell - 1:.1f}" '
+            f'height="{cell - 1:.1f}" class="{kind}" fill-opacity="{abs(strength):.3f}"/>'
         )
-        if size <= 40:
-            number = str(counts[row, column])
-            tone = "over" if strength > 0.55 else "count"
-            body += _text(
-                x + cell / 2, y + cell / 2 + 4, number, tone, extra=f' style="font-size:{13 - len(number)}px"'
-            )
+        if matrix.counted:
+            text = str(count)
+            size_of_text = max(min(13 - len(text), 0.6 * cell), 5)
+            tone = "over" if abs(strength) > 0.55 else "count"
+            body += _text(x + cell / 2, y + cell / 2 + 4, text, tone, extra=f' style="font-size:{size_of_text:.0f}px"')
         body += "</g>"
-    title = f"Confusion matrix of {size} classes; the table of classes tells what each one is most often taken for"
-    return _svg(width, height, title, body, fixed=True)
+    title = f"Confusion matrix of {size} classes; the table of classes names what each is most often confused with"
+    return _svg(width, height, title, body, "matrix")
 
 
-def precision_recall(
-    name: str, area: str, recall: np.ndarray, precision: np.ndarray, chance: float, dot: tuple[float, float] | None
-) -> str:
-    """The curve of one class over all thresholds; dashed: chance; the dot: at the threshold."""
+def precision_recall(curve: ClassCurve, area: str) -> str:
+    """The curve of one class over all thresholds; dashed: chance; the dot: at the threshold.
+
+    Args:
+        area: the area under the curve with its interval, as text.
+    """
     size, left, top = 104.0, 26.0, 34.0
     width, height = left + size + 8, top + size + 20
-    shown = name if len(name) <= 18 else name[:17] + "…"
-    body = f"<g><title>{escape(name)}</title>" + _text(width / 2, 13, shown, "name") + "</g>"
+    body = f"<g><title>{escape(curve.name)}</title>" + _text(width / 2, 13, shorten(curve.name, 18), "name") + "</g>"
     body += _text(width / 2, 27, area, "tick")
     body += f'<rect x="{left}" y="{top}" width="{size}" height="{size}" class="row"/>'
     for tick in (0, 0.5, 1):
         body += _text(left + size * tick, top + size + 13, f"{tick:g}", "tick")
         body += _text(left - 4, top + size * (1 - tick) + 4, f"{tick:g}", "tick", "end")
-    x, y, level = left + size * thin(recall), top + size * (1 - thin(precision)), top + size * (1 - chance)
-    body += f'<line x1="{left}" x2="{left + size}" y1="{level:.1f}" y2="{level:.1f}" class="mark"/>'
-    steps = np.stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]])  # up to a recall, the precision is what it is there
+    recall, precision = thinned(curve.recall, curve.precision, max_points=150)
+    x, y, chance = left + size * recall, top + size * (1 - precision), top + size * (1 - curve.chance)
+    body += f'<line x1="{left}" x2="{left + size}" y1="{chance:.1f}" y2="{chance:.1f}" class="mark"/>'
+    steps = np.stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]])  # precision is constant up to each recall
     body += f'<polyline points="{_points(*steps)}" class="line line1"/>'
-    if dot is not None:
-        body += f'<circle cx="{left + size * dot[0]:.1f}" cy="{top + size * (1 - dot[1]):.1f}" r="4" class="warn"/>'
-    return _svg(width, height, f"Precision over recall of {name}: {area}", body, fixed=True)
-
-
-def thin(values: np.ndarray, most: int = 150) -> np.ndarray:
-    """Every so manieth value, the last among them."""
-    if len(values) <= most:
-        return values
-    return values[np.unique(np.linspace(0, len(values) - 1, most).round().astype(int))]
+    if curve.at_threshold is not None:
+        across, up = curve.at_threshold
+        body += f'<circle cx="{left + size * across:.1f}" cy="{top + size * (1 - up):.1f}" r="4" class="warn"/>'
+    return _svg(width, height, f"Precision over recall of {curve.name}: {area}", body, "fixed")

@@ -1,4 +1,4 @@
-"""A test with all that is kept of it: the table on stdout, the scores as JSON, the pictures."""
+"""`samplecnn eval`: the table on stdout, the scores as JSON, the pictures in a folder."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import write_json
 
 
-def run_test(
+def run_eval(
     dataset: str,
     model: str,
     data_dir: str = "./data",
@@ -25,18 +25,29 @@ def run_test(
     skip_corrupt: bool = False,
     engine: str | None = None,
     precision: str | None = None,
-    compared: bool = False,
+    compare_with_model: bool = False,
 ) -> Evaluation:
-    """`examine` with a bar on stderr, then the report on stdout; what it writes to files it names on stderr.
+    """`examine` with a bar on stderr, then the report on stdout; the files it writes are named on stderr.
 
     Args:
+        dataset, model, data_dir, batch_size, num_readers, device, skip_corrupt: as for `evaluate`.
         json: file for the scores, the per-class table and the settings.
-        pictures: folder; None puts them into the model's run directory, if it has one that can be written.
-        engine, precision, compared: as `examine`.
+        pictures: folder for the pictures; None is the model's run directory, if it lies in one that can be written.
+        engine, precision, compare_with_model: as for `examine`.
     """
     keep_freed_memory()
     result = examine(
-        model, dataset, data_dir, batch_size, num_readers, device, True, skip_corrupt, engine, precision, compared
+        model,
+        dataset,
+        data_dir,
+        batch_size,
+        num_readers,
+        device,
+        progress=True,
+        skip_corrupt=skip_corrupt,
+        engine=engine,
+        precision=precision,
+        compare_with_model=compare_with_model,
     )
     if json is not None:
         write_json(json, result.to_dict())
@@ -44,9 +55,8 @@ def run_test(
     notes = [] if json is None else [f"scores: {json}"]
     if folder is not None:
         try:
-            notes += [
-                f"picture: {path}" for path in save_pictures(result.predictions, result.scores, result.task, folder)
-            ]
+            paths = save_pictures(result.predictions, result.scores, result.task, folder)
+            notes += [f"picture: {path}" for path in paths]
         except OSError as error:
             if pictures is not None:
                 raise
