@@ -1,11 +1,16 @@
-"""Shared by the tests of other programs' formats."""
+"""Shared by the tests of other programs' formats; makes the helper modules of this folder importable."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
 from samplecnn.interop.keras import h5, hdf5
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Keras files that the HDF5 library can read need no process of their own, which takes 0.3 s each."""
+    """Reads Keras files in the test's own process; the child process for files of unknown origin takes 0.3 s each."""
     monkeypatch.setattr(h5, "read_contents", hdf5.contents)

@@ -1,45 +1,32 @@
-"""Other programs' checkpoints: the converted model says what a plain re-creation of theirs says."""
+"""Checkpoints of other programs: the converted model gives the outputs of a plain re-creation of their network."""
 
 import argparse
 import gzip
-import importlib.util
-import sys
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
+import third_party_models as peers
 import torch
 from torch import nn
 
 import samplecnn
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.interop.convert import Told, convert
+from samplecnn.interop.convert import ConvertOptions, convert
+from samplecnn.interop.presets import JAMENDO, MSD, MTAT, PRESETS
 from samplecnn.interop.third_party import weights
-from samplecnn.interop.third_party.tags import JAMENDO, MSD, MTAT, PRESETS
 
-
-def beside(name):
-    """A module of this folder: there are no test packages to import it from."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-peers = beside("third_party_models")
 WINDOW, TOP = peers.WINDOW, peers.TOP
 small, small_linear, save = peers.small, peers.small_linear, peers.save
-TAGS = Told(classes="mtat")
+TAGS = ConvertOptions(classes="mtat")
 
 
-def says_the_same(model, net, window=WINDOW, logits=False, off=1e-5):
+def assert_same_outputs(model, net, window=WINDOW, logits=False, off=1e-5):
     x = peers.sounds(3, window, seed=2)
     with torch.no_grad():
         theirs, ours = net(x), model.probabilities(x)
     theirs = torch.sigmoid(theirs) if logits else theirs
-    assert theirs.std(0).max() > 0.01 and theirs.std(1).min() > 0.02  # it does say something
+    assert theirs.std(0).max() > 0.01 and theirs.std(1).min() > 0.02  # the outputs depend on the input and the class
     assert (theirs - ours).abs().max() <= off
 
 
@@ -47,11 +34,11 @@ def says_the_same(model, net, window=WINDOW, logits=False, off=1e-5):
 
 
 @pytest.mark.parametrize("kind", ["SotaPlain", "SotaSE", "Clmr"])
-def test_published_sizes_say_the_same_after_conversion(kind, tmp_path):
+def test_published_sizes_have_the_same_outputs_after_conversion(kind, tmp_path):
     net = peers.trained(getattr(peers, kind)())
     done = convert(save(net.state_dict(), tmp_path / "best_model.pth"), tmp_path / "ours", TAGS)
     model = samplecnn.load(tmp_path / "ours")
-    says_the_same(model, net, 59049, logits=kind == "Clmr")
+    assert_same_outputs(model, net, 59049, logits=kind == "Clmr")
     task = model.task
     assert (task.classes, task.kind, task.window, task.mean, task.std) == (MTAT, "multilabel", 59049, 0.0, 1.0)
     assert task.sample_rate == (22050 if kind == "Clmr" else 16000)
@@ -73,17 +60,17 @@ def test_published_sizes_say_the_same_after_conversion(kind, tmp_path):
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_way_to_save_a_state_dict(kind, wrapped, zipped, tmp_path):
+def test_all_common_forms_of_a_state_dict(kind, wrapped, zipped, tmp_path):
     net = small(kind)
     path = save(wrapped(net.state_dict()), tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    says_the_same(convert(path, tmp_path / "ours", TAGS).model, net)
+    assert_same_outputs(convert(path, tmp_path / "ours", TAGS).model, net)
 
 
 @pytest.mark.parametrize("number", [torch.float16, torch.bfloat16])
 def test_half_precision(number, tmp_path):
     net = small("SotaPlain").to(number).float()
     path = save({name: value.to(number) for name, value in net.state_dict().items()}, tmp_path / "a.pth")
-    says_the_same(convert(path, tmp_path / "ours", TAGS).model, net)
+    assert_same_outputs(convert(path, tmp_path / "ours", TAGS).model, net)
 
 
 def test_safetensors(tmp_path):
@@ -91,7 +78,7 @@ def test_safetensors(tmp_path):
 
     net = small("SotaSE")
     save_file(net.state_dict(), tmp_path / "a.safetensors")
-    says_the_same(convert(tmp_path / "a.safetensors", tmp_path / "ours", TAGS).model, net)
+    assert_same_outputs(convert(tmp_path / "a.safetensors", tmp_path / "ours", TAGS).model, net)
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-100])
     with pytest.raises(SampleCNNError, match="damaged, or not safetensors"):
         convert(tmp_path / "a.safetensors", tmp_path / "other", TAGS)
@@ -108,12 +95,12 @@ def test_clmr_trained_with_labels(kind, tmp_path):
         )
     ):
         path = save(state, tmp_path / f"{number}.pt")
-        says_the_same(convert(path, tmp_path / f"ours{number}", TAGS).model, net, logits=True)
+        assert_same_outputs(convert(path, tmp_path / f"ours{number}", TAGS).model, net, logits=True)
 
 
 @pytest.mark.parametrize("two", [False, True])
 @pytest.mark.parametrize("files", [1, 2])
-def test_clmr_encoder_and_what_was_trained_on_top(two, files, tmp_path):
+def test_clmr_encoder_with_a_separately_trained_head(two, files, tmp_path):
     net = small_linear(two)
     if files == 1:
         path, head = (
@@ -125,49 +112,49 @@ def test_clmr_encoder_and_what_was_trained_on_top(two, files, tmp_path):
         path = save({"state_dict": contrastive.state_dict()}, tmp_path / "a.ckpt")
         head = save(net.model.state_dict(), tmp_path / "finetuner_checkpoint_200.pt")
     model = convert(path, tmp_path / "ours", TAGS, head).model
-    says_the_same(model, net, logits=True)
+    assert_same_outputs(model, net, logits=True)
     assert model.config.tail == two
     loaded = samplecnn.load(tmp_path / "ours")
-    says_the_same(loaded, net, logits=True)
-    assert loaded.eval()(torch.zeros(1, 5000)).isfinite().all()  # any length, as with every model of ours
+    assert_same_outputs(loaded, net, logits=True)
+    assert loaded.eval()(torch.zeros(1, 5000)).isfinite().all()  # any input length, as for every model
 
 
-def test_clmr_head_in_a_lightning_file_of_its_own(tmp_path):
+def test_clmr_head_in_a_separate_lightning_file(tmp_path):
     net = small_linear()
     encoder = save(net.encoder.state_dict(), tmp_path / "a.pt")
     head = save({"state_dict": net.state_dict(), "hyper_parameters": {"dataset": "magnatagatune"}}, tmp_path / "b.ckpt")
-    says_the_same(convert(encoder, tmp_path / "ours", head=head).model, net, logits=True)
+    assert_same_outputs(convert(encoder, tmp_path / "ours", head=head).model, net, logits=True)
 
 
-def test_the_differences_are_seen(tmp_path, monkeypatch):
-    """Without the epsilon, and without the centred padding, the outputs would not be those."""
+def test_epsilon_and_padding_change_the_outputs(tmp_path, monkeypatch):
+    """With the wrong epsilon or first padding the outputs differ, so the tests above would notice."""
     net = small("SotaPlain")
     path = save(net.state_dict(), tmp_path / "a.pth")
     with monkeypatch.context() as patched, pytest.raises(AssertionError):
         patched.setattr(weights, "EPSILON", 1e-3)
-        says_the_same(convert(path, tmp_path / "a", TAGS).model, net, off=1e-2)
+        assert_same_outputs(convert(path, tmp_path / "a", TAGS).model, net, off=1e-2)
     model = convert(path, tmp_path / "b", TAGS).model
     model.conv0.kind = "same"
     with pytest.raises(AssertionError):
-        says_the_same(model, net, off=1e-3)
+        assert_same_outputs(model, net, off=1e-3)
 
 
-# What the file does not tell
+# What the file does not state
 
 
-def test_an_encoder_alone_is_refused_or_plainly_untrained(tmp_path):
+def test_an_encoder_alone_is_refused_or_converted_as_untrained(tmp_path):
     net = small_linear()
     encoder = net.encoder
     state = {
         **encoder.state_dict(),
         "fc.weight": torch.zeros(50, TOP),
         "fc.bias": torch.zeros(50),
-    }  # as theirs fills up
+    }  # an unused output layer
     for path in (
         save(state, tmp_path / "a.pt"),
         save(peers.ClmrContrastive(encoder, TOP).state_dict(), tmp_path / "b.pt"),
     ):
-        with pytest.raises(UsageError, match=r"without a last layer.*--head.*--encoder-only"):
+        with pytest.raises(UsageError, match=r"without an output layer.*--head.*--encoder-only"):
             convert(path, tmp_path / "ours", TAGS)
         done = convert(path, tmp_path / f"ours-{path.stem}", encoder_only=True)
         assert done.model.task.classes == ("untrained",)
@@ -177,13 +164,13 @@ def test_an_encoder_alone_is_refused_or_plainly_untrained(tmp_path):
         torch.testing.assert_close(done.model.features(peers.sounds(3, WINDOW))[-1][:, 0], body, rtol=1e-3, atol=1e-3)
     with pytest.raises(UsageError, match="contradict"):
         convert(path, tmp_path / "c", head=path, encoder_only=True)
-    with pytest.raises(UsageError, match="no trained last layer"):
+    with pytest.raises(UsageError, match="no trained output layer"):
         convert(path, tmp_path / "c", TAGS, head=path)
     with pytest.raises(UsageError, match="leave --classes"):
         convert(path, tmp_path / "c", TAGS, encoder_only=True)
 
 
-def test_classes_are_asked_for_unless_there_is_no_doubt(tmp_path):
+def test_classes_are_required_unless_the_file_identifies_them(tmp_path):
     net = small("SotaPlain")
     path = save(net.state_dict(), tmp_path / "best_model.pth")
     with pytest.raises(UsageError, match=r"50 classes; pass --classes with one of mtat, msd, jamendo, mtt, or a file"):
@@ -205,27 +192,27 @@ def test_classes_are_asked_for_unless_there_is_no_doubt(tmp_path):
         assert task.classes == PRESETS[name].classes and task.sample_rate == 16000
 
 
-def test_names_from_a_file_and_how_outputs_are_read(tmp_path):
+def test_class_names_from_a_file_and_the_kind_of_outputs(tmp_path):
     state = small("Clmr", classes=3).state_dict()
     path = save({"state_dict": state}, tmp_path / "a.ckpt")
     names = tmp_path / "genres.txt"
     names.write_text("blues\njazz\n\nrock\n")
     with pytest.raises(UsageError, match="--kind multilabel"):
-        convert(path, tmp_path / "a", Told(classes=str(names)))
-    task = convert(path, tmp_path / "a", Told(classes=str(names), kind="multiclass")).model.task
+        convert(path, tmp_path / "a", ConvertOptions(classes=str(names)))
+    task = convert(path, tmp_path / "a", ConvertOptions(classes=str(names), kind="multiclass")).model.task
     assert (task.name, task.classes, task.kind) == ("genres", ("blues", "jazz", "rock"), "multiclass")
     save({"state_dict": state, "hyper_parameters": argparse.Namespace(dataset="gtzan")}, path)
-    assert convert(path, tmp_path / "b", Told(classes=str(names))).model.task.kind == "multiclass"
-    for text, said in (("blues\njazz", "2 names, but .* has 3 outputs"), ("a\nb\na", "'a' is there twice")):
+    assert convert(path, tmp_path / "b", ConvertOptions(classes=str(names))).model.task.kind == "multiclass"
+    for text, message in (("blues\njazz", "2 names, but .* has 3 outputs"), ("a\nb\na", "'a' is there twice")):
         names.write_text(text)
-        with pytest.raises(UsageError, match=said):
-            convert(path, tmp_path / "c", Told(classes=str(names)))
+        with pytest.raises(UsageError, match=message):
+            convert(path, tmp_path / "c", ConvertOptions(classes=str(names)))
     with pytest.raises(UsageError, match=r"50 names, but .* has 3 outputs"):
         convert(path, tmp_path / "c", TAGS)
 
 
-def test_tag_lists(shared):
-    """MagnaTagATune's by the published counts; equal counts in the order of an argsort without vector instructions."""
+def test_class_lists(shared):
+    """MagnaTagATune's follows the published counts; ties are in the order of an argsort without vector instructions."""
     with gzip.open(shared / "data" / "magnatagatune-annotations_final.csv.gz", "rt") as file:
         rows = file.read().splitlines()
     header = [name.strip('"') for name in rows[0].split("\t")]

@@ -1,6 +1,6 @@
-"""Plain re-creations of other programs' networks, with exactly their state dicts' keys, in ordinary 1-D layers.
+"""Plain re-creations of other programs' networks in ordinary 1-D layers, with the same keys in their state dicts.
 
-Each takes [batch, samples] and gives probabilities [batch, classes], as those programs test them.
+Each takes [batch, samples] and returns probabilities [batch, classes] as those programs do; CLMR's return logits.
 """
 
 import itertools
@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-WINDOW, SMALL = 729, {"features": 8, "blocks": 5}  # a narrow, short network, and
-TOP = 32  # the features of its last block
+WINDOW, SMALL = 729, {"features": 8, "blocks": 5}  # samples, and the sizes of a small network
+TOP = 32  # features of its last block
 
 
 def trained(net: nn.Module, window: int = 59049, seed: int = 0) -> nn.Module:
-    """Values as after a training: batch norms with the statistics of what they see, scales and shifts of their own.
+    """Gives a network values like those of a trained one: batch norms with the statistics of their inputs.
 
-    In every layer a few features are as good as dead: their variance lies far below any epsilon, which so decides.
+    In every layer a few features are almost zero: their variance is far below any epsilon, so the epsilon matters.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
@@ -26,9 +26,9 @@ def trained(net: nn.Module, window: int = 59049, seed: int = 0) -> nn.Module:
             if module.bias is not None:
                 module.bias.data.uniform_(-0.1, 0.1, generator=generator)
         if isinstance(module, nn.Conv1d):
-            faint = torch.tensor([1e-2, 1e-3, 1e-4])
-            module.weight.data[:3] *= faint[:, None, None]
-            module.bias.data[:3] *= faint
+            almost_zero = torch.tensor([1e-2, 1e-3, 1e-4])
+            module.weight.data[:3] *= almost_zero[:, None, None]
+            module.bias.data[:3] *= almost_zero
         if isinstance(module, nn.BatchNorm1d):
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
             module.bias.data.uniform_(-0.3, 0.3, generator=generator)
@@ -139,7 +139,7 @@ def clmr_layers(features, blocks):
 
 
 class Clmr(nn.Module):
-    """The encoder with its own last layer `fc` (a supervised model), or without one (`classes` 0)."""
+    """The encoder with an output layer `fc` (a supervised model), or without one (`classes` 0)."""
 
     def __init__(self, features=128, blocks=9, classes=50):
         super().__init__()
@@ -151,7 +151,7 @@ class Clmr(nn.Module):
 
 
 class ClmrOlder(nn.Module):
-    """The version before, whose layers are called conv1 to conv11."""
+    """The earlier version, whose layers are named conv1 to conv11."""
 
     def __init__(self, features=128, blocks=9, classes=50):
         super().__init__()
@@ -168,7 +168,7 @@ class ClmrOlder(nn.Module):
 
 
 class ClmrContrastive(nn.Module):
-    """What is trained by contrast: one encoder under two names, and a projector."""
+    """The model of contrastive training: one encoder under two names, and a projector."""
 
     def __init__(self, encoder: Clmr, width: int):
         super().__init__()
@@ -181,7 +181,7 @@ class ClmrContrastive(nn.Module):
 
 
 class ClmrLinear(nn.Module):
-    """What is trained on top: a frozen encoder and one or two dense layers."""
+    """The model trained on labels afterwards: a frozen encoder and one or two dense layers."""
 
     def __init__(self, encoder: Clmr, width: int, classes=50, two=False):
         super().__init__()

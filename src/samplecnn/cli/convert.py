@@ -61,8 +61,8 @@ def convert_command(
 
     The converted model gives the outputs of the one it came from. What the file does not tell, the options do.
     """
-    from samplecnn.interop.convert import Told, convert
+    from samplecnn.interop.convert import ConvertOptions, convert
 
-    told = Told(classes, order, name, None if kind is None else kind.value, sample_rate, window, mean, std)
-    for line in convert(source, out, told, head, encoder_only).lines:
+    options = ConvertOptions(classes, order, name, None if kind is None else kind.value, sample_rate, window, mean, std)
+    for line in convert(source, out, options, head, encoder_only).lines:
         typer.echo(line)

@@ -1,1 +1,1 @@
-"""Models in other programs' formats."""
+"""Models in the formats of other programs: read by `convert`, written by `export`."""

@@ -1,4 +1,4 @@
-"""Models for other programs: a format is a function (model, path) and a line in FORMATS."""
+"""Models written for other programs. A format is a function (model, path) and a line in FORMATS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
+    from samplecnn.models.config import ModelConfig
     from samplecnn.models.stored import StoredModel
 
     Model = SampleCNN | StoredModel
@@ -19,14 +20,16 @@ class Format:
     """A format that models can be written in.
 
     Args:
-        write: writes a model to a path, whole or not at all.
-        endings: of file names, one of which the programs that read the format go by.
-        opened_with: how the result is opened there, for the last line of the command.
+        write: writes a model to a path, completely or not at all.
+        endings: of file names; programs recognise the format by them.
+        opened_with: how the other program opens the file, with {path!r}; the command prints it.
+        unsupported: what of an architecture the format cannot represent, None where it can represent all of it.
     """
 
     write: Callable[["Model", Path], None]
     endings: tuple[str, ...]
     opened_with: str
+    unsupported: Callable[["ModelConfig"], str | None]
 
 
 def _keras_h5(model: "Model", path: Path) -> None:
@@ -35,8 +38,19 @@ def _keras_h5(model: "Model", path: Path) -> None:
     h5.write(model, path)
 
 
+def _unsupported_by_keras(config: "ModelConfig") -> str | None:
+    from samplecnn.interop import keras
+
+    return keras.unsupported(config)
+
+
 FORMATS = {
-    "keras-h5": Format(_keras_h5, (".h5", ".hdf5"), "tf.keras.models.load_model({path!r}), and the original's eval.py"),
+    "keras-h5": Format(
+        _keras_h5,
+        (".h5", ".hdf5"),
+        "tf.keras.models.load_model({path!r}), and the original's eval.py",
+        _unsupported_by_keras,
+    ),
 }
 
 
@@ -44,12 +58,12 @@ def export(model: "Model", path: str | Path, to: str) -> None:
     """Writes a model in another program's format.
 
     Args:
-        model: as `samplecnn.load` gives it, or `model_files.load_stored`.
-        path: the file to write; it appears when it is whole.
+        model: from `samplecnn.load` or `model_files.load_stored`.
+        path: the file to write; it appears once it is complete.
         to: a name in FORMATS.
 
     Raises:
-        UsageError: there is no such format, the name ends otherwise, or the format cannot express the model.
+        UsageError: there is no such format, the file name has another ending, or the format cannot represent the model.
     """
     path = Path(path)
     check(path, to)
@@ -57,10 +71,12 @@ def export(model: "Model", path: str | Path, to: str) -> None:
 
 
 def check(path: Path, to: str) -> None:
-    """Refuses what cannot be written, before a model is loaded for it."""
+    """Checks format and file name before a model is loaded. Raises UsageError."""
     if to not in FORMATS:
         raise UsageError(f"--to {to}: choose one of {', '.join(FORMATS)}")
     if path.is_dir():
         raise UsageError(f"{path}: a folder; give the name of the file to write")
     if path.suffix not in FORMATS[to].endings:
-        raise UsageError(f"{path}: a name for {to} ends in {' or '.join(FORMATS[to].endings)}; readers go by it")
+        raise UsageError(
+            f"{path}: a name for {to} ends in {' or '.join(FORMATS[to].endings)}; programs recognise the format by it"
+        )

@@ -1,4 +1,4 @@
-"""Another program's batch norm expressed as ours."""
+"""Batch norms of other programs, whose epsilon differs, expressed with the epsilon used here."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from samplecnn.models.config import EPSILON
 
 
 def fold_epsilon(weight: np.ndarray, running_var: np.ndarray, epsilon: float) -> np.ndarray:
-    """The batch-norm weight that gives with our epsilon what `weight` gives with another one.
+    """The batch-norm weight that gives with an epsilon of 1e-3 the same outputs as `weight` with another epsilon.
 
-    A batch norm divides by sqrt(running_var + epsilon); where `epsilon` is not ours (1e-3), the quotient of the two
-    roots goes into the weight and the outputs stay the same.
+    A batch norm divides by sqrt(running_var + epsilon); the ratio of the two square roots is multiplied into the
+    weight.
 
     Args:
         weight: [features], gamma of the other program.
-        running_var: [features], the variance that both use.
+        running_var: [features], the variance, which stays the same.
         epsilon: the one that `weight` was trained with.
 
     Returns:

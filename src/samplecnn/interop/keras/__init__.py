@@ -1,0 +1,22 @@
+"""The Keras `.h5` files of the original code: what can be represented, reading and writing."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samplecnn.models.config import ModelConfig
+
+
+def unsupported(config: "ModelConfig") -> str | None:
+    """What of an architecture the original's Keras network cannot represent; None where it can represent all of it.
+
+    A training run ends by writing an .h5, so it asks this before it starts.
+
+    Example:
+        >>> from samplecnn.interop import keras
+        >>> from samplecnn.models.config import ModelConfig
+        >>> keras.unsupported(ModelConfig(block="rese2", multi=True)) is None
+        True
+        >>> keras.unsupported(ModelConfig(block="rese2-wide"))
+        'its block rese2-wide'
+    """
+    return config.unsupported_by_keras

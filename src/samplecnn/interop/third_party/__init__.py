@@ -1,30 +1,62 @@
-"""Other programs' SampleCNNs in PyTorch: one module per program, each with `claims` and `read`."""
+"""SampleCNNs of other PyTorch programs. A program is a module with `matches` and `read`, and a line in READERS."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.interop.third_party import clmr, sota
-from samplecnn.interop.third_party.checkpoint import Checkpoint
-from samplecnn.interop.third_party.weights import Peer
 
-PEERS = (sota, clmr)
+if TYPE_CHECKING:
+    from samplecnn.interop.third_party.checkpoint import Checkpoint
+    from samplecnn.interop.third_party.weights import ThirdPartyModel
 
 
-def recognise(checkpoint: Checkpoint, head: Checkpoint | None = None, encoder_only: bool = False) -> Peer:
-    """A checkpoint of a program we know, as our model.
+@dataclass(frozen=True)
+class Reader:
+    """A program whose checkpoints can be read.
+
+    Args:
+        program: its repository on GitHub, owner/name.
+        models: what of it is read, for help texts.
+        module: name of the module here, imported only when a checkpoint is read, because it needs PyTorch.
+    """
+
+    program: str
+    models: str
+    module: str
+
+    def load(self) -> Any:
+        """The module, with `matches(checkpoint)` and `read(checkpoint, head, encoder_only)`."""
+        return import_module(f"samplecnn.interop.third_party.{self.module}")
+
+
+READERS = (
+    Reader("minzwon/sota-music-tagging-models", "SampleCNN, SampleCNNSE", "sota"),
+    Reader("Spijkervet/CLMR", "SampleCNN: encoder, head, or both", "clmr"),
+)
+
+
+def recognise(
+    checkpoint: "Checkpoint", head: "Checkpoint | None" = None, encoder_only: bool = False
+) -> "ThirdPartyModel":
+    """The checkpoint of a known program as a SampleCNN.
 
     Args:
         checkpoint: the model, or its encoder.
-        head: the last layer, where it lies in a file of its own.
-        encoder_only: takes an encoder without a last layer.
+        head: the output layer, where it is in a separate file.
+        encoder_only: accepts an encoder without an output layer.
 
     Raises:
-        UsageError: of no program that we know, or not whole.
-        SampleCNNError: a value is missing or of another shape, named.
+        UsageError: of no known program, or incomplete.
+        SampleCNNError: a value is missing or has another shape; it is named.
     """
-    for peer in PEERS:
-        if peer.claims(checkpoint):
-            return peer.read(checkpoint, head, encoder_only)
+    for reader in READERS:
+        module = reader.load()
+        if module.matches(checkpoint):
+            model: ThirdPartyModel = module.read(checkpoint, head, encoder_only)
+            return model
     names = list(checkpoint.tensors)
-    known = " or ".join(peer.NAME for peer in PEERS)
+    known = " or ".join(reader.program for reader in READERS)
     raise UsageError(
         f"{checkpoint.path}: not a SampleCNN of {known} ({len(names)} tensors, {', '.join(sorted(names)[:3])}, …)"
     )

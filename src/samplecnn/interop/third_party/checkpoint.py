@@ -1,8 +1,8 @@
-"""Reading a PyTorch checkpoint that nobody vouches for.
+"""Reading PyTorch checkpoints of unknown origin.
 
-Nothing of a file is ever run: `torch.load` reads it with `weights_only`, a zip is checked record by record first
-(sizes, checksums, no compression) and then mapped, so that it can ask for no more memory than it has bytes. A training
-framework's bookkeeping beside the weights is replaced by empty stand-ins.
+No code of a file is ever run: `torch.load` reads it with `weights_only`. A zip is checked record by record first
+(sizes, checksums, no compression) and then memory-mapped, so it cannot request more memory than it has bytes. Objects
+of a training framework next to the weights are replaced by empty stand-ins.
 """
 
 import pickle
@@ -18,12 +18,12 @@ from torch import Tensor
 
 from samplecnn.errors import SampleCNNError, UsageError
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # where checkpoints keep their weights
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # keys of the weights in checkpoints
 SETTINGS = ("hyper_parameters", "hparams", "args", "config")
-CHECKPOINTS = (".pt", ".pth", ".ckpt", ".tar")  # what their files are called
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 
-# Modules whose objects stand beside the weights in checkpoints of a training framework, as counters and settings.
+# Modules whose objects (counters, settings) training frameworks save next to the weights.
 BOOKKEEPING = (
     "argparse", "pathlib", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "omegaconf", "numpy",
 )  # fmt: skip
@@ -36,7 +36,7 @@ REMEDY = (
 
 
 class StandIn:
-    """In the place of an object whose class is not ours to run: keeps the attributes it was stored with."""
+    """Replaces an object whose class is not trusted; keeps the attributes it was stored with."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -55,8 +55,8 @@ class Checkpoint:
 
     Args:
         path: of the file.
-        tensors: by name, as stored but for the prefixes of wrappers; views of the file.
-        settings: the hyper-parameters it was trained with, where the file tells.
+        tensors: by name, without the prefixes of wrappers; views of the file.
+        settings: the hyper-parameters of the training, where the file has them.
     """
 
     path: Path
@@ -69,7 +69,7 @@ def read(path: str | Path) -> Checkpoint:
 
     Raises:
         UsageError: there is no such file.
-        SampleCNNError: not a checkpoint, a damaged one, or one that holds code.
+        SampleCNNError: not a checkpoint, damaged, or containing code.
     """
     path = Path(path)
     if not path.is_file():
@@ -95,22 +95,22 @@ def _torch(path: Path) -> Any:
                 held = torch.load(path if zipped else file, "cpu", weights_only=True, mmap=zipped)
         except MemoryError as error:
             raise SampleCNNError(f"{path}: damaged: it asks for more memory than there is") from error
-        except Exception as error:  # a damaged pickle fails in every way there is
+        except Exception as error:  # a damaged pickle can raise anything
             raise _refusal(path, error) from error
-        # The older format names its storages at the end: one that was passed over would be left uninitialised.
+        # The older format lists its storages at the end: a skipped one would stay uninitialised.
         if not zipped and file.read(1):
-            raise SampleCNNError(f"{path}: damaged: data behind its end; copy it again from where it came")
+            raise SampleCNNError(f"{path}: damaged: data after its end; copy it again from its source")
     return held
 
 
 def _check_zip(path: Path) -> list[str]:
-    """Checks what torch.load would take on trust; returns the names for which stand-ins are needed."""
+    """Checks what torch.load does not check; returns the names of classes for which stand-ins are needed."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
             names = [record.filename for record in records]
             if not any(name.endswith("data.pkl") for name in names):
-                inner = next((name for name in names if name.endswith(CHECKPOINTS)), None)
+                inner = next((name for name in names if name.endswith(CHECKPOINT_SUFFIXES)), None)
                 if inner is not None:
                     raise SampleCNNError(f"{path}: a zip archive that holds {inner}; unpack it and convert that")
                 raise SampleCNNError(f"{path}: a zip archive, but not a PyTorch checkpoint")
@@ -119,14 +119,14 @@ def _check_zip(path: Path) -> list[str]:
             if any(record.compress_type != zipfile.ZIP_STORED for record in records):
                 raise SampleCNNError(f"{path}: compressed records, which torch.save does not write; save it again")
             if sum(record.file_size for record in records) > path.stat().st_size:
-                raise SampleCNNError(f"{path}: damaged: its records claim to be larger than the file")
+                raise SampleCNNError(f"{path}: damaged: its records are larger than the file")
             bad = archive.testzip()
         if bad is not None:
-            raise SampleCNNError(f"{path}: damaged: wrong checksum of {bad}; copy it again from where it came")
+            raise SampleCNNError(f"{path}: damaged: wrong checksum of {bad}; copy it again from its source")
         needed = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except SampleCNNError:
         raise
-    except Exception as error:  # as above; zipfile's and torch's ways of saying so are many
+    except Exception as error:  # as above: zipfile and torch raise many types
         raise _refusal(path, error) from error
     for name in needed:
         if name.split(".")[0] not in BOOKKEEPING:
@@ -142,7 +142,7 @@ def _refusal(path: Path, error: Exception) -> SampleCNNError:
     if isinstance(error, pickle.UnpicklingError):  # torch wraps these into advice that does not fit here
         text = text.split("WeightsUnpickler error:")[-1].split("Check the documentation")[0]
     detail = (text.strip().splitlines() or [type(error).__name__])[0][:150]
-    return SampleCNNError(f"{path}: damaged, or not a PyTorch checkpoint ({detail}); copy it again from where it came")
+    return SampleCNNError(f"{path}: damaged, or not a PyTorch checkpoint ({detail}); copy it again from its source")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors in whatever a program chose to save, and its settings."""
+    """The tensors and settings of whatever structure a program saved."""
     if isinstance(held, StandIn):
         raise SampleCNNError(f"{path}: a whole pickled object, not weights; {REMEDY.format(name=path.name)}")
     if not isinstance(held, dict):
@@ -176,13 +176,11 @@ def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any
     if not tensors:
         raise SampleCNNError(f"{path}: holds no tensors by name; expected a state dict")
     for name, value in tensors.items():
-        # Checked before anything is copied: a few bytes can claim to be a tensor of any size.
+        # Checked before anything is copied: a few bytes can describe a tensor of any size.
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             raise SampleCNNError(f"{path}: {name} is not a plain tensor")
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise SampleCNNError(
-                f"{path}: damaged: {name} claims the shape {list(value.shape)}, more than the file holds"
-            )
+            raise SampleCNNError(f"{path}: damaged: {name} has the shape {list(value.shape)}, more than the file holds")
     return tensors, settings
 
 

@@ -1,4 +1,4 @@
-"""Putting a peer's weights where ours go, with every shape and value checked."""
+"""Copies the weights of another program into a SampleCNN, with every shape and value checked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from samplecnn.models.layers import BatchNorm
 from samplecnn.task import Kind
 
 EPSILON = 1e-5  # of PyTorch's batch norms
-MOST_FEATURES, MOST_BLOCKS = 8192, 20  # beyond any sensible model
+MAX_FEATURES, MAX_BLOCKS = 8192, 20  # more than any real model has
 
 
-class Pair(NamedTuple):
-    """A layer of ours and the peer's that goes there.
+class LayerPair(NamedTuple):
+    """A layer here and the layer of the other program that it is filled from.
 
-    `width` is the width of their convolution where it sees a single step of time, padded: only its middle tap counts,
-    and ours is a dense layer or a 1-wide convolution.
+    `width` is the width of their convolution where its input is a single padded frame: only its middle tap has an
+    effect, and here it is a dense layer or a 1-wide convolution.
     """
 
     ours: str
@@ -31,17 +31,17 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A model of another program, as ours.
+class ThirdPartyModel:
+    """A model of another program as a SampleCNN.
 
     Args:
-        title: what it is.
-        model: with the peer's weights, its last batch norms folded; without a task.
+        title: the program and its model, for messages.
+        model: with the other program's weights; without a task.
         sample_rate: Hz.
-        folded: batch norms whose epsilon went into the weights.
-        classes: name of the classes (`tags.PRESETS`) where the file leaves no doubt, and what tells it.
-        kind: "multilabel", "multiclass", or None where the file does not tell.
-        trained: whether its last layer is; an encoder alone has none.
+        folded: number of batch norms whose epsilon was folded into the weights.
+        classes: name in `presets.PRESETS` where the file identifies its classes, and how it does.
+        kind: "multilabel", "multiclass", or None where the file does not say.
+        trained: whether it has a trained output layer; False for an encoder alone.
     """
 
     title: str
@@ -54,11 +54,11 @@ class Peer:
 
 
 class Weights:
-    """The tensors of a checkpoint below a prefix, taken one by one; what is left over can be told.
+    """The tensors of a checkpoint under a prefix, and a record of those that have been used.
 
     Args:
-        checkpoint: where they come from.
-        prefix: of their names, as in "model.encoder.".
+        checkpoint: the file they come from.
+        prefix: of their names, such as "model.encoder.".
     """
 
     def __init__(self, checkpoint: Checkpoint, prefix: str = "") -> None:
@@ -68,10 +68,10 @@ class Weights:
             for name, value in checkpoint.tensors.items()
             if name.startswith(prefix) and not name.endswith(".num_batches_tracked")
         }
-        self.taken: set[str] = set()
+        self.used: set[str] = set()
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        """Of a tensor that must be there."""
+        """The shape of a tensor. Raises SampleCNNError where it is missing or has another number of dimensions."""
         if name not in self.tensors:
             raise SampleCNNError(f"{self.path}: {self.prefix}{name} is missing")
         found = tuple(self.tensors[name].shape)
@@ -85,7 +85,7 @@ class Weights:
         """A tensor as float32, a copy.
 
         Raises:
-            SampleCNNError: missing, another shape, whole numbers, or values that are not finite.
+            SampleCNNError: missing, another shape, integers, or values that are not finite.
         """
         wanted = tuple(shape)
         found = self.shape(name, len(wanted))
@@ -99,35 +99,35 @@ class Weights:
         value = value.to(torch.float32, copy=True).contiguous()
         if not value.isfinite().all():
             raise SampleCNNError(f"{self.path}: {self.prefix}{name} holds values that are not finite (NaN or infinite)")
-        self.taken.add(name)
+        self.used.add(name)
         return value
 
-    def refuse_the_rest(self) -> None:
-        """What is left would be lost in silence: a layer that ours has no place for."""
-        rest = [name for name in self.tensors if name not in self.taken]
-        if rest:
+    def check_all_used(self) -> None:
+        """Refuses tensors of layers that a SampleCNN does not have, which would be dropped silently otherwise."""
+        unused = [name for name in self.tensors if name not in self.used]
+        if unused:
             raise SampleCNNError(
-                f"{self.path}: {self.prefix}{rest[0]} has no place in a SampleCNN ({len(rest)} such values); "
+                f"{self.path}: {self.prefix}{unused[0]} has no place in a SampleCNN ({len(unused)} such values); "
                 "it is another architecture"
             )
 
 
-def bounded(weights: Weights, features: int, layers: int) -> int:
-    """Blocks of a model with so many numbered layers, the first convolution and the one behind the blocks counted."""
+def num_blocks(weights: Weights, features: int, layers: int) -> int:
+    """Blocks of a model whose numbered layers are the first convolution, the blocks and one after them; bounded."""
     blocks = layers - 2
-    if not 1 <= blocks <= MOST_BLOCKS or not 1 <= features <= MOST_FEATURES:
+    if not 1 <= blocks <= MAX_BLOCKS or not 1 <= features <= MAX_FEATURES:
         raise SampleCNNError(f"{weights.path}: {layers} layers of {features} features are not a SampleCNN")
     return blocks
 
 
-def empty(config: ModelConfig) -> SampleCNN:
-    """A model whose values are still to come: shapes only, no memory."""
+def empty_model(config: ModelConfig) -> SampleCNN:
+    """A model with the shapes of its weights but no values and no memory for them."""
     with torch.device("meta"):
         return SampleCNN(config)
 
 
-def fill(model: SampleCNN, pairs: Iterable[Pair], weights: Weights) -> int:
-    """Gives layers of an empty model the peer's values; returns how many batch norms were folded."""
+def fill(model: SampleCNN, pairs: Iterable[LayerPair], weights: Weights) -> int:
+    """Fills layers of an empty model; returns the number of batch norms whose epsilon was folded."""
     folded = 0
     state: dict[str, Tensor] = {}
     for ours, theirs, width in pairs:
@@ -148,13 +148,13 @@ def fill(model: SampleCNN, pairs: Iterable[Pair], weights: Weights) -> int:
                 kernel = kernel[..., width // 2].reshape(shape).contiguous()
             values = {"weight": kernel, "bias": weights.take(f"{theirs}.bias", names["bias"].shape)}
         state |= {f"{ours}.{name}": value for name, value in values.items()}
-    strays = model.load_state_dict(state, strict=False, assign=True).unexpected_keys
-    assert not strays, strays
+    unexpected = model.load_state_dict(state, strict=False, assign=True).unexpected_keys
+    assert not unexpected, unexpected
     return folded
 
 
-def finished(model: SampleCNN) -> SampleCNN:
-    """The model in evaluation mode, once every value is there."""
-    hollow = [name for name, value in model.state_dict().items() if value.device.type == "meta"]
-    assert not hollow, hollow
+def complete(model: SampleCNN) -> SampleCNN:
+    """The model in evaluation mode, after a check that every value has been filled."""
+    empty = [name for name, value in model.state_dict().items() if value.device.type == "meta"]
+    assert not empty, empty
     return model.eval()

@@ -1,9 +1,9 @@
-"""The classes of models that others have published, in the order of their outputs.
+"""Class names of published models, in the order of their outputs: the values of `samplecnn convert --classes`.
 
-mtat: MagnaTagATune's 50 most frequent tags, descending by count, equal counts as numpy's scalar argsort leaves them
+mtat: MagnaTagATune's 50 most frequent tags, descending by count, equal counts in the order of numpy's scalar argsort
 (split/mtat of minzwon/sota-music-tagging-models; the same list in jordipons/musicnn and Spijkervet/CLMR).
 msd: the Last.fm tags of the Million Song Dataset, descending by count (50tagList.txt of jongpillee's split).
-jamendo: MTG-Jamendo's top 50, in the alphabetical order into which scikit-learn's LabelBinarizer brings them.
+jamendo: MTG-Jamendo's top 50 in alphabetical order, which scikit-learn's LabelBinarizer gives them.
 """
 
 from typing import NamedTuple
@@ -41,7 +41,13 @@ JAMENDO = (
 
 
 class Preset(NamedTuple):
-    """Known classes: their names in order, how outputs are read, and the seconds of a clip that are used."""
+    """A known list of classes.
+
+    Args:
+        classes: names, in the order of the outputs.
+        kind: "multilabel" (sigmoid) or "multiclass" (softmax).
+        clip_seconds: seconds of each clip that are used; None: all of it.
+    """
 
     classes: tuple[str, ...]
     kind: Kind = "multilabel"
