@@ -162,7 +162,8 @@ def test_mp3_in_blocks_equals_mp3_at_once(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 22050 * 3)
     soundfile.write(tmp_path / "a.mp3", noise, 22050)
     whole = decode(tmp_path / "a.mp3", 22050)
-    monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", 5000)
+    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 5000)
+    monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", 5000)
     assert np.array_equal(decode(tmp_path / "a.mp3", 22050), whole)
     assert len(whole) == 22050 * 3
 
@@ -173,7 +174,8 @@ def test_blocks_change_no_bit(monkeypatch, rate):
     data = io.BytesIO(wav_bytes(noise, rate, "FLOAT"))
     whole = decode(data, 22050)
     for block in (777, 10_000, 40_000):  # the last two end with the recording
-        monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", block)
+        monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", block)
+        monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", block)
         assert np.array_equal(decode(data, 22050), whole)
 
 

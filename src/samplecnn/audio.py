@@ -1,42 +1,90 @@
-"""The one door for sound: any recording in, the mono waveform a model expects out, cut into segments.
+"""Decode, resample, segment: any recording in, the mono waveform that a model expects out.
 
 Recordings are decoded by libsndfile (wav, flac, ogg, mp3, aiff and more), mixed to mono as the mean of their channels
 and resampled by soxr (quality HQ, linear phase). Waveforms are float32 in [-1, 1]; on disk int16 of scale 32768.
+Everything that hears sound uses these functions: building shards, tagging and explaining.
 """
 
-import contextlib
-import io
 import math
-import os
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
 from samplecnn.errors import AudioError
+from samplecnn.sound_file import Recording, explained, name_of, opened
 from samplecnn.task import Padding, Task
-from samplecnn.truncation import cut_short
 
 INT16_SCALE = 32768
 QUALITY = "HQ"
-# Seconds read beyond those asked for, so that the resampler's filter sees the sound after the cut: with 0.1 s (and 1000
-# samples at least) the result equals that of resampling the whole recording, bit for bit.
+# Read beyond the part asked for, so that the resampler's filter sees the sound behind the cut: with 0.1 s (and at least
+# 1000 samples) the result equals that of resampling the whole recording, bit for bit.
 FILTER_SECONDS, FILTER_SAMPLES = 0.1, 1000
-BLOCK_SAMPLES = 1 << 22  # decoded at a time, over all channels
-CACHED_SAMPLES = 1 << 16  # worked on at a time where several steps follow each other
+# Samples over all channels. A recording of up to so many is decoded at once, which resamples in half the time; longer
+# ones in pieces of so many.
+AT_ONCE_SAMPLES, PIECE_SAMPLES = 1 << 22, 1 << 19
+CACHE_SAMPLES = 1 << 16  # processed at a time where several steps follow each other
 LOWEST_RATE, HIGHEST_RATE = 1000, 10_000_000  # Hz; outside, a header is damaged and resampling could fill the memory
 LOUDEST = 64.0  # times full scale; beyond, float samples are not scaled to [-1, 1] and would only be clipped
 
 
-def decode(source: str | Path | BinaryIO, sample_rate: int, seconds: float | None = None) -> np.ndarray:
+def stream(source: Recording, sample_rate: int, seconds: float | None = None) -> Iterator[np.ndarray]:
+    """Decodes a recording piece by piece, so that an hour of sound takes no more memory than a minute.
+
+    Args:
+        source: path, "-" for the standard input, or a binary file open for reading.
+        sample_rate: Hz of the result.
+        seconds: how much from the start is wanted; no more than that (and 0.1 s for the resampler's filter) is read.
+            None: all.
+
+    Yields:
+        float32 [samples], mono; at least one piece. Joined, they are what `decode` returns, bit for bit.
+
+    Raises:
+        AudioError: as `decode`. Damage late in a long recording is found when it is reached.
+    """
+    name = name_of(source)
+    with explained(name), opened(source) as sound:
+        file = sound.file
+        rate, channels = file.samplerate, file.channels
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise AudioError(f"its header says {rate} Hz, which is no rate of sound; repair it or leave it out")
+        wanted = math.inf if seconds is None else math.ceil(seconds * rate)
+        limit = wanted + max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
+        most = math.inf if seconds is None else int(seconds * sample_rate)
+        resampler = _Resampler(rate, sample_rate)
+        piece = max(PIECE_SAMPLES // channels, 1)
+        # One frame more than there should be: fewer than asked for are the end.
+        size = min(sound.promised + 1, limit)
+        size = int(size) if size * channels <= AT_ONCE_SAMPLES else piece
+        count = given = 0
+        last = False
+        while not last:
+            frames = file.read(size, dtype="float32", always_2d=True)
+            count += len(frames)
+            last = len(frames) < size or count >= limit
+            mono = frames[:, 0] if channels == 1 else frames.mean(axis=1, dtype=np.float32)
+            _check_level(mono)
+            wave = resampler(mono, last)
+            if last:
+                if count < wanted:
+                    sound.check_end(count)
+                sound.check_reads()
+                if count == 0:
+                    raise AudioError("holds no samples; record or download it again")
+                wave = _resized(wave, -(-count * sample_rate // rate) - given)
+            wave = wave[: int(min(most - given, len(wave)))]
+            given += len(wave)
+            yield wave
+            size = int(min(piece, limit - count))
+
+
+def decode(source: Recording, sample_rate: int, seconds: float | None = None) -> np.ndarray:
     """Reads a recording as mono at `sample_rate`.
 
     Args:
-        source: path, or a binary file open for reading.
-        sample_rate: Hz of the result.
-        seconds: how much from the start is wanted; no more than that (and a hair for the resampler) is read. None: all.
+        source, sample_rate, seconds: as for `stream`.
 
     Returns:
         float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length librosa
@@ -45,30 +93,68 @@ def decode(source: str | Path | BinaryIO, sample_rate: int, seconds: float | Non
     Raises:
         AudioError: missing, empty, not audio, shorter than its header says, without samples, or with NaN. A file whose
             end is missing is accepted where all of the wanted `seconds` are there.
+
+    Example:
+        >>> import io, soundfile
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, [[0.5, 0.25]] * 44100, 44100, format="WAV")  # one second, stereo
+        >>> wave = decode(file, 22050)
+        >>> wave.shape, wave.dtype, float(wave[11025].round(3))
+        ((22050,), dtype('float32'), 0.375)
     """
-    name = _name(source)
-    try:
-        wave = _decode(source, name, sample_rate, seconds)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise AudioError(f"{name}: {_unreadable(error)}") from error
-    except MemoryError as error:
-        raise AudioError(f"{name}: too long for the memory; split it, or ask for its first seconds only") from error
-    except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the file and its disk") from error
-    return wave if seconds is None else wave[: int(seconds * sample_rate)]
+    pieces = list(stream(source, sample_rate, seconds))
+    if len(pieces) == 1:
+        return pieces[0]
+    with explained(name_of(source)):
+        return np.concatenate(pieces)
+
+
+class _Resampler:
+    """soxr over one piece or many, to the same bits; at once where there is only one, which takes half the time."""
+
+    def __init__(self, rate: int, sample_rate: int) -> None:
+        self.rate, self.sample_rate = rate, sample_rate
+        self.stream: Any = None
+
+    def __call__(self, mono: np.ndarray, last: bool) -> np.ndarray:
+        if self.rate == self.sample_rate:
+            return mono
+        if self.stream is None and last:
+            return soxr.resample(mono, self.rate, self.sample_rate, quality=QUALITY)
+        self.stream = self.stream or soxr.ResampleStream(self.rate, self.sample_rate, 1, "float32", QUALITY)
+        return self.stream.resample_chunk(mono, last=last)
+
+
+def _resized(wave: np.ndarray, length: int) -> np.ndarray:
+    """The resampler may give a sample more or less than there is time for."""
+    return wave[: max(length, 0)] if len(wave) >= length else np.pad(wave, (0, length - len(wave)))
+
+
+def _check_level(mono: np.ndarray) -> None:
+    if len(mono) == 0:
+        return
+    peak = float(max(mono.max(), -mono.min()))  # NaN propagates through max and min, so this finds it too
+    if not math.isfinite(peak):
+        raise AudioError("has samples that are NaN or infinite; repair it or write it again")
+    if peak > LOUDEST:
+        raise AudioError(f"samples reach {peak:.3g} times full scale; scale it to the range -1 to 1")
 
 
 def fit(wave: np.ndarray, samples: int, padding: Padding = "tile") -> np.ndarray:
     """The first `samples` of a waveform; a shorter one is filled up.
 
     Args:
-        wave: float32 [n], n > 0.
+        wave: [n], n > 0.
         samples: length wanted.
         padding: "tile" repeats the clip, "zero" adds silence, "stretch" repeats every sample samples // n + 1 times and
             cuts (what the original does, `np.repeat` in its audio_processing: slower, lower and without its end).
 
     Returns:
-        float32 [samples].
+        [samples] of the same type.
+
+    Example:
+        >>> fit(np.array([1, 2, 3]), 8).tolist()
+        [1, 2, 3, 1, 2, 3, 1, 2]
     """
     length = len(wave)
     if length >= samples:
@@ -106,15 +192,15 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
     samples = np.empty(flat.shape, np.int16)
     # A piece at a time goes through all three steps while it is in the processor's cache, and a long recording costs no
     # copies of its length.
-    scratch = np.empty(min(CACHED_SAMPLES, len(flat)), np.result_type(wave.dtype, np.float32))
-    for at in range(0, len(flat), CACHED_SAMPLES):
-        piece = flat[at : at + CACHED_SAMPLES]
+    scratch = np.empty(min(CACHE_SAMPLES, len(flat)), np.result_type(wave.dtype, np.float32))
+    for at in range(0, len(flat), CACHE_SAMPLES):
+        piece = flat[at : at + CACHE_SAMPLES]
         scaled = scratch[: len(piece)]
         np.multiply(piece, np.float32(INT16_SCALE), out=scaled)
         np.rint(scaled, out=scaled)
         if scaled.max() >= INT16_SCALE or scaled.min() < -INT16_SCALE:  # looking is cheaper than clipping
             np.clip(scaled, -INT16_SCALE, INT16_SCALE - 1, out=scaled)
-        samples[at : at + CACHED_SAMPLES] = scaled
+        samples[at : at + CACHE_SAMPLES] = scaled
     return samples.reshape(wave.shape)
 
 
@@ -123,152 +209,33 @@ def from_int16(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32) / np.float32(INT16_SCALE)
 
 
-def standardise(wave: np.ndarray, task: Task) -> np.ndarray:
-    """The waveform as the model wants it, float32 of the same shape."""
-    return ((wave - np.float32(task.mean)) / np.float32(task.std)).astype(np.float32, copy=False)
+def scale_and_offset(task: Task, integers: bool) -> tuple[float, float]:
+    """Factor and offset with which a model's input is sample * factor - offset, for int16 (`integers`) or floats."""
+    return 1 / ((INT16_SCALE if integers else 1) * task.std), task.mean / task.std
+
+
+def standardise(samples: np.ndarray, task: Task, out: np.ndarray | None = None) -> np.ndarray:
+    """The waveform as the model expects it: (wave - mean) / std.
+
+    Args:
+        samples: int16, or float32 in [-1, 1], of any shape. The same sound gives the same bits in either form, since
+            their scales differ by a power of two.
+        task: with mean and std.
+        out: float32 of the same shape, contiguous, to fill instead of a new array.
+
+    Returns:
+        float32 of the same shape.
+    """
+    factor, offset = map(np.float32, scale_and_offset(task, samples.dtype == np.int16))
+    result = np.empty(samples.shape, np.float32) if out is None else out
+    flat, filled = samples.reshape(-1), result.reshape(-1)
+    for at in range(0, len(flat), CACHE_SAMPLES):  # both steps, and the conversion, while a piece is in the cache
+        piece = filled[at : at + CACHE_SAMPLES]
+        np.multiply(flat[at : at + CACHE_SAMPLES], factor, out=piece, dtype=np.float32)
+        np.subtract(piece, offset, out=piece)
+    return result
 
 
 def is_silent(wave: np.ndarray) -> bool:
     """Whether every sample is zero: decoded like any other recording (the original keeps them), but worth a warning."""
-    return not (wave[:CACHED_SAMPLES].any() or wave.any())  # a glance is enough for nearly all
-
-
-def _name(source: Any) -> str:
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "the given audio"
-
-
-class StraightFile(soundfile.SoundFile):
-    """Reads straight on. Left alone, soundfile seeks after every read, which costs an mp3 decoder frames it leans on
-    and which a flac stream of unknown length cannot do at all; it does not seek where it believes that it cannot.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _decode(source: Any, name: str, sample_rate: int, seconds: float | None) -> np.ndarray:
-    """The wanted sound and a hair more; see `decode`."""
-    if not isinstance(source, str | os.PathLike):
-        return _decode_open(source, name, sample_rate, seconds)
-    path = Path(source)
-    if path.is_dir():
-        raise AudioError(f"{name}: a folder, not a recording; name the files in it")
-    try:
-        file = path.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise AudioError(f"{name}: no such file; check the path") from error
-    with file:
-        return _decode_open(file, name, sample_rate, seconds)
-
-
-def _decode_open(file: Any, name: str, sample_rate: int, seconds: float | None) -> np.ndarray:
-    if not file.seekable():
-        file = io.BytesIO(file.read())
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    if size == 0:
-        raise AudioError(f"{name}: empty, 0 bytes; download or copy it again")
-    # Without its name, since soundfile takes the ending of a name like x.raw at its word. A plain file is read by
-    # libsndfile itself, faster than through Python.
-    nameless = _Nameless(file)
-    with StraightFile(file.fileno() if type(file) is io.FileIO else nameless, closefd=False) as sound:
-        rate, promised = sound.samplerate, sound.frames
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            raise AudioError(f"{name}: its header says {rate} Hz, which is no rate of sound; repair it or leave it out")
-        wanted = math.ceil(seconds * rate) if seconds is not None else None
-        hair = max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
-        wave, frames = _resampled(sound, name, sample_rate, math.inf if wanted is None else wanted + hair)
-        kind = sound.format
-    if nameless.error:
-        raise nameless.error
-    if wanted is None or frames < wanted:
-        reason = cut_short(file, kind, size, frames, promised)
-        if reason:
-            raise AudioError(f"{name}: {reason}; download or copy it again, or write it anew to keep what is there")
-    if frames == 0:
-        raise AudioError(f"{name}: holds no samples; record or download it again")
-    return wave
-
-
-def _resampled(sound: soundfile.SoundFile, name: str, sample_rate: int, limit: float) -> tuple[np.ndarray, int]:
-    """The next `limit` frames, or all that come, float32 [ceil(frames * sample_rate / rate)], mono; and their number.
-
-    Block by block, which changes no bit of the result: a header may promise more than the memory holds, and of a long
-    recording only the result is kept.
-    """
-    pieces: list[np.ndarray] = []
-    stream = _Resampler(sound.samplerate, sample_rate)
-    count, last = 0, False
-    while not last:
-        size = int(min(limit - count, BLOCK_SAMPLES // sound.channels))
-        frames = sound.read(size, dtype="float32", always_2d=True)
-        count += len(frames)
-        last = len(frames) < size or count >= limit
-        mono = frames[:, 0] if sound.channels == 1 else frames.mean(axis=1, dtype=np.float32)
-        _check_level(mono, name)
-        pieces.append(stream(mono, last))
-    wave = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    length = -(-count * sample_rate // sound.samplerate)
-    return (wave[:length] if len(wave) >= length else np.pad(wave, (0, length - len(wave)))), count
-
-
-class _Resampler:
-    """soxr over one block or many, to the same bits; at once where there is but one, which takes half the time."""
-
-    def __init__(self, rate: int, sample_rate: int) -> None:
-        self.rate, self.sample_rate = rate, sample_rate
-        self.stream: Any = None
-
-    def __call__(self, mono: np.ndarray, last: bool) -> np.ndarray:
-        if self.rate == self.sample_rate:
-            return mono
-        if self.stream is None and last:
-            return soxr.resample(mono, self.rate, self.sample_rate, quality=QUALITY)
-        self.stream = self.stream or soxr.ResampleStream(self.rate, self.sample_rate, 1, "float32", QUALITY)
-        return self.stream.resample_chunk(mono, last=last)
-
-
-class _Nameless:
-    """An open file without its name, for libsndfile's callbacks, out of which no exception may come."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def read(self, count: int) -> bytes:
-        try:
-            return self.file.read(count)
-        except OSError as error:
-            self.error = error
-            return b""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with contextlib.suppress(ValueError, OSError):  # a damaged header may point before the start
-            self.file.seek(offset, whence)
-        return self.file.tell()
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-
-def _check_level(mono: np.ndarray, name: str) -> None:
-    if len(mono) == 0:
-        return
-    peak = float(max(mono.max(), -mono.min()))  # NaN passes through max and min, so this finds it too
-    if not math.isfinite(peak):
-        raise AudioError(f"{name}: has samples that are NaN or infinite; repair it or write it again")
-    if peak > LOUDEST:
-        raise AudioError(f"{name}: samples reach {peak:.3g} times full scale; scale it to the range -1 to 1")
-
-
-def _unreadable(error: Exception) -> str:
-    """What is wrong and what helps, from libsndfile's words."""
-    said = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    if "not recognised" in said or "regular file" in said or "unknown format" in said.lower():
-        return "not audio of a known format (wav, flac, ogg, mp3, aiff, ...); convert it or leave it out"
-    if isinstance(error, soundfile.LibsndfileError):
-        return f"damaged ({said[:1].lower() + said[1:]}); download or copy it again"
-    return f"cannot be decoded ({type(error).__name__}: {said}); convert it or leave it out"
+    return not (wave[:CACHE_SAMPLES].any() or wave.any())  # a glance is enough for nearly all

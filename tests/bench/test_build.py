@@ -10,7 +10,7 @@ import soundfile
 import soxr
 from typer.testing import CliRunner
 
-from samplecnn import audio
+from samplecnn import sound_file
 from samplecnn.bench import peers
 from samplecnn.bench.build import BARE, ORIGINAL, bench_build, worker_shares
 from samplecnn.bench.recordings import RATE, SECONDS, dataset_recordings, generated_recordings, music
@@ -59,7 +59,7 @@ def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch):
     import time
 
     table = generated_recordings(tmp_path / "raw", 1)
-    before = audio.StraightFile.read, soxr.resample
+    before = sound_file.SequentialFile.read, soxr.resample
 
     def slow(*arguments, **options):
         time.sleep(0.5)
@@ -68,7 +68,7 @@ def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch):
     monkeypatch.setattr(soxr, "resample", slow)
     shares = worker_shares(table, tmp_path / "out", times=1)
     assert shares["resampler"] > 0.5 and list(shares) == ["decoder", "resampler", "everything else"]
-    assert audio.StraightFile.read is before[0] and soxr.resample is slow  # restored
+    assert sound_file.SequentialFile.read is before[0] and soxr.resample is slow  # restored
     assert {path.name for path in (tmp_path / "out" / "0").iterdir()} == {"train.arrow", "train.arrow.json"}
 
 

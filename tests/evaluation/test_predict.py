@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,7 @@ import torch
 from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import predict
-from samplecnn.evaluation.inference import ahead, choose_device
+from samplecnn.evaluation.inference import choose_device
 from samplecnn.evaluation.probabilities import full_precision
 from samplecnn.models import ModelConfig, SampleCNN
 
@@ -110,29 +108,3 @@ def test_settings_are_restored_after_an_error(task, make_model):
         raise RuntimeError
     assert model.training and torch.backends.cudnn.allow_tf32 == before
     assert not torch.is_inference_mode_enabled()
-
-
-def test_reading_ahead_keeps_the_order_and_its_bounds():
-    begun = []
-
-    def work(item):
-        begun.append(item)
-        return item * item
-
-    results = ahead(work, iter(range(1000)), threads=3)
-    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
-    results.close()
-    assert len(begun) <= 5 + 4, "no more than threads + 1 beyond what was taken"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
-    assert list(ahead(work, range(100), threads=3)) == [n * n for n in range(100)]
-
-
-def test_an_error_while_reading_reaches_the_reader():
-    def work(item):
-        if item == 3:
-            raise SampleCNNError("damaged shard")
-        return item
-
-    results = ahead(work, range(10), threads=2)
-    with pytest.raises(SampleCNNError, match="damaged shard"):
-        list(results)

@@ -146,10 +146,10 @@ def test_a_long_recording_in_pieces_keeps_its_windows_in_order(network, tmp_path
     soundfile.write(tmp_path / "x.wav", wave, 8000)
     tagger = Tagger(network("basic"), 4, hop=243 / 8000, precision="fp32", engine="torch")
     wanted = tagger(tmp_path / "x.wav")
-    from samplecnn import streaming
+    from samplecnn import audio
 
-    monkeypatch.setattr(streaming, "WHOLE", 100)
-    monkeypatch.setattr(streaming, "PIECE", 2300)  # one window or so at a time, some of which wait for a batch
+    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 100)
+    monkeypatch.setattr(audio, "PIECE_SAMPLES", 2300)  # one window or so at a time, some of which wait for a batch
     tags = tagger(tmp_path / "x.wav")
     np.testing.assert_array_equal(tags.starts, wanted.starts)
     np.testing.assert_allclose(tags.over_time, wanted.over_time, rtol=0, atol=2e-6)

@@ -9,14 +9,14 @@ import pytest
 import soundfile
 import torch
 
-from samplecnn import streaming as streaming
+from samplecnn import audio
 from samplecnn.audio import cut, decode, to_int16
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation import predict
 from samplecnn.model_files import load
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
-from samplecnn.system.read_ahead import END, read_ahead
+from samplecnn.system.read_ahead import THREAD_NAME
 from samplecnn.tagging import Tagger, Tags
 from samplecnn.task import Task
 
@@ -179,34 +179,7 @@ def test_stopping_early_stops_the_readers(tagger, folder):
     outcomes = tagger.tag_files(str(folder / "a-low.wav") for _ in range(10_000))
     next(outcomes)
     outcomes.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
-
-
-def test_reading_ahead_is_bounded_in_sources_and_parts():
-    opened, made = [], []
-
-    def read(source):
-        opened.append(source)
-        for part in range(1000):
-            made.append(part)
-            yield part
-
-    parts = read_ahead(iter(range(1000)), read, threads=2)
-    assert [next(parts) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
-    parts.close()
-    assert len(opened) <= 4 and len(made) < 20
-
-
-def test_an_unforeseen_failure_of_a_decoder_stops_that_file_only():
-    def read(source):
-        yield source
-        if source == 1:
-            raise ZeroDivisionError("what a codec!")
-
-    outcomes = list(read_ahead(range(3), read, threads=2))
-    assert [source for source, _ in outcomes] == [0, 0, 1, 1, 2, 2]
-    assert isinstance(outcomes[3][1], AudioError) and "what a codec!" in str(outcomes[3][1])
-    assert outcomes[5] == (2, END)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
 
 
 @pytest.mark.slow
@@ -226,7 +199,7 @@ def test_a_long_recording_takes_no_more_memory_than_a_short_one(tagger, tmp_path
         return most
 
     streamed = peak()
-    monkeypatch.setattr(streaming, "WHOLE", 1 << 30)
+    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 1 << 30)
     assert streamed < 12 < 35 < peak(), "MiB; the decoded recording alone has 18"
 
 

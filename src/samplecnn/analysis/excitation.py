@@ -16,10 +16,10 @@ from samplecnn.analysis.excitation_result import BlockExcitations, Excitations
 from samplecnn.analysis.excitation_sums import BINS, Sums, writer
 from samplecnn.audio import standardise
 from samplecnn.errors import UsageError
-from samplecnn.evaluation.inference import ahead
 from samplecnn.evaluation.probabilities import full_precision
 from samplecnn.models.layers import Excitation
 from samplecnn.system.progress import Progress
+from samplecnn.system.read_ahead import map_ahead
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -74,7 +74,7 @@ def excitations(
         write = None if parquet is None else stack.enter_context(writer(Path(parquet), segments, sums))
         bar = stack.enter_context(Progress(len(segments), "excitations", "segments")) if progress else None
         start = 0
-        for batch, level in ahead(read, range(0, len(segments), batch_size), num_readers):
+        for batch, level in map_ahead(read, range(0, len(segments), batch_size), num_readers):
             rows = slice(start, start + len(batch))
             model.features(torch.from_numpy(batch).to(device))
             labels = np.asarray(segments.labels[rows]).astype(bool)

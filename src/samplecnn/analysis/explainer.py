@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplecnn.analysis.window import ExplainedWindow, Settings, take_apart
-from samplecnn.audio import from_int16, standardise, to_int16
+from samplecnn.audio import from_int16, standardise, stream, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.probabilities import full_precision, load_on_device, probabilities
 from samplecnn.inference.windows import Windows, windows
 from samplecnn.shards.tfrecord.clips import is_record, record_windows
-from samplecnn.streaming import stream
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.tagger import _as_file
 from samplecnn.tagging.tags import Tags

@@ -16,7 +16,7 @@ from samplecnn.analysis.attribution import band_edges
 from samplecnn.analysis.explainer import Listener
 from samplecnn.analysis.window import ExplainedWindow, Settings
 from samplecnn.errors import UsageError
-from samplecnn.streaming import Recording
+from samplecnn.sound_file import Recording
 from samplecnn.tagging.tags import Tags
 from samplecnn.task import Task
 

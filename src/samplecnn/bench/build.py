@@ -14,7 +14,7 @@ from typing import Any
 import soundfile
 import soxr
 
-from samplecnn import audio
+from samplecnn import audio, sound_file
 from samplecnn.bench.recordings import dataset_recordings, generated_recordings
 from samplecnn.bench.rounds import Comparison
 from samplecnn.bench.scale import measure_scale, scale_result
@@ -137,8 +137,8 @@ def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
     spent = {"decoder": 0.0, "resampler": 0.0}
     with ExitStack() as stack:
         for owner, name, part in (
-            (audio.StraightFile, "__init__", "decoder"),
-            (audio.StraightFile, "read", "decoder"),
+            (sound_file.SequentialFile, "__init__", "decoder"),
+            (sound_file.SequentialFile, "read", "decoder"),
             (soxr, "resample", "resampler"),
             (soxr.ResampleStream, "resample_chunk", "resampler"),
         ):

@@ -9,6 +9,7 @@ import numpy as np
 from samplecnn.audio import standardise
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.system.progress import Progress
+from samplecnn.system.read_ahead import map_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +63,7 @@ def predict(
         SampleCNNError: an empty split.
         UsageError: a model without a task, or numbers below one.
     """
-    from samplecnn.evaluation.inference import ahead, choose_device
+    from samplecnn.evaluation.inference import choose_device
     from samplecnn.evaluation.probabilities import full_precision, probabilities
 
     task = model.task
@@ -87,7 +88,7 @@ def predict(
     reference = full_precision(model) if engine is None else nullcontext()
     with shown as bar, reference:
         start = 0
-        for batch in ahead(read, range(0, total, batch_size), num_readers):
+        for batch in map_ahead(read, range(0, total, batch_size), num_readers):
             outputs = probabilities(model, batch) if engine is None else engine(batch)
             np.add.at(sums, clip[start : start + len(batch)], outputs)
             start += len(batch)

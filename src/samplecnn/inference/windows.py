@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samplecnn.audio import INT16_SCALE, fit, is_silent
+from samplecnn.audio import fit, is_silent, standardise, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -56,13 +56,13 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
     """
     window = task.window
     hop = window if hop is None else hop
-    kept = np.zeros(0, dtype=np.float32)  # from the start of the next window on
+    kept = np.zeros(0, dtype=np.int16)  # from the start of the next window on
     before = kept  # the last window given
     start = 0
     silent = True
     for piece in pieces:
         silent = silent and is_silent(piece)
-        rounded = _rounded(piece)
+        rounded = to_int16(piece)
         kept = np.concatenate((kept, rounded)) if len(kept) else rounded
         while len(kept) >= window:
             count = min((len(kept) - window) // hop + 1, most)
@@ -70,15 +70,15 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
             starts = start + hop * np.arange(count)
             start += count * hop
             before = stretch[-window:]
-            yield _batch(_standardised(stretch, task), starts, int(starts[-1]) + window, silent, window, hop)
+            yield _batch(standardise(stretch, task), starts, int(starts[-1]) + window, silent, window, hop)
     end = start + len(kept)
     left = len(kept) - (window - hop)  # behind the last window
     if start == 0:
         wave = fit(kept, window, task.padding)
-        yield _batch(_standardised(wave, task), np.zeros(1, dtype=np.int64), end, silent, window, hop)
+        yield _batch(standardise(wave, task), np.zeros(1, dtype=np.int64), end, silent, window, hop)
     elif left >= TAIL * hop:
         wave = np.concatenate((before[left:hop], kept))
-        yield _batch(_standardised(wave, task), np.array([end - window]), end, silent, window, hop)
+        yield _batch(standardise(wave, task), np.array([end - window]), end, silent, window, hop)
     elif left:
         yield Windows(np.zeros((0, window), np.float32), np.zeros(0, np.int64), end, silent)
 
@@ -88,19 +88,3 @@ def _batch(stretch: np.ndarray, starts: np.ndarray, end: int, silent: bool, wind
         return Windows(stretch.reshape(-1, window), starts, end, silent)
     segments = np.lib.stride_tricks.sliding_window_view(stretch, window, writeable=True)[::hop]
     return Windows(segments, starts, end, silent, stretch)
-
-
-def _rounded(wave: np.ndarray) -> np.ndarray:
-    """What 16 bits leave of a waveform: `from_int16(to_int16(wave))` without the way through integers."""
-    rounded = wave * np.float32(INT16_SCALE)
-    np.rint(rounded, out=rounded)
-    np.clip(rounded, -INT16_SCALE, INT16_SCALE - 1, out=rounded)
-    rounded *= np.float32(1 / INT16_SCALE)
-    return rounded
-
-
-def _standardised(wave: np.ndarray, task: Task) -> np.ndarray:
-    """As `audio.standardise`, to the same bits."""
-    wave = wave - np.float32(task.mean)
-    wave /= np.float32(task.std)
-    return wave

@@ -1,20 +1,23 @@
-"""Reading ahead: recordings are decoded in threads while the model works, in order and within bounds."""
+"""Work in threads, ahead of its use: in order and within bounds (`read_ahead`, `map_ahead`), or as it comes (`merged`)."""
 
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from samplecnn.errors import AudioError
 
 In = TypeVar("In")
 Part = TypeVar("Part")
+Out = TypeVar("Out")
 Item = TypeVar("Item")
 
 DEPTH = 2  # parts that wait of every source
+THREAD_NAME = "read-ahead"
 
 
 class End:
@@ -24,59 +27,99 @@ class End:
 END = End()
 
 
+class _Failure(NamedTuple):
+    error: BaseException
+
+
 def read_ahead(
     sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int
-) -> Iterator[tuple[In, Part | AudioError | End]]:
+) -> Generator[tuple[In, Part | AudioError | End]]:
     """The parts of every source, source by source in order, each followed by END or by the error that stopped it.
 
     At most 2 * `threads` sources are open or read at a time, with `DEPTH` parts of each in memory, however many sources
     there are and however long they are. An iterator that is closed early stops its threads.
     """
+    with closing(_ahead(sources, read, threads, 2 * threads)) as parts:
+        for source, part in parts:
+            if not isinstance(part, _Failure):
+                yield source, part
+            elif isinstance(part.error, AudioError):
+                yield source, part.error
+            elif isinstance(part.error, Exception):  # one file must not stop ten thousand, whatever a codec raises
+                reason = f"{type(part.error).__name__}: {part.error}"
+                yield source, AudioError(f"{source}: cannot be read ({reason}); leave it out")
+            else:
+                raise part.error
+
+
+def map_ahead(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Generator[Out]:
+    """`map(work, items)` in order, with up to `threads` + 1 results made ahead of their use.
+
+    An iterator that is closed early stops the work that has not begun.
+
+    Example:
+        >>> list(map_ahead(len, ["a", "bc", ""], threads=2))
+        [1, 2, 0]
+    """
+    # One item more than that, since the item in use counts until the next one is asked for.
+    with closing(_ahead(items, lambda item: iter((work(item),)), threads, threads + 2)) as parts:
+        for _, part in parts:
+            if isinstance(part, _Failure):
+                raise part.error
+            if not isinstance(part, End):
+                yield part
+
+
+def _ahead(
+    sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int, most: int
+) -> Generator[tuple[In, Part | _Failure | End]]:
+    """The parts of every source in order, each followed by END or what was raised; `most` sources are begun at a time."""
     stop = threading.Event()
 
-    def put(line: "queue.Queue[Part | AudioError | End]", part: Part | AudioError | End) -> bool:
-        while not stop.is_set():
-            try:
-                line.put(part, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work(source: In, line: "queue.Queue[Part | AudioError | End]") -> None:
+    def work(source: In, line: "queue.Queue[Part | _Failure | End]") -> None:
         try:
             for part in read(source):
-                if not put(line, part):
+                if stop.is_set():
                     return
-            put(line, END)
-        except AudioError as error:
-            put(line, error)
-        except Exception as error:  # one file must not stop ten thousand, whatever a codec may come up with
-            put(line, AudioError(f"{source}: cannot be read ({type(error).__name__}: {error}); leave it out"))
+                line.put(part)
+            line.put(END)
+        except BaseException as error:
+            line.put(_Failure(error))
 
     source_list = iter(sources)
-    waiting: deque[tuple[In, queue.Queue[Part | AudioError | End]]] = deque()
+    waiting: deque[tuple[In, queue.Queue[Part | _Failure | End]]] = deque()
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME) as pool:
 
         def begin(count: int) -> None:
             for source in islice(source_list, count):
-                line: queue.Queue[Part | AudioError | End] = queue.Queue(DEPTH)
+                line: queue.Queue[Part | _Failure | End] = queue.Queue(DEPTH)
                 waiting.append((source, line))
-                pool.submit(work, source, line)  # first come, first served: the head of the line is never left waiting
+                pool.submit(work, source, line)  # first come, first served: the head of the line never starves
 
         try:
-            begin(2 * threads)
+            begin(most)
             while waiting:
                 source, line = waiting[0]
                 part = line.get()
-                if isinstance(part, AudioError | End):
+                if isinstance(part, _Failure | End):
                     waiting.popleft()
                     begin(1)
                 yield source, part
         finally:
             stop.set()
+            for _, line in waiting:
+                _make_room(line)
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_room(line: "queue.Queue[Any]") -> None:
+    """Lets a thread that waits to add a part go on: it looks at `stop` before it adds another."""
+    while True:
+        try:
+            line.get_nowait()
+        except queue.Empty:
+            return
 
 
 def merged(streams: Sequence[Iterable[Item]], stop: Callable[[], None]) -> Generator[Item]:

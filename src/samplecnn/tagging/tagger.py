@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from samplecnn.audio import stream
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.inference.windows import Windows, hop_samples, windows
 from samplecnn.model_files import load_graph
 from samplecnn.models.graph import Graph, fold
 from samplecnn.shards.tfrecord.clips import is_record, record_windows
-from samplecnn.streaming import Recording, stream
+from samplecnn.sound_file import Recording
 from samplecnn.system.read_ahead import End, read_ahead
 from samplecnn.tagging.tags import Tags
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.audio import INT16_SCALE
-from samplecnn.evaluation.inference import ahead
+from samplecnn.audio import scale_and_offset, standardise
+from samplecnn.system.read_ahead import map_ahead
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def batches(
         segments.gather(chosen, out=audio.numpy())
         return audio, labels.pin_memory()
 
-    source = ahead(read, range(first * batch_size, len(order), batch_size), readers)
+    source = map_ahead(read, range(first * batch_size, len(order), batch_size), readers)
     return source if device is None or device.type == "cpu" else on_device(source, device)
 
 
@@ -81,18 +81,9 @@ def standardised(audio: Tensor, task: Task) -> Tensor:
 
     The same sound gives the same bits in either form, since their scales differ by a power of two, and on any device.
     """
-    if audio.dtype == torch.int16 and audio.device.type == "cpu":
-        return _standardised_rows(audio, task)
-    scale = 1 if audio.is_floating_point() else INT16_SCALE
-    return audio.float().mul(1 / (scale * task.std)).sub_(task.mean / task.std)
-
-
-def _standardised_rows(audio: Tensor, task: Task) -> Tensor:
-    """The same, row after row by NumPy, which converts while it multiplies: memory is read once and written once, where
-    PyTorch writes the floats and goes over them twice more."""
-    x = torch.empty(audio.shape, dtype=torch.float32)
-    factor, offset = np.float32(1 / (INT16_SCALE * task.std)), np.float32(task.mean / task.std)
-    for row, out in zip(audio.numpy(), x.numpy(), strict=True):
-        np.multiply(row, factor, out=out, dtype=np.float32)
-        np.subtract(out, offset, out=out)
-    return x
+    if audio.device.type == "cpu":  # by NumPy, which reads and writes the memory once and PyTorch three times
+        filled = torch.empty(audio.shape, dtype=torch.float32)
+        standardise(audio.numpy(), task, out=filled.numpy())
+        return filled
+    factor, offset = scale_and_offset(task, integers=audio.dtype == torch.int16)
+    return audio.float().mul(factor).sub_(offset)
