@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from samplecnn.audio import cut, decode, fit, from_int16, is_silent, to_int16
+from samplecnn.audio import cut, decode, fit, from_int16, is_silent, standardise, stream, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.task import Task
 
@@ -509,3 +509,66 @@ def test_music_as_the_original_decoded_it(shared):
     theirs = np.concatenate([np.frombuffer(value, np.float32) for value in record["segments"]])
     assert ours.shape == theirs.shape == (590490,)
     assert likeness(ours, theirs) > 0.999
+
+
+# One decoder
+
+
+@pytest.mark.parametrize("rate", [500, 999, 10_000_001])
+def test_a_stream_and_decoding_refuse_the_same_rates(monkeypatch, tone, rate):
+    """A recording too long to be decoded at once is refused like a short one."""
+    data = io.BytesIO(wav_bytes(tone(440, 3.0), rate))
+    text = refusal(data)
+    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 100)
+    with pytest.raises(AudioError, match=f"{rate} Hz, which is no rate of sound"):
+        list(stream(data, 22050))
+    assert refusal(data) == text
+
+
+@pytest.mark.parametrize("seconds", [None, 0.37, 1.0])
+@pytest.mark.parametrize(("suffix", "channels"), [("wav", 2), ("flac", 1), ("ogg", 2), ("mp3", 1)])
+def test_pieces_joined_are_the_bits_of_decoding_at_once(tmp_path, monkeypatch, suffix, channels, seconds):
+    path = tmp_path / f"noise.{suffix}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=(44100 + 11, channels)), 44100)
+    whole = decode(path, 22050, seconds)
+    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 1000)
+    monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", 4001)
+    pieces = list(stream(path, 22050, seconds))
+    assert len(pieces) > 2 and np.array_equal(np.concatenate(pieces), whole)
+    assert np.array_equal(decode(path, 22050, seconds), whole)
+
+
+def test_memory_follows_the_part_that_is_used(tmp_path):
+    """A second of ten minutes takes what a second takes, and no more than the recording itself is set aside."""
+    import tracemalloc
+
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 16000, 1) as file:
+        for _ in range(10):
+            file.write(np.full(16000 * 60, 0.1))
+    soundfile.write(tmp_path / "short.wav", np.full(16000, 0.1), 16000)
+
+    def peak(name: str, seconds: float | None) -> int:
+        tracemalloc.start()
+        decode(tmp_path / name, 22050, seconds)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak("short.wav", None)
+    assert peak("short.wav", None) < 400_000, "64 kB are read and 88 kB returned"
+    assert peak("long.wav", 1.0) < 400_000
+
+
+# Standardising
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 70_001)])
+def test_standardising_gives_the_same_bits_for_integers_and_floats(shape):
+    task = replace(TASK, mean=0.013, std=0.21)
+    samples = np.random.default_rng(0).integers(-32768, 32768, shape).astype(np.int16)
+    result = standardise(samples, task)
+    assert result.dtype == np.float32 and result.shape == shape
+    assert np.array_equal(result, standardise(from_int16(samples), task))
+    np.testing.assert_allclose(result, (samples / 32768 - 0.013) / 0.21, rtol=0, atol=1e-6)
+    out = np.empty(shape, np.float32)
+    assert standardise(samples, task, out) is out and np.array_equal(out, result)

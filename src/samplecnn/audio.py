@@ -62,10 +62,10 @@ def stream(source: Recording, sample_rate: int, seconds: float | None = None) ->
         last = False
         while not last:
             frames = file.read(size, dtype="float32", always_2d=True)
-            count += len(frames)
-            last = len(frames) < size or count >= limit
+            last = len(frames) < size or count + len(frames) >= limit
             mono = frames[:, 0] if channels == 1 else frames.mean(axis=1, dtype=np.float32)
-            _check_level(mono)
+            _check_level(mono, count / rate, rate)
+            count += len(frames)
             wave = resampler(mono, last)
             if last:
                 if count < wanted:
@@ -130,12 +130,14 @@ def _resized(wave: np.ndarray, length: int) -> np.ndarray:
     return wave[: max(length, 0)] if len(wave) >= length else np.pad(wave, (0, length - len(wave)))
 
 
-def _check_level(mono: np.ndarray) -> None:
+def _check_level(mono: np.ndarray, start: float, rate: int) -> None:
+    """Refuses samples that are not sound; the piece begins `start` seconds into the recording."""
     if len(mono) == 0:
         return
     peak = float(max(mono.max(), -mono.min()))  # NaN propagates through max and min, so this finds it too
     if not math.isfinite(peak):
-        raise AudioError("has samples that are NaN or infinite; repair it or write it again")
+        place = start + int(np.argmin(np.isfinite(mono))) / rate
+        raise AudioError(f"has NaN or infinite samples after {place:.0f} s; repair it or write it again")
     if peak > LOUDEST:
         raise AudioError(f"samples reach {peak:.3g} times full scale; scale it to the range -1 to 1")
 

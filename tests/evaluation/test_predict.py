@@ -62,8 +62,8 @@ def test_clips_of_different_lengths(tmp_path, task, make_model, write_shards):
         def __len__(self):
             return len(self.rows)
 
-        def waveforms(self, indices):
-            return segments.waveforms(self.rows[indices])
+        def gather(self, indices):
+            return segments.gather(self.rows[indices])
 
     found = predict(model, Part(), batch_size=4)
     assert found.ids == ["clip000", "clip001", "clip002"] and found.segments.tolist() == [3, 1, 2]

@@ -1,4 +1,4 @@
-"""Work in threads, ahead of its use: in order and within bounds (`read_ahead`, `map_ahead`), or as it comes (`merged`)."""
+"""Work in threads ahead of its use: in order and bounded (`read_ahead`, `map_ahead`), or as it comes (`merged`)."""
 
 import queue
 import threading
@@ -73,7 +73,7 @@ def map_ahead(work: Callable[[In], Out], items: Iterable[In], threads: int) -> G
 def _ahead(
     sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int, most: int
 ) -> Generator[tuple[In, Part | _Failure | End]]:
-    """The parts of every source in order, each followed by END or what was raised; `most` sources are begun at a time."""
+    """The parts of every source in order, each followed by END or what was raised; `most` sources are open at once."""
     stop = threading.Event()
 
     def work(source: In, line: "queue.Queue[Part | _Failure | End]") -> None:
