@@ -79,7 +79,7 @@ def predict(
 
     def read(start: int) -> np.ndarray:
         rows = np.arange(start, min(start + batch_size, total))
-        return standardise(segments.waveforms(rows), task)
+        return standardise(segments.gather(rows), task)
 
     ids = segments.ids
     clip, first = clips_of(ids)
