@@ -5,13 +5,11 @@ Nothing here imports PyTorch before a function that needs it is called.
 
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn import __version__
@@ -119,7 +117,10 @@ def auto_precision(use: str, measure: Measure) -> Choice:
     known = known_precision(use)
     if known is not None:
         return known
-    rates = {name: float(rate) for name, rate in measure().items()}
+    try:
+        rates = {name: float(rate) for name, rate in measure().items()}
+    except RuntimeError as error:  # oneDNN refuses bfloat16 under some limits
+        return Choice("fp32", f"bf16 cannot be used: {str(error).partition(chr(10))[0]}", {})
     return _measured(remember(f"precision-{use}", _key(), rates, _are_rates))
 
 

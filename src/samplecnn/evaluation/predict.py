@@ -63,7 +63,7 @@ def predict(
         SampleCNNError: an empty split.
         UsageError: a model without a task, or numbers below one.
     """
-    from samplecnn.evaluation.inference import choose_device
+    from samplecnn.hardware import choose_device
     from samplecnn.evaluation.probabilities import full_precision, probabilities
 
     task = model.task

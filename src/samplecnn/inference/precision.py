@@ -32,7 +32,7 @@ def measure(opener: Callable[[Graph, str], Engine]) -> Mapping[str, float]:
 
 
 def _infer(engine: Engine, segments: np.ndarray) -> int:
-    return len(engine(segments))
+    return len(engine.infer(segments))
 
 
 def _random_network() -> Graph:

@@ -35,8 +35,8 @@ class TorchEngine(Engine):
         self.operations = operations(net, dtype(precision), device, few)
 
     @classmethod
-    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "TorchEngine":
-        return cls(net, precision, device, few)
+    def open(cls, net: Graph, precision: str, device: torch.device | None = None, few: bool = False) -> "TorchEngine":
+        return cls(net, precision, torch.device("cpu") if device is None else device, few)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         waves = torch.from_numpy(segments)

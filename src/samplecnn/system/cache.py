@@ -54,10 +54,11 @@ def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any
     path = _path(name, key)
     if path is None:
         return value
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=path.parent)
+        handle, created = tempfile.mkstemp(prefix=f".{name}-", dir=path.parent)
+        temporary = Path(created)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"key": dict(key), "value": value}, file, indent=2)
         try:
@@ -66,13 +67,13 @@ def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any
             stored = _read(path, key, valid)
             if stored is not None:
                 return stored
-            os.replace(temporary, path)
+            temporary.replace(path)
     except OSError:  # not writable, or full
         pass
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
     return value
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 LIMITS = (*ONEDNN_LIMITS, "ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "ONEDNN_DEFAULT_FPMATH_MODE")
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of ONEDNN_LIMITS
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia")  # of Linux's drivers
 BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16", "svebf16")  # of x86 and of Arm, as Linux names them
 REPORTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_fp16", "avx_vnni", "amx_tile", "asimd", "sve", *BF16_FLAGS)
 
@@ -70,10 +71,6 @@ def may_use_bf16() -> bool:
 
 def may_have_gpu() -> bool:
     """Whether a GPU that PyTorch could use may be there; false is certain. Costs no import."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or sys.platform == "darwin":
         return False
-    if sys.platform == "darwin":
-        return False
-    return sys.platform != "linux" or any(
-        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia")
-    )
+    return sys.platform != "linux" or any(Path(path).exists() for path in GPU_FILES)

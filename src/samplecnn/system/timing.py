@@ -7,7 +7,9 @@ ROUNDS = 7
 SECONDS = 0.4  # of computing, after which no further round begins
 
 
-def best_rates(work: Mapping[str, Callable[[], int]], rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, float]:
+def best_rates(
+    work: Mapping[str, Callable[[], int]], rounds: int = ROUNDS, seconds: float = SECONDS
+) -> dict[str, float]:
     """Items per CPU second of each alternative in its fastest round.
 
     CPU seconds of the whole process, so that other programs on the machine change little.

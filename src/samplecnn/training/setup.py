@@ -11,14 +11,14 @@ from samplecnn import model_files
 from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import choose_device
-from samplecnn.hardware import choose_precision
+from samplecnn.hardware import choose_device
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.shards import Segments, open_split
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.loop import Run, TrainResult, say
 from samplecnn.training.options import TrainOptions
+from samplecnn.training.precision import training_precision
 
 
 def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult:
@@ -48,7 +48,7 @@ def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult
     if config.unsupported_by_keras is not None:  # the run could not be saved as the original's .h5 in the end
         raise UsageError(f"--block {options.block} is not one to train; choose one of {', '.join(BLOCKS)}")
     device = choose_device(None if options.device == "auto" else options.device)
-    precision = choose_precision(options.precision, device)
+    precision = training_precision(options.precision, device)
     torch.manual_seed(options.seed)
     model = SampleCNN(config, task)
     if options.init_from is not None:
