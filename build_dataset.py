@@ -1,7 +1,7 @@
-"""Builds a data set's shards: python build_dataset.py DATASET --data-dir ./data"""
+#!/usr/bin/env python3
+"""python build_dataset.py DATASET: the original's command, the same as `samplecnn build`."""
 
-from samplecnn.cli.app import run_alone
-from samplecnn.cli.build import build
+from samplecnn.cli.app import run_script
 
 if __name__ == "__main__":
-    run_alone(build)
+    run_script("build")

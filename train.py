@@ -1,7 +1,7 @@
-"""Trains a SampleCNN: the original's train.py."""
+#!/usr/bin/env python3
+"""python train.py DATASET [NAME]: the original's command, the same as `samplecnn train`."""
 
-from samplecnn.cli.app import run_alone
-from samplecnn.cli.train import train
+from samplecnn.cli.app import run_script
 
 if __name__ == "__main__":
-    run_alone(train)
+    run_script("train")

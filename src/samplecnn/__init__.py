@@ -10,14 +10,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from samplecnn.evaluation import evaluate
+    from samplecnn.interop.export import export
     from samplecnn.model_files import load
     from samplecnn.models import ModelConfig, SampleCNN
     from samplecnn.shards import build
     from samplecnn.tagging import Tagger
     from samplecnn.task import Task
-    from samplecnn.training import train
+    from samplecnn.training import resume, train
 
-_HOMES = {
+_MODULES = {
     "load": "samplecnn.model_files",
     "SampleCNN": "samplecnn.models",
     "ModelConfig": "samplecnn.models",
@@ -25,14 +26,27 @@ _HOMES = {
     "Tagger": "samplecnn.tagging",
     "build": "samplecnn.shards",
     "train": "samplecnn.training",
+    "resume": "samplecnn.training",
     "evaluate": "samplecnn.evaluation",
+    "export": "samplecnn.interop.export",
 }
-__all__ = ["ModelConfig", "SampleCNN", "Tagger", "Task", "build", "evaluate", "load", "train"]
+__all__ = [
+    "ModelConfig",
+    "SampleCNN",
+    "Tagger",
+    "Task",
+    "build",
+    "evaluate",
+    "export",
+    "load",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'samplecnn' has no attribute {name!r}")
 
 

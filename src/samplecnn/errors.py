@@ -5,7 +5,7 @@ Every message names the file (or option) and says what to do. The command line p
 
 
 class SampleCNNError(Exception):
-    """Work that failed: a damaged file, a full disk, a loss that is not a number. Exit code 1."""
+    """Work that failed: a damaged file, a full disk, a loss that is not finite. Exit code 1."""
 
     exit_code = 1
 
@@ -14,6 +14,29 @@ class UsageError(SampleCNNError):
     """A request that cannot be met as asked: unknown data set, missing file, contradicting options. Exit code 2."""
 
     exit_code = 2
+
+
+class OptionError(UsageError):
+    """A value that an option cannot have.
+
+    Args:
+        option: the argument's name in Python; on the command line it is `--option-name`.
+        problem: the rest of the sentence, such as "must be at least 1, not 0".
+        positional: on the command line it is a positional argument, `OPTION_NAME`.
+    """
+
+    def __init__(self, option: str, problem: str, positional: bool = False) -> None:
+        super().__init__(option, problem, positional)
+        self.option, self.problem, self.positional = option, problem, positional
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.problem}"
+
+    @property
+    def on_command_line(self) -> str:
+        """The same message with the name that the command line uses."""
+        name = self.option.upper() if self.positional else f"--{self.option.replace('_', '-')}"
+        return f"{name} {self.problem}"
 
 
 class AudioError(SampleCNNError):

@@ -1,34 +1,100 @@
-"""The command itself: quick help, one-line errors, exit codes, and every verb there."""
+"""The command itself: quick help, one-line errors, exit codes, and every verb in it."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import samplecnn
+from samplecnn.cli import choices
 from samplecnn.cli.app import VERBS, app
+from samplecnn.models import BLOCKS
 
-HEAVY = ("torch", "pyarrow", "sklearn", "matplotlib", "soundfile", "numpy", "rich")
-
-
-def samplecnn_command(*words: str, cwd=None) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "samplecnn", *words], capture_output=True, text=True, cwd=cwd)
+# Importing any of these takes longer than printing the help.
+HEAVY = ("torch", "pyarrow", "sklearn", "matplotlib", "soundfile", "numpy", "rich", "h5py", "openvino", "onnxruntime")
 
 
-def test_help_loads_nothing_heavy():
-    """What makes --help slow is imports; these are left to the verbs."""
-    code = f"import sys, samplecnn.cli.app; print([name for name in {HEAVY} if name in sys.modules])"
+def samplecnn_command(*words: str, cwd=None, env=None) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "samplecnn", *words], capture_output=True, text=True, cwd=cwd, env=env)
+
+
+def verbs(group=None, prefix=()):
+    """Every verb as the words it is called by, and its click command; groups themselves included."""
+    group = group or get_command(app)
+    yield prefix, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from verbs(command, (*prefix, name)) if hasattr(command, "commands") else [((*prefix, name), command)]
+
+
+ALL = list(verbs())
+
+
+def test_every_verb_is_known_to_these_tests():
+    names = {words[0] for words, _ in ALL if words}
+    assert names == {*VERBS, "analyze"} and ("analyze", "filters") in dict(ALL)
+
+
+def heavy_modules(code: str) -> list[str]:
+    """The heavy modules that are imported after running some code in a new process."""
+    code = f"import sys\n{code}\nprint([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return eval(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_names_every_option_in_words(verb):
-    result = CliRunner().invoke(app, [*verb.split(), "--help"])
+def test_help_imports_nothing_heavy():
+    """What makes --help slow is imports; these are left to the verbs."""
+    assert heavy_modules("import samplecnn.cli.app") == []
+
+
+def test_help_of_verbs_imports_no_torch():
+    """Choices are looked up in the registries, which must not import the libraries of what they list."""
+    help_of_all = (
+        "from typer.testing import CliRunner\nfrom samplecnn.cli.app import app, VERBS\n"
+        "outputs = [CliRunner().invoke(app, [verb, '--help']).output for verb in VERBS]\n"
+        "assert all('Usage' in output for output in outputs)"
+    )
+    assert set(heavy_modules(help_of_all)) <= {"numpy", "rich", "pyarrow", "soundfile"}
+
+
+@pytest.mark.parametrize(("words", "command"), ALL, ids=[" ".join(words) or "samplecnn" for words, _ in ALL])
+def test_help_names_every_option_in_words(words, command):
+    """Each option and argument is listed with a sentence, and no registry's place is left in place of its names."""
+    shown = [words[0], "MODEL", *words[1:]] if words[:1] == ("analyze",) and len(words) > 1 else [*words]
+    result = CliRunner().invoke(app, [*shown, "--help"])
     assert result.exit_code == 0 and "Usage" in result.output
-    if not verb:
-        assert all(f"  {name}  " in result.output for name in VERBS)
+    text = " ".join(result.output.split())
+    for param in command.params:
+        flags = [flag for flag in param.opts if flag.startswith("-")]
+        assert all(flag in text for flag in flags), param.name
+        help_text = choices.filled(getattr(param, "help", None) or "").split()
+        assert len(help_text) >= 2, f"{param.name}: no help"
+        assert " ".join(help_text[:8]) in text, param.name
+    for name, below in getattr(command, "commands", {}).items():
+        assert f" {name} " in text and (below.short_help or below.help), name
+    assert not re.search(r"samplecnn[\w.]*:\w", text), "a registry's place instead of its names"
+
+
+def test_choices_come_from_the_registry(monkeypatch):
+    """A block that is added to its registry is an option of train at once."""
+    assert f"[{'|'.join(BLOCKS)}]" in CliRunner().invoke(app, ["train", "--help"]).output
+    refused = CliRunner().invoke(app, ["train", "nowhere", "--block", "se3"])
+    assert refused.exit_code == 2 and "'se3' is not one of" in refused.output and "did you mean se?" in refused.output
+    monkeypatch.setitem(BLOCKS, "se3", BLOCKS["se"])
+    assert "|se3]" in CliRunner().invoke(app, ["train", "--help"]).output
+    taken = CliRunner().invoke(app, ["train", "nowhere", "--block", "se3"])
+    assert "nowhere is not built yet" in str(taken.exception)
+
+
+@pytest.mark.parametrize(
+    "place", [value for name, value in vars(choices).items() if name.isupper() and str(value).startswith("samplecnn.")]
+)
+def test_every_registry_is_where_it_is_said_to_be(place):
+    names = choices.names_of(place)
+    assert len(names) >= 1 and all(isinstance(name, str) for name in names)
+    assert choices.names_of(f"auto+{place}") == ("auto", *names)
 
 
 def test_version():
@@ -41,8 +107,9 @@ def test_version():
         (["train", "nowhere"], 2, "nowhere is not built yet"),
         (["train"], 2, "which data set"),
         (["train", "scd"], 2, "not built yet"),
-        (["train", "scd", "--block", "se9"], 2, "se9"),
+        (["train", "scd", "--block", "se9"], 2, "'se9' is not one of"),
         (["train", "scd", "--lr", "-1"], 2, "--lr must be above 0"),
+        (["train", "scd", "a/b"], 2, "NAME 'a/b' must be a plain word"),
         (["eval", "scd", "no.h5"], 2, "not built yet"),
         (["tag", "no.h5", "no.wav"], 2, "no.wav"),
         (["tag", "no.h5", __file__], 2, "no.h5"),

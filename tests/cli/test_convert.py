@@ -155,7 +155,7 @@ def test_what_cannot_be_trained_on_or_be_an_h5_says_so(kind, built, tmp_path):
         train("sounds", data_dir=str(built / "data"), block=block, features=8, init_from=str(tmp_path / "ours"))
     assert "cannot express" in fails("convert", path, tmp_path / "ours.h5", "--classes", "mtat")
     assert not (tmp_path / "ours.h5").exists()
-    with pytest.raises(UsageError, match="rese2-wide is not one to train"):
+    with pytest.raises(UsageError, match="block 'rese2-wide' cannot be trained"):
         train("sounds", data_dir=str(built / "data"), block="rese2-wide")
 
 

@@ -46,7 +46,6 @@ def test_every_format_named_in_help_works(folder):
 @pytest.mark.parametrize(
     ("out", "to", "said"),
     [
-        ("m.h5", "onyx", "--to onyx: choose one of keras-h5"),
         ("m.pt", "keras-h5", "m.pt: a name for keras-h5 ends in .h5 or .hdf5"),
         ("run", "keras-h5", "run: a folder"),
     ],
@@ -54,6 +53,12 @@ def test_every_format_named_in_help_works(folder):
 def test_what_cannot_be_written_is_said_before_the_model_is_looked_for(folder, out, to, said):
     error = export(folder / "nowhere", folder / out, "--to", to).exception
     assert isinstance(error, UsageError) and said in str(error)
+
+
+def test_an_unknown_format_is_answered_with_those_there_are(folder):
+    result = export(folder / "nowhere", folder / "m.h5", "--to", "keras-h6")
+    assert result.exit_code == 2 and f"'keras-h6' is not one of {', '.join(FORMATS)}" in result.output
+    assert "did you mean keras-h5?" in result.output
 
 
 def test_a_model_that_keras_cannot_express_is_one_line_and_leaves_what_was_there(folder):

@@ -93,6 +93,19 @@ def test_option_has_its_effect(built, base, tmp_path, option):
     assert effect(base, run_train(built, tmp_path, **{option: value}))
 
 
+def test_options_from_a_file_and_the_environment_are_recorded(built, tmp_path, monkeypatch):
+    """The run remembers the options in effect, wherever they come from, so that a resumed run has the same."""
+    config = tmp_path / "samplecnn.toml"
+    config.write_text("[train]\nseed = 5\nmomentum = 0.5\nlr = 0.5\n")
+    monkeypatch.setenv("SAMPLECNN_TRAIN_LR", "0.25")
+    monkeypatch.setenv("SAMPLECNN_TRAIN_DROPOUT", "0.25")
+    options = load_checkpoint(
+        run_train(built, tmp_path / "log", "--config", str(config), "--dropout", "0.125", num_stages="1")
+    ).options
+    chosen = {name: options[name] for name in ("seed", "momentum", "lr", "dropout", "batch_size", "weight_decay")}
+    assert chosen == {"seed": 5, "momentum": 0.5, "lr": 0.25, "dropout": 0.125, "batch_size": 16, "weight_decay": 0.0}
+
+
 def test_the_same_options_give_the_same_weights(built, base, tmp_path):
     """So that a difference above is the option's."""
     assert not other_weights(base, run_train(built, tmp_path))
@@ -162,9 +175,14 @@ def test_init_from(built, base, tmp_path):
     assert torch.allclose(samplecnn.load(warm).state_dict()[name], samplecnn.load(base).state_dict()[name], atol=1e-6)
 
 
-def test_resume_takes_no_settings(base):
+def test_resume_takes_no_settings(base, tmp_path):
     for words in (["--lr", "0.1"], ["--block", "se"], ["--seed", "0"]):
         result = CliRunner().invoke(app, ["train", "--resume", str(base), *words])
         assert f"leave out {words[0]}" in str(result.exception)
+    config = tmp_path / "samplecnn.toml"
+    config.write_text("[train]\nlr = 0.1\nblock = 'basic'\ndata-dir = 'elsewhere'\n")
+    for words, env in ((["--config", str(config)], {}), ([], {"SAMPLECNN_TRAIN_LR": "0.1"})):
+        result = CliRunner().invoke(app, ["train", "--resume", str(base), *words], env=env)
+        assert "this run is finished" in str(result.exception)  # the file and the environment are for new runs
     assert "leave out DATASET" in str(CliRunner().invoke(app, ["train", "scd", "--resume", str(base)]).exception)
     assert "finished" in str(CliRunner().invoke(app, ["train", "--resume", str(base), "--device", "cpu"]).exception)

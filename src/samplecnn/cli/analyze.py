@@ -1,14 +1,17 @@
-"""samplecnn analyze MODEL WHAT: what a trained network hears, as pictures, tables and words."""
+"""samplecnn analyze MODEL WHAT: what a trained network responds to, as pictures, tables and words."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from samplecnn.cli.choices import PRECISIONS, SPLITS, choice
 from samplecnn.cli.explain import explain_command, report_command
-from samplecnn.cli.shared import Built, Device, Model
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model
+from samplecnn.cli.verbs import Verb, with_common
 from samplecnn.errors import UsageError
+from samplecnn.system.arguments import suggestion
 
 Output = Annotated[
     str | None,
@@ -16,20 +19,21 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="DIR",
-        help="Where pictures and tables go. If not given: analysis in the model's run directory if it lies in one, "
-        "or else here.",
+        help="Folder for pictures and tables. By default `analysis` in the model's run directory if it is in one, "
+        "else the current folder.",
     ),
 ]
 
 
 class ModelFirst(TyperGroup):
-    """A group whose verbs come behind the model that they are about: `analyze MODEL filters --steps 12`."""
+    """A group whose verbs follow the model that they analyze: `analyze MODEL filters --steps 12`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
             if len(args) == 1 or args[1] not in self.commands:
-                said = f"no analysis {args[1]!r}" if len(args) > 1 else f"which analysis of {args[0]}"
-                raise UsageError(f"{said}? Choose {', '.join(self.commands)}")
+                if len(args) == 1:
+                    raise UsageError(f"which analysis of {args[0]}? Choose one of {', '.join(self.commands)}")
+                raise UsageError(f"there is no analysis {args[1]!r}{suggestion(args[1], self.commands)}")
             args = [args[1], args[0], *args[2:]]
         return super().resolve_command(ctx, args)
 
@@ -37,32 +41,32 @@ class ModelFirst(TyperGroup):
         return ["MODEL", "WHAT", "[OPTIONS]"]
 
 
-class Analysis(TyperCommand):
-    """A verb of it, which tells its usage as it is typed."""
+class Analysis(Verb):
+    """One of these verbs; its usage line has the model in front."""
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
-        before = ctx.parent.command_path if ctx.parent else ""
+        group = ctx.parent.command_path if ctx.parent else ""
         pieces = [piece for piece in self.collect_usage_pieces(ctx) if "MODEL" not in piece]
-        formatter.write_usage(f"{before} MODEL {ctx.info_name}", " ".join(pieces))
+        formatter.write_usage(f"{group} MODEL {ctx.info_name}", " ".join(pieces))
 
 
 def filters_command(
     model: Model,
     output: Output = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of gradient ascent from noise.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise; the same seed gives the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise; the same seed gives the same pictures.")] = 0,
     layer: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this layer, conv0 or block3_conv; may be given several times."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of the activations: auto takes bf16 where the hardware is built for it, else fp32.")
+        str, choice(of=PRECISIONS, help="Number format of the activations; auto: bf16 where it is faster, else fp32.")
     ] = "auto",
     device: Device = None,
 ) -> None:
     """Show what excites every filter most: a picture of the spectra of each layer, filters sorted by their peak.
 
-    Also the first layer's own filters of three samples, the peaks of all layers in one picture, and all spectra as
+    Also the first layer's kernels of three samples, the peaks of all layers in one picture, and all spectra as
     filters.parquet.
     """
     from samplecnn.analysis.analyses import run_filters
@@ -73,10 +77,10 @@ def filters_command(
 def excitations_command(
     model: Model,
     dataset: Built,
-    data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    data_dir: DataDir = "./data",
+    split: Annotated[str, choice(of=SPLITS, help="Split of the data set.")] = "test",
     output: Output = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the figures do not depend on it.")] = 23,
+    batch_size: BatchSize = 23,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the figures of every block as JSON.")
     ] = None,
@@ -96,10 +100,10 @@ def summary_command(
     output: Output = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write all rows as JSON.")] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Length of the input in samples; the model's window if not given.")
+        int | None, typer.Option(min=1, help="Length of the input in samples; by default the model's window.")
     ] = None,
 ) -> None:
-    """Show the network layer by layer: shapes, what a step sees, parameters, arithmetic, memory; and draw it."""
+    """Show the network layer by layer: shapes, receptive fields, parameters, arithmetic, memory; and draw it."""
     from samplecnn.analysis.analyses import run_summary
 
     run_summary(model, output, json, samples)
@@ -110,7 +114,7 @@ analyze = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look into a trained network: what it hears, and how it is built; as pictures, tables and words.",
+    help="Analyze a trained network: what it responds to, and how it is built; as pictures, tables and words.",
 )
 ANALYSES: dict[str, Callable[..., None]] = {
     "filters": filters_command,
@@ -120,4 +124,4 @@ ANALYSES: dict[str, Callable[..., None]] = {
     "report": report_command,
 }
 for _name, _command in ANALYSES.items():
-    analyze.command(_name, cls=Analysis, short_help=(_command.__doc__ or "").split(":")[0])(_command)
+    analyze.command(_name, cls=Analysis, short_help=(_command.__doc__ or "").split(":")[0])(with_common(_command))

@@ -19,16 +19,10 @@ from samplecnn.cli.export import export_command
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
-from samplecnn.errors import SampleCNNError
+from samplecnn.cli.verbs import PROGRAM, SETTINGS, Verb, Verbs, with_common
+from samplecnn.errors import OptionError, SampleCNNError
 
-SETTINGS: dict[str, Any] = {
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,  # plain help: rich would take longer to import than all the rest
-    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 110},
-}
-
-app = typer.Typer(name="samplecnn", no_args_is_help=True, **SETTINGS)
+app = typer.Typer(name=PROGRAM, cls=Verbs, no_args_is_help=True, **SETTINGS)
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -41,26 +35,42 @@ VERBS: dict[str, Callable[..., None]] = {
     "convert": convert_command,
     "bench": bench,
 }
+
+
+def summary_of(command: Callable[..., None]) -> str:
+    """A verb in a few words for the list of verbs: its docstring up to the first colon."""
+    return (command.__doc__ or "").split(":")[0].split("\n")[0].rstrip(".")
+
+
 for verb, command in VERBS.items():
-    app.command(verb, short_help=(command.__doc__ or "").split(":")[0].split("\n")[0].rstrip("."))(command)
-app.add_typer(analyze, name="analyze", short_help="Look into a trained network")
+    app.command(verb, cls=Verb, short_help=summary_of(command))(with_common(command))
+app.add_typer(analyze, name="analyze", short_help="Analyze a trained network")
 
 
-@app.callback(invoke_without_command=True)
-def about(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", allow_from_autoenv=False, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Audio classification straight from the waveform: from recordings to a trained, scored model that tags files."""
     if version:
-        print(f"samplecnn {__version__}")
+        print(f"{PROGRAM} {__version__}")
         raise typer.Exit()
 
 
+app.callback(invoke_without_command=True)(with_common(about))
+
+
 def run(command: Callable[[], Any]) -> None:
-    """Runs a command; an error that is the user's to mend becomes one line on stderr and the exit code it carries."""
-    # PyTorch's threads wait for their next turn by spinning, on the cores that decoding and the compiled passes need
+    """Runs a command; an error that the user can correct becomes one line on stderr and the exit code it carries."""
+    # PyTorch's threads wait for their next task by spinning, on the cores that decoding and the compiled passes need
     # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command()
+    except OptionError as error:
+        print(f"error: {error.on_command_line}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except SampleCNNError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -78,11 +88,9 @@ def run(command: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
-def run_alone(command: Callable[..., Any]) -> None:
-    """Runs one verb as a program of its own, as the original's scripts do."""
-    alone = typer.Typer(**SETTINGS)
-    alone.command()(command)
-    run(alone)
+def run_script(verb: str) -> None:
+    """Runs one verb as a program of its own, as the original's scripts do: `train.py` is `samplecnn train`."""
+    run(lambda: app([verb, *sys.argv[1:]], prog_name=PROGRAM))
 
 
 def main() -> None:

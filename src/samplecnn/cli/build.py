@@ -1,20 +1,16 @@
 """samplecnn build: recordings into shards."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
+from samplecnn.cli.choices import DATA_SETS, KINDS, PADDINGS, SHARD_FORMATS, choice
+from samplecnn.cli.shared import next_command
 from samplecnn.errors import UsageError
-from samplecnn.task import Padding
+from samplecnn.task import Kind, Padding
 
-SHOWN = 5  # reasons for skipping that are printed; the report has them all
-
-
-class Format(StrEnum):
-    arrow = "arrow"
-    tfrecord = "tfrecord"
+SHOWN = 5  # recordings that are listed with the reason why they were skipped; the report has them all
 
 
 def build(
@@ -22,68 +18,82 @@ def build(
         str,
         typer.Argument(
             metavar="DATASET",
-            help="mtt, scd, dcs, demo, a folder with one sub-folder per class, or a CSV/Parquet manifest (path,labels)",
+            help=f"{{{DATA_SETS}}}, a folder with one sub-folder per class, or a CSV or Parquet manifest.",
         ),
     ],
-    data_dir: Annotated[Path, typer.Option(help="where data sets lie; shards go to DATA_DIR/NAME/FORMAT")] = Path(
-        "./data"
-    ),
+    data_dir: Annotated[
+        Path, typer.Option(metavar="PATH", help="Folder of the data sets; shards go to PATH/NAME/FORMAT.")
+    ] = Path("./data"),
     format: Annotated[
-        Format,
-        typer.Option(help="arrow; tfrecord writes the original's files to DATA_DIR/NAME/tfrecord, of twice the size"),
-    ] = Format.arrow,
+        str, choice(of=SHARD_FORMATS, help="tfrecord is the original's format, which takes twice the space.")
+    ] = "arrow",
     padding: Annotated[
         str,
-        typer.Option(help="how short clips are filled up: tile (repeat), zero (silence), stretch (as the original)"),
+        choice(
+            of=PADDINGS,
+            help="How short clips are filled up: tile repeats the clip, zero adds silence, stretch repeats every "
+            "sample, as the original does.",
+        ),
     ] = "tile",
-    workers: Annotated[int | None, typer.Option(help="processes that decode; one per core by default", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="of the clips' order and, for your own recordings, of the split")] = 0,
-    sample_rate: Annotated[int | None, typer.Option(help="Hz, for your own recordings [default: 22050]", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes that decode; by default one per core.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the clips' order and, for a folder or manifest, of the split.")
+    ] = 0,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=1, metavar="HZ", help="Folder or manifest: sample rate. [default: 22050]")
+    ] = None,
     window: Annotated[
         str | None,
-        typer.Option(help="length of a segment in samples, or with an s in seconds (5s), for your own [default: 1s]"),
+        typer.Option(
+            metavar="N", help="Folder or manifest: length of a segment in samples, or in seconds: 5s. [default: 1s]"
+        ),
     ] = None,
     clip_seconds: Annotated[
-        float | None, typer.Option(help="seconds used of each of your own recordings [default: all of it]", min=0.0)
+        float | None,
+        typer.Option(min=0.0, metavar="S", help="Folder or manifest: seconds used of each recording. [default: all]"),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="multilabel or multiclass, for your own recordings [default: as the labels are]")
+        str | None,
+        choice(
+            of=KINDS,
+            help="Folder or manifest: any number of classes in a clip, or exactly one. [default: as the labels are]",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="probability above which a class counts as present, for your own [default: 0.5]"),
+        typer.Option(
+            metavar="P", help="Folder or manifest: probability above which a class counts as present. [default: 0.5]"
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="build again what is built already")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build again what has been built.")] = False,
 ) -> None:
     """Decode a data set's recordings into shards for training.
 
-    An interrupted build goes on where it stopped when the same command is given again. Recordings that cannot be
-    used are skipped and listed, with the reason, in report.csv beside the shards.
+    An interrupted build continues where it stopped when the same command is given again. Recordings that cannot be
+    used are skipped and listed, with the reason, in report.csv in the folder of the shards.
     """
     from samplecnn.shards import build as build_shards
 
-    if dataset == "demo":
-        from samplecnn.datasets.generated import generate
-
-        generate(data_dir / "demo" / "raw")
     report = build_shards(
         dataset,
         data_dir,
         workers=workers,
         seed=seed,
         padding=cast(Padding, padding),
-        format=format.value,
+        format=format,
         force=force,
+        progress=True,
         sample_rate=sample_rate,
         window=window_samples(window, sample_rate or 22050),
         clip_seconds=clip_seconds,
-        kind=kind,
+        kind=cast(Kind | None, kind),
         threshold=threshold,
     )
     for line in report.lines(shown=SHOWN):
         typer.echo(line)
-    where = "" if data_dir == Path("./data") else f" --data-dir {data_dir}"
-    typer.echo(f"next: samplecnn train {dataset}{where}")
+    next_command("train", dataset, *([] if data_dir == Path("./data") else ["--data-dir", str(data_dir)]))
 
 
 def window_samples(window: str | None, sample_rate: int) -> int | None:

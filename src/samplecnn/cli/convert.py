@@ -1,14 +1,11 @@
-"""samplecnn convert IN OUT: a model of another program, or an old file, as a folder of ours."""
+"""samplecnn convert IN OUT: a model of another program, or a file of the original, as a samplecnn model folder."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-
-class Kind(StrEnum):
-    multilabel = "multilabel"
-    multiclass = "multiclass"
+from samplecnn.cli.choices import KINDS, choice
+from samplecnn.task import Kind
 
 
 def convert_command(
@@ -20,49 +17,55 @@ def convert_command(
             "Spijkervet/CLMR (.pt, .pth, .ckpt, .safetensors), or a model of the original (.h5) or of samplecnn.",
         ),
     ],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A new folder; a name ending in .h5 gives a Keras file.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or a Keras file if the name ends in .h5.")],
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="The classes, in the order of the outputs: mtat, msd, jamendo, mtt, scd, dcs, or a file with one name "
-            "a line.",
+            help="The classes in the order of the outputs: mtat, msd, jamendo, mtt, scd, dcs, or a file with one name "
+            "per line.",
         ),
     ] = None,
     head: Annotated[
-        str | None, typer.Option(metavar="FILE", help="CLMR: the last layer, where it is a file of its own.")
+        str | None, typer.Option(metavar="FILE", help="CLMR: the last layer, if it is in a separate file.")
     ] = None,
     encoder_only: Annotated[
-        bool, typer.Option("--encoder-only", help="CLMR: an encoder without last layer, for train --init-from.")
+        bool,
+        typer.Option("--encoder-only", help="CLMR: convert an encoder without its last layer, for train --init-from."),
     ] = False,
     order: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Put the outputs into the order that a data set has its classes in: mtt, scd, dcs, sorted (folders, "
-            "manifests), or a file; samplecnn eval wants it.",
+            help="Reorder the outputs to match a data set's classes: mtt, scd, dcs, sorted (folders, manifests), or a "
+            "file; samplecnn eval requires the same order.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the task.")] = None,
     kind: Annotated[
-        Kind | None,
-        typer.Option(help="How the outputs are read: any number of classes (sigmoid), or exactly one (softmax)."),
+        str | None,
+        choice(of=KINDS, help="Any number of classes in a recording (sigmoid), or exactly one (softmax)."),
     ] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(min=100, max=768_000, metavar="HZ", help="The rate it was trained at.")
+        int | None, typer.Option(min=100, max=768_000, metavar="HZ", help="Sample rate of the model's input.")
     ] = None,
-    window: Annotated[int | None, typer.Option(min=1, metavar="N", help="Samples it sees at once.")] = None,
-    mean: Annotated[float | None, typer.Option(metavar="M", help="Mean of the waveforms it was trained on.")] = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Length of the model's input in samples.")
+    ] = None,
+    mean: Annotated[float | None, typer.Option(metavar="M", help="Mean of the training waveforms.")] = None,
     std: Annotated[
-        float | None, typer.Option(metavar="S", help="Their standard deviation; it sees (wave - M) / S.")
+        float | None,
+        typer.Option(
+            metavar="S", help="Standard deviation of the training waveforms; the model's input is (wave - M) / S."
+        ),
     ] = None,
 ) -> None:
-    """Convert a model to a folder that every command takes: PyTorch peers' checkpoints and the original's files.
+    """Convert a model to a folder that every command accepts: other programs' checkpoints and the original's files.
 
-    The converted model gives the outputs of the one it came from. What the file does not tell, the options do.
+    The converted model gives the same outputs as its source. Options supply what the file does not contain.
     """
     from samplecnn.interop.convert import ConvertOptions, convert
 
-    options = ConvertOptions(classes, order, name, None if kind is None else kind.value, sample_rate, window, mean, std)
+    options = ConvertOptions(classes, order, name, cast(Kind | None, kind), sample_rate, window, mean, std)
     for line in convert(source, out, options, head, encoder_only).lines:
         typer.echo(line)

@@ -6,11 +6,11 @@ import typer
 
 
 def demo(
-    data_dir: Annotated[str, typer.Option(metavar="PATH", help="Where the recordings and shards go.")] = "./data",
-    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Where the run directory goes.")] = "./log",
+    data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for the recordings and shards.")] = "./data",
+    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for the run directory.")] = "./log",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the recordings and of the training.")] = 0,
 ) -> None:
-    """The whole way in minutes, offline: make recordings, build, train, score, and tag a file."""
+    """Run everything end to end in minutes, offline: generate recordings, build, train, score, and tag a file."""
     from samplecnn.walkthrough import run_demo
 
     run_demo(data_dir, log_dir, seed)

@@ -1,21 +1,20 @@
-"""samplecnn eval DATASET MODEL: how good a model is on the test set."""
+"""samplecnn eval DATASET MODEL: scores on the test split."""
 
 from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import Built, Device, Engine, Model, Precision
+from samplecnn.cli.choices import ENGINES, PRECISIONS, choice
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
 
 
 def evaluate_command(
     dataset: Built,
     model: Model,
-    data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
-    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the scores do not depend on it.")] = 23,
-    num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
-    ] = False,
+    data_dir: DataDir = "./data",
+    batch_size: BatchSize = 23,
+    num_readers: NumReaders = 8,
+    skip_corrupt: SkipCorrupt = False,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the scores and the per-class table as JSON.")
     ] = None,
@@ -23,28 +22,40 @@ def evaluate_command(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Where the pictures go: a confusion matrix, or precision and recall of every class. "
-            "If not given: test-DATASET in the model's run directory, if it lies in one.",
+            help="Folder for the pictures: a confusion matrix, or precision and recall of every class. "
+            "By default test-DATASET in the model's run directory, if it is in one.",
         ),
     ] = None,
     device: Device = None,
     engine: Annotated[
-        Engine | None,
-        typer.Option(help="What runs the model: auto for the fastest; if not given, the model itself, in fp32."),
+        str | None,
+        choice(
+            of=f"auto+{ENGINES}",
+            help="What runs the model; auto: the fastest. By default PyTorch without an engine, in fp32.",
+        ),
     ] = None,
     precision: Annotated[
-        Precision | None,
-        typer.Option(help="Of the engine (torch if none is given): auto is what the machine does fast."),
+        str | None, choice(of=PRECISIONS, help="Of the engine (torch if none is given); auto: bf16 where it is faster.")
     ] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Also test the model itself, in fp32, and tell how the engine differs from it."),
+        typer.Option("--compare", help="Also test without an engine, in fp32, and report how the two differ."),
     ] = False,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
     from samplecnn.evaluation.run_eval import run_eval
 
-    chosen, kind = engine and engine.value, precision and precision.value
     run_eval(
-        dataset, model, data_dir, batch_size, num_readers, json, pictures, device, skip_corrupt, chosen, kind, compare
+        dataset,
+        model,
+        data_dir,
+        batch_size,
+        num_readers,
+        json,
+        pictures,
+        device,
+        skip_corrupt,
+        engine,
+        precision,
+        compare,
     )

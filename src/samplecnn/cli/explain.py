@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import Built, Device, Model
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
 
 
 def explain_command(
@@ -13,19 +13,19 @@ def explain_command(
     tag: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A tag to explain; may be given several times. If not given: the most probable ones."
+            metavar="NAME", help="A tag to explain; may be given several times. By default the most probable ones."
         ),
     ] = None,
     top: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="K", help="Explain the K most probable tags; if not given, 3 at most and none below 0.01."
+            min=1, metavar="K", help="Explain the K most probable tags; by default at most 3, and none below 0.01."
         ),
     ] = None,
     windows: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Of a long recording, explain the N windows in which the tags score highest."
+            min=1, metavar="N", help="Explain only the N windows of a long recording in which the tags score highest."
         ),
     ] = 4,
     over_time: Annotated[
@@ -41,25 +41,25 @@ def explain_command(
             "--output",
             "-o",
             metavar="DIR",
-            help="Where the picture explain-CLIP.png goes. If not given: analysis in the model's run directory if it "
-            "lies in one, or else here.",
+            help="Folder for the picture explain-CLIP.png. By default `analysis` in the model's run directory if it is "
+            "in one, else the current folder.",
         ),
     ] = None,
     picture: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The picture's name instead: .png, .svg or .pdf.")
+        str | None, typer.Option(metavar="FILE", help="Name of the picture instead: .png, .svg or .pdf.")
     ] = None,
     table: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the numbers: .csv, .parquet or .json.")
     ] = None,
-    bands: Annotated[int, typer.Option(min=1, help="Frequency bands, equally wide in mel.")] = 16,
-    moments: Annotated[int, typer.Option(min=1, help="Moments that a window is split into.")] = 50,
+    bands: Annotated[int, typer.Option(min=1, help="Number of frequency bands, equally wide in mel.")] = 16,
+    moments: Annotated[int, typer.Option(min=1, help="Number of time steps that a window is split into.")] = 50,
     steps: Annotated[
-        int, typer.Option(min=1, help="Steps from silence to the sound; more are slower and more exact.")
+        int, typer.Option(min=1, help="Integration steps from silence to the sound; more are slower and more exact.")
     ] = 32,
-    batch_size: Annotated[int, typer.Option(min=1, help="Waveforms at once; the result does not depend on it.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Waveforms in a batch; the result does not depend on it.")] = 8,
     device: Device = None,
 ) -> None:
-    """Explain a recording's tags: which moments and which frequencies they rest on, as words, picture and table."""
+    """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
     from samplecnn.analysis.explanation import Settings
     from samplecnn.analysis.explanation_outputs import run_explain
 
@@ -70,38 +70,36 @@ def explain_command(
 def report_command(
     model: Model,
     dataset: Built,
-    data_dir: Annotated[str, typer.Option(help="The folder of the built data sets.")] = "./data",
+    data_dir: DataDir = "./data",
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="PATH",
-            help="A folder for report-DATASET.html, or a file ending in .html. If not given: analysis in the model's "
-            "run directory if it lies in one, or else here.",
+            help="A folder for report-DATASET.html, or a file ending in .html. By default `analysis` in the model's "
+            "run directory if it is in one, else the current folder.",
         ),
     ] = None,
     mistakes: Annotated[
-        int, typer.Option(min=0, metavar="N", help="The worst mistakes to show, with their sound.")
+        int, typer.Option(min=0, metavar="N", help="Number of worst mistakes to show, with their sound.")
     ] = 12,
     explained: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Of these, the first N are taken apart as `explain` does.")
+        int, typer.Option(min=0, metavar="N", help="Explain the first N of them as `analyze explain` does.")
     ] = 4,
     no_filters: Annotated[bool, typer.Option("--no-filters", help="Leave out what excites the filters.")] = False,
     no_excitations: Annotated[bool, typer.Option("--no-excitations", help="Leave out the excitations.")] = False,
     filter_steps: Annotated[int | None, typer.Option(min=1, help="Steps of gradient ascent for the filters.")] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Draws of the bootstrap for the confidence intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of the filters' noise.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the figures do not depend on it.")] = 23,
-    num_readers: Annotated[int, typer.Option(min=1, help="Threads that read ahead.")] = 8,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
-    ] = False,
+    draws: Annotated[int, typer.Option(min=1, help="Bootstrap samples for the confidence intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of the filters' noise.")] = 0,
+    batch_size: BatchSize = 23,
+    num_readers: NumReaders = 8,
+    skip_corrupt: SkipCorrupt = False,
     device: Device = None,
 ) -> None:
     """Write one HTML file about a model: scores with confidence, mistakes to listen to, curves, pictures, settings.
 
-    It opens from the disk without a network, in light and dark, and reads well on a phone.
+    The page needs no network, follows the light or dark theme, and fits a phone's screen.
     """
     from samplecnn.analysis.reporting import Contents, report
     from samplecnn.system.allocator import keep_freed_memory

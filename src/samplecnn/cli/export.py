@@ -1,29 +1,29 @@
-"""samplecnn export MODEL OUT --to FORMAT: a model for other programs."""
+"""samplecnn export MODEL OUT --to FORMAT: a model for another program."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from samplecnn.interop.export import FORMATS, check, export
+from samplecnn.cli.choices import EXPORT_FORMATS, choice
+from samplecnn.cli.shared import Model
 
 
 def export_command(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it appears when it is whole.")],
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it appears once it is complete.")],
     to: Annotated[
-        str, typer.Option(metavar="FORMAT", help=f"The format: {', '.join(FORMATS)} (Keras, as the original saves it).")
+        str, choice(of=EXPORT_FORMATS, help="The format; keras-h5 is what the original's code saves and loads.")
     ],
 ) -> None:
     """Write a model for other programs: the original's own code and Keras.
 
-    The file can be read back here, to the same bits and with its class names.
+    Reading the file back gives the same bits and the class names.
     """
-    check(out, to)
     from samplecnn import model_files
+    from samplecnn.interop.export import FORMATS, check, export
 
+    check(out, to)
     loaded = model_files.load_stored(model)
     export(loaded, out, to)
     size = f"{loaded.config.signature}, {loaded.config.num_blocks} blocks, {loaded.config.num_classes} classes"

@@ -5,30 +5,42 @@ from typing import Annotated
 
 import typer
 
+from samplecnn.cli.choices import PUBLISHED, choice_argument
+
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="mtt, scd or dcs.", metavar="DATASET")],
-    data_dir: Annotated[Path, typer.Option(help="The data set goes to DATA_DIR/<name>/raw.")] = Path("./data"),
+    dataset: Annotated[
+        str, choice_argument(of=PUBLISHED, metavar="DATASET", help=f"{{{PUBLISHED}}}: a published data set.")
+    ],
+    data_dir: Annotated[Path, typer.Option(metavar="PATH", help="The data set goes to PATH/NAME/raw.")] = Path(
+        "./data"
+    ),
     mirror: Annotated[
-        str | None, typer.Option(help="Address of a folder that holds the same files; asked before the public ones.")
+        str | None,
+        typer.Option(metavar="URL", help="Address of a folder with the same files, tried before the public ones."),
     ] = None,
     keep_archives: Annotated[
-        bool, typer.Option("--keep-archives", help="Keep the downloaded archives when they are unpacked.")
+        bool, typer.Option("--keep-archives", help="Keep the downloaded archives after unpacking.")
     ] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Fetch anew what is missing although an earlier run had finished."),
+        typer.Option("--again", help="Download what is missing even though an earlier run has finished."),
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that open encrypted zips (default: one per processor, up to 8)."),
+        typer.Option(min=1, metavar="N", help="Processes that decrypt zips; by default one per core, at most 8."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds of silence that end a connection.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="S", help="Seconds without data after which a connection is closed.")
+    ] = 60.0,
     attempts: Annotated[
-        int, typer.Option(min=1, help="Failures in a row, without a new byte, before the next address is tried.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Consecutive failures without a new byte before the next address is tried."
+        ),
     ] = 5,
 ) -> None:
-    """Download, verify and unpack a published data set; run it again to go on after an interruption."""
+    """Download, verify and unpack a published data set: an interrupted download resumes when it is run again."""
     from samplecnn.datasets.download.http import Network
     from samplecnn.datasets.download.prepare import prepare as run
 

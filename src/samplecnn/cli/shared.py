@@ -1,33 +1,47 @@
-"""Arguments and options that several commands have, told once."""
+"""Arguments and options that several commands have, described once."""
 
-from enum import StrEnum
+import shlex
 from typing import Annotated
 
 import typer
 
-
-class Engine(StrEnum):
-    auto = "auto"
-    torch = "torch"
-    numpy = "numpy"
-    openvino = "openvino"
-    onnx = "onnx"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
+from samplecnn.cli.choices import DATA_SETS, ENGINES, PRECISIONS, choice
+from samplecnn.system import log
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors, or an .h5 of the original.")
+    str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors file, or an .h5 file of the original.")
 ]
 Built = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A built data set: mtt, scd, dcs, demo, a folder of classes, a manifest, a folder of TFRecords.",
+        help=f"A data set that has been built: {{{DATA_SETS}}}, a folder, a manifest, a folder of TFRecords.",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU where there is one if not given.")]
+DataDir = Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")]
+BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Segments in a batch; results do not depend on it.")]
+NumReaders = Annotated[int, typer.Option(min=1, metavar="N", help="Threads that read ahead.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Skip damaged TFRecords, and count them, instead of stopping.")
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one.")
+]
+Engine = Annotated[
+    str,
+    choice(
+        of=f"auto+{ENGINES}",
+        help="What runs the model. auto: the fastest that is installed; for few files, the one with the lowest "
+        "start-up time.",
+    ),
+]
+EnginePrecision = Annotated[
+    str, choice(of=PRECISIONS, help="fp32 is exact; bf16 has 8 bits of mantissa; auto: bf16 where it is faster.")
+]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Also write the results as JSON.")]
+
+
+def next_command(*words: str) -> None:
+    """Suggests the command that usually comes next, quoted for a shell."""
+    if not log.is_quiet():
+        typer.echo(f"next: samplecnn {shlex.join(words)}")

@@ -1,18 +1,11 @@
-"""samplecnn tag MODEL PATH...: what is heard in recordings."""
+"""samplecnn tag MODEL PATH...: tags for recordings."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import Device, Engine, Model, Precision
-
-
-class Format(StrEnum):
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
+from samplecnn.cli.choices import TAG_FORMATS, choice
+from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model
 
 
 def tag_command(
@@ -20,70 +13,63 @@ def tag_command(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH", help="Recordings, folders to search for recordings, TFRecords, folders of them."
+            metavar="PATH", help="Recordings, folders to search for recordings, TFRecords, folders of TFRecords."
         ),
     ],
     format: Annotated[
-        Format,
-        typer.Option(
-            help="table: a line for each file; json: one document; jsonl: an object a line; "
-            "csv: a row for each file with columns path, error and one for every class."
+        str,
+        choice(
+            of=TAG_FORMATS,
+            help="table: a line for each file; json: one document; jsonl: one object a line; "
+            "csv: a row for each file with columns path, error and one for every class.",
         ),
-    ] = Format.table,
+    ] = "table",
     top: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Show only the best N classes; if not given, 5 in a table and all elsewhere.", metavar="N"
-        ),
+        typer.Option(min=1, metavar="N", help="Show only the best N classes; by default 5 in a table, else all."),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Show only classes whose score lies above this. CSV leaves the others empty."),
+        typer.Option(min=0, max=1, help="Show only classes with a score above this. CSV leaves the others empty."),
     ] = None,
     over_time: Annotated[
-        bool, typer.Option("--over-time", help="Give the scores of every segment, with its time.")
+        bool, typer.Option("--over-time", help="Give the scores of every window, with its time.")
     ] = False,
     hop: Annotated[
         float | None,
         typer.Option(
             min=0.001,
-            help="Start a window every so many seconds, so that windows overlap; rounded by a hundredth at most.",
+            help="Seconds from the start of one window to the next, so that windows overlap; rounded by at most 1 %.",
             metavar="SECONDS",
-            show_default="a window",
+            show_default="one window",
         ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write to this file, which appears when it is whole.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, once it is complete.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Segments a step; the tags do not depend on it.")] = 32,
+    batch_size: BatchSize = 32,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with an --output that broke off (jsonl, csv); what is there is kept."),
-    ] = False,
-    engine: Annotated[
-        Engine,
         typer.Option(
-            help="What runs the model; auto: the fastest that is installed, where there is little to do the one that "
-            "starts soonest."
+            "--resume",
+            allow_from_autoenv=False,
+            help="Continue an interrupted --output (jsonl, csv), keep its rows.",
         ),
-    ] = Engine.auto,
-    precision: Annotated[
-        Precision, typer.Option(help="fp32 is exact; auto takes bf16, of 8 bits, where the hardware has it.")
-    ] = Precision.auto,
+    ] = False,
+    engine: Engine = "auto",
+    precision: EnginePrecision = "auto",
     device: Device = None,
 ) -> None:
     """Tag recordings with a trained model: files and folders in; a table, JSON, JSON lines or CSV out.
 
-    All of a recording is used, window by window; its score is the mean. A file that cannot be used is listed with its
-    error, and the rest go on; the exit code is then 1. What ran the model is said on stderr.
+    A recording is cut into windows; its score is their mean. A file that cannot be used is listed with its error and
+    the others are tagged; the exit code is then 1. The engine in use is named on stderr.
     """
     from samplecnn.tagging.tag_files import tag_paths
     from samplecnn.tagging.writers import Selection
 
     selection = Selection(top, threshold, over_time)
-    report = tag_paths(
-        model, paths, format.value, output, selection, batch_size, device, resume, engine.value, precision.value, hop
-    )
+    report = tag_paths(model, paths, format, output, selection, batch_size, device, resume, engine, precision, hop)
     for line in report.lines():
         typer.echo(line, err=True)
     if report.failed:

@@ -1,30 +1,15 @@
 """`samplecnn train`, and the original's train.py."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from samplecnn.cli.choices import BLOCKS, DATA_SETS, TRAIN_PRECISIONS, choice
+from samplecnn.cli.shared import SkipCorrupt
 from samplecnn.errors import UsageError
+from samplecnn.training.options import TrainOptions as Default
 
-
-class Block(StrEnum):
-    basic = "basic"
-    se = "se"
-    res1 = "res1"
-    res2 = "res2"
-    rese1 = "rese1"
-    rese2 = "rese2"
-
-
-class Precision(StrEnum):
-    auto = "auto"
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
-
-
-MOVABLE = ("data_dir", "device")  # what a resumed run may have elsewhere than before
+RELOCATABLE = ("data_dir", "device")  # the options that a resumed run may change
 
 
 def train(
@@ -32,81 +17,102 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="DATASET", help="mtt, scd, dcs, demo, a folder, a CSV/Parquet manifest, or a folder of TFRecords."
+            metavar="DATASET",
+            help=f"{{{DATA_SETS}}}, a folder of classes, a CSV or Parquet manifest, or a folder of TFRecords.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Name of the run (default: the block, plus _multi).")
-    ] = None,
-    data_dir: Annotated[str, typer.Option(metavar="PATH", help="Where the built data sets are.")] = "./data",
-    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Where run directories go.")] = "./log",
-    block: Annotated[Block, typer.Option(help="Building block of the model.")] = Block.se,
+        str | None, typer.Argument(metavar="NAME", help="Name of the run; by default the block, plus _multi.")
+    ] = Default.name,
+    data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,
+    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for run directories.")] = Default.log_dir,
+    block: Annotated[str, choice(of=BLOCKS, help="Building block of the network.")] = Default.block,
     amplifying_ratio: Annotated[
         float, typer.Option(metavar="N", help="Hidden width of the excitations, as a share of the features.")
-    ] = 0.125,
-    multi: Annotated[bool, typer.Option("--multi", help="Multi-level feature aggregation.")] = False,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Segments a step.")] = 23,
-    momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = 0.9,
-    lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = 0.01,
+    ] = Default.amplifying_ratio,
+    multi: Annotated[bool, typer.Option("--multi", help="Multi-level feature aggregation.")] = Default.multi,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Segments in a batch.")] = Default.batch_size,
+    momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = Default.momentum,
+    lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = Default.lr,
     warmup: Annotated[
-        int, typer.Option(metavar="N", help="Steps in which the learning rate rises from 0 (0: at once, the original).")
-    ] = 200,
-    lr_decay: Annotated[float, typer.Option(metavar="DC", help="Learning-rate factor from stage to stage.")] = 0.2,
-    dropout: Annotated[float, typer.Option(metavar="DO", help="Dropout before the last layer.")] = 0.5,
+        int,
+        typer.Option(metavar="N", help="Steps over which the learning rate rises from 0; 0, as in the original: none."),
+    ] = Default.warmup,
+    lr_decay: Annotated[
+        float, typer.Option(metavar="DC", help="Factor from one stage's learning rate to the next.")
+    ] = Default.lr_decay,
+    dropout: Annotated[float, typer.Option(metavar="DO", help="Dropout rate before the last layer.")] = Default.dropout,
     weight_decay: Annotated[
         float, typer.Option(metavar="WD", help="Penalty WD * sum(w^2) on convolution kernels.")
-    ] = 0.0,
-    num_stages: Annotated[int, typer.Option(metavar="N", help="Stages of training.")] = 5,
+    ] = Default.weight_decay,
+    num_stages: Annotated[int, typer.Option(metavar="N", help="Number of stages.")] = Default.num_stages,
     patience: Annotated[
-        int, typer.Option(metavar="N", help="Epochs without a better validation loss that end a stage.")
-    ] = 2,
-    num_readers: Annotated[int, typer.Option(metavar="N", help="Threads that read batches ahead.")] = 8,
-    skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="Leave out damaged TFRecords, counted, instead of stopping there.")
-    ] = False,
-    features: Annotated[int, typer.Option(metavar="N", help="Width of the first layers.")] = 128,
-    max_epochs: Annotated[int, typer.Option(metavar="N", help="Epochs that end a stage in any case.")] = 100,
+        int, typer.Option(metavar="N", help="Epochs without a better validation loss after which a stage ends.")
+    ] = Default.patience,
+    num_readers: Annotated[
+        int, typer.Option(metavar="N", help="Threads that read batches ahead.")
+    ] = Default.num_readers,
+    skip_corrupt: SkipCorrupt = Default.skip_corrupt,
+    features: Annotated[int, typer.Option(metavar="N", help="Width of the first layers.")] = Default.features,
+    max_epochs: Annotated[
+        int, typer.Option(metavar="N", help="Epochs after which a stage ends in any case.")
+    ] = Default.max_epochs,
     precision: Annotated[
-        Precision,
-        typer.Option(help="Arithmetic of the training; auto: bf16 where the hardware has it; tf32: on GPUs."),
-    ] = Precision.auto,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, or auto.")] = "auto",
+        str,
+        choice(
+            of=TRAIN_PRECISIONS,
+            help="Number format of the arithmetic. auto: bf16 where it is faster, else fp32; tf32: NVIDIA GPUs only.",
+        ),
+    ] = Default.precision,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, or auto.")] = Default.device,
     compile: Annotated[
-        bool,
-        typer.Option("--compile", help="On a GPU: fused passes (torch.compile), steps played back as CUDA graphs."),
-    ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of initial values, order and dropout.")] = 0,
+        bool, typer.Option("--compile", help="On a GPU: fuse operations with torch.compile and replay CUDA graphs.")
+    ] = Default.compile,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the initial values, the order of segments and dropout.")
+    ] = Default.seed,
     init_from: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Begin with the weights of this model.")
-    ] = None,
+        str | None, typer.Option(metavar="MODEL", help="Start from the weights of this model.")
+    ] = Default.init_from,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with this interrupted run, with its own settings."),
+        typer.Option(
+            metavar="RUN",
+            allow_from_autoenv=False,
+            help="Continue this interrupted run with its own settings; only --data-dir and --device may differ.",
+        ),
     ] = None,
 ) -> None:
-    """Train a SampleCNN on a built data set: stages, checkpoints, curves, test scores, final model."""
+    """Train a SampleCNN on a built data set: stages, checkpoints, learning curves, test scores, final model."""
     if resume is not None:
-        moved = _resume_settings(context)
+        changed = _changed_on_resume(context)
         from samplecnn.training import resume as resume_run
 
-        resume_run(resume, **moved)
+        resume_run(resume, **changed)
         return
     if dataset is None:
         raise UsageError("which data set? samplecnn train DATASET [NAME], or --resume RUN")
-    settings = {key: value for key, value in context.params.items() if key not in ("dataset", "name", "resume")}
+    settings = {key: value for key, value in context.params.items() if key in Default.__dataclass_fields__}
     from samplecnn.training import train as train_run
 
-    train_run(dataset, name, **{**settings, "block": str(block), "precision": str(precision)})
+    train_run(**settings)
 
 
-def _resume_settings(context: typer.Context) -> dict[str, Any]:
-    """What was given beside --resume, which must be a matter of place; everything else comes from the run."""
+def _changed_on_resume(context: typer.Context) -> dict[str, Any]:
+    """The options given with --resume, which may only say where things are; the run itself knows all others.
+
+    Only the command line counts. What a --config file or the environment sets is meant for new runs: the interrupted
+    one has recorded what it started with, and continuing it must give the same result wherever that is done.
+    """
     given = {
         key: value
         for key, value in context.params.items()
-        if key != "resume" and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
+        if key in Default.__dataclass_fields__
+        and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
     }
-    others = [f"--{key.replace('_', '-')}" for key in given if key not in MOVABLE and key not in ("dataset", "name")]
+    others = [
+        f"--{key.replace('_', '-')}" for key in given if key not in RELOCATABLE and key not in ("dataset", "name")
+    ]
     others += [key.upper() for key in ("dataset", "name") if key in given]
     if others:
         raise UsageError(f"a resumed run keeps its own settings: leave out {', '.join(others)}")

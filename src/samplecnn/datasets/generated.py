@@ -84,6 +84,13 @@ def generate(raw: Path, clips_per_class: int = CLIPS_PER_CLASS, seed: int = 0) -
     return len(missing)
 
 
+def ensure_generated(raw: Path) -> None:
+    """Generates the recordings unless a complete set of this version is there, of whatever size and seed."""
+    settings = _settings(raw)
+    if not (raw / LABELS).is_file() or not isinstance(settings, dict) or settings.get("version") != VERSION:
+        generate(raw)
+
+
 def _split(index: int, clips: int) -> str:
     """70 % train, 15 % val, 15 % test; the recordings are random already, so their number decides."""
     held_out = max(1, round(0.15 * clips))

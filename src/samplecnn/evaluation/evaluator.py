@@ -8,6 +8,7 @@ from samplecnn.errors import UsageError
 from samplecnn.evaluation.engine_comparison import Comparison, compare_predictions
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
+from samplecnn.system.arguments import checked
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Evaluation:
         }
 
 
+@checked
 def evaluate(
     model: "SampleCNN | str | Path",
     dataset: str,

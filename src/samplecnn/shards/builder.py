@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
@@ -14,44 +14,80 @@ from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard, make_plan
 from samplecnn.shards.worker_pool import Pool
+from samplecnn.system.arguments import checked
 from samplecnn.system.locks import locked
 from samplecnn.system.progress import Progress
-from samplecnn.task import Padding
+from samplecnn.task import Kind, Padding
 
 SPARE_BYTES = 64 << 20  # left free beside the shards
 
 
+@checked
 def build(
-    spec: str,
+    spec: str | Path,
     data_dir: str | Path = "./data",
     *,
+    format: str = "arrow",
+    padding: Padding = "tile",
     workers: int | None = None,
     seed: int = 0,
-    padding: Padding = "tile",
-    format: str = "arrow",
     force: bool = False,
     progress: bool = True,
-    **options: Any,
+    sample_rate: int | None = None,
+    window: int | None = None,
+    clip_seconds: float | None = None,
+    kind: Kind | None = None,
+    threshold: float | None = None,
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
+    An interrupted build continues where it stopped. The recordings of "demo" are generated first if they are absent.
+
     Args:
-        spec: a registered data set (its recordings in DATA/<name>/raw), a folder, or a manifest.
-        workers: processes; None takes one per core.
-        seed: of the clips' order in the shards and, for one's own recordings, of the split.
+        spec: mtt, scd, dcs or demo (recordings in DATA/<name>/raw), a folder with one sub-folder per class, or a CSV or
+            Parquet manifest.
+        data_dir: folder of the data sets.
+        format: "arrow", or "tfrecord" for the original's files, which take twice the space.
         padding: how a short clip is filled up, see `audio.fit`.
-        format: "arrow", or "tfrecord" for the original's files, which take twice the room.
-        force: build again what is built already.
-        options: for one's own recordings: sample_rate, window, clip_seconds, kind, threshold.
+        workers: processes that decode; None takes one per core.
+        seed: of the clips' order in the shards and, for a folder or manifest, of the split.
+        force: builds again what has been built.
+        progress: shows a bar on stderr.
+        sample_rate: Hz, for a folder or manifest; None is 22,050.
+        window: samples in a segment, for a folder or manifest; None is one second.
+        clip_seconds: seconds used of each recording of a folder or manifest, from its start; None uses all of it.
+        kind: "multilabel" or "multiclass", for a folder or manifest; None lets the labels decide.
+        threshold: probability above which a class counts as present, for a folder or manifest; None is 0.5.
 
     Raises:
         UsageError: the data set cannot be found, or an option does not fit it.
         SampleCNNError: no training recording could be used, or the disk is full.
+
+    Example:
+        >>> import tempfile, samplecnn
+        >>> from samplecnn.datasets.generated import generate
+        >>> data = tempfile.mkdtemp()
+        >>> _ = generate(f"{data}/demo/raw", clips_per_class=3)  # fewer than samplecnn.build("demo") would generate
+        >>> report = samplecnn.build("demo", data, workers=1, progress=False)
+        >>> report.splits["train"].clips, report.task.num_classes
+        (10, 10)
     """
     from samplecnn.datasets import REGISTRY, open_dataset
 
+    spec = str(spec)
     registered = spec in REGISTRY
+    options = {
+        "sample_rate": sample_rate,
+        "window": window,
+        "clip_seconds": clip_seconds,
+        "kind": kind,
+        "threshold": threshold,
+    }
     source = open_dataset(spec, Path(data_dir), **({} if registered else {"seed": seed}), **options)
+    if spec == "demo":
+        from samplecnn.datasets.generated import ensure_generated
+
+        ensure_generated(source.raw)
     return build_table(
         source.table(),
         Path(data_dir) / source.name,

@@ -1,7 +1,21 @@
-"""Training: one loop, the original's stage schedule, checkpoints that resume bit for bit."""
+"""Training: one loop, the original's stage schedule, checkpoints from which a run resumes bit for bit.
 
-from samplecnn.training.loop import TrainResult
-from samplecnn.training.options import TrainOptions
-from samplecnn.training.setup import resume, train
+Names are imported when first used: the options need no PyTorch.
+"""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samplecnn.training.loop import TrainResult
+    from samplecnn.training.options import TrainOptions
+    from samplecnn.training.setup import resume, train
+
+_MODULES = {"TrainOptions": "options", "TrainResult": "loop", "resume": "setup", "train": "setup"}
 __all__ = ["TrainOptions", "TrainResult", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"samplecnn.training.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'samplecnn.training' has no attribute {name!r}")

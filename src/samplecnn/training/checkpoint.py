@@ -31,7 +31,7 @@ class RunState:
     total_steps: int = 0
     loss_sum: float = 0.0  # of this epoch, over its segments so far
     best_loss: float = float("inf")
-    waited: int = 0  # epochs without a better validation loss
+    bad_epochs: int = 0  # epochs without a better validation loss
     seconds: float = 0.0  # training time, over all processes
     epoch_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)  # the lines of metrics.jsonl
@@ -81,7 +81,10 @@ def load_checkpoint(run: Path) -> Checkpoint:
         values = torch.load(path, map_location="cpu", weights_only=True)
         if values.pop("format_version") != FORMAT_VERSION:
             raise SampleCNNError(f"{path}: written by another version of samplecnn; resume with that one")
-        values["state"] = RunState(**values["state"])
+        state = values["state"]
+        if "waited" in state:  # its name in earlier versions
+            state["bad_epochs"] = state.pop("waited")
+        values["state"] = RunState(**state)
         return Checkpoint(**values)
     except SampleCNNError:
         raise

@@ -6,7 +6,6 @@ decides what comes next, so that a resumed run takes exactly the steps of one th
 """
 
 import math
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +19,12 @@ from torch import Tensor, nn
 from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
-from samplecnn.hardware import dtype, tuned
+from samplecnn.hardware import DTYPES, tuned
 from samplecnn.interop.keras import h5
 from samplecnn.models import SampleCNN, activate
 from samplecnn.shards import Segments
 from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.system.log import is_quiet
 from samplecnn.system.progress import Progress, duration
 from samplecnn.training.batches import batches, epoch_order, standardised
 from samplecnn.training.checkpoint import Checkpoint, RunState, save_checkpoint
@@ -68,34 +68,34 @@ class Run:
         self.model = model.to(device)
         self.best: dict[str, Tensor] | None = None
         self.optimizer = self.fresh_optimizer()
-        self.step = Step(self.model, self.task, self.way(), say)
+        self.step = Step(self.model, self.task, self.way(), log)
         self.saved_at = time.monotonic()
 
-    def finish(self) -> TrainResult:
+    def fit(self) -> TrainResult:
         """Trains all stages that are left, and writes the final files."""
         state, options, segments = self.state, self.options, self.splits["train"]
-        say(
+        log(
             f"run {self.run}\n{self.model.config.signature}: {self.model.num_values():,} parameters, "
             f"{len(segments):,} training segments of {segments.folder}, {self.precision} on {self.device.type}, "
             f"{torch.get_num_threads()} threads"
         )
         for line in (line for split in self.splits.values() for line in split.warnings()):
-            say(line)
+            log(line)
         self.record = Record(self.run, state.history, state.total_steps)
         try:
             if state.total_steps == 0:
                 self.save()
             while state.stage < options.num_stages:
-                while state.epoch < options.max_epochs and state.waited < options.patience:
+                while state.epoch < options.max_epochs and state.bad_epochs < options.patience:
                     self.train_epoch()
                     self.end_epoch(self.validate())
                 scores = self.end_stage()
             return self.write_final(scores)
         except KeyboardInterrupt:
-            say(f"\nstopped; go on with: samplecnn train --resume {self.run}")
+            log(f"\nstopped; go on with: samplecnn train --resume {self.run}")
             raise
         except OSError:
-            say(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
+            log(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
             raise
         except torch.OutOfMemoryError as error:
             raise SampleCNNError(
@@ -110,7 +110,7 @@ class Run:
         state, options, segments = self.state, self.options, self.splits["train"]
         order = epoch_order(len(segments), options.seed, state.stage, state.epoch)
         self.model.train()
-        self.model.compute_dtype = dtype(self.precision)
+        self.model.compute_dtype = DTYPES[self.precision]
         pending: list[tuple[Tensor, int]] = []  # losses not yet looked at, with their numbers of segments
         began, first = time.monotonic(), state.epoch_seconds
         bar = Progress(len(order), self.where(), "segments", done=state.step * options.batch_size)
@@ -155,7 +155,7 @@ class Run:
     def way(self) -> str:
         """How steps are taken; said where --compile changes nothing."""
         if self.options.compile and self.device.type == "cpu":
-            say("--compile is for GPUs: on a CPU the passes that count are compiled as it is")
+            log("--compile is for GPUs: on a CPU the passes that count are compiled as it is")
         return "compile+graph" if self.options.compile and self.device.type != "cpu" else "eager"
 
     def look_at(self, pending: Iterable[tuple[Tensor, int]]) -> None:
@@ -203,11 +203,11 @@ class Run:
         count = len(self.splits["train"])
         better = figures["val_loss"] < state.best_loss
         if better:
-            state.best_loss, state.waited = figures["val_loss"], 0
+            state.best_loss, state.bad_epochs = figures["val_loss"], 0
             self.best = copied(self.model)
             model_files.save(self.model, self.run)
         else:
-            state.waited += 1
+            state.bad_epochs += 1
         state.seconds += state.epoch_seconds
         row = {
             "event": "epoch",
@@ -222,7 +222,7 @@ class Run:
             "seconds": state.seconds,
         }
         accuracy = f"  accuracy {figures['val_accuracy']:.4f}" if "val_accuracy" in figures else ""
-        say(
+        log(
             f"{self.where()}  loss {row['train_loss']:.4f}  validation: loss {figures['val_loss']:.4f}{accuracy}"
             f"  ROC-AUC {figures['val_roc_auc']:.4f}  {row['segments_per_second']:.1f} segments/s"
             f"  {duration(state.epoch_seconds)}{'  best' if better else ''}"
@@ -247,7 +247,7 @@ class Run:
             num_readers=self.options.num_readers,
         )
         scores = score(found.y_true, found.y_prob, self.task)
-        say(f"stage {state.stage + 1}/{self.options.num_stages} test: {scores}")
+        log(f"stage {state.stage + 1}/{self.options.num_stages} test: {scores}")
         self.record.add(
             {
                 "event": "test",
@@ -262,7 +262,7 @@ class Run:
         )
         self.record.draw()
         state.stage += 1
-        state.epoch = state.stage_steps = state.waited = 0
+        state.epoch = state.stage_steps = state.bad_epochs = 0
         state.best_loss = float("inf")
         if state.stage < self.options.num_stages:
             self.best, self.optimizer = None, self.fresh_optimizer()
@@ -275,7 +275,7 @@ class Run:
         h5.write(self.model, self.run / name)
         self.state.finished = True
         self.save()
-        say(f"final scores: {scores}\nfinal model: {self.run / name}")
+        log(f"final scores: {scores}\nfinal model: {self.run / name}")
         return TrainResult(self.run, scores, self.run / name)
 
     def fresh_optimizer(self) -> torch.optim.Optimizer:
@@ -319,5 +319,7 @@ def copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stdout, flush=True)
+def log(text: str) -> None:
+    """Reports the course of a training on stdout, unless the program is to be quiet."""
+    if not is_quiet():
+        print(text, flush=True)

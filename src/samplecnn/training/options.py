@@ -3,37 +3,20 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from samplecnn.errors import UsageError
+from samplecnn.errors import OptionError
+from samplecnn.models import BLOCKS
+from samplecnn.system.arguments import suggestion
+
+# What a training can compute in: float32, float32 with products of 10-bit mantissas (GPUs), bfloat16; auto chooses.
+PRECISIONS = ("auto", "fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Settings of a run.
-
-    Args:
-        dataset: mtt, scd, dcs, demo, a folder or a manifest, already built.
-        name: of the run; None takes the block, with "_multi" where it applies.
-        data_dir, log_dir: where shards are and run directories go.
-        block, amplifying_ratio, multi, dropout, features: the architecture (`ModelConfig`).
-        batch_size: segments a step.
-        momentum: of Nesterov's SGD.
-        lr: learning rate of the first stage.
-        warmup: steps over which the first stage's learning rate rises from 0; the original has none.
-        lr_decay: factor between the learning rates of two stages.
-        weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels.
-        num_stages: stages of training.
-        patience: epochs without a better validation loss that end a stage.
-        max_epochs: epochs that end a stage in any case.
-        num_readers: threads that read batches ahead.
-        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
-        precision: "auto", "fp32", "bf16", or "tf32" on a GPU.
-        device: "cpu", "cuda" or "auto".
-        compile: on a GPU, fuses passes with torch.compile and plays steps back as CUDA graphs.
-        seed: of initial values, order and dropout.
-        init_from: a model whose weights to begin with.
+    """The settings of a run: the arguments of `train`, which describes each of them.
 
     Raises:
-        UsageError: a value outside its range, named.
+        OptionError: a value outside its range.
     """
 
     dataset: str
@@ -63,22 +46,32 @@ class TrainOptions:
     init_from: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("data_dir", "log_dir", "init_from"):  # paths too are kept as text: checkpoints are plain data
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("batch_size", "num_stages", "patience", "num_readers", "features", "max_epochs"):
             if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+                raise OptionError(name, f"must be at least 1, not {getattr(self, name)}")
         for name in ("lr", "lr_decay"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name):g}")
+                raise OptionError(name, f"must be above 0, not {getattr(self, name):g}")
+        for name in ("momentum", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(name, f"must be at least 0 and below 1, not {getattr(self, name):g}")
         if self.warmup < 0:
-            raise UsageError(f"--warmup must be 0 or more, not {self.warmup}")
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"--momentum must be at least 0 and below 1, not {self.momentum:g}")
+            raise OptionError("warmup", f"must be 0 or more, not {self.warmup}")
         if not 0 <= self.weight_decay < float("inf"):
-            raise UsageError(f"--weight-decay must be 0 or more, not {self.weight_decay:g}")
+            raise OptionError("weight_decay", f"must be 0 or more, not {self.weight_decay:g}")
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed must be 0 or a positive number, not {self.seed}")
+            raise OptionError("seed", f"must be 0 or a positive number, not {self.seed}")
+        if (
+            self.block not in BLOCKS
+        ):  # those of converted models cannot be trained: the original's .h5 has no name for them
+            raise OptionError("block", f"{self.block!r} cannot be trained{suggestion(self.block, BLOCKS)}")
+        if self.precision not in PRECISIONS:
+            raise OptionError("precision", f"{self.precision!r} is unknown{suggestion(self.precision, PRECISIONS)}")
         if self.name is not None and ("/" in self.name or "\\" in self.name or self.name in ("", ".", "..")):
-            raise UsageError(f"the run's name {self.name!r} must be a plain word: it becomes part of a folder's name")
+            raise OptionError("name", f"{self.name!r} must be a plain word: it becomes part of a folder's name", True)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,9 +1,8 @@
-"""How a run begins, or goes on from its last checkpoint: its data, its directory, its weights."""
+"""Start of a run, or its continuation from the last checkpoint: data, run directory, initial weights."""
 
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,29 +10,100 @@ from samplecnn import model_files
 from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.hardware import choose_device
+from samplecnn.evaluation.inference import choose_device
+from samplecnn.hardware import choose_precision
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.shards import Segments, open_split
+from samplecnn.system.arguments import checked
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import RunState, load_checkpoint
-from samplecnn.training.loop import Run, TrainResult, say
+from samplecnn.training.loop import Run, TrainResult, log
 from samplecnn.training.options import TrainOptions
-from samplecnn.training.precision import training_precision
 
 
-def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult:
+@checked
+def train(
+    dataset: str,
+    name: str | None = None,
+    *,
+    data_dir: str | Path = TrainOptions.data_dir,
+    log_dir: str | Path = TrainOptions.log_dir,
+    block: str = TrainOptions.block,
+    amplifying_ratio: float = TrainOptions.amplifying_ratio,
+    multi: bool = TrainOptions.multi,
+    batch_size: int = TrainOptions.batch_size,
+    momentum: float = TrainOptions.momentum,
+    lr: float = TrainOptions.lr,
+    warmup: int = TrainOptions.warmup,
+    lr_decay: float = TrainOptions.lr_decay,
+    dropout: float = TrainOptions.dropout,
+    weight_decay: float = TrainOptions.weight_decay,
+    num_stages: int = TrainOptions.num_stages,
+    patience: int = TrainOptions.patience,
+    num_readers: int = TrainOptions.num_readers,
+    skip_corrupt: bool = TrainOptions.skip_corrupt,
+    features: int = TrainOptions.features,
+    max_epochs: int = TrainOptions.max_epochs,
+    precision: str = TrainOptions.precision,
+    device: str = TrainOptions.device,
+    compile: bool = TrainOptions.compile,
+    seed: int = TrainOptions.seed,
+    init_from: str | Path | None = TrainOptions.init_from,
+) -> TrainResult:
     """Trains a SampleCNN on a built data set.
 
     Args:
-        dataset: mtt, scd, dcs, demo, a folder or a manifest; or a folder of TFRecords.
-        name: of the run, part of its directory's name; None takes the block's.
-        settings: the other fields of `TrainOptions`.
+        dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
+        name: of the run, part of its directory's name; None takes the block, with "_multi" where it applies.
+        data_dir: folder of the built data sets.
+        log_dir: folder in which the run directory is made.
+        block: building block of the network: basic, se, res1, res2, rese1 or rese2.
+        amplifying_ratio: hidden width of the excitations, as a share of the features.
+        multi: multi-level feature aggregation: the last three blocks feed the classifier.
+        batch_size: segments in a batch.
+        momentum: of SGD with Nesterov momentum, from 0 to below 1.
+        lr: learning rate of the first stage.
+        warmup: steps over which the first stage's learning rate rises from 0; the original has none.
+        lr_decay: factor from one stage's learning rate to the next.
+        dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
+        weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels.
+        num_stages: number of stages.
+        patience: epochs without a better validation loss after which a stage ends.
+        num_readers: threads that read batches ahead.
+        skip_corrupt: skips damaged TFRecords instead of stopping at the first.
+        features: width of the first layers.
+        max_epochs: epochs after which a stage ends in any case.
+        precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 where it is faster.
+        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+        compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
+        seed: of the initial values, the order of the segments and dropout.
+        init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file.
+
+    Returns:
+        The run directory, the test scores of the last stage and the final model file.
 
     Raises:
-        UsageError: settings out of range, a data set that is not built, an empty split.
-        SampleCNNError: the loss is no longer a number; the last good checkpoint is kept.
+        UsageError: an unknown or unusable option, a data set that is not built, an empty split.
+        SampleCNNError: the loss is no longer finite; the last good checkpoint is kept.
+
+    Example:
+        >>> import contextlib, io, tempfile, samplecnn
+        >>> from samplecnn.datasets.generated import generate
+        >>> data = tempfile.mkdtemp()
+        >>> _ = generate(f"{data}/demo/raw", clips_per_class=4)  # 40 recordings of a second each
+        >>> _ = samplecnn.build("demo", data, workers=1, progress=False)
+        >>> with contextlib.redirect_stdout(io.StringIO()):  # the progress of each epoch
+        ...     result = samplecnn.train(
+        ...         "demo", data_dir=data, log_dir=f"{data}/log", block="basic", features=4, num_stages=1, max_epochs=1
+        ...     )
+        >>> result.final.exists(), 0 <= result.scores.roc_auc <= 1
+        (True, True)
+        >>> samplecnn.train("demo", epochs=3)
+        Traceback (most recent call last):
+        ...
+        samplecnn.errors.UsageError: train has no option 'epochs'; did you mean max_epochs?
     """
-    options = TrainOptions(dataset=dataset, name=name, **settings)
+    options = TrainOptions(**locals())  # the arguments are the fields, which a test keeps so
     splits = open_splits(options)
     task = splits["train"].task
     config = ModelConfig(
@@ -45,29 +115,33 @@ def train(dataset: str, name: str | None = None, **settings: Any) -> TrainResult
         amplifying_ratio=options.amplifying_ratio,
         dropout=options.dropout,
     )
-    if config.unsupported_by_keras is not None:  # the run could not be saved as the original's .h5 in the end
-        raise UsageError(f"--block {options.block} is not one to train; choose one of {', '.join(BLOCKS)}")
-    device = choose_device(None if options.device == "auto" else options.device)
-    precision = training_precision(options.precision, device)
+    torch_device = choose_device(None if options.device == "auto" else options.device)
+    chosen = choose_precision(options.precision, torch_device)
     torch.manual_seed(options.seed)
     model = SampleCNN(config, task)
     if options.init_from is not None:
-        say(initial_weights(model, options.init_from))
+        log(initial_weights(model, options.init_from))
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return Run(run, options, model, splits, device, precision, RunState()).finish()
+    return Run(run, options, model, splits, torch_device, chosen, RunState()).fit()
 
 
-def resume(run: str | Path, data_dir: str | None = None, device: str | None = None) -> TrainResult:
-    """Goes on with an interrupted run from its last checkpoint, with the settings it was started with.
+@checked
+def resume(run: str | Path, data_dir: str | Path | None = None, device: str | None = None) -> TrainResult:
+    """Continues an interrupted run from its last checkpoint, with the settings it was started with.
+
+    The result is the same, bit for bit, as that of a run that was never interrupted.
 
     Args:
         run: its directory.
-        data_dir: where the shards are now, if they were moved.
-        device: if another than before.
+        data_dir: folder of the built data sets, if it has moved.
+        device: "cpu", "cuda", "cuda:1" or "auto", if another than before.
+
+    Returns:
+        As `train`.
 
     Raises:
         UsageError: no checkpoint there, or the run is finished.
-        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run began with.
+        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was started with.
     """
     run = Path(run)
     checkpoint = load_checkpoint(run)
@@ -78,18 +152,18 @@ def resume(run: str | Path, data_dir: str | None = None, device: str | None = No
     splits = open_splits(options)
     task = splits["train"].task
     if task != Task.from_dict(checkpoint.task) or len(splits["train"]) != checkpoint.segments:
-        raise SampleCNNError(f"{run}: the data set {options.dataset} was built anew since; start a new run")
-    chosen = choose_device(None if options.device == "auto" else options.device)
+        raise SampleCNNError(f"{run}: the data set {options.dataset} has been built again since; start a new run")
+    torch_device = choose_device(None if options.device == "auto" else options.device)
     model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
     model.load_state_dict(checkpoint.weights)
-    ready = Run(run, options, model, splits, chosen, checkpoint.precision, checkpoint.state)
-    ready.best = checkpoint.best
-    ready.optimizer.load_state_dict(checkpoint.optimizer)
+    continued = Run(run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state)
+    continued.best = checkpoint.best
+    continued.optimizer.load_state_dict(checkpoint.optimizer)
     torch.set_rng_state(checkpoint.random_state)
-    if chosen.type == "cuda" and checkpoint.device_random_state is not None:
-        torch.cuda.set_rng_state(checkpoint.device_random_state, chosen)
-    say(f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}")
-    return ready.finish()
+    if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
+        torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
+    log(f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}")
+    return continued.fit()
 
 
 def initial_weights(model: SampleCNN, source: str) -> str:

@@ -1,0 +1,87 @@
+"""Options from a TOML file: a table for each verb, keys as on the command line, with dashes or underscores.
+
+    [train]
+    lr = 0.02
+    batch-size = 46
+
+    [analyze.filters]
+    steps = 12
+
+An option on the command line wins over an environment variable, which wins over the file, which wins over the default.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from samplecnn.errors import UsageError
+from samplecnn.system.arguments import suggestion
+
+NOT_FROM_FILES = {"config", "quiet", "verbose", "version", "help", "resume"}
+
+
+def read_config(path: str, root: Any) -> dict[str, Any]:
+    """The defaults in a TOML file, checked against the commands below `root`.
+
+    Returns:
+        {verb: {parameter: value}}, nested for verbs of verbs, as click's `default_map` takes it.
+
+    Raises:
+        UsageError: no such file, not TOML, or a table or key that is not a verb or one of its options; the nearest
+            right one is named.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"--config {path}: there is no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not TOML ({error})") from error
+    return _group(tables, root, path, "")
+
+
+def _group(tables: dict[str, Any], group: Any, path: str, where: str) -> dict[str, Any]:
+    """The tables of a group of commands."""
+    for name, table in tables.items():
+        if name not in group.commands:
+            what = "table" if isinstance(table, dict) else "key"
+            near = suggestion(name, group.commands)
+            raise UsageError(f"{path}: {what} {where}{name} is not a verb of samplecnn{near}")
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {where}{name} must be a table: [{where}{name}]")
+    return {
+        name: _group(table, group.commands[name], path, f"{where}{name}.")
+        if hasattr(group.commands[name], "commands")
+        else _verb(table, group.commands[name], path, f"{where}{name}")
+        for name, table in tables.items()
+    }
+
+
+def _verb(table: dict[str, Any], command: Any, path: str, verb: str) -> dict[str, Any]:
+    """The options of one verb, by the names of its parameters."""
+    options = {param.name: param for param in command.params if param.param_type_name == "option"}
+    known = [name.replace("_", "-") for name in options if name not in NOT_FROM_FILES]
+    values = {}
+    for key, value in table.items():
+        dashed = key.replace("_", "-")
+        if dashed not in known:
+            if dashed == "resume":
+                raise UsageError(f"{path}: [{verb}] resume: give --resume on the command line, not in a file")
+            raise UsageError(f"{path}: [{verb}] has no option {key}{suggestion(dashed, known)}")
+        param = options[dashed.replace("-", "_")]
+        values[param.name] = _value(value, param, f"{path}: [{verb}] {key}")
+    return values
+
+
+def _value(value: Any, param: Any, where: str) -> Any:
+    """A TOML value as the command line would have given it: flags stay true or false, the rest is text."""
+    if getattr(param, "is_flag", False):
+        if not isinstance(value, bool):
+            raise UsageError(f"{where} must be true or false, not {value!r}")
+        return value
+    if getattr(param, "multiple", False):
+        if not isinstance(value, list):
+            raise UsageError(f"{where} must be a list, not {value!r}")
+        return [str(item) for item in value]
+    if isinstance(value, bool | list | dict):
+        raise UsageError(f"{where} must be a single value, not {value!r}")
+    return str(value)

@@ -1,0 +1,186 @@
+"""What all verbs share: --config, --quiet, --verbose, options from the environment, choices in help, completion."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from samplecnn.cli.choices import filled
+from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
+from samplecnn.system import log
+from samplecnn.system.arguments import suggestion
+
+PROGRAM = "samplecnn"
+PREFIX = "SAMPLECNN"  # of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
+OTHER_VARIABLES = {"SAMPLECNN_TENSORFLOW"}  # read by other parts of the program
+
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # plain help: importing rich would take longer than all the rest
+    "context_settings": {
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "auto_envvar_prefix": PREFIX,
+    },
+}
+
+
+def _config(context: typer.Context, value: str | None) -> str | None:
+    if value is None or context.resilient_parsing:
+        return value
+    tables = read_config(value, context.find_root().command)
+    for name in _path(context):
+        tables = tables.get(name, {})
+    context.default_map = {**(context.default_map or {}), **tables}
+    context.meta[f"{PROGRAM}.config"] = value
+    return value
+
+
+def _quiet(context: typer.Context, value: bool) -> bool:
+    if value and not context.resilient_parsing:
+        log.set_verbosity(log.Verbosity.QUIET)
+    return value
+
+
+def _verbose(context: typer.Context, value: bool) -> bool:
+    if value and not context.resilient_parsing:
+        log.set_verbosity(log.Verbosity.VERBOSE)
+    return value
+
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=_config,
+        help="Read options from a TOML file, a table for each verb.",
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", is_eager=True, callback=_quiet, help="Show results and warnings only.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", is_eager=True, callback=_verbose, help="Also show details on stderr.")
+]
+COMMON = {"config": (Config, None), "quiet": (Quiet, False), "verbose": (Verbose, False)}
+
+
+def with_common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the options that every verb has; they act before it is called, and it does not receive them."""
+    signature = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in COMMON.items()
+    ]
+
+    @functools.wraps(command)
+    def call(**options: Any) -> Any:
+        return command(**{name: value for name, value in options.items() if name not in COMMON})
+
+    own = [param.replace(kind=inspect.Parameter.KEYWORD_ONLY) for param in signature.parameters.values()]
+    call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    call.__annotations__ = {param.name: param.annotation for param in [*own, *added]}
+    return call
+
+
+class Verb(TyperCommand):
+    """A verb: its choices come from registries, and wrong values name the file or variable that they come from."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for param in self.params:
+            for attribute in ("metavar", "help"):
+                if text := getattr(param, attribute, None):
+                    setattr(param, attribute, filled(text))
+            if hasattr(param, "show_envvar"):  # the epilog names them all in one sentence
+                param.show_envvar = False
+        names = [param.name for param in self.params if _configurable(param)]
+        if names:
+            example = "data_dir" if "data_dir" in names else names[0]
+            self.epilog = (
+                f"Options can also be set in the table [{'.'.join(_path(ctx))}] of a --config file, or by environment "
+                f"variables: {_variable(ctx, example)} sets --{example.replace('_', '-')}."
+            )
+        super().format_help(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _warn_of_unknown_variables(ctx, self.params)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except Exception as error:
+            _name_source(ctx, error)
+            raise
+        _show_options(ctx, self.params)
+        return rest
+
+
+class Verbs(TyperGroup):
+    """All verbs; an unknown one is answered with the nearest."""
+
+
+def _configurable(param: Any) -> bool:
+    """Whether a file or a variable can set a parameter: all options of the verb's own, except --resume."""
+    return param.param_type_name == "option" and param.name not in NOT_FROM_FILES
+
+
+def _path(context: Any) -> list[str]:
+    """The names of a command's context below the program: ["analyze", "filters"]; a script of its own is its verb."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, str(context.info_name))
+        context = context.parent
+    return names
+
+
+def _variable(context: Any, name: str) -> str:
+    return f"{context.auto_envvar_prefix}_{name.upper()}"
+
+
+def _source(context: Any, name: str) -> str:
+    """Where a parameter's value comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP or DEFAULT."""
+    return getattr(context.get_parameter_source(name), "name", "")
+
+
+def _origin(context: Any, name: str) -> str:
+    """The same in words; "" for the command line and for defaults."""
+    source = _source(context, name)
+    if source == "ENVIRONMENT":
+        return _variable(context, name)
+    return str(context.meta.get(f"{PROGRAM}.config", "--config")) if source == "DEFAULT_MAP" else ""
+
+
+def _name_source(context: Any, error: Exception) -> None:
+    """Adds to click's message where a wrong value comes from, if it is not the command line."""
+    param, message = getattr(error, "param", None), getattr(error, "message", None)
+    if param is not None and isinstance(message, str):
+        origin = _origin(context, param.name)
+        if origin:
+            error.message = f"{message} (from {origin})"  # type: ignore[attr-defined]
+
+
+def _show_options(context: Any, params: list[Any]) -> None:
+    """With --verbose: the options that were given, and where."""
+    for param in params:
+        source = _source(context, param.name)
+        if param.param_type_name == "option" and param.name not in COMMON and source not in ("DEFAULT", ""):
+            origin = _origin(context, param.name) or "command line"
+            log.detail(f"--{param.name.replace('_', '-')} {context.params.get(param.name)} ({origin})")
+
+
+def _warn_of_unknown_variables(context: Any, params: list[Any]) -> None:
+    """A variable of this verb that is not one of its options has no effect, which its author should know."""
+    prefix = f"{context.auto_envvar_prefix}_"
+    known = [_variable(context, param.name) for param in params if _configurable(param)]
+    common = [_variable(context, name) for name in COMMON]
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name not in (*known, *common, *OTHER_VARIABLES):
+            log.warn(
+                f"{name} has no effect: it is not an option of {' '.join(_path(context))}{suggestion(name, known)}"
+            )
