@@ -22,6 +22,7 @@ ROOMS = (
     "hardware",
     "system",
     "truncation",
+    "recordings",
     "sound_file",
     "audio",
     "datasets",

@@ -41,11 +41,11 @@ def refused(outcome) -> str:
 
 
 def test_files_are_found_in_folders_sorted_and_once(folder, broken):
-    found = find_files([folder / "b-high.flac", folder, folder / "inner" / "notes.txt"])
+    found = find_files([folder / "b-high.flac", folder, folder / "inner" / "notes.txt"]).files
     names = [os.path.relpath(path, folder) for path in found]
     in_folder = ["a-low.wav", *broken, "inner/c-middle.ogg", "inner/d-high.mp3"]
     assert names == ["b-high.flac", *in_folder, "inner/notes.txt"], "hidden ones left out, named ones taken"
-    assert find_files([folder / "missing.wav", folder / "a-low.wav"])[0].endswith("missing.wav")
+    assert find_files([folder / "missing.wav", folder / "a-low.wav"]).files[0].endswith("missing.wav")
     with pytest.raises(UsageError, match="no recording there"):
         find_files([folder / "missing.wav", folder / "inner" / ".hidden" / "nothing"])
     with pytest.raises(UsageError, match="no recording there"):
@@ -156,7 +156,7 @@ def test_resume_goes_on_where_it_stopped(run, folder, tmp_path):
     assert outcome.exit_code == 1 and output.read_bytes() == marked + b"".join(lines[1:])
     assert "5 of 9 files could not be tagged" in outcome.stderr, "those found before the break are counted"
     assert not (tmp_path / "tags.jsonl.part").exists()
-    assert "name it with --output" in refused(run(folder, "--resume"))
+    assert "--resume requires --output" in refused(run(folder, "--resume"))
     assert "only jsonl and csv" in refused(run(folder, "--output", tmp_path / "x", "--resume"))
 
 
@@ -251,7 +251,7 @@ def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
         (tmp_path / "tags.jsonl.part.json").write_text('{"engine": "torch", "precision": "fp32", "hop": 0.05}')
 
     break_off()
-    begun = "begun with --engine torch --precision fp32 --hop 0.05"
+    begun = "the interrupted run used --engine torch --precision fp32 --hop 0.05"
     assert begun in refused(run(*options, "--resume"))
     assert begun in refused(run(*options, "--resume", "--hop", 0.05, "--precision", "bf16"))
     assert begun in refused(run(*options, "--resume", "--hop", 0.1))
@@ -263,3 +263,51 @@ def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
 def test_tfrecords_have_no_hop(run, tmp_path):
     (tmp_path / "x.tfrecord").write_bytes(b"")
     assert "leave --hop out" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))
+
+
+def test_what_folders_hold_besides_is_noted(run, folder):
+    (folder / "x.m4a").write_bytes(b"sound")
+    os.mkfifo(folder / "pipe.wav")
+    outcome = run(folder, "--engine", "numpy")
+    lines = outcome.stderr.splitlines()
+    assert lines[0] == "engine numpy, fp32" and lines[1].startswith("note: 1 recording is in formats")
+    assert "note: 1 FIFO, socket or device is left out" in lines and "pipe.wav" not in outcome.stdout
+
+
+def test_an_output_that_is_an_input_is_refused(run, folder):
+    before = (folder / "a-low.wav").read_bytes()
+    for options in ([folder / "b-high.flac"], [folder]):
+        text = refused(run("-o", folder / "a-low.wav", *options))
+        assert "would overwrite a recording" in text
+    assert (folder / "a-low.wav").read_bytes() == before
+    (folder / "list.txt").write_text("kept")
+    assert "is one of the inputs" in refused(run(folder / "list.txt", "-o", folder / "list.txt"))
+    assert (folder / "list.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["table", "json", "jsonl", "csv"])
+def test_outputs_that_are_no_regular_files(run, folder, tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = (folder / "a-low.wav", "--format", name)
+    wanted = run(*options).stdout
+    assert run(*options, "-o", "-").stdout == wanted and not os.path.lexists("-")
+    (tmp_path / "link").symlink_to("real")
+    assert run(*options, "-o", "link").stdout == ""
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == wanted
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        assert run(*options, "-o", "pipe").exit_code == 0
+        assert reader.communicate()[0] == wanted
+    assert (tmp_path / "pipe").is_fifo()
+    assert "requires a regular file" in refused(run(folder, "--format", "csv", "-o", "pipe", "--resume"))
+
+
+def test_recordings_from_pipes_are_not_used_up_by_looking(root, model_folder, folder):
+    """A FIFO that is named is read, once; so is the standard input."""
+    program = "from samplecnn.cli.app import main; main()"
+    command = """"$0" -c "$1" tag "$2" --format jsonl <(cat "$3") - < "$3" """
+    words = ["bash", "-c", command, sys.executable, program, str(model_folder), str(folder / "b-high.flac")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr + done.stdout
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [next(iter(record["tags"])) for record in records] == ["high", "high"] and records[1]["path"] == "-"

@@ -31,7 +31,7 @@ def recorded(tmp_path, model, sound):
 
 
 def test_records_get_the_tags_of_their_recordings(recorded, tmp_path, tagger):
-    names = find_files([recorded / "test-0001-0001.tfrecord"])
+    names = find_files([recorded / "test-0001-0001.tfrecord"]).files
     assert names == [f"{recorded}/test-0001-0001.tfrecord#{number}" for number in range(3)]
     for (name, tags), pitch in zip(tagger.tag_files(names), PITCHES, strict=True):
         expected = tagger(tmp_path / f"{pitch}.wav")
@@ -42,7 +42,7 @@ def test_records_get_the_tags_of_their_recordings(recorded, tmp_path, tagger):
 
 
 def test_a_folder_of_them(recorded, tmp_path, model):
-    assert len(find_files([recorded])) == 3 + 12
+    assert len(find_files([recorded]).files) == 3 + 12
     out = tmp_path / "tags.csv"
     report = tag_paths(model, [recorded, tmp_path / "low.wav"], "csv", out)
     rows = list(csv.DictReader(out.open()))
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_told(recorded, tmp_path, tagger, model):
     with pytest.raises(AudioError, match="100 samples; this model takes 2000"):
         tagger(f"{other}#0")
     other.write_bytes(b"")
-    assert find_files([other]) == [f"{other}#0"]
+    assert find_files([other]).files == [f"{other}#0"]
     with pytest.raises(AudioError, match="there are 0 records"):
         tagger(f"{other}#0")
 
@@ -87,5 +87,5 @@ def test_the_samples_are_those_of_the_test(recorded, model, tagger):
     from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
     tested = predict(model, TFRecordSegments(recorded, "test")).y_prob
-    tagged = [tags.scores for _, tags in tagger.tag_files(find_files([recorded / "test-0001-0001.tfrecord"]))]
+    tagged = [tags.scores for _, tags in tagger.tag_files(find_files([recorded / "test-0001-0001.tfrecord"]).files)]
     np.testing.assert_allclose(tested, np.stack(tagged), rtol=1e-5)  # batches of other sizes

@@ -7,7 +7,7 @@ import pytest
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.tagging import Tags
-from samplecnn.tagging.output import Done, destination, part_of, read_done
+from samplecnn.tagging.output import Done, part_of, reserved
 from samplecnn.tagging.writers import FORMATS, CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
 from samplecnn.task import Task
 
@@ -110,7 +110,7 @@ def test_every_recording_is_written_at_once(tmp_path, kind):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_odd_file_names_survive(tmp_path, name):
-    with destination(tmp_path / "out", FORMATS[name], Done()) as file:
+    with reserved(tmp_path / "out", FORMATS[name]) as place, place.opened(Done()) as file:
         writer = FORMATS[name](file, Selection(), TASK.classes)
         writer.write(ODD, TAGS)
         writer.end()
@@ -126,7 +126,11 @@ def test_odd_file_names_survive(tmp_path, name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_breaks_off_leaves_no_result_but_what_is_of_use(tmp_path, name):
     (tmp_path / "out").write_text("the last run's")
-    with pytest.raises(KeyboardInterrupt), destination(tmp_path / "out", FORMATS[name], Done()) as file:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        reserved(tmp_path / "out", FORMATS[name]) as place,
+        place.opened(Done()) as file,
+    ):
         FORMATS[name](file, Selection(), TASK.classes).write("a.wav", TAGS)
         raise KeyboardInterrupt
     assert (tmp_path / "out").read_text() == "the last run's"
@@ -140,7 +144,7 @@ def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, sel
     outcomes = [("a.wav", TAGS), ("b.wav", ERROR), (ODD, TAGS), ("c.wav", SHORT), ("d.wav", TAGS)]
 
     def run(done: Done) -> bytes:
-        with destination(tmp_path / "out", kind, done) as file:
+        with reserved(tmp_path / "out", kind) as place, place.opened(done) as file:
             writer = kind(file, selection, TASK.classes, begun=done.size > 0)
             for path, outcome in outcomes:
                 if path not in done.errors:
@@ -152,7 +156,8 @@ def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, sel
     seen = set()
     for size in range(0, len(whole) + 1, 7):
         part_of(tmp_path / "out").write_bytes(whole[:size])
-        done = read_done(tmp_path / "out", kind, selection, TASK.classes)
+        with reserved(tmp_path / "out", kind) as place:
+            done = place.read_done(selection, TASK.classes)
         seen.add(len(done.errors))
         assert all(error == ("empty, 0 bytes" if path == "b.wav" else "") for path, error in done.errors.items())
         assert run(done) == whole
@@ -161,18 +166,36 @@ def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, sel
 
 def test_only_what_fits_is_resumed(tmp_path):
     output = tmp_path / "out"
-    assert read_done(output, CsvWriter, Selection(), TASK.classes) == Done()
+
+    def read(kind, selection, classes) -> Done:
+        with reserved(output, kind) as place:
+            return place.read_done(selection, classes)
+
+    assert read(CsvWriter, Selection(), TASK.classes) == Done()
     with pytest.raises(UsageError, match="only jsonl and csv"):
-        read_done(output, JsonWriter, Selection(), TASK.classes)
+        read(JsonWriter, Selection(), TASK.classes)
+    assert not list(tmp_path.iterdir())
     for kind in (JsonLinesWriter, CsvWriter):
         part_of(output).write_text(written(kind))
-        assert read_done(output, kind, Selection(), TASK.classes).size > 0
+        assert read(kind, Selection(), TASK.classes).size > 0
         for selection, classes in (
             (Selection(over_time=True), TASK.classes),
             (Selection(), (*TASK.classes, "fish")),
         ):
             with pytest.raises(UsageError, match=r"out\.part: written with other options or by another model"):
-                read_done(output, kind, selection, classes)
+                read(kind, selection, classes)
         part_of(output).write_text("something else\n")
         with pytest.raises(UsageError, match="other options"):
-            read_done(output, kind, Selection(), TASK.classes)
+            read(kind, Selection(), TASK.classes)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_two_processes_do_not_write_one_output(tmp_path, name):
+    output = tmp_path / "out"
+    (tmp_path / "link").symlink_to(output)
+    with reserved(output, FORMATS[name]) as place, place.opened(Done()) as file:
+        file.write("the first one's")
+        for other in (output, tmp_path / "link"):
+            with pytest.raises(UsageError, match="another `samplecnn tag` is writing it"), reserved(other, CsvWriter):
+                pytest.fail("two at once")
+    assert output.read_text() == "the first one's" and len(list(tmp_path.iterdir())) == 2

@@ -1,19 +1,16 @@
 """Any folder with one sub-folder per class."""
 
 import os
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from samplecnn.datasets.base import Published, Table
 from samplecnn.datasets.custom import SPLIT_NAMES, CustomOptions, custom_table
 from samplecnn.datasets.label_files import read_lines
 from samplecnn.errors import UsageError
+from samplecnn.recordings import Scan, listed
 from samplecnn.task import Task
 
-SUFFIXES = frozenset({
-    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
-    ".caf", ".voc", ".sph", ".nist",
-})  # fmt: skip
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 LAYOUT = "expected one sub-folder per class, with recordings in it"
 
@@ -63,29 +60,25 @@ class Folder:
 
 
 class _Found:
-    """What a folder holds: paths of recordings by class, and what was passed over."""
+    """What a folder holds: ids of recordings by class, and what was left out."""
 
     def __init__(self) -> None:
         self.recordings: dict[str, list[str]] = {}
-        self.others: Counter[str] = Counter()  # files that are not recordings, by suffix
+        self.scan = Scan(skip_underscore=True)
         self.empty: list[str] = []  # class folders without recordings
         self.split_folders = False  # classes lie within folders named train, val, test
         self.outside = 0  # recordings beside the class folders
-        self.unreadable = 0  # names that are not valid Unicode
+        self.undecodable = 0  # names that are not valid Unicode
 
     def notes(self) -> list[str]:
         notes = []
         if self.empty:
-            shown = ", ".join(sorted(self.empty)[:5]) + (", …" if len(self.empty) > 5 else "")
-            notes.append(f"{len(self.empty):,} folders without recordings are left out: {shown}")
+            notes.append(f"{len(self.empty):,} folders without recordings are left out: {listed(sorted(self.empty))}")
         if self.outside:
             notes.append(f"{self.outside:,} recordings lie beside the class folders and are left out")
-        if self.unreadable:
-            notes.append(f"{self.unreadable:,} recordings have names that are not valid text and are left out")
-        if self.others:
-            kinds = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in self.others.most_common(5))
-            notes.append(f"{self.others.total():,} files are not recordings by their suffix and are left out: {kinds}")
-        return notes
+        if self.undecodable:
+            notes.append(f"{self.undecodable:,} recordings have names that are not valid text and are left out")
+        return notes + self.scan.notes()
 
 
 def _scan(root: Path) -> _Found:
@@ -97,7 +90,7 @@ def _scan(root: Path) -> _Found:
         if inner:
             folders, found.split_folders = inner, True
     for name, path, prefix in folders:
-        found.recordings.setdefault(name, []).extend(_scan_class(path, prefix, found))
+        found.recordings.setdefault(name, []).extend(_class_recordings(path, prefix, found))
     found.empty = [name for name, recordings in found.recordings.items() if not recordings]
     found.recordings = {name: recordings for name, recordings in found.recordings.items() if recordings}
     return found
@@ -105,55 +98,27 @@ def _scan(root: Path) -> _Found:
 
 def _class_folders(root: str, prefix: str, found: _Found) -> list[tuple[str, str, str]]:
     """(class name, folder, start of its recordings' ids) of every class folder in `root`."""
-    try:
-        with os.scandir(root) as listing:
-            entries = [entry for entry in listing if entry.name[0] != "."]
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{root}: no such folder; {LAYOUT}") from None
-    folders = []
-    for entry in entries:
-        if not entry.is_dir():
-            found.outside += _suffix(entry.name) in SUFFIXES
-        elif entry.name[0] != "_":
-            if not _is_text(entry.name):
-                raise UsageError(f"{root}: the name of folder {entry.name!a} is not valid text; rename it")
-            folders.append((entry.name, entry.path, prefix + entry.name))
-    return folders
+    if not Path(root).is_dir():
+        raise UsageError(f"{root}: no such folder; {LAYOUT}")
+    others = found.scan.others.copy()
+    recordings, folders, links = found.scan.folder(root)
+    found.scan.others = others  # label lists, licenses and the like belong there
+    found.outside += len(recordings)
+    names = sorted(folders + links)
+    for name in names:
+        if not _is_text(name):
+            raise UsageError(f"{root}: the name of folder {name!a} is not valid text; rename it")
+    return [(name, str(Path(root, name)), prefix + name) for name in names]
 
 
-def _scan_class(folder: str, name: str, found: _Found) -> list[str]:
-    """Paths of the recordings below a class folder. Linked folders are followed, each real folder once."""
-    recordings = []
-    seen = {os.path.realpath(folder)}
-    stack = [(folder, name)]
-    while stack:
-        folder, prefix = stack.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name[0] == ".":
-                    continue
-                path = f"{prefix}/{entry.name}"
-                if entry.is_dir():  # known from the listing: no file is touched
-                    if entry.name[0] == "_":
-                        continue
-                    if entry.is_symlink():
-                        real = os.path.realpath(entry.path)
-                        if real in seen:
-                            continue
-                        seen.add(real)
-                    stack.append((entry.path, path))
-                elif (suffix := _suffix(entry.name)) not in SUFFIXES:
-                    found.others[suffix] += 1
-                elif not _is_text(entry.name):
-                    found.unreadable += 1
-                else:
-                    recordings.append(path)
-    return recordings
-
-
-def _suffix(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
+def _class_recordings(folder: str, prefix: str, found: _Found) -> Iterator[str]:
+    """Ids of the recordings below a class folder."""
+    for path in found.scan.recordings(folder):
+        id = prefix + path[len(folder) :].replace(os.sep, "/")
+        if _is_text(id):
+            yield id
+        else:
+            found.undecodable += 1
 
 
 def _is_text(name: str) -> bool:

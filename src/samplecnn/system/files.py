@@ -1,23 +1,100 @@
-"""Results that are whole or absent: written beside their place, then renamed into it."""
+"""Results that are whole or absent: written next to their place, then renamed into it.
+
+This is also the one place that decides where output goes: links are followed, what is not a regular file (a FIFO, a
+device, "-" for the standard output) is written into and never replaced, and an output that is an input is refused.
+"""
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from samplecnn.errors import UsageError
+
+STDOUT = "-"
+SYSTEM_FOLDERS = ("/dev/", "/proc/")
+
+
+def is_regular(output: str | Path) -> bool:
+    """Whether an output is, or will be, a regular file, which can be replaced as a whole."""
+    if str(output) == STDOUT:
+        return False
+    path = Path(output)
+    if os.path.abspath(path).startswith(SYSTEM_FOLDERS):  # noqa: PTH100 - links stay: /dev/stdout may lead to a file
+        return False
+    return path.is_file() or path.is_dir() or not path.exists()
+
+
+def target_of(output: str | Path) -> Path:
+    """The file that an output names, links followed.
+
+    Raises:
+        UsageError: it is a folder.
+    """
+    path = Path(output)
+    if path.is_dir():
+        raise UsageError(f"{output} is a folder; name a file in it")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def refuse_inputs(output: str | Path, inputs: Iterable[str | Path], suffixes: Iterable[str] = ()) -> None:
+    """Keeps an output from overwriting what is read.
+
+    Args:
+        inputs: files that are read.
+        suffixes: in lower case; an existing file with one of them is an input too.
+
+    Raises:
+        UsageError: the output is one of them, under this name or another.
+    """
+    path = Path(output)
+    if not path.is_file():
+        return
+    if path.suffix.lower() in suffixes:
+        raise UsageError(f"{output}: would overwrite a recording; name another file for the output")
+    status = path.stat()
+    for other in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(other), status):  # noqa: PTH116 - for 100,000 files a Path each takes its time
+                raise UsageError(f"{output}: is one of the inputs ({other}); name another file for the output")
 
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it becomes `path` when the block ends well, else it goes."""
-    path = Path(path)
+    """Yields a temporary path to write to; what is there becomes `path` when the block ends well, else it is removed.
+
+    Raises:
+        UsageError: `path` is a folder.
+    """
+    if not is_regular(path):
+        with tempfile.TemporaryDirectory() as folder:
+            aside = Path(folder) / (Path(path).name if str(path) != STDOUT else "output")
+            yield aside
+            with aside.open("rb") as file:
+                if str(path) == STDOUT:
+                    sys.stdout.flush()
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
+                else:
+                    with Path(path).open("wb") as stream:
+                        shutil.copyfileobj(file, stream)
+        return
+    path = target_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        aside.touch()
+        mode = stat.S_IMODE(aside.stat().st_mode)  # by the umask; some libraries make files private
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+        aside.chmod(mode)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

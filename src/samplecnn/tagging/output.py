@@ -1,4 +1,4 @@
-"""Where tags go: to stdout, or to a file that appears when it is whole and can be gone on with when it is not."""
+"""Where tags go: to the standard output, or to a file that appears when it is whole and is resumable until then."""
 
 import csv
 import json
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.system.files import write_json, written_aside
+from samplecnn.system.files import STDOUT, is_regular, target_of, write_json
+from samplecnn.system.locks import locked
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
 NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte
@@ -19,7 +20,7 @@ NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by b
 
 @dataclass
 class Done:
-    """What an interrupted run has left: the error of every file in it ("" where there was none), in so many bytes."""
+    """What an interrupted run has written: the error of every file in it ("" for none), and its size in bytes."""
 
     errors: dict[str, str] = field(default_factory=dict)
     size: int = 0
@@ -27,7 +28,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the tags in a file come from: an engine, its precision, and the seconds between windows (None: a window)."""
+    """What decides the scores besides the model: engine, precision, and seconds between windows (None: the window)."""
 
     engine: str
     precision: str
@@ -36,11 +37,11 @@ class Settings:
     def about(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
-    def taken_up(self, engine: str, precision: str, hop: float | None) -> tuple[str, str]:
-        """Engine and precision with which to go on where these are asked for; "auto" is what it was begun with.
+    def resumed_with(self, engine: str, precision: str, hop: float | None) -> tuple[str, str]:
+        """Engine and precision with which an interrupted run continues; "auto" is what it used.
 
         Raises:
-            UsageError: where something else is asked for.
+            UsageError: for others.
         """
         asked = Settings(
             self.engine if engine == "auto" else engine, self.precision if precision == "auto" else precision, hop
@@ -48,20 +49,121 @@ class Settings:
         if asked != self:
             begun = f"--engine {self.engine} --precision {self.precision}"
             begun += f" --hop {self.hop:g}" if self.hop is not None else " and no --hop"
-            raise UsageError(f"what is to be resumed was begun with {begun}; go on so, or leave --resume out")
+            raise UsageError(f"the interrupted run used {begun}; pass the same options, or leave --resume out")
         return asked.engine, asked.precision
 
 
-def settings_of(output: str | Path) -> Settings | None:
-    """What an interrupted run noted beside OUTPUT.part; None where nothing is noted."""
-    try:
-        return Settings(**json.loads(_noted(output).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+class Output:
+    """The place of the tags, reserved for this process (`reserved`).
+
+    Args:
+        name: as the user gave it; None and "-" are the standard output.
+        kind: of writer.
+
+    Attributes:
+        part: the file that tags are gathered in until they are whole; None where they go out as they come, to the
+            standard output or into a FIFO or device.
+    """
+
+    def __init__(self, name: str | Path | None, kind: type[Writer]) -> None:
+        self.name, self.kind = STDOUT if name is None else name, kind
+        self.target = target_of(self.name) if is_regular(self.name) else None
+        self.part = part_of(self.target) if self.target else None
+
+    @property
+    def is_stdout(self) -> bool:
+        return str(self.name) == STDOUT
+
+    def settings(self) -> Settings | None:
+        """What an interrupted run noted in OUTPUT.part.json; None where nothing is noted."""
+        try:
+            return Settings(**json.loads(self._note.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def read_done(self, selection: Selection, classes: tuple[str, ...]) -> Done:
+        """What OUTPUT.part holds of an interrupted run; nothing where there is no such file.
+
+        A last entry that was cut off is left out, to be made again.
+
+        Raises:
+            UsageError: the format cannot be resumed, or the file was written with other options or by another model.
+        """
+        if not self.kind.streams:
+            raise UsageError(
+                "only jsonl and csv files can be resumed; leave --resume out, or choose one of these formats"
+            )
+        if self.part is None:
+            raise UsageError(f"--resume requires a regular file as --output, not {self.name}")
+        with self.part.open("rb") as file:
+            done = (
+                _csv_done(file, selection, classes)
+                if issubclass(self.kind, CsvWriter)
+                else _lines_done(file, selection, classes)
+            )
+        if done is None:
+            raise UsageError(
+                f"{self.part}: written with other options or by another model; delete it, or leave --resume out"
+            )
+        return done
+
+    @contextmanager
+    def opened(self, done: Done, settings: Settings | None = None) -> Iterator[IO[str]]:
+        """A text file to write to.
+
+        A file grows in OUTPUT.part, after what is already `done`, and is renamed when the block ends well. If the work
+        breaks off, formats that are of use half-written (`Writer.streams`) stay there, the settings in a file next to
+        it; all others leave nothing behind.
+        """
+        if self.is_stdout:
+            reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
+            if reconfigure:
+                reconfigure(errors=NAMES)
+            yield sys.stdout
+            sys.stdout.flush()
+        elif self.part is None or self.target is None:
+            with Path(self.name).open("w", encoding="utf-8", errors=NAMES, newline="") as file:
+                yield file
+        else:
+            if settings is not None and self.kind.streams:
+                write_json(self._note, asdict(settings))
+            with self.part.open("r+", encoding="utf-8", errors=NAMES, newline="") as file:
+                file.truncate(done.size)
+                file.seek(0, os.SEEK_END)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            self.part.replace(self.target)
+            self._note.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes a part that holds nothing of use."""
+        if self.part is not None and (not self.kind.streams or _is_empty(self.part)):
+            self.part.unlink(missing_ok=True)
+            self._note.unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> Path:
+        return Path(f"{self.part}.json")
 
 
-def _noted(output: str | Path) -> Path:
-    return Path(f"{part_of(output)}.json")
+@contextmanager
+def reserved(name: str | Path | None, kind: type[Writer]) -> Iterator[Output]:
+    """Keeps every other process from writing the same output.
+
+    Raises:
+        UsageError: another process is writing it, or it is a folder.
+    """
+    output = Output(name, kind)
+    if output.part is None:
+        yield output
+        return
+    output.part.parent.mkdir(parents=True, exist_ok=True)
+    with locked(output.part, f"{name}: another `samplecnn tag` is writing it; wait for it, or name another file"):
+        try:
+            yield output
+        finally:
+            output.clear()
 
 
 def part_of(output: str | Path) -> Path:
@@ -69,62 +171,8 @@ def part_of(output: str | Path) -> Path:
     return Path(f"{os.fspath(output)}.part")
 
 
-@contextmanager
-def destination(
-    output: str | Path | None, kind: type[Writer], done: Done, settings: Settings | None = None
-) -> Iterator[IO[str]]:
-    """A text file to write to.
-
-    stdout where `output` is None. Forms that are of use half-written (`Writer.streams`) grow in OUTPUT.part, after what
-    is already `done`, and stay there if the work breaks off, the settings noted beside it; all others then leave
-    nothing behind.
-    """
-    if output is None:
-        reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors=NAMES)
-        yield sys.stdout
-        sys.stdout.flush()
-    elif not kind.streams:
-        with written_aside(output) as aside, aside.open("w", encoding="utf-8", errors=NAMES, newline="") as file:
-            yield file
-    else:
-        part = part_of(output)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        if settings is not None:
-            write_json(_noted(output), asdict(settings))
-        with part.open("r+" if done.size else "w", encoding="utf-8", errors=NAMES, newline="") as file:
-            file.truncate(done.size)
-            file.seek(0, os.SEEK_END)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(output)
-        _noted(output).unlink(missing_ok=True)
-
-
-def read_done(output: str | Path, kind: type[Writer], selection: Selection, classes: tuple[str, ...]) -> Done:
-    """What OUTPUT.part holds of an interrupted run; nothing where there is no such file.
-
-    A last entry that was cut off is left out, to be made again.
-
-    Raises:
-        UsageError: the form cannot be gone on with, or the file was written with other options or by another model.
-    """
-    part = part_of(output)
-    if not kind.streams:
-        raise UsageError("only jsonl and csv files can be resumed; leave --resume out, or choose one of these formats")
-    if not part.exists():
-        return Done()
-    with part.open("rb") as file:
-        done = (
-            _csv_done(file, selection, classes)
-            if issubclass(kind, CsvWriter)
-            else _lines_done(file, selection, classes)
-        )
-    if done is None:
-        raise UsageError(f"{part}: written with other options or by another model; delete it, or leave --resume out")
-    return done
+def _is_empty(path: Path) -> bool:
+    return path.exists() and path.stat().st_size == 0
 
 
 def _lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -> Done | None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.recordings import SUFFIXES, is_special
 from samplecnn.shards.tfrecord.clips import is_record
+from samplecnn.sound_file import STDIN
 from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.system.files import STDOUT, refuse_inputs
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.output import Done, Settings, destination, part_of, read_done, settings_of
+from samplecnn.tagging.output import Done, Output, Settings, reserved
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import FORMATS, Selection, reason
@@ -73,12 +76,12 @@ def tag_paths(
         model: a SampleCNN or whatever `samplecnn.load` takes.
         paths: files, and folders to search through.
         format: a name in `writers.FORMATS`.
-        output: file to write, whole or not at all; None writes to stdout as the tags come. If the work breaks off,
-            JSON lines and CSV stay in OUTPUT.part.
+        output: file to write, whole or not at all; None or "-" writes to stdout as the tags come, and so does a FIFO
+            or device. If the work breaks off, JSON lines and CSV stay in OUTPUT.part.
         selection: which scores to show.
         batch_size: segments a step.
         device: None uses a GPU where there is one.
-        resume: goes on with OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
+        resume: continues OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
         engine, precision, hop: see `Tagger`.
 
     Raises:
@@ -87,47 +90,59 @@ def tag_paths(
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
-    if output is not None and Path(output).is_dir():
-        raise UsageError(f"{output} is a folder; name a file for the tags")
-    if resume and output is None:
-        raise UsageError("--resume goes on with a file; name it with --output")
-    kind, selection = FORMATS[format], selection or Selection()
-    files = find_files(paths)
-    if hop is not None and any(map(is_record, files)):
+    if resume and (output is None or str(output) == STDOUT):
+        raise UsageError("--resume requires --output")
+    found = find_files(paths)
+    if output is not None:
+        refuse_inputs(output, found.files, SUFFIXES)
+    if hop is not None and any(map(is_record, found.files)):
         raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
+    selection = selection or Selection()
     keep_freed_memory()
     net = network(model)
-    done = read_done(output, kind, selection, net.task.classes) if resume and output is not None else Done()
-    begun = settings_of(output) if done.size and output is not None else None
-    if begun is not None:
-        engine, precision = begun.taken_up(engine, precision, hop)
-    left = [file for file in files if file not in done.errors]
-    segments = expected_segments(files, net.task, hop)
-    tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
+    with reserved(output, FORMATS[format]) as place:
+        done = place.read_done(selection, net.task.classes) if resume else Done()
+        begun = place.settings() if done.size else None
+        if begun is not None:
+            engine, precision = begun.resumed_with(engine, precision, hop)
+        segments = expected_segments(found.files, net.task, hop)
+        tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
+        print(_described(tagger), *(f"note: {note}" for note in found.notes), sep="\n", file=sys.stderr, flush=True)
+        about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
+        return _write(tagger, found.files, place, selection, done, about, hop)
+
+
+def _write(
+    tagger: Tagger,
+    files: list[str],
+    place: Output,
+    selection: Selection,
+    done: Done,
+    about: dict[str, Any],
+    hop: float | None,
+) -> TagReport:
+    """Tags the files that are not done yet and writes them to their place."""
     settings = Settings(tagger.engine.name, tagger.engine.precision, hop)
-    print(_said(tagger), file=sys.stderr, flush=True)
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
-    about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name, **settings.about()}
+    left = [file for file in files if file not in done.errors]
     try:
         with (
-            destination(output, kind, done, settings) as file,
-            _progress(len(left) + len(done.errors), len(done.errors), output) as bar,
+            place.opened(done, settings) as file,
+            _progress(len(left) + len(done.errors), len(done.errors), place) as bar,
         ):
-            writer = kind(file, selection, tagger.classes, about, files, begun=done.size > 0)
-            heard = 0.0
+            writer = place.kind(file, selection, tagger.classes, about | settings.about(), files, begun=done.size > 0)
+            seconds = 0.0
             for path, outcome in tagger.tag_files(left):
                 writer.write(str(path), outcome)
                 report.add(str(path), outcome)
-                heard += outcome.seconds if isinstance(outcome, Tags) else 0
+                seconds += outcome.seconds if isinstance(outcome, Tags) else 0
                 if bar:
                     failed = f", {len(report.failed):,} failed" if report.failed else ""
-                    bar.advance(note=f"{heard / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
+                    bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
             writer.end()
     except BaseException:
-        if output is not None and kind.streams and report.files:
-            print(
-                f"{report.files:,} files are done and kept in {part_of(output)}; go on with --resume", file=sys.stderr
-            )
+        if place.part is not None and place.kind.streams and report.files:
+            print(f"{report.files:,} files are done and kept in {place.part}; continue with --resume", file=sys.stderr)
         raise
     return report
 
@@ -138,13 +153,15 @@ def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> in
 
     seconds = []
     for file in files[:: max(len(files) // LOOKED_INTO, 1)][:LOOKED_INTO]:
+        if file == STDIN or is_special(file):
+            continue  # looking would use it up
         with suppress(OSError, RuntimeError, ValueError, TypeError):  # what is wrong is told where it is read
             seconds.append(task.clip_seconds or 0.0 if is_record(file) else float(soundfile.info(file).duration))
     every = hop or task.window / task.sample_rate
     return round(len(files) * max(1.0, sum(seconds) / max(len(seconds), 1) / every))
 
 
-def _said(tagger: Tagger) -> str:
+def _described(tagger: Tagger) -> str:
     """What the tags come from, in a line."""
     line = f"engine {tagger.engine.name}, {tagger.engine.precision}"
     if tagger.hop != tagger.task.window:
@@ -154,9 +171,9 @@ def _said(tagger: Tagger) -> str:
     return line
 
 
-def _progress(total: int, done: int, output: str | Path | None) -> Any:
+def _progress(total: int, done: int, place: Output) -> Any:
     """A bar on stderr, unless the tags themselves appear on the terminal."""
-    shown = output is not None or not sys.stdout.isatty()
+    shown = not (place.is_stdout and sys.stdout.isatty())
     return Progress(total=total, description="tag", unit="files", done=done) if shown else nullcontext()
 
 

@@ -1,0 +1,187 @@
+"""Finds the recordings in folders: the same ones for every verb, in the same order, with notes on what is left out.
+
+- Recordings are told by their suffix, in upper or lower case.
+- Links to files and folders are followed. A folder that several paths lead to is searched once, under its own path if
+  that lies in the searched folder; so loops end.
+- Hidden files and folders (a name that begins with a dot) and what is not a regular file (a FIFO, a socket, a device)
+  are left out and counted. Other files are counted by suffix. Sound in formats that libsndfile cannot decode is named.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SUFFIXES = frozenset({
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
+    ".caf", ".voc", ".sph", ".nist",
+})  # fmt: skip
+# Sound, but in formats that libsndfile does not decode.
+UNSUPPORTED = frozenset({
+    ".m4a", ".m4b", ".mp4", ".aac", ".adts", ".webm", ".weba", ".wma", ".asf", ".amr", ".awb", ".3gp", ".3gpp", ".3g2",
+    ".mka", ".mkv", ".mov", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".alac", ".ra", ".rm", ".dsf",
+    ".dff", ".spx", ".mp2", ".m2a", ".avi", ".flv", ".gsm",
+})  # fmt: skip
+SHOWN = 5  # names and suffixes that a note lists at most
+
+
+@dataclass
+class Scan:
+    """Searches folders and keeps account of what it leaves out.
+
+    Args:
+        skip_underscore: leave out folders whose names begin with an underscore (`_background_noise_`), as data sets do.
+
+    Attributes:
+        unsupported: paths of recordings that cannot be decoded as they are.
+        others: files that are not recordings, by suffix.
+        hidden, special, dangling, underscore: how many hidden files and folders, files that are not regular, links that
+            lead nowhere and folders with an underscore were left out.
+        unreadable: folders that cannot be read, each with the system's reason.
+    """
+
+    skip_underscore: bool = False
+    unsupported: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    hidden: int = 0
+    special: int = 0
+    dangling: int = 0
+    underscore: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    def recordings(self, folder: str | Path) -> Iterator[str]:
+        """The paths of all recordings at any depth below `folder`: of each folder its files by name, then its folders.
+
+        The folders that only links lead to come last.
+        """
+        linked: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        yield from self._walk(os.fspath(folder), seen, linked)
+        while linked:  # grows as links are found behind links
+            path = linked.pop(0)
+            if _identity(path) not in seen:
+                yield from self._walk(path, seen, linked)
+
+    def folder(self, folder: str | Path) -> tuple[list[str], list[str], list[str]]:
+        """One folder, not deeper: the names of its recordings, of its folders, and of the links to folders, sorted."""
+        recordings: list[str] = []
+        folders: list[str] = []
+        links: list[str] = []
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            self.unreadable.append((os.fspath(folder), error.strerror or str(error)))
+            return recordings, folders, links
+        for entry in entries:
+            if entry.name[0] == ".":
+                self.hidden += 1
+                continue
+            kind = _kind(entry)
+            if kind == "folder":
+                if self.skip_underscore and entry.name[0] == "_":
+                    self.underscore += 1
+                else:
+                    (links if entry.is_symlink() else folders).append(entry.name)
+            elif kind == "file":
+                suffix = suffix_of(entry.name)
+                if suffix in SUFFIXES:
+                    recordings.append(entry.name)
+                elif suffix in UNSUPPORTED:
+                    self.unsupported.append(entry.path)
+                else:
+                    self.others[suffix] += 1
+            elif kind == "nothing":
+                self.dangling += 1
+            else:
+                self.special += 1
+        return recordings, folders, links
+
+    def notes(self) -> list[str]:
+        """What a user should know of what was left out, a line each."""
+        notes = []
+        if self.unsupported:
+            count = counted(len(self.unsupported), "recording is", "recordings are")
+            kinds = by_suffix(Counter(map(suffix_of, self.unsupported)))
+            notes.append(
+                f"{count} in formats that are not supported and left out ({kinds}): {listed(self.unsupported)}; "
+                "convert to flac or wav, for example with ffmpeg"
+            )
+        if self.unreadable:
+            named = listed([f"{path} ({reason})" for path, reason in self.unreadable])
+            count = counted(len(self.unreadable), "folder", "folders")
+            notes.append(f"{count} cannot be read and left out: {named}")
+        for number, one, several in (
+            (self.dangling, "link leads nowhere and is", "links lead nowhere and are"),
+            (self.special, "FIFO, socket or device is", "FIFOs, sockets or devices are"),
+            (self.underscore, "folder that begins with _ is", "folders that begin with _ are"),
+            (self.hidden, "hidden file or folder is", "hidden files or folders are"),
+        ):
+            if number:
+                notes.append(f"{counted(number, one, several)} left out")
+        if self.others:
+            count = counted(self.others.total(), "file is not a recording", "files are not recordings")
+            verb = "is" if self.others.total() == 1 else "are"
+            notes.append(f"{count} by their suffix and {verb} left out: {by_suffix(self.others)}")
+        return notes
+
+    def _walk(self, root: str, seen: set[tuple[int, int]], linked: list[str]) -> Iterator[str]:
+        stack = [root]
+        while stack:
+            folder = stack.pop()
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            recordings, folders, links = self.folder(folder)
+            for name in recordings:
+                yield os.path.join(folder, name)  # noqa: PTH118 - for 100,000 files a Path each takes its time
+            stack += [os.path.join(folder, name) for name in reversed(folders)]  # noqa: PTH118
+            linked += [os.path.join(folder, name) for name in links]  # noqa: PTH118
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name in lower case, with its dot; "" where there is none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 and os.sep not in name[dot:] else ""
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether a path leads to something that is neither a regular file nor a folder, such as a FIFO or a device."""
+    path = Path(path)
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
+
+
+def by_suffix(kinds: Counter[str]) -> str:
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], not item[0], item[0]))
+    return listed([f"{count:,} {suffix or 'without suffix'}" for suffix, count in ordered])
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What a name leads to: "folder", "file", "special", or "nothing". Known from the listing except for links."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        return "nothing" if entry.is_symlink() and not Path(entry.path).exists() else "special"
+    except OSError:  # a link to itself, or into a folder that may not be read
+        return "nothing"
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return (-1, hash(folder))  # cannot be read, which `folder` notes
+    return (status.st_dev, status.st_ino)

@@ -1,0 +1,79 @@
+"""Where output goes: whole or not at all, through links, into what is no regular file, and never over an input."""
+
+import os
+import threading
+
+import pytest
+
+from samplecnn.errors import UsageError
+from samplecnn.system.files import is_regular, refuse_inputs, write_text, written_aside
+
+
+def test_a_file_is_whole_or_absent(tmp_path):
+    with pytest.raises(ZeroDivisionError), written_aside(tmp_path / "new" / "x") as aside:
+        aside.write_text("half")
+        raise ZeroDivisionError
+    assert list((tmp_path / "new").iterdir()) == []
+    write_text(tmp_path / "new" / "x", "whole")
+    with pytest.raises(ZeroDivisionError), written_aside(tmp_path / "new" / "x") as aside:
+        aside.write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "new" / "x").read_text() == "whole" and len(list((tmp_path / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_the_mode_is_the_umasks_whatever_the_writer_sets(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with written_aside(tmp_path / "x") as aside:
+            aside.unlink()
+            os.close(os.open(aside, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "x")
+    for text in ("made where the link leads nowhere", "and again"):
+        write_text(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "far" / "x").read_text() == text
+    assert len(list((tmp_path / "far").iterdir())) == 1
+
+
+def test_a_fifo_is_written_into(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    write_text(tmp_path / "pipe", "through the pipe")
+    reader.join()
+    assert got == ["through the pipe"] and not is_regular(tmp_path / "pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_dash_is_the_standard_output(tmp_path, capfdbinary, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_text("-", "to the standard output, ü")
+    assert capfdbinary.readouterr().out == "to the standard output, ü".encode() and not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is a folder"):
+        write_text(tmp_path, "x")
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path):
+    for name in ("a.wav", "b.txt", "c.csv"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "b.txt")
+    os.link(tmp_path / "b.txt", tmp_path / "hard")
+    inputs = [tmp_path / "missing", tmp_path / "b.txt", "-"]
+    for output in ("b.txt", "link", "hard", "./b.txt"):
+        with pytest.raises(UsageError, match="is one of the inputs"):
+            refuse_inputs(tmp_path / output, inputs)
+    with pytest.raises(UsageError, match="would overwrite a recording"):
+        refuse_inputs(tmp_path / "a.wav", inputs, {".wav"})
+    refuse_inputs(tmp_path / "c.csv", inputs, {".wav"})
+    refuse_inputs(tmp_path / "new.wav", inputs, {".wav"})
