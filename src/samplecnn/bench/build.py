@@ -75,7 +75,6 @@ def bench_build(
     times = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     return run.result(
         limit={
-            "name": "decoding alone",
             "what": "one core decoding and resampling, nothing else",
             "rate": run.contenders[1].median,
         },

@@ -76,7 +76,7 @@ def bench_load(
         run.measure(rounds)
         limit = copy_rate() / bytes_each
     return run.result(
-        limit={"name": "memory copy", "what": "one core copying the TFRecords' bytes in memory", "rate": limit},
+        limit={"what": "one core copying the TFRecords' bytes in memory", "rate": limit},
         settings={
             "dataset": dataset or "noise of MagnaTagATune's shape",
             "segments": len(source),

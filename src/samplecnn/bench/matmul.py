@@ -48,13 +48,6 @@ def matrix_rate(dtype: torch.dtype, device: torch.device | None = None, size: in
 
 
 def matrix_limit(precision: str, rate: float, flops: float) -> dict[str, Any]:
-    """The reference of a result: the segments per second that `rate` FLOP per second would allow.
-
-    It is no bound: kernels that suffer less than PyTorch's from other load on the core exceed it.
-    """
-    return {
-        "name": "PyTorch's matmul",
-        "what": f"PyTorch's {precision} matrix product does {rate / 1e12:.2f} TFLOP/s, "
-        f"a segment takes {flops / 1e9:.2f} GFLOP",
-        "rate": rate / flops,
-    }
+    """The reference of a result: segments per second at `rate` FLOP per second."""
+    what = f"a {precision} matrix product does {rate / 1e12:.2f} TFLOP/s, a segment takes {flops / 1e9:.2f} GFLOP"
+    return {"what": what, "rate": rate / flops}

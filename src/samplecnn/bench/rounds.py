@@ -87,7 +87,7 @@ class Comparison(ExitStack):
         """The measurement for JSON: unit, contenders with all rates, limit, what was left out, machine, settings.
 
         Args:
-            limit: `name` and `what` of the reference that the hardware sets, and its `rate` in the same unit.
+            limit: `what` the reference is that the hardware sets, and its `rate` in the same unit.
             settings: of the benchmark.
             more: further keys.
         """

@@ -1,0 +1,104 @@
+"""Writes the tables of the documentation from the measurements in this folder.
+
+    python benchmarks/tables.py            # rewrites the Markdown files
+    python benchmarks/tables.py --check    # exit code 1 and the names of the files that are out of date
+
+A table stands between two comments in Markdown:
+
+    <!-- table: train.json -->
+    <!-- /table -->
+
+A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
+rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
+measurement with --scale becomes a row per amount of work.
+"""
+
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from samplecnn.bench.results import baseline, limit_name, paired_ratio
+from samplecnn.bench.scale import exponent
+
+HERE = Path(__file__).resolve().parent
+TABLE = re.compile(r"(<!-- table: (?P<file>[\w.-]+)(?: \| (?P<against>.+?))? -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+
+def table(result: dict[str, Any], against: str | None = None) -> str:
+    """The Markdown of one measurement, with a line that says what it was measured on."""
+    rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
+    lines = [" | ".join(row) for row in rows]
+    lines.insert(1, "|".join([" --- ", *(" ---: " for _ in rows[0][1:])]))
+    return "\n".join([*(f"| {line} |" for line in lines), "", _source(result), ""])
+
+
+def _comparison_rows(result: dict[str, Any], against: str | None) -> list[list[str]]:
+    base = baseline(result)
+    compared = [base] if base is not None else []
+    if against is not None:
+        compared.append(next(row for row in result["contenders"] if row["name"] == against))
+    reference = result["limit"]["rate"]
+    rows = [["", result["unit"], *(f"× {row['name']}" for row in compared), f"of {limit_name(result)}"]]
+    for row in sorted(result["contenders"], key=lambda row: row["median"], reverse=True):
+        ratios = [f"{paired_ratio(row, other):.2f}" for other in compared]
+        rows.append([row["name"], _figure(row["median"]), *ratios, f"{row['median'] / reference:.0%}"])
+    return rows
+
+
+def _scale_rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = [[result["unit"], "seconds", f"{result['unit']}/s", "peak memory, MB"]]
+    for point in result["points"]:
+        seconds = statistics.median(point["seconds"])
+        memory = f"{point['peak_rss'] / 1e6:,.0f}" if point["peak_rss"] else "unknown"
+        rows.append([f"{point['work']:,}", f"{seconds:.3g}", _figure(point["work"] / seconds), memory])
+    return rows
+
+
+def _source(result: dict[str, Any]) -> str:
+    about, settings = result["machine"], result["settings"]
+    versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
+    parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
+    if "points" in result:
+        parts.append(f"seconds grow as work to the power of {exponent(result['points']):.2f}")
+    else:
+        limit = result["limit"]
+        name = limit_name(result)
+        parts.append(f"{name}: {_figure(limit['rate'])} {result['unit']} ({limit['what']})")
+    batch = f", batches of {settings['batch_size']}" if "batch_size" in settings else ""
+    parts.append(f"medians of {settings['rounds']} rounds{batch}")
+    return f"{'; '.join(parts)}."
+
+
+def _figure(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+
+
+def with_tables(text: str, folder: Path = HERE) -> str:
+    """The text of a Markdown file with all of its tables written again."""
+
+    def written(match: re.Match[str]) -> str:
+        result = json.loads((folder / match["file"]).read_text(encoding="utf-8"))
+        return f"{match[1]}\n{table(result, match['against'])}\n{match[4]}"
+
+    return TABLE.sub(written, text)
+
+
+def pages() -> list[Path]:
+    root = HERE.parent
+    return sorted([root / "README.md", *(root / "docs").rglob("*.md"), *HERE.glob("*.md")])
+
+
+def main() -> None:
+    outdated = [path for path in pages() if with_tables(text := path.read_text(encoding="utf-8")) != text]
+    if "--check" in sys.argv[1:]:
+        sys.exit("".join(f"{path}: its tables are out of date; run `make docs-tables`\n" for path in outdated) or 0)
+    for path in outdated:
+        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
