@@ -3,13 +3,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint tensorflow clean
+.PHONY: demo test lint test-avx2 test-avx512 docs docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
 
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+# The same tests as on a CPU with an older instruction set: each library reads its own variable.
+AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 NUMBA_CPU_NAME=haswell
+AVX512 := ONEDNN_MAX_CPU_ISA=AVX512_CORE ATEN_CPU_CAPABILITY=avx512 MKL_ENABLE_INSTRUCTIONS=AVX512 \
+	NUMBA_CPU_NAME=skylake-avx512
+
+test-avx2: .venv/installed-test
+	$(AVX2) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+test-avx512: .venv/installed-test
+	$(AVX512) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+docs: .venv/installed-docs
+	$(BIN)/zensical build --clean --strict
+
+docs-tables: .venv/installed
+	$(BIN)/python benchmarks/tables.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -29,6 +46,10 @@ lint: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch .venv/installed $@
 
+.venv/installed-docs: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 tensorflow: .venv-tensorflow/installed
 
 .venv-tensorflow/installed:
@@ -37,4 +58,4 @@ tensorflow: .venv-tensorflow/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tensorflow data/demo log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tensorflow data/demo log site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ A table stands between two comments in Markdown:
 
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
-measurement with --scale becomes a row per amount of work.
+measurement with --scale becomes a row per amount of work, one of start-up times a row per command.
 """
 
 import json
@@ -29,7 +29,10 @@ TABLE = re.compile(r"(<!-- table: (?P<file>[\w.-]+)(?: \| (?P<against>.+?))? -->
 
 def table(result: dict[str, Any], against: str | None = None) -> str:
     """The Markdown of one measurement, with a line that says what it was measured on."""
-    rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
+    if "starts" in result:
+        rows = _start_rows(result)
+    else:
+        rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
     lines = [" | ".join(row) for row in rows]
     lines.insert(1, "|".join([" --- ", *(" ---: " for _ in rows[0][1:])]))
     return "\n".join([*(f"| {line} |" for line in lines), "", _source(result), ""])
@@ -57,13 +60,21 @@ def _scale_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _start_rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = [["", "seconds", "lowest", "highest"]]
+    for start in result["starts"]:
+        figures = (statistics.median(start["seconds"]), min(start["seconds"]), max(start["seconds"]))
+        rows.append([start["name"], *(f"{value:.2f}" for value in figures)])
+    return rows
+
+
 def _source(result: dict[str, Any]) -> str:
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
     parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
     if "points" in result:
         parts.append(f"seconds grow as work to the power of {exponent(result['points']):.2f}")
-    else:
+    elif "limit" in result:
         limit = result["limit"]
         name = limit_name(result)
         parts.append(f"{name}: {_figure(limit['rate'])} {result['unit']} ({limit['what']})")

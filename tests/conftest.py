@@ -83,3 +83,29 @@ def built(tmp_path_factory) -> Path:
     for spec in ("sounds", "labels.csv"):
         build(str(folder / spec), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
     return folder
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Path:
+    """A folder as after a first training: sounds/, data/sounds/arrow, log/20261122_101500-sounds-se, and hum.wav of 3 s.
+
+    The examples of docstrings, documentation and examples/ run here.
+    """
+    import soundfile
+
+    from samplecnn import build, train
+
+    folder = tmp_path_factory.mktemp("workspace")
+    rng = np.random.default_rng(0)
+    for name, kind in (("beep", "high"), ("hiss", "noise"), ("hum", "low")):
+        for index in range(40):
+            path = folder / "sounds" / name / f"{index}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, small_sound(kind, rng), SOUND_RATE)
+    build(str(folder / "sounds"), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
+    options = {"features": 16, "num_stages": 1, "max_epochs": 20, "patience": 20, "lr": 0.02, "batch_size": 6}
+    result = train("sounds", data_dir=str(folder / "data"), log_dir=str(folder / "log"), warmup=10, **options)
+    result.run.rename(folder / "log" / "20261122_101500-sounds-se")
+    time = np.arange(3 * SOUND_RATE) / SOUND_RATE
+    soundfile.write(folder / "hum.wav", 0.3 * np.sin(2 * np.pi * 220 * time), SOUND_RATE)
+    return folder

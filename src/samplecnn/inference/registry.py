@@ -100,9 +100,9 @@ def open_engine(
             model without a task.
 
     Example:
-        >>> engine = open_engine(samplecnn.load("log/20261122_101500-scd-se"))  # doctest: +SKIP
-        >>> engine(np.zeros((3, 22050), np.float32)).shape  # doctest: +SKIP
-        (3, 35)
+        >>> engine = open_engine(samplecnn.load("log/20261122_101500-sounds-se"))
+        >>> engine(np.zeros((5, 729), np.float32)).shape
+        (5, 3)
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")

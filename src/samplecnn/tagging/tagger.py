@@ -88,9 +88,9 @@ class Tagger:
         UsageError: no such model, device, engine or precision, or a model without a task.
 
     Example:
-        >>> tags = Tagger("log/20261122_101500-scd-se")("yes.wav")  # doctest: +SKIP
-        >>> tags.top(2)  # doctest: +SKIP
-        [('yes', 0.98), ('left', 0.01)]
+        >>> tags = Tagger("log/20261122_101500-sounds-se")("hum.wav")
+        >>> tags.top(1)
+        [('hum', 0...)]
     """
 
     def __init__(
