@@ -43,8 +43,8 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	touch .venv/installed $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
+	touch .venv/installed .venv/installed-docs $@
 
 .venv/installed-docs: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

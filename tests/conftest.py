@@ -87,7 +87,7 @@ def built(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
-    """A folder as after a first training: sounds/, data/sounds/arrow, log/20261122_101500-sounds-se, and hum.wav of 3 s.
+    """A folder after a first training: sounds/, data/sounds/arrow, log/20261122_101500-sounds-se, and hum.wav of 3 s.
 
     The examples of docstrings, documentation and examples/ run here.
     """

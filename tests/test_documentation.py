@@ -3,6 +3,9 @@
 import doctest
 import importlib
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,61 @@ def test_pages(page, workspace, monkeypatch):
 def test_no_example_is_skipped():
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]:
         assert "doctest: +SKIP" not in path.read_text(encoding="utf-8"), path
+
+
+def test_tables_are_generated_from_the_benchmarks(tmp_path):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import tables
+    finally:
+        sys.path.pop(0)
+    pages = tables.pages()
+    assert sum(len(tables.TABLE.findall(page.read_text(encoding="utf-8"))) for page in pages) >= 6
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert tables.with_tables(text) == text, f"{page}: its tables are out of date; run `make docs-tables`"
+        assert len(re.findall("^<!-- table:", text, re.MULTILINE)) == len(tables.TABLE.findall(text)), (
+            f"{page}: a table without an end"
+        )
+    measured = (ROOT / "benchmarks" / "build.json").read_text()
+    (tmp_path / "x.json").write_text(measured.replace("clips/s", "clips per second"))
+    written = tables.with_tables("<!-- table: x.json -->\nold\n<!-- /table -->\n", tmp_path)
+    assert "old" not in written and "clips per second" in written and tables.with_tables(written, tmp_path) == written
+
+
+def test_the_site_builds_and_loads_nothing_from_the_network(tmp_path):
+    """Every link is right (--strict), and no page refers to a script, style, font or picture elsewhere."""
+    pytest.importorskip("zensical", reason="needs the extra docs")
+    settings = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    (tmp_path / "zensical.toml").write_text(settings.replace('"src"', f'"{ROOT / "src"}"'), encoding="utf-8")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "site"
+    assert "samplecnn.tagging.tagger.Tagger" in (site / "reference.html").read_text(encoding="utf-8")
+    for file in [*site.rglob("*.html"), *site.rglob("*.css")]:
+        text = file.read_text(encoding="utf-8")
+        assert not LOADED.findall(text), (file, LOADED.findall(text))
+        # The theme's script fetches these from a network when a page has them.
+        assert not re.search(r'class="[^"]*\b(mermaid|glightbox|pyodide)\b', text), file
+
+
+LOADED = re.compile(
+    r'<(?:script|img|iframe|audio|video|source)\b[^>]*\bsrc=["\']?(?:https?:)?//[^>]*>'
+    r'|<link\b(?![^>]*\brel=["\']?canonical)[^>]*\bhref=["\']?(?:https?:)?//[^>]*>'
+    r"|@import\s+(?:url\()?[\"']?(?:https?:)?//[^;]*|url\([\"']?(?:https?:)?//[^)]*\)"
+)
+
+
+def test_the_search_for_network_references_finds_them():
+    for text in (
+        '<script defer src="https://x.org/a.js"></script>',
+        '<link rel="stylesheet" href="//fonts.x.org/css?family=Roboto">',
+        "<img alt='' src='http://x.org/a.png'>",
+        "@import url(https://x.org/a.css);",
+        "src: url('//x.org/a.woff2')",
+    ):
+        assert LOADED.search(text), text
+    for text in ('<a href="https://x.org/">', '<script src="assets/a.js">', "url(data:image/png;base64,AA)"):
+        assert not LOADED.search(text), text
