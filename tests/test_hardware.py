@@ -1,39 +1,188 @@
-"""What the machine can do, and how PyTorch is set up for it."""
+"""What the machine can do, which precision is faster on it, and how PyTorch is set up for it. No test goes by time."""
 
+import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from samplecnn import hardware
 from samplecnn.errors import UsageError
-from samplecnn.hardware import choose_precision, has_bf16, has_tf32, tuned
+from samplecnn.hardware import auto_precision, choose_precision, describe, has_tf32, known_precision, tuned
+from samplecnn.system import cache, cpu
+from samplecnn.training import precision as training_precision
 
 CPU = torch.device("cpu")
 
 
-def test_bf16_is_for_cpus_that_have_it_and_may_use_it(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    for name in hardware.ISA_LIMITS:
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with bfloat16, without limits in the environment, and with an empty cache folder: that folder."""
+    for name in (*cpu.LIMITS, hardware.OVERRIDE, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    assert has_bf16(CPU) and choose_precision("auto", CPU) == "bf16"
-    for limit, allowed in (("AVX2", False), ("avx512_core_bf16", False), ("AVX512_CORE_AMX", True), ("ALL", True)):
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx2", "avx512_bf16"}))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Measured:
+    """Stands for a measurement; counts how often it is taken."""
+
+    def __init__(self, fp32: float, bf16: float) -> None:
+        self.rates, self.count = {"fp32": fp32, "bf16": bf16}, 0
+
+    def __call__(self) -> dict[str, float]:
+        self.count += 1
+        return self.rates
+
+
+def test_the_faster_precision_is_taken_and_kept(machine):
+    fast, slow = Measured(10, 20), Measured(20, 10)
+    assert choose_precision("auto", CPU, "training", fast) == "bf16"
+    assert choose_precision("auto", CPU, "inference", slow) == "fp32"
+    assert choose_precision("auto", None, "training", slow) == "bf16", "kept, and another one's for inference"
+    assert choose_precision("auto", None, "inference", fast) == "fp32"
+    assert (fast.count, slow.count) == (1, 1) and len(list(machine.iterdir())) == 2
+    choice = known_precision("training")
+    assert choice is not None and choice.rates == {"fp32": 10, "bf16": 20} and "20 in bf16" in choice.reason
+
+
+def test_a_tie_is_for_the_exact_one(machine):
+    assert auto_precision("training", Measured(10, 10.2)).precision == "fp32"
+
+
+def test_another_machine_or_version_measures_anew(machine, monkeypatch):
+    assert auto_precision("training", Measured(10, 20)).precision == "bf16"
+    changes = {
+        "cpu": lambda: monkeypatch.setattr(hardware, "cpu_name", lambda: "another CPU"),
+        "version": lambda: monkeypatch.setattr(hardware, "_versions", lambda: {"torch": "9.9"}),
+        "samplecnn": lambda: monkeypatch.setattr(hardware, "__version__", "99"),
+        "limit": lambda: monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16"),
+        "limit of PyTorch": lambda: monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2"),
+        "threads": lambda: monkeypatch.setenv("OMP_NUM_THREADS", "3"),
+    }
+    for name, change in changes.items():
+        change()
+        assert known_precision("training") is None, name
+        measured = Measured(20, 10)
+        assert auto_precision("training", measured).precision == "fp32" and measured.count == 1, name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"null", b"[1]", b'{"key": {}, "value": {"fp32": 1.0, "bf16": 2.0}}', b"[" * 100_000],
+)
+def test_a_damaged_cache_is_ignored_and_replaced(machine, content):
+    auto_precision("training", Measured(10, 20))
+    [file] = machine.iterdir()
+    file.write_bytes(content)
+    assert known_precision("training") is None
+    assert auto_precision("training", Measured(20, 10)).precision == "fp32"
+    choice = known_precision("training")
+    assert choice is not None and choice.precision == "fp32"
+    assert [path.name for path in machine.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("value", [{"fp32": 1.0}, {"fp32": "1", "bf16": 2.0}, {"fp32": 0.0, "bf16": 2.0}, 7])
+def test_a_cached_value_that_is_no_measurement_is_ignored(machine, value):
+    auto_precision("training", Measured(10, 20))
+    [file] = machine.iterdir()
+    file.write_text(json.dumps({**json.loads(file.read_text()), "value": value}))
+    assert known_precision("training") is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(machine, monkeypatch):
+    machine.write_text("a file where the folder should be")
+    for _ in range(2):
+        measured = Measured(10, 20)
+        assert auto_precision("training", measured).precision == "bf16" and measured.count == 1
+    assert "not writable" in dict(describe())["cache"]
+    machine.unlink()
+    monkeypatch.setattr(cache, "cache_dir", lambda: None)
+    assert auto_precision("training", Measured(10, 20)).precision == "bf16" and not machine.exists()
+
+
+def test_of_several_processes_the_first_decides(machine):
+    """All of them go on with one answer, whatever each of them measured."""
+    key = {"cpu": "one"}
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda n: cache.remember("x", key, n, lambda v: isinstance(v, int)), range(64)))
+    stored = cache.recall("x", key, lambda value: isinstance(value, int))
+    assert kept.count(stored) == 64 and len(list(machine.iterdir())) == 1
+
+
+def test_the_cache_folder_is_the_platforms(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache.cache_dir() == tmp_path / ".cache" / "samplecnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_dir() == tmp_path / "xdg" / "samplecnn"
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "own"))
+    assert cache.cache_dir() == tmp_path / "own"
+
+
+def test_nothing_is_measured_without_bfloat16(machine, monkeypatch):
+    def measure():
+        raise AssertionError("measured")
+
+    for limit in ("AVX2", "avx512_core"):
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-        assert has_bf16(CPU) == allowed, limit
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert not has_bf16(CPU)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+        assert choose_precision("auto", CPU, "training", measure) == "fp32", limit
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE")
-    assert choose_precision("auto", CPU) == "fp32" and choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("auto", CPU, "training", measure) == "fp32"
+    assert choose_precision("bf16", CPU, "training", measure) == "bf16", "what is asked for is taken"
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_AMX")
+    assert choose_precision("auto", CPU, "training", Measured(1, 2)) == "bf16"
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    assert choose_precision("auto", CPU, "training", measure) == "fp32"
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: None)  # a system that does not list them
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "DEFAULT")
+    assert choose_precision("auto", CPU, "training", Measured(1, 2)) == "bf16"
+
+
+def test_hardware_that_fails_in_bfloat16_computes_in_float32(machine):
+    def measure():
+        raise RuntimeError("bf16 path needs the cpu support")
+
+    assert auto_precision("inference", measure).precision == "fp32"
+    assert not machine.exists() or not list(machine.iterdir())
+
+
+def test_the_environment_can_decide(machine, monkeypatch):
+    measured = Measured(10, 20)
+    monkeypatch.setenv(hardware.OVERRIDE, "fp32")
+    assert choose_precision("auto", CPU, "training", measured) == "fp32" and measured.count == 0
+    assert choose_precision("bf16", CPU, "training", measured) == "bf16"
+    monkeypatch.setenv(hardware.OVERRIDE, "fp8")
+    with pytest.raises(UsageError, match="SAMPLECNN_AUTO_PRECISION=fp8: use fp32, bf16 or auto"):
+        choose_precision("auto", CPU, "training", measured)
+
+
+def test_the_training_measurement_runs_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr(training_precision, "CONVOLUTIONS", ((8, 8, 30), (8, 16, 9)))
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    rates = training_precision.measure()
+    assert set(rates) == {"fp32", "bf16"} and min(rates.values()) > 0
+    assert torch.equal(state, torch.get_rng_state()) and torch.get_num_threads() == threads
+
+
+def test_the_machine_is_described(machine):
+    auto_precision("training", Measured(10, 20))
+    told = dict(describe())
+    assert told["training precision"] == "bf16, measured: 10 segments/s in fp32, 20 in bf16"
+    assert told["inference precision"] == "not measured yet"
+    assert told["torch"] == torch.__version__.partition("+")[0] or told["torch"] == torch.__version__
+    assert str(machine) in told["cache"] and told["CPU"] and int(told["threads"]) >= 1
 
 
 def test_a_limit_in_the_environment_reaches_the_choice():
-    program = (
-        "import torch; from samplecnn.hardware import choose_precision as c; print(c('auto', torch.device('cpu')))"
-    )
+    program = "from samplecnn.hardware import choose_precision as c; print(c('auto', None, 'training', None))"
     limited = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", program], env=limited, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "fp32"
@@ -41,10 +190,11 @@ def test_a_limit_in_the_environment_reaches_the_choice():
 
 def test_precisions_are_named_and_tf32_is_for_gpus():
     assert not has_tf32(CPU)
-    with pytest.raises(UsageError, match=r"tf32 is for NVIDIA GPUs.*not for this cpu"):
-        choose_precision("tf32", CPU)
+    for device in (CPU, None):
+        with pytest.raises(UsageError, match=r"tf32 is for NVIDIA GPUs.*not for this cpu"):
+            choose_precision("tf32", device, "training", Measured(1, 1))
     with pytest.raises(UsageError, match="use auto, fp32, tf32, bf16"):
-        choose_precision("fp64", CPU)
+        choose_precision("fp64", CPU, "training", Measured(1, 1))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -19,8 +19,8 @@ ROOMS = (
     "errors",
     "task",
     "extras",
-    "hardware",
     "system",
+    "hardware",
     "truncation",
     "recordings",
     "sound_file",
@@ -46,7 +46,6 @@ ROOMS = (
 
 # Imports against the order that are still to be removed: (module, what it imports).
 BACKWARD = {
-    ("inference.registry", "evaluation.inference"),
     ("shards.tfrecord.clips", "inference.windows"),
 }
 

@@ -1,61 +1,208 @@
-"""What the machine can do, and how PyTorch is set up to use it."""
+"""The machine: its CPU and devices, how PyTorch is set up for them, and which precision is fastest there.
+
+Nothing here imports PyTorch before a function that needs it is called.
+"""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from samplecnn import __version__
 from samplecnn.errors import UsageError
+from samplecnn.extras import require
+from samplecnn.system.cache import cache_dir, is_writable, recall, remember
+from samplecnn.system.cpu import LIMITS, REPORTED_FLAGS, cpu_flags, cpu_name, may_use_bf16, num_threads, usable_cpus
 
-# How oneDNN can be kept from using what the CPU has (its documentation, "CPU Dispatcher Control").
-ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-NO_LIMIT = ("", "ALL", "DEFAULT")
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+OVERRIDE = "SAMPLECNN_AUTO_PRECISION"  # what "auto" means on a CPU, instead of a measurement
+MARGIN = 1.05  # how much faster bfloat16 must be: fp32 is exact, and a tie is not to be decided by chance
+
+COMPUTING = ("numpy", "torch", "numba", "openvino", "onnxruntime")  # packages whose version decides about speed
+
+Measure = Callable[[], Mapping[str, float]]
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether training in bfloat16 is faster than in float32 there, by matrix units that this process may use.
+@dataclass(frozen=True)
+class Choice:
+    """A precision and what it was chosen by.
 
-    Of CPUs, those with AMX: AVX-512's bfloat16 products alone do not outweigh the conversions (`se` kept to them: 18
-    segments/s, and 28 in float32).
+    Args:
+        precision: "fp32" or "bf16".
+        reason: in a few words, for people.
+        rates: segments per second in each precision, where they were measured.
     """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        limit = next((os.environ[name] for name in ISA_LIMITS if name in os.environ), "").upper()
-        allowed = limit in NO_LIMIT or "AMX" in limit
-        supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-        return allowed and supported is not None and torch.backends.mkldnn.is_available() and supported()
-    return False
+
+    precision: str
+    reason: str
+    rates: Mapping[str, float]
 
 
-def has_tf32(device: torch.device) -> bool:
+def choose_device(name: "str | torch.device | None") -> "torch.device":
+    """The device of that name ("cpu", "cuda", "cuda:1"); None takes a GPU where there is one.
+
+    Raises:
+        UsageError: for a name that means nothing, and for a device that this machine does not have.
+    """
+    require(f"device {name or 'auto'}", "train")
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {name!r} cannot be used here; use cpu, or cuda on a machine with a GPU") from error
+    if device.type == "meta":
+        raise UsageError("device 'meta' holds no values; use cpu, or cuda on a machine with a GPU")
+    return device
+
+
+def has_tf32(device: "torch.device") -> bool:
     """Whether it multiplies float32 with 10 bits of mantissa in matrix units: NVIDIA's GPUs from Ampere on."""
+    import torch
+
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """ "fp32", "tf32" or "bf16"; "auto" takes bf16 where the hardware has it.
+def choose_precision(name: str, device: "torch.device | None", use: str, measure: Measure) -> str:
+    """ "fp32", "tf32" or "bf16"; "auto" takes the faster of fp32 and bf16 on this machine.
 
     fp32 is exact everywhere. tf32 keeps 32-bit floats and multiplies them with 10 bits of mantissa.
+
+    Args:
+        name: the precision asked for, or "auto".
+        device: that computes; None: a CPU, without PyTorch.
+        use, measure: of `auto_precision`, for a CPU.
 
     Raises:
         UsageError: for any other name, and for tf32 where there is none.
     """
-    if name not in ("auto", *DTYPES):
-        raise UsageError(f"precision {name!r} is not known; use auto, {', '.join(DTYPES)}")
-    if name == "tf32" and not has_tf32(device):
-        raise UsageError(f"precision tf32 is for NVIDIA GPUs from Ampere on, not for this {device.type}; use auto")
-    if name == "auto":
-        return "bf16" if has_bf16(device) else "fp32"
-    return name
+    if name not in ("auto", *PRECISIONS):
+        raise UsageError(f"precision {name!r} is not known; use auto, {', '.join(PRECISIONS)}")
+    if name == "tf32" and (device is None or not has_tf32(device)):
+        place = "cpu" if device is None else device.type
+        raise UsageError(f"precision tf32 is for NVIDIA GPUs from Ampere on, not for this {place}; use auto")
+    if name != "auto":
+        return name
+    if device is None or device.type == "cpu":
+        return auto_precision(use, measure).precision
+    if device.type != "cuda":
+        return "fp32"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+def auto_precision(use: str, measure: Measure) -> Choice:
+    """The faster precision on this machine's CPU, measured once and then kept in the cache folder.
+
+    Nothing is measured where OVERRIDE decides, or where the CPU has no bfloat16.
+
+    Args:
+        use: what the measurement is of, and its name in the cache: "training", "inference".
+        measure: gives segments per second in "fp32" and in "bf16"; takes about a second.
+
+    Raises:
+        UsageError: OVERRIDE holds something else than fp32 or bf16.
+    """
+    known = known_precision(use)
+    if known is not None:
+        return known
+    try:
+        rates = {name: float(rate) for name, rate in measure().items()}
+    except RuntimeError as error:  # oneDNN refuses bfloat16 under some limits
+        return Choice("fp32", f"bf16 cannot be used: {str(error).partition(chr(10))[0]}", {})
+    return _measured(remember(f"precision-{use}", _key(), rates, _are_rates))
+
+
+def known_precision(use: str) -> Choice | None:
+    """What `auto_precision` says without a measurement; None if it needs one."""
+    override = os.environ.get(OVERRIDE, "").lower()
+    if override in ("fp32", "bf16"):
+        return Choice(override, f"set by {OVERRIDE}", {})
+    if override not in ("", "auto"):
+        raise UsageError(f"{OVERRIDE}={override}: use fp32, bf16 or auto")
+    if not may_use_bf16():
+        return Choice("fp32", "the CPU has no bfloat16, or may not use it", {})
+    rates = recall(f"precision-{use}", _key(), _are_rates)
+    return None if rates is None else _measured(rates)
+
+
+def _measured(rates: Mapping[str, float]) -> Choice:
+    faster = rates["bf16"] > MARGIN * rates["fp32"]
+    reason = f"measured: {rates['fp32']:.3g} segments/s in fp32, {rates['bf16']:.3g} in bf16"
+    return Choice("bf16" if faster else "fp32", reason, rates)
+
+
+def _are_rates(value: Any) -> bool:
+    numbers = [value.get(name) for name in ("fp32", "bf16")] if isinstance(value, dict) else [None]
+    return all(isinstance(number, float) and 0 < number < float("inf") for number in numbers)
+
+
+def _key() -> dict[str, Any]:
+    """All that the faster precision depends on."""
+    return {
+        "cpu": cpu_name(),
+        "flags": sorted((cpu_flags() or frozenset()) & set(REPORTED_FLAGS)),
+        "cpus": usable_cpus(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
+        "versions": {"samplecnn": __version__, **_versions()},
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of the installed packages that compute."""
+    found = {}
+    for package in COMPUTING:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def describe() -> list[tuple[str, str]]:
+    """The machine as (label, value) pairs, for people; imports and measures nothing.
+
+    What `auto` precision means is told where it is known; it is measured when it is first needed.
+    """
+    flags = cpu_flags()
+    listed = " ".join(flag for flag in REPORTED_FLAGS if flags and flag in flags)
+    limits = ", ".join(f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ)
+    folder = cache_dir()
+    pairs = [
+        ("CPU", f"{cpu_name()}, {usable_cpus()} usable"),
+        ("instruction sets", listed or "not listed by this system"),
+        ("limited by", limits or "nothing"),
+        ("threads", str(num_threads())),
+        ("Python", platform.python_version()),
+        *((name, _versions().get(name, "not installed")) for name in COMPUTING),
+    ]
+    for use in ("training", "inference"):
+        choice = known_precision(use)
+        pairs.append((f"{use} precision", f"{choice.precision}, {choice.reason}" if choice else "not measured yet"))
+    writable = "" if is_writable() else " (not writable: measured again by every process)"
+    return [*pairs, ("cache", "none: no home folder" if folder is None else f"{folder}{writable}")]
+
+
+def dtype(precision: str) -> "torch.dtype":
+    """The type of tensors in a precision."""
+    import torch
+
+    return {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
 @contextmanager
-def tuned(device: torch.device, precision: str) -> Iterator[None]:
+def tuned(device: "torch.device", precision: str) -> Iterator[None]:
     """PyTorch's settings for training on a GPU, for as long as it lasts; on a CPU nothing changes.
 
     float32 is multiplied as `precision` says: exactly, unless it is tf32 (PyTorch's own default rounds in convolutions
@@ -64,6 +211,8 @@ def tuned(device: torch.device, precision: str) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
+    import torch
+
     rounded = precision == "tf32"
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark

@@ -5,8 +5,8 @@ import torch
 from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import predict
-from samplecnn.evaluation.inference import choose_device
 from samplecnn.evaluation.probabilities import full_precision
+from samplecnn.hardware import choose_device
 from samplecnn.models import ModelConfig, SampleCNN
 
 

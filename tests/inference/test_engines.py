@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from samplecnn import hardware
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.hardware import Choice
 from samplecnn.inference import ENGINES, installed, open_engine, registry
 from samplecnn.inference.amx_engine import Tiled
 from samplecnn.kernels.amx_block import has_tiles
@@ -137,8 +139,9 @@ def test_requests_that_cannot_be_met(make_network, monkeypatch):
         open_engine(model, device="abacus")
     with pytest.raises(UsageError, match="does not know its classes"):
         open_engine(SampleCNN(ModelConfig(num_blocks=2, features=8)))
-    monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], needs=("no_such_module",)))
-    with pytest.raises(UsageError, match=r"engine onnx is not installed; run `pip install 'samplecnn\[onnx\]'`"):
+    monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], modules=("onnx", "onnxruntime")))
+    monkeypatch.setattr(registry, "is_installed", lambda module: module != "onnxruntime")
+    with pytest.raises(UsageError, match=r"engine onnx needs ONNX Runtime: pip install 'samplecnn\[onnx\]'"):
         open_engine(model, "onnx")
     assert "onnx" not in installed()
 
@@ -149,21 +152,82 @@ def test_a_precision_that_an_engine_has_not(make_network):
         open_engine(make_network(), "onnx", "bf16")
 
 
-def test_the_choice_goes_by_what_there_is_to_do(make_network, monkeypatch):
-    net, cpu, gpu = fold(make_network()), torch.device("cpu"), torch.device("cuda")  # too narrow for tiles
-    assert registry.choose(net, "auto", cpu, None) == registry.choose(net, "auto", cpu, 1) == "torch"
-    for some, engine in ((net, "numpy"), (make_network(), "torch")):  # at hand, its PyTorch is already there
-        assert open_engine(some, segments=registry.FEWEST).name == engine
-    for settings in ({"segments": None}, {"segments": registry.FEWEST + 1}, {"segments": 1, "precision": "bf16"}):
-        assert open_engine(net, device="cpu", **settings).name == "torch"
-    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("json",)))
-    assert registry.choose(net, "auto", cpu, 10**6) == "openvino"
-    assert registry.choose(net, "auto", gpu, 10**6) == "torch"
+def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
+    net, gpu = fold(make_network()), torch.device("cuda")  # too narrow for tiles
+    few, many = registry.NUMPY_FIRST, 10**6
+    monkeypatch.setattr(registry, "is_installed", lambda module: module == "torch")
+    for precision in ("fp32", "bf16"):
+        assert registry.choose(net, precision, None, few) == "numpy"
+        assert registry.choose(net, precision, None, few, imported=True) == "torch"
+        assert registry.choose(net, precision, None, None) == registry.choose(net, precision, None, few + 1) == "torch"
+        assert registry.choose(net, precision, None, many) == "torch"
+    monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
+    assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
+    assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
-    assert registry.choose(wide, "auto", cpu, 10**6) == ("torch" if has_tiles() else "openvino")
-    assert registry.choose(wide, "fp32", cpu, 10**6) == "openvino"
-    monkeypatch.setitem(ENGINES, "openvino", replace(ENGINES["openvino"], needs=("no_such_module",)))
-    assert registry.choose(net, "auto", cpu, 10**6) == "torch"
+    assert registry.choose(wide, "bf16", None, many) == ("torch" if has_tiles() else "openvino")
+    assert registry.choose(wide, "fp32", None, many) == "openvino"
+
+
+def test_without_torch_other_engines_are_taken(make_network, monkeypatch):
+    net, few, many = fold(make_network()), registry.NUMPY_FIRST, 10**6
+    for modules, some, lots in (
+        (("openvino", "onnx", "onnxruntime"), "openvino", "openvino"),
+        (("onnx", "onnxruntime"), "onnx", "onnx"),
+        ((), "numpy", "numpy"),
+    ):
+        monkeypatch.setattr(registry, "is_installed", modules.__contains__)
+        assert registry.choose(net, "fp32", None, few) == "numpy"
+        assert registry.choose(net, "fp32", None, None) == some
+        assert registry.choose(net, "fp32", None, many) == lots
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_does_not_depend_on_the_number_of_segments(make_network, make_sounds, monkeypatch, precision):
+    """The same segments among few and among many: the same precision, and scores equal but for its rounding."""
+    monkeypatch.setenv("SAMPLECNN_AUTO_PRECISION", precision)
+    segments = make_sounds(4, 729)
+    for features in (8, 32):  # 32: wide enough for tiles
+        net = fold(make_network("se", features=features))
+        engines = [open_engine(net, segments=count, device="cpu") for count in (1, None, 1000, 10**6)]
+        assert {engine.precision for engine in engines} == {precision}
+        assert engines[0].name == "numpy" and engines[-1].name != "numpy"
+        wanted, *others = [engine(segments) for engine in engines]
+        for found in others:
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=BOUNDS[precision])
+
+
+def test_precisions_that_are_not_asked_for_are_measured_where_an_engine_has_two(monkeypatch):
+    asked = []
+
+    def rates(use, measure):
+        asked.append(use)
+        return Choice("bf16", "", {})
+
+    monkeypatch.setattr(hardware, "auto_precision", rates)
+    monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
+    assert [registry.decide_precision(name, "auto", None) for name in ("auto", "torch", "openvino")] == ["bf16"] * 3
+    assert asked == ["inference", "inference", "inference-openvino"]
+    monkeypatch.setattr(registry, "is_installed", lambda module: module == "openvino")
+    assert registry.decide_precision("auto", "auto", None) == "bf16" and asked[3:] == ["inference-openvino"]
+    monkeypatch.setattr(registry, "is_installed", lambda module: False)
+    assert registry.decide_precision("auto", "auto", None) == "fp32"
+    for name in ("numpy", "onnx"):
+        assert registry.decide_precision(name, "auto", None) == "fp32"
+    assert registry.decide_precision("numpy", "bf16", None) == "bf16" and len(asked) == 4
+
+
+@pytest.mark.parametrize("name", [name for name in installed() if ENGINES[name].decides])
+def test_the_measurement_runs(name):
+    """Speeds of both precisions, or an engine that says it cannot; PyTorch's threads stay as they were."""
+    threads = torch.get_num_threads()
+    try:
+        rates = registry._measure(name)
+    except RuntimeError as error:
+        assert "bf16" in str(error)
+    else:
+        assert set(rates) == {"fp32", "bf16"} and min(rates.values()) > 0
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")

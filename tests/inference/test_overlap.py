@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 from samplecnn.inference import open_engine, overlap
-from samplecnn.inference.overlap import LATITUDE, Sharing, aligned, shared_depth
+from samplecnn.inference.overlap import Sharing
+from samplecnn.inference.overlap_plan import LATITUDE, aligned, shared_depth
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task

@@ -186,15 +186,17 @@ def test_a_killed_run_is_resumed_to_the_same_result(root, model_folder, folder, 
     assert output.read_bytes().startswith(before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1])
 
 
-def test_a_few_recordings_need_no_pytorch(run, model_folder, folder):
-    """What makes one recording wait is imports."""
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.02)])
+def test_a_few_recordings_need_no_pytorch(run, model_folder, folder, monkeypatch, precision, bound):
+    """Imports are what a single recording waits for."""
+    monkeypatch.setenv("SAMPLECNN_AUTO_PRECISION", precision)
     hidden = "import sys; sys.modules.update(torch=None, numba=None); from samplecnn.cli.app import main; main()"
     words = ["tag", str(model_folder), *(str(folder / name) for name in GOOD), "--format", "json"]
     done = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "engine numpy, fp32\n")
-    wanted = run(*words[2:], "--engine", "torch", "--precision", "fp32")
+    wanted = run(*words[2:], "--engine", "torch", "--precision", precision)
+    assert (done.returncode, wanted.stderr) == (0, f"engine torch, {precision}\n")
     for file, other in zip(json.loads(done.stdout)["files"], json.loads(wanted.stdout)["files"], strict=True):
-        assert file["path"] == other["path"] and file["tags"] == pytest.approx(other["tags"], abs=1e-5)
+        assert file["path"] == other["path"] and file["tags"] == pytest.approx(other["tags"], abs=bound)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "openvino", "onnx"])

@@ -27,8 +27,9 @@ from samplecnn.analysis.gradient_net import gradient_network
 from samplecnn.analysis.layers import Layer, conv_layers
 from samplecnn.analysis.summary import SAMPLE_RATE
 from samplecnn.errors import UsageError
-from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.hardware import dtype
 from samplecnn.system.progress import Progress
+from samplecnn.training.precision import training_precision
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,7 +155,7 @@ def learn_filters(
         raise UsageError(f"steps must be 1 or more, not {steps}")
     device = next(model.parameters()).device
     frozen = gradient_network(model)
-    frozen.compute_dtype = DTYPES[choose_precision(precision, device)]
+    frozen.compute_dtype = dtype(training_precision(precision, device))
     found = conv_layers(frozen)
     names = [layer.name for layer in found]
     for name in layers or ():

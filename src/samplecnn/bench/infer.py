@@ -16,8 +16,9 @@ from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.rounds import MIN_TURN_SECONDS, Comparison, Contender
 from samplecnn.bench.scale import measure_scale, scale_result
 from samplecnn.bench.steps import architecture
-from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.hardware import dtype
 from samplecnn.inference import ENGINES, installed, open_engine
+from samplecnn.inference.registry import decide_precision
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.task import Task
@@ -52,7 +53,7 @@ def bench_infer(
     keep_freed_memory()  # as tagging does; plain PyTorch gains by it too
     place = torch.device(device)
     config = architecture(block, multi, window, num_classes, features)
-    best = choose_precision("auto", place)
+    best = decide_precision("torch", "auto", place)
     calls = max(-(-MIN_TURN_SEGMENTS // batch_size), 1)
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
     with Comparison("infer", "segments/s") as run:
@@ -68,7 +69,7 @@ def bench_infer(
                     program = ("tensorflow_infer.py", precision, batch_size, calls, window, network)
                     run.add_peer(f"TensorFlow, {precision}", tensorflow, *program)
         turn = MIN_TURN_SECONDS if place.type == "cpu" else 0.0
-        rate = run.measure(rounds, lambda: matrix_rate(DTYPES[best], place), turn)
+        rate = run.measure(rounds, lambda: matrix_rate(dtype(best), place), turn)
     settings = {"window": window, "batch_size": batch_size, "rounds": rounds, "device": str(place)}
     return run.result(matrix_limit(best, rate, forward_flops(config, window)), {**settings, **config.to_dict()})
 
@@ -125,7 +126,8 @@ def _ours(config: ModelConfig, segments: np.ndarray, calls: int, device: torch.d
     for name in installed():
         kind = ENGINES[name]
         if device.type in kind.devices:
-            for precision in kind.precisions_on(device):
+            fast = decide_precision(name, "auto", device)
+            for precision in dict.fromkeys(("fp32", fast)):
                 engine = open_engine(model, name, precision, segments=MANY_SEGMENTS)
                 run = _turn(lambda engine=engine: engine(segments), calls, len(segments))  # type: ignore[misc]
                 found.append(Contender(f"samplecnn, {name}, {precision}", run, ours=True))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.datasets import REGISTRY
-from samplecnn.hardware import DTYPES, has_tf32, tuned
+from samplecnn.hardware import dtype, has_tf32, tuned
 from samplecnn.kernels.conv import wide
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.models.layers import Conv
@@ -135,7 +135,7 @@ def many_compiled() -> Iterator[None]:
 
 def _ours(kind: Kind, config: ModelConfig) -> SampleCNN:
     model = SampleCNN(config)
-    model.compute_dtype = DTYPES[kind.precision]
+    model.compute_dtype = dtype(kind.precision)
     if kind.wide:
         for module in model.modules():
             if type(module) is Conv:

@@ -14,10 +14,10 @@ from samplecnn.bench.rounds import MIN_TURN_SECONDS, Comparison, Contender
 from samplecnn.bench.steps import Kind, Steps, architecture, kinds, many_compiled
 from samplecnn.bench.trainscale import scale_train
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import choose_device
-from samplecnn.hardware import DTYPES, choose_precision
+from samplecnn.hardware import choose_device, dtype
 from samplecnn.models import ModelConfig
 from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.training.precision import training_precision
 
 __all__ = ["bench_train", "scale_train"]
 
@@ -62,7 +62,7 @@ def bench_train(
     on_gpu = place.type == "cuda"
     steps = steps or (20 if on_gpu else 2)
     config = architecture(block, multi, window, num_classes, features)
-    precision = choose_precision("auto", place)
+    precision = training_precision("auto", place)
     with Comparison("train", "segments/s") as run:
         networks: list[Steps] = []
         if on_gpu:
@@ -82,7 +82,7 @@ def bench_train(
                 about = _peer_settings(config, window, batch_size, steps, name, device)
                 run.add_peer(f"TensorFlow, {name}", tensorflow, "tensorflow_train.py", about)
         turn = 0.0 if on_gpu else MIN_TURN_SECONDS
-        rate = run.measure(rounds, lambda: matrix_rate(DTYPES[precision], place), turn)
+        rate = run.measure(rounds, lambda: matrix_rate(dtype(precision), place), turn)
         limit = matrix_limit(precision, rate, 3 * forward_flops(config, window))  # forward, and twice that backward
         settings = {"window": window, "batch_size": batch_size, "steps": steps, "rounds": rounds, "device": device}
         result = run.result(limit, {**settings, **config.to_dict()})

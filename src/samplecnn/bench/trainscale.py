@@ -63,14 +63,14 @@ def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int
     """Seconds of each epoch, and the peak resident memory of this process in bytes (None where it is unknown)."""
     from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
     from samplecnn.bench.steps import Kind, Steps, architecture
-    from samplecnn.evaluation.inference import choose_device
-    from samplecnn.hardware import choose_precision
+    from samplecnn.hardware import choose_device
     from samplecnn.system.allocator import keep_freed_memory
+    from samplecnn.training.precision import training_precision
 
     keep_freed_memory()
     device, window, batch_size = choose_device(settings["device"]), settings["window"], settings["batch_size"]
     config = architecture(*(settings[name] for name in ("block", "multi", "window", "num_classes", "features")))
-    kind = Kind(choose_precision("auto", device))
+    kind = Kind(training_precision("auto", device))
     network = Steps(kind, config, window, batch_size, 1, device)
     network.ready()
     noise = NoiseSegments(segments, network.task)

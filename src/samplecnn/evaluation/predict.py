@@ -63,8 +63,8 @@ def predict(
         SampleCNNError: an empty split.
         UsageError: a model without a task, or numbers below one.
     """
-    from samplecnn.evaluation.inference import choose_device
     from samplecnn.evaluation.probabilities import full_precision, probabilities
+    from samplecnn.hardware import choose_device
 
     task = model.task
     if task is None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import choose_device
+from samplecnn.hardware import choose_device
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN

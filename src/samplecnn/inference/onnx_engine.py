@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.system.cpu import num_threads
 
 OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
 CHUNK = 8  # segments that go through the network together: more only push each other out of the caches
@@ -26,7 +26,7 @@ class OnnxEngine(Engine):
         self._sessions: dict[int, Any] = {}  # made for a number of samples
 
     @classmethod
-    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "OnnxEngine":
+    def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "OnnxEngine":
         return cls(net)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ class OnnxEngine(Engine):
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
+            options.intra_op_num_threads = num_threads()
             options.log_severity_level = 3  # errors
             model = graph(self.net, samples).SerializeToString()
             self._sessions[samples] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

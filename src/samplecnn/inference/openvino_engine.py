@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.system.cpu import num_threads
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
 
@@ -29,7 +29,7 @@ class OpenVinoEngine(Engine):
         self._queues: dict[int, Any] = {}  # compiled for a number of samples
 
     @classmethod
-    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "OpenVinoEngine":
+    def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "OpenVinoEngine":
         return cls(net, precision)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
@@ -48,8 +48,8 @@ class OpenVinoEngine(Engine):
             settings = {
                 "INFERENCE_PRECISION_HINT": HINTS[self.precision],
                 "PERFORMANCE_HINT": "THROUGHPUT",
-                "NUM_STREAMS": str(torch.get_num_threads()),
-                "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
+                "NUM_STREAMS": str(num_threads()),
+                "INFERENCE_NUM_THREADS": str(num_threads()),
             }
             compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
             self._queues[samples] = openvino.AsyncInferQueue(compiled, 0)

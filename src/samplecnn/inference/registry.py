@@ -1,14 +1,20 @@
-"""Which engines there are, and which one to take: a line in ENGINES each."""
+"""The engines, a line of ENGINES each, and which of them runs a model in which precision.
+
+The precision is decided first, by the options and the machine. The number of segments then decides which engine of that
+precision is done first, so that a file has the same scores alone and among many, up to the rounding of the precision.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
+from samplecnn.extras import is_installed, needed
+from samplecnn.hardware import choose_device, choose_precision
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, fold
+from samplecnn.system.cpu import may_have_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -16,8 +22,8 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 PRECISIONS = ("auto", "fp32", "bf16")
-FEW = 128  # segments below which a quick start counts for more than speed
-FEWEST = 48  # segments up to which NumPy is done before PyTorch is imported: 2 s, in which it runs about as many
+QUICK_START = 128  # segments below which a short start-up counts for more than speed
+NUMPY_FIRST = 48  # segments up to which NumPy is done before PyTorch is imported: 2 s, in which it runs about as many
 
 
 @dataclass(frozen=True)
@@ -25,50 +31,49 @@ class Kind:
     """An engine that may be installed.
 
     Args:
-        place: "module:class" of this package. The class has `open(net, precision, device, few)`; with `few`, a quick
-            start counts for more than speed.
-        needs: modules it cannot do without.
-        extra: of samplecnn, which installs them.
+        place: "module:class" of this package. The class has `open(net, precision, device, few)`; with `few`, a short
+            start-up counts for more than speed.
+        modules: it imports.
         precisions: that it computes in, the exact one first.
+        emulates: bfloat16 is rounded to in software: slower than fp32, for results like those of engines that have it.
         devices: that it runs on.
     """
 
     place: str
-    needs: tuple[str, ...]
-    extra: str
-    precisions: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("fp32",)
+    emulates: bool = False
     devices: tuple[str, ...] = ("cpu",)
 
     @property
+    def missing(self) -> str | None:
+        """A module it needs that is not installed."""
+        return next((name for name in self.modules if not is_installed(name)), None)
+
+    @property
     def installed(self) -> bool:
-        return all(find_spec(name) is not None for name in self.needs)
+        return self.missing is None
 
-    def precisions_on(self, device: "torch.device | None") -> list[str]:
-        """Those that pay on a device (None: a CPU): what it has no units for is left out."""
-        if device is None or self.precisions == ("fp32",):
-            return ["fp32"]
-        from samplecnn.hardware import has_bf16
-
-        return [name for name in self.precisions if name == "fp32" or has_bf16(device)]
-
-    def chosen(self, precision: str, device: "torch.device | None") -> str:
-        """The precision that "auto" means there, or the one asked for."""
-        if precision == "auto":
-            return "bf16" if "bf16" in self.precisions_on(device) else "fp32"
-        return precision
+    @property
+    def decides(self) -> bool:
+        """Whether it has two precisions of which the faster one is to be found by measuring."""
+        return len(self.precisions) > 1 and not self.emulates
 
     @property
     def opener(self) -> Callable[[Graph, str, Any, bool], Engine]:
         module, _, name = self.place.partition(":")
-        return getattr(import_module(f"samplecnn.inference.{module}"), name).open
+        return getattr(import_module(f"samplecnn.inference.{module}"), name).open  # type: ignore[no-any-return]
 
 
 ENGINES = {
-    "torch": Kind("torch_engine:TorchEngine", (), "", ("fp32", "bf16"), ("cpu", "cuda")),
-    "numpy": Kind("numpy_engine:NumpyEngine", (), "", ("fp32",)),
-    "openvino": Kind("openvino_engine:OpenVinoEngine", ("openvino",), "openvino", ("fp32", "bf16")),
-    "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime"), "onnx", ("fp32",)),
+    "torch": Kind("torch_engine:TorchEngine", ("torch",), ("fp32", "bf16"), devices=("cpu", "cuda")),
+    "numpy": Kind("numpy_engine:NumpyEngine", (), ("fp32", "bf16"), emulates=True),
+    "openvino": Kind("openvino_engine:OpenVinoEngine", ("openvino",), ("fp32", "bf16")),
+    "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime")),
 }
+BY_SPEED = ("openvino", "torch", "onnx", "numpy")  # on many segments, fastest first
+BY_START = ("torch", "openvino", "onnx", "numpy")  # on segments too many for NumPy and too few for BY_SPEED
+DECIDING = ("torch", "openvino")  # the first one installed decides the precision where engine and precision are auto
 
 
 def installed() -> list[str]:
@@ -88,12 +93,13 @@ def open_engine(
 
     Args:
         model: with its task; it is left as it is. Or what `samplecnn.model_files.load_graph` gives.
-        name: "torch", "numpy", "openvino", "onnx"; "auto" takes the fastest that is installed, where there is little to
-            do the one that starts soonest, and for a handful of segments of a folded model the one that needs no start.
-        precision: "fp32" is exact up to rounding; "bf16"; "auto" takes bf16 where the hardware has it.
-        segments: about how many there will be; None for few, or not known: then it starts soon and runs slower.
-        device: "cpu", "cuda"; None is where the model lies, for a folded one a GPU where there is one and it is of use.
-            Engines other than torch run on a CPU.
+        name: "torch", "numpy", "openvino", "onnx"; "auto" takes the fastest that is installed, for few segments the
+            one with the lowest start-up time.
+        precision: "fp32" is exact up to rounding; "bf16" has 8 bits; "auto" takes the faster one on this machine
+            (`hardware.auto_precision`). It does not depend on `segments`.
+        segments: about how many there will be; None: few, or not known.
+        device: "cpu", "cuda"; None is where the model lies, for a folded one a GPU where there is one. Engines other
+            than torch run on a CPU.
 
     Raises:
         UsageError: no such engine, precision or device; an engine that is not installed, or not for this device; a
@@ -108,53 +114,92 @@ def open_engine(
         raise UsageError(f"precision {precision!r} is not known; use {', '.join(PRECISIONS)}")
     if name != "auto" and name not in ENGINES:
         raise UsageError(f"engine {name!r} is not known; use auto, {', '.join(ENGINES)}")
+    if name != "auto" and ENGINES[name].missing is not None:
+        raise needed(f"engine {name}", ENGINES[name].missing or "")
     net = model if isinstance(model, Graph) else fold(model)
-    if name == "auto" and net is model and device in (None, "cpu") and at_once(precision, segments):
-        name = "numpy"
     place = _place(model, name, device)
-    if name == "auto" and place is not None:
-        name = choose(net, precision, place, segments)
-    kind = ENGINES[name]
-    if not kind.installed:
-        raise UsageError(f"engine {name} is not installed; run `pip install 'samplecnn[{kind.extra}]'`")
-    if place is not None and place.type not in kind.devices:
-        raise UsageError(f"engine {name} runs on {' or '.join(kind.devices)}, not on {place}; use --engine torch there")
-    precision = kind.chosen(precision, place)
-    if precision not in kind.precisions:
-        others = " or ".join(other for other, kind in ENGINES.items() if precision in kind.precisions)
-        raise UsageError(
-            f"engine {name} computes in {' or '.join(kind.precisions)}, not {precision}; use --engine {others}"
-        )
-    return kind.opener(net, precision, place, is_few(segments))
+    if place is not None and name != "auto" and place.type not in ENGINES[name].devices:
+        devices = " or ".join(ENGINES[name].devices)
+        raise UsageError(f"engine {name} runs on {devices}, not on {place}; use --engine torch there")
+    precision = decide_precision(name, precision, place)
+    if name == "auto":
+        name = choose(net, precision, place, segments, imported=not isinstance(model, Graph))
+    if precision not in ENGINES[name].precisions:
+        fast = [other for other, kind in ENGINES.items() if precision in kind.precisions and not kind.emulates]
+        own = " or ".join(ENGINES[name].precisions)
+        raise UsageError(f"engine {name} computes in {own}, not {precision}; use --engine {' or '.join(fast)}")
+    return ENGINES[name].opener(net, precision, place, segments is None or segments < QUICK_START)
+
+
+def decide_precision(name: str, precision: str, device: "torch.device | None") -> str:
+    """The precision of an engine: the one asked for, or where that is "auto" the faster one on this machine.
+
+    Args:
+        name: of the engine, or "auto".
+        precision: one of PRECISIONS.
+        device: that computes; None: a CPU.
+    """
+    if precision != "auto":
+        return precision
+    on_cpu = device is None or device.type == "cpu"
+    candidates = DECIDING if name == "auto" else (name,)
+    judge = next((each for each in candidates if ENGINES[each].installed and ENGINES[each].decides), None)
+    if judge is None:
+        return "fp32"
+    use = "inference" if judge == "torch" else f"inference-{judge}"
+    return choose_precision("auto", None if on_cpu else device, use, lambda: _measure(judge))
+
+
+def _measure(name: str) -> Any:
+    from samplecnn.inference.precision import measure
+
+    if name != "torch":
+        return measure(lambda net, precision: ENGINES[name].opener(net, precision, None, True))
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for one another by spinning would be counted as computing
+    try:
+        return measure(lambda net, precision: ENGINES[name].opener(net, precision, None, True))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _place(model: "SampleCNN | Graph", name: str, device: "str | torch.device | None") -> "torch.device | None":
-    """The device to run on; None, a CPU, where that can be said without PyTorch."""
-    if name == "numpy" and (device == "cpu" or (device is None and isinstance(model, Graph))):
+    """The device to run on; None, a CPU, where that is clear without PyTorch."""
+    if device == "cpu":
         return None
-    from samplecnn.evaluation.inference import choose_device
-
-    if device is None and not isinstance(model, Graph):
-        return next(model.parameters()).device
-    cpu_alone = name != "auto" and ENGINES[name].devices == ("cpu",)
-    return choose_device("cpu" if device is None and cpu_alone else device)
-
-
-def is_few(segments: int | None) -> bool:
-    return segments is None or segments < FEW
+    if device is not None:
+        return choose_device(device)
+    if not isinstance(model, Graph):
+        found = next(model.parameters()).device
+        return None if found.type == "cpu" else found
+    gpu_engine = name == "auto" or "cuda" in ENGINES[name].devices
+    return choose_device(None) if gpu_engine and may_have_gpu() and ENGINES["torch"].installed else None
 
 
-def at_once(precision: str, segments: int | None) -> bool:
-    """Whether so few segments are known to be all that NumPy is done before another engine has started."""
-    return segments is not None and segments <= FEWEST and precision != "bf16"
+def choose(
+    net: Graph, precision: str, device: "torch.device | None", segments: int | None, imported: bool = False
+) -> str:
+    """The installed engine of a precision that is done first with so many segments.
 
-
-def choose(net: Graph, precision: str, device: "torch.device", segments: int | None) -> str:
-    """The engine that is done first with so many segments, PyTorch being there."""
-    if device.type != "cpu" or is_few(segments) or not ENGINES["openvino"].installed:
+    Args:
+        net: the network.
+        precision: "fp32" or "bf16".
+        device: that computes; None: a CPU.
+        segments: how many there will be; None: few, or not known.
+        imported: PyTorch is imported already.
+    """
+    if device is not None and device.type != "cpu":
         return "torch"
-    from samplecnn.hardware import DTYPES
-    from samplecnn.inference.amx_engine import fit
+    if segments is not None and segments <= NUMPY_FIRST and not imported:
+        return "numpy"
+    few = segments is None or segments < QUICK_START
+    usable = [name for name in installed() if precision in ENGINES[name].precisions]
+    if not few and precision == "bf16" and "torch" in usable:
+        from samplecnn.hardware import dtype
+        from samplecnn.inference.amx_engine import fit
 
-    chosen = ENGINES["torch"].chosen(precision, device)
-    return "torch" if chosen == "bf16" and fit(net, DTYPES[chosen], device) else "openvino"
+        if fit(net, dtype(precision), choose_device("cpu")):
+            return "torch"
+    return next(name for name in (BY_START if few else BY_SPEED) if name in usable)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from samplecnn.errors import SampleCNNError
-from samplecnn.hardware import DTYPES, tuned
+from samplecnn.hardware import dtype, tuned
 from samplecnn.inference.base import Engine
 from samplecnn.kernels import from_image, image
 from samplecnn.kernels.threads import parallel_for, rows
@@ -32,11 +32,11 @@ class TorchEngine(Engine):
     def __init__(self, net: Graph, precision: str, device: torch.device, few: bool = False) -> None:
         super().__init__(net, precision)
         self.device = device
-        self.operations = operations(net, DTYPES[precision], device, few)
+        self.operations = operations(net, dtype(precision), device, few)
 
     @classmethod
-    def open(cls, net: Graph, precision: str, device: torch.device, few: bool = False) -> "TorchEngine":
-        return cls(net, precision, device, few)
+    def open(cls, net: Graph, precision: str, device: torch.device | None = None, few: bool = False) -> "TorchEngine":
+        return cls(net, precision, torch.device("cpu") if device is None else device, few)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         waves = torch.from_numpy(segments)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from samplecnn.audio import stream
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
+from samplecnn.extras import is_installed
+from samplecnn.inference.overlap_plan import aligned, pays
 from samplecnn.inference.windows import Windows, hop_samples, windows
 from samplecnn.model_files import load_graph
 from samplecnn.models.graph import Graph, fold
@@ -117,13 +119,15 @@ class Tagger:
         self.readers = readers
         self.hop, shares = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
-            from samplecnn.inference.overlap import aligned, pays, share
-
             self.hop = aligned(net, self.task.window, self.hop)
-            shares = engine != "auto" or pays(net, self.task.window, self.hop)
+            shares = is_installed("torch") and (engine != "auto" or pays(net, self.task.window, self.hop))
             engine = "torch" if engine == "auto" and shares else engine
         self.engine: Engine = open_engine(net, engine, precision, segments=segments, device=device)
-        self.sharing: Sharing | None = share(self.engine, self.task.window, self.hop) if shares else None
+        self.sharing: Sharing | None = None
+        if shares and self.engine.name == "torch":
+            from samplecnn.inference.overlap import share
+
+            self.sharing = share(self.engine, self.task.window, self.hop)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
-from samplecnn.hardware import DTYPES, tuned
+from samplecnn.hardware import dtype, tuned
 from samplecnn.interop.keras import h5
 from samplecnn.models import SampleCNN, activate
 from samplecnn.shards import Segments
@@ -110,7 +110,7 @@ class Run:
         state, options, segments = self.state, self.options, self.splits["train"]
         order = epoch_order(len(segments), options.seed, state.stage, state.epoch)
         self.model.train()
-        self.model.compute_dtype = DTYPES[self.precision]
+        self.model.compute_dtype = dtype(self.precision)
         pending: list[tuple[Tensor, int]] = []  # losses not yet looked at, with their numbers of segments
         began, first = time.monotonic(), state.epoch_seconds
         bar = Progress(len(order), self.where(), "segments", done=state.step * options.batch_size)

@@ -10,8 +10,7 @@ from samplecnn import model_files
 from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.evaluation.inference import choose_device
-from samplecnn.hardware import choose_precision
+from samplecnn.hardware import choose_device
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.shards import Segments, open_split
 from samplecnn.system.arguments import checked
@@ -19,6 +18,7 @@ from samplecnn.task import Task
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.loop import Run, TrainResult, log
 from samplecnn.training.options import TrainOptions
+from samplecnn.training.precision import training_precision
 
 
 @checked
@@ -116,7 +116,7 @@ def train(
         dropout=options.dropout,
     )
     torch_device = choose_device(None if options.device == "auto" else options.device)
-    chosen = choose_precision(options.precision, torch_device)
+    chosen = training_precision(options.precision, torch_device)
     torch.manual_seed(options.seed)
     model = SampleCNN(config, task)
     if options.init_from is not None:

@@ -1,0 +1,103 @@
+"""Small answers that are expensive to find out, kept per user in the platform's cache folder.
+
+An answer is one JSON file, created once and whole. Whatever is wrong with the folder or the file, the answer is found
+out again: a cache is never a reason to fail.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "SAMPLECNN_CACHE"
+
+
+def cache_dir() -> Path | None:
+    """SAMPLECNN_CACHE, or the platform's folder for caches; None where the user has no home.
+
+    Linux: XDG_CACHE_HOME/samplecnn, by default ~/.cache/samplecnn; macOS: ~/Library/Caches/samplecnn; Windows:
+    LOCALAPPDATA/samplecnn/Cache.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        return Path(os.environ["LOCALAPPDATA"]) / "samplecnn" / "Cache"
+    with contextlib.suppress(RuntimeError):
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "samplecnn"
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "samplecnn"
+    return None
+
+
+def recall(name: str, key: Mapping[str, Any], valid: Callable[[Any], bool]) -> Any | None:
+    """The answer stored under a name and a key; None where there is none, or none that is valid."""
+    path = _path(name, key)
+    return None if path is None else _read(path, key, valid)
+
+
+def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any], bool]) -> Any:
+    """Stores an answer, and returns the one that counts: of several processes at once, that of the first.
+
+    Args:
+        name: first part of the file's name.
+        key: all that the answer depends on, as JSON takes it.
+        value: the answer, as JSON takes it.
+        valid: whether a stored value can be an answer; a file with another one is replaced.
+    """
+    path = _path(name, key)
+    if path is None:
+        return value
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, created = tempfile.mkstemp(prefix=f".{name}-", dir=path.parent)
+        temporary = Path(created)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"key": dict(key), "value": value}, file, indent=2)
+        try:
+            os.link(temporary, path)  # fails where a file of that name exists already
+        except OSError:
+            stored = _read(path, key, valid)
+            if stored is not None:
+                return stored
+            temporary.replace(path)
+    except OSError:  # not writable, or full
+        pass
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    return value
+
+
+def is_writable() -> bool:
+    """Whether answers can be stored."""
+    folder = cache_dir()
+    while folder is not None and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder is not None and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _path(name: str, key: Mapping[str, Any]) -> Path | None:
+    folder = cache_dir()
+    digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
+    return None if folder is None else folder / f"{name}-{digest}.json"
+
+
+def _read(path: Path, key: Mapping[str, Any], valid: Callable[[Any], bool]) -> Any | None:
+    try:
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["key"] == dict(key) and valid(content["value"]):
+            return content["value"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return None
