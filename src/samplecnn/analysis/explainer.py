@@ -15,8 +15,8 @@ from samplecnn.analysis.window import ExplainedWindow, Settings, take_apart
 from samplecnn.audio import from_int16, standardise, stream, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.probabilities import full_precision, load_on_device, probabilities
-from samplecnn.inference.windows import Windows, windows
-from samplecnn.shards.tfrecord.clips import is_record, record_windows
+from samplecnn.inference.windows import Windows, precut_windows, windows
+from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.tagger import _as_file
 from samplecnn.tagging.tags import Tags
@@ -111,7 +111,7 @@ class Listener:
         if hasattr(self.source, "read"):
             self.source.seek(0)
         if is_record(self.source):
-            return record_windows(self.source, plain, self.settings.batch_size)
+            return precut_windows(record_segments(self.source, plain), plain, self.settings.batch_size)
         return windows(stream(self.source, self.task.sample_rate), plain, self.settings.batch_size)
 
     def _waves(self) -> Iterator[tuple[int, np.ndarray]]:

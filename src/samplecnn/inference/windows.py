@@ -83,6 +83,19 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
         yield Windows(np.zeros((0, window), np.float32), np.zeros(0, np.int64), end, silent)
 
 
+def precut_windows(segments: np.ndarray, task: Task, most: int) -> Iterator[Windows]:
+    """The same for a recording that is cut into windows already, such as a record of a TFRecord file.
+
+    Args:
+        segments: float32 [windows, window], in order, not standardised.
+        most: windows in a batch.
+    """
+    for first in range(0, len(segments), most):
+        part = segments[first : first + most]
+        starts = task.window * np.arange(first, first + len(part))
+        yield Windows(standardise(part, task), starts, int(starts[-1]) + task.window, is_silent(part))
+
+
 def _batch(stretch: np.ndarray, starts: np.ndarray, end: int, silent: bool, window: int, hop: int) -> Windows:
     if hop == window:
         return Windows(stretch.reshape(-1, window), starts, end, silent)

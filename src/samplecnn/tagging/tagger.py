@@ -1,4 +1,4 @@
-"""A model at work on recordings: files in, tags out, in batches that run across files."""
+"""Runs a model on recordings: files in, tags out, in batches that run across files."""
 
 import io
 import os
@@ -15,10 +15,10 @@ from samplecnn.audio import stream
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.extras import is_installed
 from samplecnn.inference.overlap_plan import aligned, pays
-from samplecnn.inference.windows import Windows, hop_samples, windows
+from samplecnn.inference.windows import Windows, hop_samples, precut_windows, windows
 from samplecnn.model_files import load_graph
 from samplecnn.models.graph import Graph, fold
-from samplecnn.shards.tfrecord.clips import is_record, record_windows
+from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.sound_file import Recording
 from samplecnn.system.read_ahead import End, read_ahead
 from samplecnn.tagging.tags import Tags
@@ -28,37 +28,37 @@ if TYPE_CHECKING:
     from samplecnn.inference.overlap import Sharing
     from samplecnn.models import SampleCNN
 
-AT_ONCE = 8  # windows' lengths of sound whose windows share layers, at most: what they hold grows with it
-READERS = min(4, os.cpu_count() or 1)  # decoding needs a hundredth of what the model does
+SHARED_WINDOWS = 8  # window lengths of sound, at most, whose overlapping windows share layers: memory grows with it
+READERS = min(4, os.cpu_count() or 1)  # decoding takes a hundredth of the model's time
 
 
 @dataclass
 class _Recording:
-    """A recording on its way: what was read of it, what the model has said, and whether its end was reached."""
+    """A recording in progress: what was read of it, the probabilities so far, and whether its end was reached."""
 
     source: Any
     starts: list[np.ndarray] = field(default_factory=list)
     answers: dict[int, np.ndarray] = field(default_factory=dict)  # by the number of their first window
-    asked: int = 0
+    windows: int = 0
     answered: int = 0
     samples: int = 0
     silent: bool = True
     ended: bool = False
     error: AudioError | None = None
 
-    def hears(self, first: int, answer: np.ndarray) -> None:
-        """Takes what the model says of the windows from number `first` on."""
+    def add_answer(self, first: int, answer: np.ndarray) -> None:
+        """Takes the probabilities of the windows from number `first` on."""
         if not np.isfinite(answer).all():
-            raise SampleCNNError("the model answers with values that are not numbers; its weights are damaged")
+            raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
         self.answers[first] = answer
         self.answered += len(answer)
 
     @property
-    def whole(self) -> bool:
-        return self.error is not None or (self.ended and self.answered == self.asked)
+    def complete(self) -> bool:
+        return self.error is not None or (self.ended and self.answered == self.windows)
 
 
-class _Waiting(NamedTuple):
+class _Pending(NamedTuple):
     """Windows [n, window] of a recording, from number `first` on, that wait for the model."""
 
     recording: _Recording
@@ -70,21 +70,21 @@ class Tagger:
     """Tags recordings with a model.
 
     Args:
-        model: a SampleCNN with its task, or whatever `samplecnn.load` takes, which starts sooner.
-        batch_size: segments a step, across files; the tags do not depend on it.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
+        model: whatever `samplecnn.load` takes, or a SampleCNN with its task. A path starts sooner and needs no PyTorch.
+        batch_size: segments per step, across files; the tags do not depend on it.
+        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays where it is).
         readers: threads that decode ahead.
-        engine: what runs the model: "torch", "numpy", "openvino", "onnx", or "auto", the fastest that is installed,
-            where there is little to do the one that starts soonest.
-        precision: "fp32" is exact up to rounding; "auto" takes "bf16" where the hardware has it.
-        hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded,
-            by a hundredth at most, so that the windows can share layers (`sharing.aligned`). With "auto", windows that
-            share layers in PyTorch are taken where that is faster than separate ones in any engine (`sharing.pays`).
+        engine: what runs the model: "torch", "numpy", "openvino", "onnx"; "auto" is the fastest that is installed, and
+            for few segments the one with the lowest start-up time.
+        precision: "fp32" is exact up to rounding; "auto" takes "bf16" where it is faster.
+        hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded
+            by at most 1 % so that the windows can share layers (`overlap.aligned`).
         segments: about how many there will be, for "auto"; None: few.
 
     Attributes:
         engine: in use, with its name and precision.
         hop: samples from one window to the next.
+        task: of the model: its classes, sample rate, window and threshold.
 
     Raises:
         UsageError: no such model, device, engine or precision, or a model without a task.
@@ -157,7 +157,7 @@ class Tagger:
         return outcome
 
     def tag_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str | Path, Tags | AudioError]]:
-        """Tags files in the order given; one that cannot be used gives its error, and the rest go on.
+        """Tags files in the order given; one that cannot be used yields its error, and the others are tagged.
 
         Files are decoded ahead in threads, and batches run across files; `paths` may be an iterator of any length, and
         recordings may have any length: memory holds a few batches.
@@ -165,8 +165,8 @@ class Tagger:
         return self._tag(paths)
 
     def _tag(self, sources: Iterable[Any]) -> Iterator[tuple[Any, Tags | AudioError]]:
-        line: deque[_Recording] = deque()  # in order, those without a complete answer
-        batch: deque[_Waiting] = deque()
+        line: deque[_Recording] = deque()  # in order: begun and not yet yielded
+        batch: deque[_Pending] = deque()
         waiting = 0
         parts = read_ahead(sources, self._read, self.readers)
         try:
@@ -175,22 +175,22 @@ class Tagger:
                     line.append(_Recording(source))
                 recording = line[-1]
                 if isinstance(part, Windows):
-                    first = recording.asked
+                    first = recording.windows
                     recording.starts.append(part.starts)
-                    recording.asked += len(part.starts)
+                    recording.windows += len(part.starts)
                     recording.samples = part.end
                     recording.silent &= part.silent
                     if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
-                        recording.hears(first, self.sharing(part.stretch))
+                        recording.add_answer(first, self.sharing(part.stretch))
                     elif len(part.segments):
-                        batch.append(_Waiting(recording, first, part.segments))
+                        batch.append(_Pending(recording, first, part.segments))
                         waiting += len(part.segments)
                 else:
                     recording.ended = True
                     recording.error = None if isinstance(part, End) else part
                 while waiting >= self.batch_size:
                     waiting -= self._answer(batch)
-                while line and line[0].whole:
+                while line and line[0].complete:
                     yield self._outcome(line.popleft())
         finally:
             parts.close()  # type: ignore[attr-defined]
@@ -203,18 +203,20 @@ class Tagger:
         if is_record(source):
             if self.hop != self.task.window:
                 raise AudioError(f"{source}: a TFRecord holds windows that are cut already; leave the hop out")
-            return record_windows(source, self.task, self.batch_size)
-        most = self.batch_size if self.sharing is None else max(self.batch_size, AT_ONCE * self.task.window // self.hop)
+            return precut_windows(record_segments(source, self.task), self.task, self.batch_size)
+        most = self.batch_size
+        if self.sharing is not None:
+            most = max(most, SHARED_WINDOWS * self.task.window // self.hop)
         return windows(stream(source, self.task.sample_rate), self.task, most, self.hop)
 
-    def _answer(self, batch: "deque[_Waiting]") -> int:
+    def _answer(self, batch: "deque[_Pending]") -> int:
         """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
-        taken: list[_Waiting] = []
+        taken: list[_Pending] = []
         room = self.batch_size
         while batch and room:
             part = batch.popleft()
             if len(part.segments) > room:
-                batch.appendleft(_Waiting(part.recording, part.first + room, part.segments[room:]))
+                batch.appendleft(_Pending(part.recording, part.first + room, part.segments[room:]))
                 part = part._replace(segments=part.segments[:room])
             taken.append(part)
             room -= len(part.segments)
@@ -222,7 +224,7 @@ class Tagger:
         answer = self.engine(segments[0] if len(segments) == 1 else np.concatenate(segments))
         done = 0
         for part in taken:
-            part.recording.hears(part.first, answer[done : done + len(part.segments)])
+            part.recording.add_answer(part.first, answer[done : done + len(part.segments)])
             done += len(part.segments)
         return done
 
@@ -239,7 +241,7 @@ class Tagger:
 
 
 def network(model: "SampleCNN | Graph | str | Path") -> Graph:
-    """What is left of a model for inference; a path is loaded.
+    """The graph of a model, which engines run; a path is loaded.
 
     Raises:
         UsageError: where there is no such model, or it does not carry its task.
@@ -250,7 +252,7 @@ def network(model: "SampleCNN | Graph | str | Path") -> Graph:
 
 
 def _as_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:
-    """A waveform as a recording in memory, so that it goes the way of all recordings: mixed, resampled and checked."""
+    """A waveform as a recording in memory, so that it is mixed, resampled and checked like every recording."""
     import soundfile
 
     if sample_rate is None:

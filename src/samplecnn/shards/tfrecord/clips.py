@@ -2,15 +2,12 @@
 
 import mmap
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from samplecnn.audio import is_silent, standardise
 from samplecnn.errors import AudioError
-from samplecnn.inference.windows import Windows
 from samplecnn.shards.tfrecord.frames import TAIL, Damage, Record, is_sound, records
 from samplecnn.shards.tfrecord.reader import BAD_DATA, NOT_FINITE, task_of
 from samplecnn.shards.tfrecord.wire import Clip, parse
@@ -29,12 +26,12 @@ def record_files(path: str | Path) -> list[Path]:
 
 
 def record_names(path: Path) -> list[str]:
-    """A name for every record of a file, damaged ones too: PATH#NUMBER, from 0."""
+    """A name for every record of a file, including damaged ones: PATH#NUMBER, from 0."""
     try:
         count = len(_records(path))
     except OSError:
         count = 0
-    return [f"{path}#{number}" for number in range(max(count, 1))]  # what is wrong is told where it is read
+    return [f"{path}#{number}" for number in range(max(count, 1))]  # reading it says what is wrong
 
 
 def is_record(source: object) -> bool:
@@ -42,19 +39,18 @@ def is_record(source: object) -> bool:
     return isinstance(source, str) and NAME.fullmatch(source) is not None
 
 
-def record_windows(name: str, task: Task, most: int) -> Iterator[Windows]:
-    """The windows of a record: the very samples that a test sees.
+def record_segments(name: str, task: Task) -> np.ndarray:
+    """The segments of a record: the very samples that a test sees, float32 [segments, window], not standardised.
 
     Args:
         name: PATH#NUMBER.
         task: of the model.
-        most: windows in a batch.
 
     Raises:
         AudioError: no such record, a damaged one, or one of another window or sample rate than the model's.
     """
     match = NAME.fullmatch(name)
-    assert match is not None  # is_record has said so
+    assert match is not None  # as `is_record` has found
     path = Path(match[1])
     try:
         index = _records(path)
@@ -70,13 +66,10 @@ def record_windows(name: str, task: Task, most: int) -> Iterator[Windows]:
     except ValueError as error:
         raise AudioError(f"{name}: damaged record at byte {record.offset}: {error}; copy the file again") from error
     _check_fit(name, task, clip, task_of(path.parent, clip.label.length, task.window))
-    for first in range(0, len(clip.segments), most):
-        part = clip.segments[first : first + most]
-        segments = np.stack([np.frombuffer(data, "<f4", task.window, span.start) for span in part])
-        if not np.isfinite(segments).all():
-            raise AudioError(f"{name}: {NOT_FINITE}; build the TFRecords again")
-        starts = task.window * np.arange(first, first + len(part))
-        yield Windows(standardise(segments, task), starts, int(starts[-1]) + task.window, is_silent(segments))
+    segments = np.stack([np.frombuffer(data, "<f4", task.window, span.start) for span in clip.segments])
+    if not np.isfinite(segments).all():
+        raise AudioError(f"{name}: {NOT_FINITE}; build the TFRecords again")
+    return segments
 
 
 def _check_fit(name: str, task: Task, clip: Clip, stored: Task | None) -> None:
