@@ -115,3 +115,28 @@ def workspace(tmp_path_factory) -> Path:
     time = np.arange(3 * SOUND_RATE) / SOUND_RATE
     soundfile.write(folder / "hum.wav", 0.3 * np.sin(2 * np.pi * 220 * time), SOUND_RATE)
     return folder
+
+
+def pytest_generate_tests(metafunc):
+    """Tests with a micro-kernel run with plain loops on any CPU, and with AMX where the machine has it."""
+    if "unit" in metafunc.fixturenames:
+        metafunc.parametrize("unit", ["plain", "amx"] if has_amx() else ["plain"], indirect=True)
+
+
+def has_amx() -> bool:
+    try:
+        from samplecnn.kernels import amx_tiles
+    except ImportError:
+        return False
+    return amx_tiles.available()
+
+
+@pytest.fixture
+def unit(request, monkeypatch):
+    """A micro-kernel, selected for the test."""
+    pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
+    from samplecnn.kernels import amx_products, micro_kernel
+
+    chosen = {"amx": amx_products.AMX, "plain": amx_products.PLAIN}[request.param]
+    monkeypatch.setattr(micro_kernel, "selected", lambda: chosen)
+    return chosen

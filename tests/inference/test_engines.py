@@ -11,7 +11,7 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.hardware import Choice
 from samplecnn.inference import ENGINES, installed, open_engine, registry
 from samplecnn.inference.amx_engine import Tiled
-from samplecnn.kernels.amx_block import has_tiles
+from samplecnn.kernels import micro_kernel
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.graph import fold
 
@@ -103,7 +103,7 @@ def test_what_is_no_batch_of_segments(make_network, make_sounds, name):
 def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
     from samplecnn.inference import torch_engine
 
-    monkeypatch.setattr(torch_engine, "passes", lambda: None)
+    monkeypatch.setattr(torch_engine, "compiled_passes", lambda: None)
     model, segments = make_network("rese2"), make_sounds(3, 729)
     engine = opened(model, "torch", "fp32")
     assert type(engine.operations) is torch_engine.OnCpu
@@ -165,7 +165,7 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
     assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
-    assert registry.choose(wide, "bf16", None, many) == ("torch" if has_tiles() else "openvino")
+    assert registry.choose(wide, "bf16", None, many) == ("torch" if micro_kernel.selected() else "openvino")
     assert registry.choose(wide, "fp32", None, many) == "openvino"
 
 
@@ -230,15 +230,14 @@ def test_the_measurement_runs(name):
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
 @pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
-def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, block, multi):
-    """At every length: samples that end within a block of rows, and steps that do not fill a three."""
+def test_a_micro_kernel_computes_what_other_kernels_compute(unit, make_network, make_sounds, plainly, block, multi):
+    """At every length: samples that end within a block of rows, and steps that pooling leaves over."""
     for config in ({}, {"first_padding": "valid", "tail": True}):
         model = make_network(block, multi=multi, features=32, **config)
         many, few = opened(model, "torch", "bf16"), opened(model, "torch", "bf16", few=True)
-        assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a relative's stem is not for tiles
+        assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a converted block's stem is not supported
         for samples in (model.min_samples, 730, 1001, 4000):
             segments = make_sounds(5, samples)
             wanted = plainly(model, segments)
@@ -246,18 +245,17 @@ def test_tiles_say_what_other_kernels_say(make_network, make_sounds, plainly, bl
             assert off < 1.5 * usual + 2e-3
 
 
-@pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])
 @pytest.mark.parametrize("steps", [400, 6300, 6301])
-def test_threads_that_share_a_sample_write_what_one_writes(make_network, monkeypatch, samples, steps):
-    """A sample that is left for the last thread is shared by all; nobody writes beside what is asked for."""
+def test_threads_that_share_a_sample_write_what_one_writes(unit, make_network, monkeypatch, samples, steps):
+    """A sample that would keep one thread busy is shared by all; none writes outside its result."""
     from samplecnn.inference import amx_blocks
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     net, rng = fold(make_network("se", features=32)), np.random.default_rng(0)
     blocks = [
         amx_blocks.Block(
-            amx_blocks.packed(layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias)
+            amx_blocks.packed(unit, layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias)
         )
         for layer, ex0, ex1 in ((s.convs[0], s.squeeze.ex0, s.squeeze.ex1) for s in net.stages[:2])
     ]
@@ -267,11 +265,11 @@ def test_threads_that_share_a_sample_write_what_one_writes(make_network, monkeyp
     for sample in range(samples):  # one thread, for there are two samples
         both = np.concatenate([wave[sample * steps : (sample + 1) * steps]] * 2)
         out = np.empty((2 * rows, 32), np.uint16)
-        amx_blocks.chain(both, 2, first, blocks, out)
+        amx_blocks.chain(unit, both, 2, first, blocks, out)
         np.testing.assert_array_equal(out[:rows], out[rows:])
         wanted[sample * rows : (sample + 1) * rows] = out[:rows]
     found = np.full((samples * rows + 64, 32), 7, np.uint16)
-    amx_blocks.chain(wave, samples, first, blocks, found[32:-32])
+    amx_blocks.chain(unit, wave, samples, first, blocks, found[32:-32])
     assert (found[:32] == 7).all() and (found[-32:] == 7).all()
     assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded otherwise
     one, other = ((array.astype(np.uint32) << 16).view(np.float32) for array in (found[32:-32], wanted))

@@ -6,15 +6,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from samplecnn.kernels import conv, conv_norm, drop, fits_tiles, norm, stem, sum_pool, winograd
-from samplecnn.kernels.amx_block import has_tiles
-from samplecnn.kernels.threads import SMALL, fits, kernels
+from samplecnn.kernels import (
+    Following,
+    batch_norm,
+    conv,
+    conv_norm,
+    dropout,
+    first_conv,
+    is_faster,
+    is_supported,
+    micro_kernel,
+    sum_pool,
+    winograd,
+)
+from samplecnn.kernels.threads import MIN_KERNEL_VALUES, compiled_passes
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm, Excitation
 
 DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
 SHAPES = [(3, 50, 4, 6), (2, 1, 4, 4), (5, 7, 8, 8), (1, 3, 2, 2), (4, 100, 16, 8), (2, 41, 32, 64)]
-needs_numba = pytest.mark.skipif(kernels() is None, reason="numba is not installed (the extra `fast`)")
+needs_numba = pytest.mark.skipif(compiled_passes() is None, reason="numba is not installed (the extra `fast`)")
 
 
 def worst(found, expected) -> float:
@@ -48,15 +59,14 @@ def test_convolution(dtype, tolerance, width, shape):
     assert worst((y, *found), (expected, *gradients)) < tolerance
 
 
-needs_tiles = pytest.mark.skipif(not has_tiles(), reason="no matrix tiles (AMX), or no numba to use them")
 FOLLOWED = [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
 
 
-@needs_tiles
+@needs_numba
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize(("relu", "pool", "excite"), FOLLOWED)
 @pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (2, 129, 96, 32), (7, 31, 32, 64)])
-def test_by_tiles(shape, relu, pool, excite, width):
+def test_convolution_by_a_micro_kernel(unit, shape, relu, pool, excite, width):
     """Whole and broken blocks, every number of rows in a gap; against the same rounding in double precision."""
     torch.manual_seed(0)
     batch, steps, channels, features = shape
@@ -65,8 +75,10 @@ def test_by_tiles(shape, relu, pool, excite, width):
     others = torch.randn(features), torch.rand(features) + 0.5, torch.randn(features) * 0.3
     weight, bias, gamma, beta = leaves(weight, *others)
     layer = Excitation(features, 0.5)
-    assert fits_tiles(x, features)
-    y, mean, var = conv_norm(x, (weight, bias), (gamma, beta), 1e-3, relu, pool, layer.values() if excite else None)
+    assert is_supported(x, features)
+    y, mean, var = conv_norm(
+        x, (weight, bias), (gamma, beta), Following(1e-3, relu, pool), layer.values() if excite else None
+    )
     direction = torch.randn_like(y)
     asked = [x, weight, gamma, beta, *(layer.parameters() if excite else ())]
     found = torch.autograd.grad(y, asked, direction)
@@ -88,13 +100,13 @@ def test_by_tiles(shape, relu, pool, excite, width):
     assert max(off) < 2e-2
 
 
-@needs_tiles
+@needs_numba
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
-def test_networks_train_alike_with_tiles_and_without(block, monkeypatch):
-    """Loss, running statistics and gradients of a step in bfloat16, about as far from float32 with them as without."""
+def test_networks_train_alike_with_a_micro_kernel_and_without(unit, block, monkeypatch):
+    """Loss, running statistics and gradients of a step in bfloat16, about as far from float32 with it as without."""
     results = []
-    for dtype, tiles in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)):
-        monkeypatch.setattr("samplecnn.kernels.amx_block.has_tiles", lambda tiles=tiles: tiles)
+    for dtype, chosen in ((torch.float32, None), (torch.bfloat16, None), (torch.bfloat16, unit)):
+        monkeypatch.setattr(micro_kernel, "selected", lambda chosen=chosen: chosen)
         torch.manual_seed(0)
         model = SampleCNN(ModelConfig(block=block, num_blocks=5, num_classes=5, features=32, dropout=0.0)).train()
         model.compute_dtype = dtype
@@ -109,20 +121,21 @@ def test_networks_train_alike_with_tiles_and_without(block, monkeypatch):
     assert all(a < 1.5 * b + 5e-3 for a, b in zip(with_tiles, without, strict=True))
 
 
-@needs_tiles
+@needs_numba
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_tiles_give_the_same_bits_whoever_does_what(threads):
-    """Parts are taken by whoever is free, and summed in their order."""
+def test_a_micro_kernel_gives_the_same_bits_whichever_thread_does_what(unit, threads, monkeypatch):
+    """Threads take parts as they become free; the parts are summed in their order."""
+    monkeypatch.setattr("samplecnn.kernels.threads.MIN_PART_VALUES", 1 << 14)  # 4 parts a thread
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         results = []
         for _ in range(3):
             torch.manual_seed(0)
-            x = torch.randn(23, 2187, 64).bfloat16().requires_grad_()
+            x = torch.randn(5, 731, 64).bfloat16().requires_grad_()
             weight = torch.randn(64, 64, 3, requires_grad=True)
             norms = torch.ones(64), torch.zeros(64)
-            y, mean, var = conv_norm(x, (weight, torch.zeros(64)), norms, 1e-3, True, True)
+            y, mean, var = conv_norm(x, (weight, torch.zeros(64)), norms, Following(1e-3, True, True))
             results.append((y, mean, var, *torch.autograd.grad(y.float().square().sum(), (x, weight))))
         for other in results[1:]:
             assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
@@ -131,14 +144,14 @@ def test_tiles_give_the_same_bits_whoever_does_what(threads):
 
 
 @needs_numba
-@pytest.mark.parametrize("at_once", [winograd.AT_ONCE, 6 * 128 * 60])
+@pytest.mark.parametrize("at_once", [winograd.MAX_TRANSFORMED_VALUES, 6 * 128 * 60])
 @pytest.mark.parametrize("steps", [729, 243, 81, 50, 4, 3, 2, 1])
 def test_convolution_by_winograd(steps, at_once, monkeypatch):
     """Whole and broken tiles, in one part and in many; wherever it is right, if not where it pays."""
-    monkeypatch.setattr(winograd, "AT_ONCE", at_once)
-    monkeypatch.setattr("samplecnn.kernels.threads.SMALL", 0)
+    monkeypatch.setattr(winograd, "MAX_TRANSFORMED_VALUES", at_once)
+    monkeypatch.setattr("samplecnn.kernels.threads.MIN_KERNEL_VALUES", 0)
     x, weight, bias = leaves(torch.randn(5, steps, 128), torch.randn(160, 128, 3), torch.randn(160))
-    assert winograd.pays(x, weight)
+    assert winograd.is_faster(x, weight)
     y = conv(x, weight, bias)
     direction = torch.randn_like(y)
     found = torch.autograd.grad(y, (x, weight, bias), direction)
@@ -168,7 +181,7 @@ def test_batch_norm_and_what_follows(dtype, tolerance, relu, pool, shape):
     torch.manual_seed(0)
     x = (torch.randn(shape) * 2 + 30).to(dtype).requires_grad_()  # far from zero: nothing may cancel
     gamma, beta = leaves(torch.rand(shape[2]) - 0.3, torch.randn(shape[2]) * 0.3)
-    y, mean, var = norm(x, gamma, beta, 1e-3, relu, pool)
+    y, mean, var = batch_norm(x, gamma, beta, 1e-3, relu, pool)
     direction = torch.randn_like(y)
     found = torch.autograd.grad(y, (x, gamma, beta), direction)
     plain = [value.double().requires_grad_() for value in leaves(x, gamma, beta)]
@@ -190,7 +203,7 @@ def test_first_convolution_and_its_batch_norm(dtype, tolerance):
     torch.manual_seed(0)
     threes = torch.randn(3, 200, 3) * 0.7 + 0.2
     values = leaves(torch.randn(8, 1, 3), torch.randn(8), torch.rand(8) - 0.3, torch.randn(8) * 0.3)
-    y, mean, var = stem(threes, *values, 1e-3, dtype)
+    y, mean, var = first_conv(threes, *values, 1e-3, dtype)
     direction = torch.randn_like(y)
     found = torch.autograd.grad(y, values, direction)
     plain = [value.double().requires_grad_() for value in leaves(*values)]
@@ -206,7 +219,7 @@ def test_first_convolution_and_its_batch_norm(dtype, tolerance):
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("shape", [(3, 50, 4), (2, 1, 16), (5, 7, 8)])
 def test_excitation(dtype, tolerance, shape, monkeypatch):
-    monkeypatch.setattr("samplecnn.kernels.threads.SMALL", 0)
+    monkeypatch.setattr("samplecnn.kernels.threads.MIN_KERNEL_VALUES", 0)
     torch.manual_seed(0)
     layer = Excitation(shape[2], 0.5)
     x = torch.randn(shape).to(dtype).requires_grad_()
@@ -223,8 +236,12 @@ def test_excitation(dtype, tolerance, shape, monkeypatch):
 @needs_numba
 def test_small_inputs_are_left_to_pytorch(monkeypatch):
     """Where a pass takes less time than its beginning."""
-    assert fits(torch.zeros(SMALL)) and not fits(torch.zeros(SMALL - 1)) and fits(torch.zeros(1), SMALL)
-    assert not fits(torch.zeros(SMALL, dtype=torch.float64))
+    assert (
+        is_faster(torch.zeros(MIN_KERNEL_VALUES))
+        and not is_faster(torch.zeros(MIN_KERNEL_VALUES - 1))
+        and is_faster(torch.zeros(1), MIN_KERNEL_VALUES)
+    )
+    assert not is_faster(torch.zeros(MIN_KERNEL_VALUES, dtype=torch.float64))
 
 
 @needs_numba
@@ -250,7 +267,7 @@ def test_dropout(dtype, share, channels):
     results = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        y = drop(x, share)
+        y = dropout(x, share)
         (gradient,) = torch.autograd.grad(y.sum(), x)
         assert y.dtype == dtype and torch.equal(y, gradient)
         assert torch.equal(y.unique(), torch.tensor([0, 1 / (1 - share)]).to(dtype))
@@ -270,7 +287,7 @@ def test_what_is_no_number_stays_none():
     x = torch.randn(2, 9, 4)
     x[0, 4, 1] = float("nan")
     for relu, pool in ((False, False), (True, False), (True, True)):
-        y, mean, _ = norm(x, torch.ones(4), torch.zeros(4), 1e-3, relu, pool)
+        y, mean, _ = batch_norm(x, torch.ones(4), torch.zeros(4), 1e-3, relu, pool)
         assert y[..., 1].isnan().all() and mean[1].isnan() and y[..., 0].isfinite().all()
 
 
@@ -282,7 +299,7 @@ def test_every_row_is_done_whatever_the_number_of_threads(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        y, _, _ = norm(x, torch.ones(8), torch.zeros(8), 1e-3, True, True)
+        y, _, _ = batch_norm(x, torch.ones(8), torch.zeros(8), 1e-3, True, True)
     finally:
         torch.set_num_threads(before)
     z = F.batch_norm(x.view(-1, 8), None, None, training=True, eps=1e-3).view(7, 1000, 8)
@@ -296,7 +313,7 @@ def test_networks_train_alike_with_and_without(block, monkeypatch):
     results = []
     monkeypatch.setattr("samplecnn.models.blocks.INNER_DROPOUT", 0.0)
     for least in (0, 1 << 60):
-        monkeypatch.setattr("samplecnn.kernels.threads.SMALL", least)
+        monkeypatch.setattr("samplecnn.kernels.threads.MIN_KERNEL_VALUES", least)
         torch.manual_seed(0)
         model = SampleCNN(ModelConfig(block=block, num_blocks=4, num_classes=5, features=8, dropout=0.0)).train()
         x, y = torch.randn(6, 1001), torch.arange(6) % 5
@@ -313,13 +330,13 @@ def test_networks_train_alike_with_and_without(block, monkeypatch):
 
 
 def test_without_numba_everything_works(monkeypatch):
-    kernels.cache_clear()
+    compiled_passes.cache_clear()
     monkeypatch.setitem(sys.modules, "samplecnn.kernels.passes", None)  # as if its import failed
     monkeypatch.delattr("samplecnn.kernels.passes", raising=False)
     try:
-        assert kernels() is None
+        assert compiled_passes() is None
         layer = BatchNorm(4)
         y = layer(torch.randn(3, 10, 4), relu=True, pool=True)
         assert y.shape == (3, 3, 4) and (y >= 0).all()
     finally:
-        kernels.cache_clear()
+        compiled_passes.cache_clear()

@@ -90,9 +90,9 @@ def test_compiled_steps_are_the_same_steps(monkeypatch):
     """As a GPU would take them, without the passes for CPUs; the last stage, which needs a C++ compiler, left out."""
     compiled = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", compiled)
-    monkeypatch.setattr(kernels, "fits", lambda *_: False)
+    monkeypatch.setattr(kernels, "is_faster", lambda *_: False)
     monkeypatch.setattr(
-        kernels, "conv", lambda x, weight, bias, normed: kernels.from_image(_conv2d(kernels.image(x), weight, bias))
+        kernels, "conv", lambda x, weight, bias, normed: kernels.from_image(_conv2d(kernels.as_image(x), weight, bias))
     )
     model, same = network("res1", num_blocks=2), network("res1", num_blocks=2)
     lines: list[str] = []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.datasets import REGISTRY
 from samplecnn.hardware import dtype, has_tf32, tuned
-from samplecnn.kernels.conv import wide
+from samplecnn.kernels.conv import conv_as_wide_image
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.models.layers import Conv
 from samplecnn.task import Task
@@ -147,7 +147,7 @@ class _WideConv(Conv):
     """The same convolution on images that lie (1 x time), in the same memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return wide(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+        return conv_as_wide_image(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class _Plain(nn.Module):

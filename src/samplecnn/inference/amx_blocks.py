@@ -1,98 +1,103 @@
-"""Plain blocks by matrix tiles, spread over threads: sample by sample, and the rest by parts of their time.
+"""Plain blocks by a micro-kernel, divided among threads: by samples, and where these do not suffice by time.
 
 Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16.
 """
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from samplecnn.inference import amx_kernels
-from samplecnn.kernels.amx_forward import packed, padded_length
-from samplecnn.kernels.amx_tiles import CONFIG
+from samplecnn.kernels import conv_forward, conv_inference
+from samplecnn.kernels.conv_forward import BiasFloor
+from samplecnn.kernels.operands import Batch
+from samplecnn.kernels.passes import scale
+from samplecnn.kernels.staging import padded_length
 from samplecnn.kernels.threads import parallel_for, run
 
-__all__ = ["Block", "chain", "convolve", "packed", "single"]
+__all__ = ["BiasFloor", "Block", "FirstConv", "chain", "convolve", "packed", "single"]
 
-WORTH = 2048  # rows of a sample that are worth a thread
+MIN_ROWS_PER_THREAD = 2048  # of a sample that several threads share
 
-First = tuple[np.ndarray, np.ndarray]  # the first convolution's weight, float32 [3, features], and its bias
+FirstConv = tuple[np.ndarray, np.ndarray]  # the first convolution's weight, float32 [3, features], and its bias
+packed = conv_forward.packed
 
 
 class Block(NamedTuple):
-    """A plain block as the kernels want it: the convolution, packed, its bias, and the excitation's four arrays."""
+    """A plain block as the kernels take it: the convolution's packed weight, its bias, the excitation's 4 arrays."""
 
     weight: np.ndarray
     bias: np.ndarray
     squeeze: tuple[np.ndarray, ...] | None
 
 
-def chain(x: np.ndarray, samples: int, first: First | None, blocks: Sequence[Block], out: np.ndarray) -> None:
-    """Blocks one after the other, on x [rows, channels], or where there is a `first` on float32 [rows, 3], to `out`.
+def chain(
+    unit: Any, x: np.ndarray, samples: int, first: FirstConv | None, blocks: Sequence[Block], out: np.ndarray
+) -> None:
+    """Blocks one after the other, on x [rows, channels], or with `first` on frames, float32 [rows, 3], to `out`.
 
-    A thread takes a sample through all of them, so that what a block makes is in the caches for the next. One that
-    would be left for a single thread is shared by all.
+    A thread takes a sample through all of them, so that a block's result is in the caches for the next block. A sample
+    that would keep one thread busy while the others wait is shared by all.
     """
     steps = len(x) // samples
-    last = len(out) // samples
-    alone = samples - (samples % torch.get_num_threads() == 1)
+    last_steps = len(out) // samples
+    unshared = samples - (samples % torch.get_num_threads() == 1)
 
-    def take(sample: int, together: bool) -> None:
-        seen, long = x[sample * steps : (sample + 1) * steps], steps
+    def one_sample(sample: int, shared: bool) -> None:
+        values = Batch(x[sample * steps : (sample + 1) * steps], steps)
         for number, block in enumerate(blocks):
-            made = out[sample * last : (sample + 1) * last]
+            result = out[sample * last_steps : (sample + 1) * last_steps]
             if number < len(blocks) - 1:
-                made = np.empty((long // 3, len(block.bias)), np.uint16)
-            given = seen, first if number == 0 else None, long, *block, made
-            if together:
-                _together(*given)
+                result = np.empty((values.steps // 3, len(block.bias)), np.uint16)
+            conv0 = first if number == 0 else None
+            if shared:
+                _shared_sample(unit, values, conv0, block, result)
             else:
-                amx_kernels.block(0, 1, *given, CONFIG)
-            seen, long = made, long // 3
+                _pooled_block(0, 1, unit, values, conv0, block, result)
+            values = Batch(result, values.steps // 3)
 
-    run(take, [(sample, False) for sample in range(alone)])
-    if alone < samples:
-        take(alone, True)
+    run(one_sample, [(sample, False) for sample in range(unshared)])
+    if unshared < samples:
+        one_sample(unshared, True)
 
 
-def single(x: np.ndarray, samples: int, block: Block, out: np.ndarray) -> None:
+def single(unit: Any, x: np.ndarray, samples: int, block: Block, out: np.ndarray) -> None:
     """One block on x [rows, channels], to `out`."""
     if samples == 1:
-        chain(x, samples, None, [block], out)
+        chain(unit, x, samples, None, [block], out)
     else:
-        parallel_for(
-            amx_kernels.block, samples, out.size // samples * 3, x, None, len(x) // samples, *block, out, CONFIG
-        )
+        values = Batch(x, len(x) // samples)
+        parallel_for(_pooled_block, samples, out.size // samples * 3, unit, values, None, block, out)
 
 
-def convolve(x: np.ndarray, samples: int, weight: np.ndarray, bias: np.ndarray, floor: float, out: np.ndarray) -> None:
-    """A convolution of x [rows, channels], not below `floor`, to `out`."""
-    steps = len(x) // samples
-    given = x, steps, weight, bias, np.float32(floor), out, CONFIG
-    parallel_for(amx_kernels.convolve, samples * padded_length(steps), len(bias), *given)
+def convolve(unit: Any, x: Batch, weight: np.ndarray, epilogue: BiasFloor, out: np.ndarray) -> None:
+    """A convolution with a bias, and a ReLU or not, to `out` [rows, features]."""
+    count = len(x.rows) // x.steps * padded_length(x.steps)
+    operands = unit, x, weight, Batch(out, x.steps), epilogue
+    parallel_for(conv_forward.convolve, count, out.shape[1], *operands)
 
 
-def _together(
-    x: np.ndarray,
-    first: First | None,
-    steps: int,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    squeeze: tuple[np.ndarray, ...] | None,
-    out: np.ndarray,
+def _pooled_block(
+    lo: int, hi: int, unit: Any, x: Batch, first: FirstConv | None, block: Block, out: np.ndarray
 ) -> None:
-    """`tiled.block` for one sample, by all threads."""
-    rows = padded_length(steps)
-    count = max(1, min(torch.get_num_threads(), rows // WORTH))
+    conv = conv_inference.Block(block.weight, block.bias)
+    conv_inference.pooled_block(lo, hi, unit, x, first, conv, block.squeeze, out)
+
+
+def _shared_sample(unit: Any, x: Batch, first: FirstConv | None, block: Block, out: np.ndarray) -> None:
+    """`conv_inference.pooled_block` for one sample, by all threads."""
+    rows = padded_length(x.steps)
+    count = max(1, min(torch.get_num_threads(), rows // MIN_ROWS_PER_THREAD))
     cuts = [rows // 3 * part // count * 3 for part in range(count + 1)]
-    sums = np.zeros((count, 1, len(bias)), np.float32)
-    given = x, first, steps, weight, bias, out
+    sums = np.zeros((count, 1, len(block.bias)), np.float32)
+    operands = unit, x, first, conv_inference.Block(block.weight, block.bias)
     parts = zip(itertools.pairwise(cuts), sums, strict=True)
-    run(amx_kernels.pooled, [(*part, *given, own, 0, CONFIG) for part, own in parts])
-    if squeeze is not None:
-        scale = amx_kernels.factors(sums.sum((0, 1)) / np.float32(len(out)), squeeze)
-        places = [min(cut // 3, len(out)) for cut in cuts]
-        run(amx_kernels.rescale, [(*part, out, scale) for part in itertools.pairwise(places)])
+    results = [(*part, *operands, conv_inference.PooledResult(out, own, 0)) for part, own in parts]
+    run(conv_inference.pooled_rows, results)
+    if block.squeeze is not None:
+        means = sums.sum((0, 1)) / np.float32(len(out))
+        factors = conv_inference.excitation_factors(means, block.squeeze)[None]
+        pooled_cuts = [min(cut // 3, len(out)) for cut in cuts]
+        run(scale, [(*part, len(out), out, factors) for part in itertools.pairwise(pooled_cuts)])

@@ -1,6 +1,6 @@
-"""PyTorch's engine on a core with matrix tiles: a convolution and what follows it are one pass (`chains`, `tiled`).
+"""PyTorch's engine on a CPU with a micro-kernel for bfloat16: a convolution and what follows it are one pass.
 
-So a convolution waits until it is known what follows; `Pending` is one that waits.
+So a convolution is deferred until the operation that follows it is known; `Pending` is one that waits.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,21 @@ import torch
 from torch import Tensor
 
 from samplecnn.inference.torch_engine import Compiled, first_values, frames
-from samplecnn.kernels.amx_block import SIDE, has_tiles
+from samplecnn.kernels import micro_kernel
+from samplecnn.kernels.micro_kernel import GROUP
+from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import rows
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze
 
 if TYPE_CHECKING:
     from samplecnn.inference.amx_blocks import Block
 
-LONG = 400  # steps of a sample from which it is worth a turn of its own
+MIN_CHAIN_STEPS = 400  # of a sample from which a thread takes it alone: shorter ones do not fill blocks of rows
 
 
 @dataclass(frozen=True, eq=False)
 class First:
-    """The first convolution with its ReLU, of threes of samples, float32 [batch, time, 3]."""
+    """The first convolution with its ReLU, on frames of 3 samples, float32 [batch, time, 3]."""
 
     frames: Tensor
     layer: Layer
@@ -49,7 +51,7 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A convolution, with a ReLU or without, of x, [batch, time, channels] in meaning."""
+    """A convolution of x, which stands for [batch, time, channels], with or without a ReLU."""
 
     x: Tensor | First | Chain
     layer: Layer
@@ -59,28 +61,28 @@ class Pending:
 Value = Tensor | First | Chain | Pending
 
 
-def fit(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether this network's convolutions are something for matrix tiles, and there are any."""
-    if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or not has_tiles():
+def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether there is a micro-kernel, and it takes all of this network's convolutions."""
+    if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or micro_kernel.selected() is None:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
-    return all(size % SIDE == 0 for layer in layers for size in layer.weight.shape[:2])
+    return all(size % GROUP == 0 for layer in layers for size in layer.weight.shape[:2])
 
 
 class Tiled(Operations[Value]):
-    """A network for which `fit` holds.
+    """A network for which `is_supported` holds.
 
-    The first plain blocks go sample by sample from one to the next, each in one pass, while what they make is in the
-    caches. The others have too little of one sample to fill tiles with: they take the whole batch.
+    The first plain blocks process one sample after the other, each in one pass, while its values are in the caches. For
+    the others a sample is too short to fill blocks of rows: they process the whole batch.
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         from samplecnn.inference import amx_blocks  # compiled by numba, which need not be there
 
-        self.plain, self.chains = Compiled(dtype, device), amx_blocks
+        self.plain, self.chains, self.unit = Compiled(dtype, device), amx_blocks, micro_kernel.selected()
         self._packed: dict[Layer, np.ndarray] = {}
-        self._made: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
+        self._computed: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
 
     @property
     def stepwise(self) -> Operations[Tensor]:
@@ -106,13 +108,13 @@ class Tiled(Operations[Value]):
 
     def pool_excite(self, x: Value, squeeze: Squeeze | None) -> Value:
         assert isinstance(x, Pending) and x.relu
-        if isinstance(x.x, Chain) and x.x.steps >= LONG:
+        if isinstance(x.x, Chain) and x.x.steps >= MIN_CHAIN_STEPS:
             return Chain(x.x.x, (*x.x.blocks, (x.layer, squeeze)))
-        if isinstance(x.x, First) or (isinstance(x.x, Tensor) and x.x.shape[1] >= LONG):
+        if isinstance(x.x, First) or (isinstance(x.x, Tensor) and x.x.shape[1] >= MIN_CHAIN_STEPS):
             return Chain(x.x, ((x.layer, squeeze),))
         source = self.value(x.x)
         out = torch.empty(len(source), source.shape[1] // 3, len(x.layer.bias), dtype=torch.bfloat16)
-        self.chains.single(rows(source), len(source), self.block(x.layer, squeeze), rows(out))
+        self.chains.single(self.unit, rows(source), len(source), self.block(x.layer, squeeze), rows(out))
         return out
 
     def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: bool) -> Value:
@@ -123,9 +125,9 @@ class Tiled(Operations[Value]):
         if isinstance(x, Pending):
             return self._conv(x)
         if isinstance(x, First | Chain):
-            if x not in self._made:
-                self._made[x] = self._first(x) if isinstance(x, First) else self._chain(x)
-            return self._made[x]
+            if x not in self._computed:
+                self._computed[x] = self._first(x) if isinstance(x, First) else self._chain(x)
+            return self._computed[x]
         return x
 
     def _first(self, x: First) -> Tensor:
@@ -136,21 +138,21 @@ class Tiled(Operations[Value]):
         first = first_values(x.x.layer) if isinstance(x.x, First) else None
         out = torch.empty(len(source), x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
         blocks = [self.block(*block) for block in x.blocks]
-        self.chains.chain(rows(source), len(source), first, blocks, rows(out))
+        self.chains.chain(self.unit, rows(source), len(source), first, blocks, rows(out))
         return out
 
     def _conv(self, x: Pending) -> Tensor:
         source = self.value(x.x)
         batch, steps, _ = source.shape
         out = torch.empty(batch, steps, len(x.layer.bias), dtype=torch.bfloat16)
-        floor = 0.0 if x.relu else -np.inf
-        self.chains.convolve(rows(source), batch, self.packed(x.layer), x.layer.bias, floor, rows(out))
+        epilogue = self.chains.BiasFloor(x.layer.bias, np.float32(0 if x.relu else -np.inf))
+        self.chains.convolve(self.unit, Batch(rows(source), steps), self.packed(x.layer), epilogue, rows(out))
         return out
 
     def packed(self, layer: Layer) -> np.ndarray:
-        """A convolution's weight as the kernels want it, made once."""
+        """A convolution's weight as the micro-kernel takes it, packed once."""
         if layer not in self._packed:
-            self._packed[layer] = self.chains.packed(layer.weight, False)
+            self._packed[layer] = self.chains.packed(self.unit, layer.weight, False)
         return self._packed[layer]
 
     def block(self, layer: Layer, squeeze: Squeeze | None) -> "Block":

@@ -198,8 +198,8 @@ def choose(
     usable = [name for name in installed() if precision in ENGINES[name].precisions]
     if not few and precision == "bf16" and "torch" in usable:
         from samplecnn.hardware import dtype
-        from samplecnn.inference.amx_engine import fit
+        from samplecnn.inference.amx_engine import is_supported
 
-        if fit(net, dtype(precision), choose_device("cpu")):
+        if is_supported(net, dtype(precision), choose_device("cpu")):
             return "torch"
     return next(name for name in (BY_START if few else BY_SPEED) if name in usable)

@@ -6,7 +6,6 @@ installed (the extra `fast`), else PyTorch's kernels.
 
 from collections.abc import Sequence
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from torch import Tensor
 from samplecnn.errors import SampleCNNError
 from samplecnn.hardware import dtype, tuned
 from samplecnn.inference.base import Engine
-from samplecnn.kernels import from_image, image
-from samplecnn.kernels.threads import parallel_for, rows
+from samplecnn.kernels import as_image, from_image
+from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
 
 CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
@@ -87,11 +86,11 @@ class Plain(Operations[Tensor]):
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         weight, bias = self.values(layer)
-        x = from_image(F.conv2d(image(x), weight, bias, padding=(weight.shape[2] // 2, 0)))
+        x = from_image(F.conv2d(as_image(x), weight, bias, padding=(weight.shape[2] // 2, 0)))
         return x.relu_() if relu else x
 
     def pool(self, x: Tensor) -> Tensor:
-        return from_image(F.max_pool2d(image(x), (3, 1), (3, 1)))
+        return from_image(F.max_pool2d(as_image(x), (3, 1), (3, 1)))
 
     def factors(self, means: Tensor, squeeze: Squeeze) -> Tensor:
         """float32 [batch, features] of the means over time."""
@@ -129,7 +128,7 @@ class OnCpu(Plain):
             return super().conv(x, layer, relu)
         weight, bias = self.values(layer)
         pads, kind = [layer.weight.shape[2] // 2, 0], "relu" if relu else "none"
-        y = torch.ops.mkldnn._convolution_pointwise(image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
+        y = torch.ops.mkldnn._convolution_pointwise(as_image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
         return from_image(y)
 
 
@@ -138,7 +137,7 @@ class Compiled(OnCpu):
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(dtype, device)
-        found = passes()
+        found = compiled_passes()
         assert found is not None
         self.passes = found
 
@@ -149,7 +148,7 @@ class Compiled(OnCpu):
         taps, bias = first_values(layer)
         out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
         source = rows(x.contiguous())
-        parallel_for(self.passes.stem, len(source), len(bias), source, taps, bias, rows(out))
+        parallel_for(self.passes.first_conv, len(source), len(bias), source, taps, bias, rows(out))
         return out
 
     def means(self, x: Tensor) -> Tensor:
@@ -163,7 +162,7 @@ class Compiled(OnCpu):
         x, factors = x.contiguous(), self.factors(self.means(x), squeeze)
         out, flat = torch.empty_like(x), rows(x)
         given = x.shape[1], flat, factors.numpy(), torch.zeros_like(factors).numpy(), rows(out)
-        parallel_for(self.passes.scaled, *flat.shape, *given)
+        parallel_for(self.passes.scale_shift, *flat.shape, *given)
         return out
 
     def pool_excite(self, x: Tensor, squeeze: Squeeze | None) -> Tensor:
@@ -175,7 +174,7 @@ class Compiled(OnCpu):
         sums = torch.zeros(batch, features)
         parallel_for(self.passes.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
         factors = self.factors(sums / (steps // 3), squeeze)
-        parallel_for(self.passes.scale, batch, steps * features, steps // 3, rows(out), factors.numpy())
+        parallel_for(self.passes.scale, batch * (steps // 3), features, steps // 3, rows(out), factors.numpy())
         return out
 
     def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: bool) -> Tensor:
@@ -194,11 +193,11 @@ def operations(net: Graph, dtype: torch.dtype, device: torch.device, few: bool) 
     """The fastest there are for this network, or with `few` segments those that are soon ready."""
     if device.type != "cpu":
         return Plain(dtype, device)
-    if few or passes() is None:
+    if few or compiled_passes() is None:
         return OnCpu(dtype, device)
     from samplecnn.inference import amx_engine
 
-    return amx_engine.Tiled(dtype, device) if amx_engine.fit(net, dtype, device) else Compiled(dtype, device)
+    return amx_engine.Tiled(dtype, device) if amx_engine.is_supported(net, dtype, device) else Compiled(dtype, device)
 
 
 def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -209,16 +208,6 @@ def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
 def frames(wave: Tensor, pads: tuple[int, int]) -> Tensor:
     """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
     return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, 3)
-
-
-@cache
-def passes() -> ModuleType | None:
-    """The compiled passes; None where numba is not installed."""
-    try:
-        from samplecnn.inference import passes as found
-    except ImportError:
-        return None
-    return found
 
 
 @cache

@@ -1,28 +1,29 @@
-"""The fast path of training on a CPU: the same numbers in fewer passes over memory.
+"""Fused passes of training on a CPU: PyTorch's results in fewer passes over memory. See README.md in this folder.
 
-`conv` needs nothing but PyTorch. The others need numba (the extra `fast`): where `fits` says no, PyTorch's own kernels
-do the work, in more passes.
+`conv` needs nothing but PyTorch. The others need numba (the extra `fast`): where `is_faster` or `is_supported` does not
+hold, PyTorch's own kernels compute the same in more passes.
 """
 
-from samplecnn.kernels.amx_block import conv_norm, fits_tiles
-from samplecnn.kernels.conv import conv, from_image, image
-from samplecnn.kernels.dropout import drop
+from samplecnn.kernels.batch_norm import Following, batch_norm
+from samplecnn.kernels.conv import as_image, conv, from_image
+from samplecnn.kernels.conv_norm import conv_norm
 from samplecnn.kernels.excite import excite
-from samplecnn.kernels.norm import norm
-from samplecnn.kernels.stem import stem
-from samplecnn.kernels.sum_pool import sum_pool
-from samplecnn.kernels.threads import fits
+from samplecnn.kernels.first_conv import first_conv
+from samplecnn.kernels.micro_kernel import is_supported
+from samplecnn.kernels.residual import dropout, sum_pool
+from samplecnn.kernels.threads import is_faster
 
 __all__ = [
+    "Following",
+    "as_image",
+    "batch_norm",
     "conv",
     "conv_norm",
-    "drop",
+    "dropout",
     "excite",
-    "fits",
-    "fits_tiles",
+    "first_conv",
     "from_image",
-    "image",
-    "norm",
-    "stem",
+    "is_faster",
+    "is_supported",
     "sum_pool",
 ]

@@ -1,29 +1,31 @@
-"""Rows of float32 rounded to bfloat16, with what is done to them on the way, as functions of numba's language.
+"""Epilogues: what follows a product while it is in the caches, and rounding to bfloat16; functions for numba.
 
-Thirty-two columns at a time, which are one line of the caches when they are rounded. Arguments are addresses.
+They take 32 features at a time, one line of the caches after rounding. Arguments are addresses. A block of a product is
+float32 [2, BLOCK_ROWS, 16]: all rows' first 16 features lie before all rows' second 16.
 """
 
 # mypy: ignore-errors
-# What stands here is numba's language, whose types are inferred where a function is called.
+# numba infers the types where a function is called.
 
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features, llvm_version_info
+from llvmlite.binding import llvm_version_info
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from samplecnn.kernels.vectors import FLOATS, HALF, LONG, WORD, WORDS, at, everywhere, get, instruction, keep
+from samplecnn.kernels.compiling import target_has
+from samplecnn.kernels.vectors import FLOATS, HALF, LINE_BYTES, LONG, WORD, WORDS, at, broadcast, get, instruction, keep
 
-# Rows of output that `tiled.products` makes at a time: their input and the weights of 32 features fit the first-level
+# Rows of output that a micro-kernel computes at a time: their input and the weights of 32 features fit the first-level
 # cache.
-STEPS = 64
+BLOCK_ROWS = 64
 HALVES = ir.VectorType(HALF, 32)
-# Rounding in one instruction; before LLVM 20 it goes by another type.
-_ROUNDS = bool(get_host_cpu_features().get("avx512bf16")) and llvm_version_info[0] >= 20
+# Rounding in one instruction; before LLVM 20 the intrinsic has another type.
+_ROUNDS = target_has("avx512bf16") and llvm_version_info[0] >= 20
 
 
 class _BFloat(ir.types.Type):
-    """LLVM's bfloat, which llvmlite has no word for."""
+    """LLVM's type bfloat, which llvmlite lacks."""
 
     def _to_string(self):
         return "bfloat"
@@ -50,7 +52,7 @@ def rounded(builder, low, high):
 
 
 def widened(builder, halves):
-    """The reverse: two times 16 float32."""
+    """32 bfloat16 as two times 16 float32."""
     values = []
     for first in (0, 16):
         order = ir.Constant(WORDS, list(range(first, first + 16)))
@@ -64,42 +66,43 @@ def _pair(builder, address):
     return [get(builder, builder.add(address, LONG(64 * half)), FLOATS) for half in (0, 1)]
 
 
-def _summed(builder, source, row):
-    """The 32 float32 of a row that `tiled.products` gave: all rows' first 16 lie before all rows' second."""
-    places = (at(builder, source, LONG(64), row), at(builder, source, LONG(64), builder.add(row, LONG(STEPS))))
-    return [get(builder, place, FLOATS) for place in places]
+def _block_row(builder, source, row):
+    """The 32 float32 of a row of a product's block."""
+    line = LONG(LINE_BYTES)
+    addresses = at(builder, source, line, row), at(builder, source, line, builder.add(row, LONG(BLOCK_ROWS)))
+    return [get(builder, address, FLOATS) for address in addresses]
 
 
 def _larger(builder, one, other):
-    """The larger of two numbers; where one is none, the other."""
+    """The larger of two numbers; the other where one is NaN."""
     return builder.select(builder.fcmp_ordered(">", one, other), one, other)
 
 
 class _Sums:
-    """32 float32 in memory that are added to in registers."""
+    """32 float32 in memory to which registers are added."""
 
     def __init__(self, builder, address):
         self.builder, self.address = builder, address
-        self.kept = [cgutils.alloca_once(builder, FLOATS) for _ in (0, 1)]
-        for value, kept in zip(_pair(builder, address), self.kept, strict=True):
-            builder.store(value, kept)
+        self.sums = [cgutils.alloca_once(builder, FLOATS) for _ in (0, 1)]
+        for value, place in zip(_pair(builder, address), self.sums, strict=True):
+            builder.store(value, place)
 
     def add(self, half, value, flags=()):
-        self.builder.store(self.builder.fadd(self.builder.load(self.kept[half]), value, flags), self.kept[half])
+        self.builder.store(self.builder.fadd(self.builder.load(self.sums[half]), value, flags), self.sums[half])
 
     def end(self):
-        for half, kept in enumerate(self.kept):
-            keep(self.builder, self.builder.load(kept), self.builder.add(self.address, LONG(64 * half)))
+        for half, place in enumerate(self.sums):
+            keep(self.builder, self.builder.load(place), self.builder.add(self.address, LONG(64 * half)))
 
 
 @intrinsic
-def narrow(typing, source, count, target, stride):
-    """Rounds `count` rows of 32 float32 to bfloat16, to rows `stride` bytes apart."""
+def round_rows(typing, source, count, target, stride):
+    """Rounds `count` rows of a block to bfloat16, to rows `stride` bytes apart."""
 
     def generate(context, builder, signature, arguments):
         source, count, target, stride = arguments
         with cgutils.for_range(builder, count) as loop:
-            values = _summed(builder, source, loop.index)
+            values = _block_row(builder, source, loop.index)
             keep(builder, rounded(builder, *values), at(builder, target, stride, loop.index))
         return context.get_dummy_value()
 
@@ -107,14 +110,14 @@ def narrow(typing, source, count, target, stride):
 
 
 @intrinsic
-def narrow_biased(typing, source, count, target, stride, bias, floor):
-    """The same of rows to which 32 float32 at `bias` are added, and which do not fall below `floor`, a float32."""
+def round_with_bias(typing, source, count, target, stride, bias, floor):
+    """The same for rows plus the 32 float32 at `bias`, raised to `floor`, a float32, where they are below."""
 
     def generate(context, builder, signature, arguments):
         source, count, target, stride, bias, floor = arguments
-        shifts, least = _pair(builder, bias), everywhere(builder, floor)
+        shifts, least = _pair(builder, bias), broadcast(builder, floor)
         with cgutils.for_range(builder, count) as loop:
-            values = _summed(builder, source, loop.index)
+            values = _block_row(builder, source, loop.index)
             values = [builder.fadd(value, shift) for value, shift in zip(values, shifts, strict=True)]
             values = [_larger(builder, least, value) for value in values]
             keep(builder, rounded(builder, *values), at(builder, target, stride, loop.index))
@@ -124,10 +127,10 @@ def narrow_biased(typing, source, count, target, stride, bias, floor):
 
 
 @intrinsic
-def narrow_pooled(typing, source, count, target, stride, bias, sums):
-    """The largest of every three of 3 `count` rows of 32 float32, with the 32 at `bias` added, not below 0, rounded.
+def round_pooled(typing, source, count, target, stride, bias, sums):
+    """The largest of every 3 of 3 `count` rows of a block, plus the 32 float32 at `bias`, not below 0, rounded.
 
-    Before they are rounded they are added to the 32 float32 at `sums`.
+    Before rounding they are added to the 32 float32 at `sums`.
     """
 
     def generate(context, builder, signature, arguments):
@@ -136,7 +139,7 @@ def narrow_pooled(typing, source, count, target, stride, bias, sums):
         summed = _Sums(builder, sums)
         with cgutils.for_range(builder, count) as loop:
             first = builder.mul(loop.index, LONG(3))
-            rows = [_summed(builder, source, builder.add(first, LONG(row))) for row in range(3)]
+            rows = [_block_row(builder, source, builder.add(first, LONG(row))) for row in range(3)]
             values = []
             for half, (first, second, third) in enumerate(zip(*rows, strict=True)):
                 value = _larger(builder, _larger(builder, first, second), third)
@@ -151,11 +154,11 @@ def narrow_pooled(typing, source, count, target, stride, bias, sums):
 
 
 @intrinsic
-def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
-    """As `narrow`, and adds up the moments of what was rounded.
+def round_with_moments(typing, source, count, target, stride, shares, pivot, sums):
+    """As `round_rows`, and adds up the moments of the rounded values.
 
-    Addresses: `shares`, of a float32 a row, 1 where it counts for the moments and 0 where not; `pivot`, of 32 float32
-    that are taken off before; `sums`, of float32 [2, 32], to which the sum and the sum of squares are added.
+    Addresses: `shares`, a float32 a row, 1 where the row counts for the moments and 0 where not; `pivot`, 32 float32
+    that are subtracted before; `sums`, float32 [2, 32], to which the sum and the sum of squares are added.
     """
 
     def generate(context, builder, signature, arguments):
@@ -163,9 +166,9 @@ def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
         around, fused = _pair(builder, pivot), ("contract",)
         ones, squares = _Sums(builder, sums), _Sums(builder, builder.add(sums, LONG(128)))
         with cgutils.for_range(builder, count) as loop:
-            halves = rounded(builder, *_summed(builder, source, loop.index))
+            halves = rounded(builder, *_block_row(builder, source, loop.index))
             keep(builder, halves, at(builder, target, stride, loop.index))
-            share = everywhere(builder, get(builder, at(builder, shares, LONG(4), loop.index), ir.FloatType()))
+            share = broadcast(builder, get(builder, at(builder, shares, LONG(4), loop.index), ir.FloatType()))
             for half, value in enumerate(widened(builder, halves)):
                 value = builder.fmul(builder.fsub(value, around[half]), share)
                 ones.add(half, value)
@@ -178,8 +181,8 @@ def narrow_summing(typing, source, count, target, stride, shares, pivot, sums):
 
 
 @intrinsic
-def first_rows(typing, source, count, taps, channels, shift, target):
-    """The first convolution of `count` steps of three float32, with its ReLU, rounded.
+def first_conv_rows(typing, source, count, taps, channels, shift, target):
+    """The first convolution of `count` frames of 3 float32, with its ReLU, rounded.
 
     `taps` are float32 [3, channels], `shift` [channels]; `target` is [count, channels], channels a multiple of 32.
     """
@@ -194,11 +197,11 @@ def first_rows(typing, source, count, taps, channels, shift, target):
                 for row in range(3)
             ]
             shifts = _pair(builder, builder.add(shift, column))
-            place = builder.add(target, builder.mul(part.index, LONG(64)))
+            first_row = builder.add(target, builder.mul(part.index, LONG(LINE_BYTES)))
             with cgutils.for_range(builder, count) as loop:
                 step = at(builder, source, LONG(12), loop.index)
                 samples = [
-                    everywhere(builder, get(builder, builder.add(step, LONG(4 * i)), ir.FloatType())) for i in range(3)
+                    broadcast(builder, get(builder, builder.add(step, LONG(4 * i)), ir.FloatType())) for i in range(3)
                 ]
                 values = []
                 for half in (0, 1):
@@ -209,7 +212,7 @@ def first_rows(typing, source, count, taps, channels, shift, target):
                 keep(
                     builder,
                     rounded(builder, *values),
-                    at(builder, place, builder.mul(channels, LONG(2)), loop.index),
+                    at(builder, first_row, builder.mul(channels, LONG(2)), loop.index),
                 )
         return context.get_dummy_value()
 

@@ -1,40 +1,44 @@
-"""bfloat16, the upper half of a float32, in numba's language: it comes as uint16."""
+"""bfloat16, the upper half of a float32, for numba, which has no such type: it comes as uint16."""
 
 # mypy: ignore-errors
-# What stands here is numba's language, whose types are inferred where a function is called.
+# numba infers the types where a function is called.
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.extending import intrinsic, overload
 
-_HAS_TILES = bool(get_host_cpu_features().get("amx-tile"))
+from samplecnn.kernels.compiling import target_has
+
+_WIDE_REGISTERS = target_has("amx-tile")
 
 
-def _widen(builder):
-    """Makes LLVM fill registers of 64 bytes in this function where there are some.
+def _prefer_wide(builder):
+    """Makes LLVM fill registers of 64 bytes in this function where the CPU has some.
 
-    By itself it takes half of them, for the sake of the first cores that had any, which slowed down. Those with matrix
-    tiles do not.
+    LLVM prefers half of them, because the first CPUs that had any lowered their clock. CPUs with AMX do not.
     """
-    if _HAS_TILES:
+    if _WIDE_REGISTERS:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's own `add` knows no such pairs
 
 
 @intrinsic
-def _float_of(typing, bits):
+def float_of_bits(typing, bits):
+    """The float32 that 32 bits stand for."""
+
     def generate(context, builder, signature, arguments):
-        _widen(builder)
+        _prefer_wide(builder)
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
 
 
 @intrinsic
-def _bits_of(typing, value):
+def bits_of_float(typing, value):
+    """The 32 bits of a float32."""
+
     def generate(context, builder, signature, arguments):
-        _widen(builder)
+        _prefer_wide(builder)
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.uint32(types.float32), generate
@@ -48,7 +52,7 @@ def load(stored):
 @overload(load, inline="always")
 def _load(stored):
     if stored == types.uint16:
-        return lambda stored: _float_of(np.uint32(stored) << np.uint32(16))
+        return lambda stored: float_of_bits(np.uint32(stored) << np.uint32(16))
     return lambda stored: stored
 
 
@@ -61,6 +65,7 @@ def pack(array, value):
 def _pack(array, value):
     if array.dtype == types.uint16:
         return lambda array, value: np.uint16(
-            (_bits_of(value) + np.uint32(0x7FFF) + ((_bits_of(value) >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            (bits_of_float(value) + np.uint32(0x7FFF) + ((bits_of_float(value) >> np.uint32(16)) & np.uint32(1)))
+            >> np.uint32(16)
         )
     return lambda array, value: value

@@ -2,11 +2,11 @@
 
 In memory a batch is [batch, time, channels]. The weight gradient of tap j is the product of the input, shifted by j - 1
 steps, with the output's gradient, over all steps of all samples at once: one row more or less of the same array.
-oneDNN's own kernel for it takes three times as long. Shifting runs over the samples' borders; what that adds is taken
-off.
+oneDNN's own kernel for it takes 3 times as long. The shifted rows cross the samples' borders; what that adds is
+subtracted.
 
-On a core with matrix tiles a convolution in bfloat16 goes another way (`tiled_block`), and in float32 one of many
-channels does with fewer multiplications (`winograd`).
+In bfloat16, where a micro-kernel is faster, `conv_norm` takes the place of this convolution; in float32 one of many
+channels needs fewer multiplications by `winograd`.
 """
 
 import torch
@@ -15,47 +15,47 @@ from torch import Tensor
 
 from samplecnn.kernels import winograd
 
-PARTS = 16  # matrix products that a long sum is cut into: enough for every core, and rounded less
+SUM_PARTS = 16  # matrix products that a long sum is divided into: enough for every core, and less rounding error
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, normed: bool = False) -> Tensor:
     """x [batch, time, channels], weight [features, channels, 1 or 3], bias [features] -> [batch, time, features].
 
-    With `normed`, the result goes to a batch norm and nowhere else. That takes off its mean and the bias with it, whose
-    gradient is then 0 and not summed up.
+    With `normed`, only a batch norm takes the result. It subtracts the mean and with it the bias, whose gradient is
+    then 0 and not summed up.
     """
     if torch.is_grad_enabled() and x.device.type == "cpu" and (x.requires_grad or weight.requires_grad):
         return _Conv.apply(x, weight, bias, normed)  # type: ignore[no-untyped-call,no-any-return]
     return _forward(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
-def image(x: Tensor) -> Tensor:
+def as_image(x: Tensor) -> Tensor:
     """[batch, time, channels] as an image, [batch, channels, time, 1] in channels-last memory."""
     return x.unsqueeze(2).permute(0, 3, 1, 2)
 
 
 def from_image(y: Tensor) -> Tensor:
-    """The way back."""
+    """The reverse."""
     return y.permute(0, 2, 3, 1).squeeze(2)
 
 
-def wide(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def conv_as_wide_image(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution by PyTorch, as an image whose width is time, in the same memory."""
     out = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2))
     return out.permute(0, 2, 3, 1).squeeze(1)
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """By PyTorch, as an image whose height is time; or in float32 its width, which AVX2 does three times as fast."""
+    """By PyTorch, as an image whose height is time; in float32 whose width is time, 3 times as fast with AVX2."""
     if x.dtype == torch.float32:
-        return wide(x, weight, bias)
-    return from_image(F.conv2d(image(x), weight.unsqueeze(3), bias, padding=(weight.shape[2] // 2, 0)))
+        return conv_as_wide_image(x, weight, bias)
+    return from_image(F.conv2d(as_image(x), weight.unsqueeze(3), bias, padding=(weight.shape[2] // 2, 0)))
 
 
 class _Conv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, normed):  # type: ignore[no-untyped-def]
-        ctx.by_winograd = winograd.pays(x, weight)
+        ctx.by_winograd = winograd.is_faster(x, weight)
         cast = weight.to(x.dtype)
         ctx.save_for_backward(x, cast)
         ctx.kinds = weight.dtype, None if bias is None else bias.dtype
@@ -84,23 +84,25 @@ class _Conv(torch.autograd.Function):
 
 def weight_gradient(x: Tensor, gradient: Tensor, width: int) -> Tensor:
     """float32 [features, channels, width] from x [batch, time, channels] and the gradient [batch, time, features]."""
-    seen, out = x.flatten(0, 1), gradient.flatten(0, 1)
+    inputs, out = x.flatten(0, 1), gradient.flatten(0, 1)
     if width == 1:
-        return _product(out, seen).unsqueeze(2)
-    before, after = _product(out[1:], seen[:-1]), _product(out[:-1], seen[1:])
-    taps = torch.stack((before, _product(out, seen), after), dim=2)  # the first tap saw the step before
-    taps[:, :, 0] -= gradient[1:, 0].float().t() @ x[:-1, -1].float()  # there a sample met the end of the one before
+        return _product(out, inputs).unsqueeze(2)
+    before, after = _product(out[1:], inputs[:-1]), _product(out[:-1], inputs[1:])
+    taps = torch.stack((before, _product(out, inputs), after), dim=2)  # the first tap takes the step before
+    taps[:, :, 0] -= gradient[1:, 0].float().t() @ x[:-1, -1].float()  # there a sample meets the end of the one before
     taps[:, :, 2] -= gradient[:-1, -1].float().t() @ x[1:, 0].float()
     return taps
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """a.T @ b in float32 for tall a [rows, n] and b [rows, m]."""
-    long = len(a) // PARTS
+    long = len(a) // SUM_PARTS
     if long == 0:
         return (a.t() @ b).float()
-    whole = torch.bmm(a[: long * PARTS].view(PARTS, long, -1).transpose(1, 2), b[: long * PARTS].view(PARTS, long, -1))
+    whole = torch.bmm(
+        a[: long * SUM_PARTS].view(SUM_PARTS, long, -1).transpose(1, 2), b[: long * SUM_PARTS].view(SUM_PARTS, long, -1)
+    )
     total = whole.sum(0, dtype=torch.float32)
-    if long * PARTS < len(a):
-        total += (a[long * PARTS :].t() @ b[long * PARTS :]).float()
+    if long * SUM_PARTS < len(a):
+        total += (a[long * SUM_PARTS :].t() @ b[long * SUM_PARTS :]).float()
     return total

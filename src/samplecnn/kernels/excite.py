@@ -1,4 +1,4 @@
-"""Squeeze and excitation in training: one pass over memory to squeeze, one to scale, and as many back."""
+"""Squeeze and excitation in training: forward one pass over memory to squeeze and one to scale, backward as many."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ def excite(x: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Te
 
     Args:
         x: [batch, time, features], float32 or bfloat16.
-        weight0, bias0: of the dense layer behind the mean over time, before the ReLU: [hidden, features], [hidden].
-        weight1, bias1: of the one before the sigmoid: [features, hidden], [features].
+        weight0, bias0: of the dense layer after the mean over time, before the ReLU: [hidden, features], [hidden].
+        weight1, bias1: of the dense layer before the sigmoid: [features, hidden], [features].
 
     Returns:
         [batch, time, features].
@@ -25,7 +25,7 @@ def excite(x: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Te
 
 @dataclass
 class Excited:
-    """Factors, float32 [batch, features], and what the way back needs of them."""
+    """Factors, float32 [batch, features], and what backward needs of them."""
 
     squeezed: Tensor
     hidden: Tensor
@@ -48,11 +48,11 @@ def excitation_back(
     return before_relu @ weight0, (*of_weights, before_sigmoid.t() @ excited.hidden, before_sigmoid.sum(0))
 
 
-def scale(x: Tensor, factors: Tensor, shift: Tensor | None, out: Tensor) -> None:
+def _scale(x: Tensor, factors: Tensor, shift: Tensor | None, out: Tensor) -> None:
     """out = factors x + shift, for x [batch, time, features] and float32 [batch, features]; `out` may be x."""
     batch, steps, features = x.shape
     shifts = np.zeros((batch, features), np.float32) if shift is None else shift.numpy()
-    parallel_for(passes().scaled, batch * steps, features, steps, rows(x), factors.numpy(), shifts, rows(out))
+    parallel_for(passes().scale_shift, batch * steps, features, steps, rows(x), factors.numpy(), shifts, rows(out))
 
 
 class _Excite(torch.autograd.Function):
@@ -64,7 +64,7 @@ class _Excite(torch.autograd.Function):
         parallel_for(passes().time_sums, batch, steps * features, steps, rows(x), sums.numpy())
         ctx.excited = excitation(sums / steps, weight0, bias0, weight1, bias1)
         out = torch.empty_like(x)
-        scale(x, ctx.excited.factors, None, out)
+        _scale(x, ctx.excited.factors, None, out)
         ctx.save_for_backward(x, weight0, weight1)
         return out
 
@@ -73,8 +73,8 @@ class _Excite(torch.autograd.Function):
         x, weight0, weight1 = ctx.saved_tensors
         batch, steps, features = x.shape
         gradient, of_factors, of_x = gradient.contiguous(), torch.zeros(batch, features), torch.empty_like(x)
-        seen = rows(x), rows(gradient), of_factors.numpy()
-        parallel_for(passes().time_products, batch, steps * features, steps, *seen)
+        operands = rows(x), rows(gradient), of_factors.numpy()
+        parallel_for(passes().time_products, batch, steps * features, steps, *operands)
         of_means, of_weights = excitation_back(ctx.excited, of_factors, weight0, weight1)
-        scale(gradient, ctx.excited.factors, of_means / steps, of_x)  # every step has its share in the mean
+        _scale(gradient, ctx.excited.factors, of_means / steps, of_x)  # every step contributes to the mean
         return of_x, *of_weights

@@ -1,4 +1,4 @@
-"""Compiled passes on the threads that PyTorch may use."""
+"""Kernels on the threads that PyTorch may use, and when they are used at all."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SMALL = 1 << 17  # values up to which PyTorch's kernels are as fast: they begin sooner
-LEAST = 4096  # values below which a second thread costs more than it does
-ENOUGH = 1 << 20  # values that are worth a part of their own, so that a core that is slowed down gets fewer parts
-PARTS = 4  # of these, at most, for every thread
+MIN_KERNEL_VALUES = 1 << 17  # values up to which PyTorch's kernels are as fast: they start sooner
+MIN_THREAD_VALUES = 4096  # values below which a second thread costs more than it saves
+MIN_PART_VALUES = 1 << 20  # values of a part where threads get several, so that a slowed-down core takes fewer of them
+MAX_PARTS_PER_THREAD = 4
 
 
 @cache
-def kernels() -> ModuleType | None:
-    """The compiled passes; None where numba is not installed."""
+def compiled_passes() -> ModuleType | None:
+    """The module of compiled passes; None where numba is not installed."""
     try:
         from samplecnn.kernels import passes as found
     except ImportError:
@@ -27,27 +27,28 @@ def kernels() -> ModuleType | None:
 
 
 def passes() -> ModuleType:
-    """The compiled passes, where `fits` has said that they are there."""
-    found = kernels()
+    """The compiled passes, where `is_faster` holds."""
+    found = compiled_passes()
     assert found is not None
     return found
 
 
 def floats(*values: np.ndarray) -> tuple[Tensor, ...]:
-    """float32 tensors of arrays in float64. What overflows is of a run that diverges, which its loss will tell."""
+    """float32 tensors of arrays in float64. An overflow comes from a run that diverges; its loss shows it."""
     with np.errstate(over="ignore"):
         return tuple(torch.from_numpy(np.float32(value)) for value in values)
 
 
-def fits(x: Tensor, values: int | None = None) -> bool:
-    """Whether a fast way pays for this input: on a CPU, in float32 or bfloat16, and large enough.
+def is_faster(x: Tensor, values: int | None = None) -> bool:
+    """Whether compiled passes are there and faster for x: on a CPU, in float32 or bfloat16, and large enough.
 
     Args:
         x: the input.
-        values: that the pass goes over, if not as many as the input has.
+        values: number of values that the pass goes over, if not that of the input.
     """
-    right = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return right and (x.numel() if values is None else values) >= SMALL and kernels() is not None
+    supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    large = (x.numel() if values is None else values) >= MIN_KERNEL_VALUES
+    return supported and large and compiled_passes() is not None
 
 
 def rows(x: Tensor) -> np.ndarray:
@@ -62,29 +63,31 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def bounds(count: int, channels: int) -> list[tuple[int, int]]:
-    """`count` rows cut for the threads, into more parts than these where there is much to do."""
+    """First and last row of the parts that `count` rows are cut into; large inputs have several parts a thread."""
     values, threads = count * channels, torch.get_num_threads()
-    parts = max(1, min(threads, values // LEAST), min(PARTS * threads, values // ENOUGH))
+    parts = max(
+        1, min(threads, values // MIN_THREAD_VALUES), min(MAX_PARTS_PER_THREAD * threads, values // MIN_PART_VALUES)
+    )
     return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
 def run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    """All calls on as many threads as PyTorch may use, this one among them; who is done takes the next."""
-    todo = iter(calls)
+    """All calls on as many threads as PyTorch may use, this one included; a thread that is done takes the next call."""
+    waiting = iter(calls)
 
     def work() -> None:
-        for call in todo:
+        for call in waiting:
             kernel(*call)
 
     helpers = min(torch.get_num_threads(), len(calls)) - 1
-    waiting = [_threads(helpers).submit(work) for _ in range(helpers)]
+    futures = [_threads(helpers).submit(work) for _ in range(helpers)]
     work()
-    for future in waiting:
+    for future in futures:
         future.result()
 
 
 def parallel_for(kernel: Callable[..., None], count: int, channels: int, *arguments: Any) -> None:
-    """Runs a kernel over `count` rows, cut among the threads."""
+    """Runs a kernel over `count` rows, divided among the threads."""
     run(kernel, [(lo, hi, *arguments) for lo, hi in bounds(count, channels)])
 
 

@@ -1,10 +1,12 @@
-"""Rows in vector registers, as functions of numba's language: moved, paired, transposed.
+"""Rows in vector registers, as functions for numba: copy, interleave, transpose; and the caches: prefetch, stream.
 
-Sixteen lanes of four bytes; LLVM makes two or four of them where registers are shorter. Arguments are addresses.
+Registers have 16 lanes of 4 bytes; where the CPU's are shorter, LLVM takes 2 or 4 of them. Arguments are addresses.
 """
 
 # mypy: ignore-errors
-# What stands here is numba's language, whose types are inferred where a function is called.
+# numba infers the types where a function is called.
+
+import platform
 
 from llvmlite import ir
 from numba import types
@@ -13,9 +15,12 @@ from numba.extending import intrinsic
 
 BYTE, HALF, WORD, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 WORDS, FLOATS = ir.VectorType(WORD, 16), ir.VectorType(ir.FloatType(), 16)
+LINE_BYTES = 64  # of the caches
+X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
 def instruction(builder, name, arguments, result=None):
+    """Calls an intrinsic function of LLVM."""
     kind = ir.FunctionType(result or ir.VoidType(), [argument.type for argument in arguments])
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     return builder.call(function, arguments)
@@ -26,10 +31,12 @@ def pointer(builder, address, to=BYTE):
 
 
 def at(builder, address, stride, row):
+    """The address of a row, `stride` bytes from one row to the next."""
     return builder.add(address, builder.mul(stride, LONG(row) if isinstance(row, int) else row))
 
 
 def get(builder, address, kind):
+    """Loads a value of LLVM type `kind`; the address need be even, no more."""
     loaded = builder.load(pointer(builder, address, kind))
     loaded.align = 2
     return loaded
@@ -42,29 +49,29 @@ def keep(builder, value, address):
 
 @intrinsic
 def prefetch_tile(typing, address):
-    """Asks for the 16 lines of 64 bytes of a tile that is soon needed."""
+    """Fetches the 16 cache lines of a tile that is needed soon."""
 
     def generate(context, builder, signature, arguments):
         for line in range(16):
-            _ask(builder, builder.add(arguments[0], LONG(64 * line)), 3)
+            _fetch(builder, builder.add(arguments[0], LONG(LINE_BYTES * line)), 3)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
 
 
 @intrinsic
-def prefetch(typing, address):
-    """Asks for a line of 64 bytes that is needed later; there may be no such address."""
+def prefetch_line(typing, address):
+    """Fetches a cache line that is needed later; the address need not exist."""
 
     def generate(context, builder, signature, arguments):
-        _ask(builder, arguments[0], 2)
+        _fetch(builder, arguments[0], 2)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
 
 
-def _ask(builder, address, how_soon):
-    instruction(builder, "llvm.prefetch.p0", [pointer(builder, address), WORD(0), WORD(how_soon), WORD(1)])
+def _fetch(builder, address, locality):
+    instruction(builder, "llvm.prefetch.p0", [pointer(builder, address), WORD(0), WORD(locality), WORD(1)])
 
 
 @intrinsic
@@ -81,7 +88,7 @@ def move(typing, source, target, count):
 
 @intrinsic
 def stream(typing, source, target):
-    """Copies 64 bytes to an address that they divide, past the caches: nobody reads them soon."""
+    """Copies 64 bytes, which are not read soon, to a multiple of 64, past the caches."""
 
     def generate(context, builder, signature, arguments):
         source, target = arguments
@@ -94,17 +101,20 @@ def stream(typing, source, target):
 
 
 @intrinsic
-def streamed(typing):
+def end_streams(typing):
     """What was streamed is in memory before what follows."""
 
     def generate(context, builder, signature, arguments):
-        instruction(builder, "llvm.x86.sse.sfence", [])
+        if X86:
+            instruction(builder, "llvm.x86.sse.sfence", [])
+        else:
+            builder.fence("release")
         return context.get_dummy_value()
 
     return types.void(), generate
 
 
-def everywhere(builder, value):
+def broadcast(builder, value):
     """A float32 in all 16 lanes."""
     one = builder.insert_element(FLOATS(ir.Undefined), value, WORD(0))
     return builder.shuffle_vector(one, one, WORDS([0] * 16))
@@ -121,10 +131,10 @@ def _pairs(builder, address, stride, row):
 
 @intrinsic
 def pair(typing, source, stride, target, apart):
-    """Two rows of 32 two-byte values as two times 16 pairs, 64 bytes each.
+    """Interleaves two rows of 32 two-byte values: two times 16 pairs, 64 bytes each, `apart` bytes from each other.
 
-    The first 16 are of the first four of every eight values, the others of the other four: registers are interleaved
-    so at once.
+    The first 16 pairs are of the first 4 of every 8 values, the others of the other 4: one instruction interleaves
+    registers in this order.
     """
 
     def generate(context, builder, signature, arguments):
@@ -132,7 +142,7 @@ def pair(typing, source, stride, target, apart):
         rows = [get(builder, at(builder, source, stride, number), ir.VectorType(HALF, 32)) for number in (0, 1)]
         for half in (0, 1):
             values = [8 * (i // 4) + 4 * half + i % 4 for i in range(16)]
-            order = ir.Constant(ir.VectorType(WORD, 32), [place for value in values for place in (value, 32 + value)])
+            order = ir.Constant(ir.VectorType(WORD, 32), [lane for value in values for lane in (value, 32 + value)])
             keep(builder, builder.shuffle_vector(*rows, order), at(builder, target, apart, half))
         return context.get_dummy_value()
 
@@ -146,7 +156,7 @@ def transpose(typing, source, source_stride, target, target_stride):
     def generate(context, builder, signature, arguments):
         source, source_stride, target, target_stride = arguments
         rows = [_pairs(builder, source, source_stride, 2 * i) for i in range(16)]
-        for size in (1, 2, 4, 8):  # swaps the corners of ever larger squares
+        for size in (1, 2, 4, 8):  # exchanges the off-diagonal quarters of squares of twice this size
             upper = [lane if not lane & size else 16 + lane - size for lane in range(16)]
             lower = [lane + size if not lane & size else 16 + lane for lane in range(16)]
             for i in range(16):

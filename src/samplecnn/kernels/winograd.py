@@ -1,9 +1,9 @@
 """A 3-wide convolution over time in float32 by Winograd's minimal filtering: half the multiplications.
 
-Four steps of the output at a time, a tile, are made of six of the input: F(4, 3) of Lavin and Gray 2016, section 4.3,
-in one dimension. With the matrices there, y = A' (G w * B' d), where the products in the middle are six matrix products
-over channels for all tiles at once. Rounding errors are twice those of the direct sum. It is for cores whose time goes
-into float32 multiplications, those without matrix tiles.
+4 steps of the output at a time, a tile, follow from 6 of the input: F(4, 3) of Lavin and Gray 2016, section 4.3, in one
+dimension. With the matrices there, y = A' (G w * B' d), where the products in the middle are 6 matrix products over
+channels for all tiles at once. Rounding errors are twice those of the direct sum. It is for CPUs that spend their time
+on float32 multiplications, those without a faster bfloat16.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.kernels.threads import fits, parallel_for, rows
+from samplecnn.kernels import threads
+from samplecnn.kernels.threads import parallel_for, rows
 
-TILE = 4  # steps of the output
-POINTS = 6  # products in place of the twelve of the direct sum
-PAYS = 1 << 14  # channels times features from which on the products cost more than what is around them
-AT_ONCE = 1 << 24  # values of what is transformed, 64 MB: more are not faster, and fewer leave threads waiting
+TILE_STEPS = 4  # of the output
+POINTS = 6  # products in place of the 12 of the direct sum
+MIN_WEIGHTS = 1 << 14  # channels times features from which the products cost more than the transforms
+MAX_TRANSFORMED_VALUES = 1 << 24  # at a time, 64 MB: more are not faster, fewer leave threads waiting
 
 G = torch.tensor(
     [
@@ -31,25 +32,25 @@ G = torch.tensor(
 )
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether the convolution of x [batch, time, channels] is done sooner so; autocast wants another type anyway."""
+def is_faster(x: Tensor, weight: Tensor) -> bool:
+    """Whether the convolution of x [batch, time, channels] is faster so; under autocast, its type is another anyway."""
     features, channels, taps = weight.shape
     exact = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return exact and taps == 3 and channels * features >= PAYS and fits(x)
+    return exact and taps == 3 and channels * features >= MIN_WEIGHTS and threads.is_faster(x)
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As `conv` in the module of that name, for a weight of 3 taps and float32 alone; no gradient follows it."""
+    """As `conv.conv`, for a weight of 3 taps and float32 only, without a gradient."""
     from samplecnn.kernels import winograd_transforms
 
     (batch, steps, channels), features = x.shape, len(weight)
     x, out = x.contiguous(), x.new_empty(batch, steps, features)
     taps = _transformed(weight)
-    room = _Room(x, max(channels, features))
-    for part in room.parts:
-        seen = room.into(winograd_transforms.of_input, x[part], 0)
-        products = torch.bmm(seen, taps, out=room.take(1, len(x[part]), features))
-        room.out_of(winograd_transforms.to_output, products, out[part])
+    workspace = _Workspace(x, max(channels, features))
+    for part in workspace.parts:
+        inputs = workspace.into(winograd_transforms.of_input, x[part], 0)
+        products = torch.bmm(inputs, taps, out=workspace.array(1, len(x[part]), features))
+        workspace.out_of(winograd_transforms.to_output, products, out[part])
     return out if bias is None else out.add_(bias)
 
 
@@ -62,14 +63,14 @@ def gradients(
     channels, features = x.shape[2], len(weight)
     x, gradient = x.contiguous(), gradient.contiguous()
     taps, of_taps = _transformed(weight).transpose(1, 2), torch.zeros(POINTS, channels, features)
-    of_x, room = torch.empty_like(x) if needed[0] else None, _Room(x, max(channels, features))
-    for part in room.parts:
-        back = room.into(winograd_transforms.to_output_back, gradient[part], 1)
+    of_x, workspace = torch.empty_like(x) if needed[0] else None, _Workspace(x, max(channels, features))
+    for part in workspace.parts:
+        back = workspace.into(winograd_transforms.to_output_back, gradient[part], 1)
         if needed[1]:
-            of_taps.baddbmm_(room.into(winograd_transforms.of_input, x[part], 0).transpose(1, 2), back)
+            of_taps.baddbmm_(workspace.into(winograd_transforms.of_input, x[part], 0).transpose(1, 2), back)
         if of_x is not None:
-            products = torch.bmm(back, taps, out=room.take(0, len(x[part]), channels))
-            room.out_of(winograd_transforms.of_input_back, products, of_x[part])
+            products = torch.bmm(back, taps, out=workspace.array(0, len(x[part]), channels))
+            workspace.out_of(winograd_transforms.of_input_back, products, of_x[part])
     return of_x, torch.einsum("kt,kcf->fct", G, of_taps) if needed[1] else None
 
 
@@ -78,25 +79,25 @@ def _transformed(weight: Tensor) -> Tensor:
     return torch.einsum("kt,fct->kcf", G, weight).contiguous()
 
 
-class _Room:
-    """Two arrays for what is transformed of some samples of x, used for one part of the samples after the other."""
+class _Workspace:
+    """Two arrays for transformed samples of x, used for one part of the samples after the other."""
 
     def __init__(self, x: Tensor, width: int) -> None:
         batch, self.steps, _ = x.shape
-        self.tiles = -(-self.steps // TILE)  # of a sample
-        samples = min(batch, max(1, AT_ONCE // (POINTS * self.tiles * width)))
+        self.tiles = -(-self.steps // TILE_STEPS)  # of a sample
+        samples = min(batch, max(1, MAX_TRANSFORMED_VALUES // (POINTS * self.tiles * width)))
         self.parts = [slice(first, min(first + samples, batch)) for first in range(0, batch, samples)]
         self.arrays = [torch.empty(POINTS * samples * self.tiles * width) for _ in range(2)]
 
-    def take(self, which: int, samples: int, width: int) -> Tensor:
+    def array(self, which: int, samples: int, width: int) -> Tensor:
         """An array as [6, tiles, width]."""
         shape = POINTS, samples * self.tiles, width
         return self.arrays[which][: int(np.prod(shape))].view(shape)
 
     def into(self, kernel, x: Tensor, which: int) -> Tensor:  # type: ignore[no-untyped-def]
-        made = self.take(which, len(x), x.shape[2])
-        parallel_for(kernel, made.shape[1], POINTS * x.shape[2], self.steps, rows(x), made.numpy())
-        return made
+        transformed = self.array(which, len(x), x.shape[2])
+        parallel_for(kernel, transformed.shape[1], POINTS * x.shape[2], self.steps, rows(x), transformed.numpy())
+        return transformed
 
     def out_of(self, kernel, products: Tensor, out: Tensor) -> None:  # type: ignore[no-untyped-def]
         parallel_for(kernel, products.shape[1], POINTS * out.shape[2], self.steps, products.numpy(), rows(out))

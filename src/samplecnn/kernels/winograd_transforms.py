@@ -5,17 +5,18 @@ last tile may reach beyond its end. A kernel does the tiles `lo` to `hi`.
 """
 
 # mypy: ignore-errors
-# What stands here is numba's language, whose types are inferred where a kernel is called.
+# numba infers the types where a kernel is called.
 
 import numpy as np
-from numba import njit
+
+from samplecnn.kernels.compiling import kernel
 
 F2, F4, F5, F8 = (np.float32(number) for number in (2, 4, 5, 8))
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _whole(x, steps, sample, step, few):
-    """Rows `step` on of a sample as an array and its row: x itself, or where some are outside, `few` with zeros."""
+    """A sample's rows from `step` on, as array and row: x itself, or where some lie outside, `few` with zeros."""
     if step >= 0 and step + len(few) <= steps:
         return x, sample * steps + step
     for i in range(len(few)):
@@ -26,9 +27,9 @@ def _whole(x, steps, sample, step, few):
     return few, 0
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def of_input(lo, hi, steps, x, out):
-    """B' d of the six rows from that before the tile on."""
+    """B' d of the 6 rows from the one before the tile on."""
     tiles = (steps + 3) // 4
     few = np.empty((6, x.shape[1]), x.dtype)
     for tile in range(lo, hi):
@@ -44,9 +45,9 @@ def of_input(lo, hi, steps, x, out):
             out[5, tile, c] = F4 * d[row + 1, c] - F5 * d[row + 3, c] + d[row + 5, c]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def of_input_back(lo, hi, steps, m, out):
-    """Its transpose: sums what the tiles, and at its ends the next ones, give to a row."""
+    """Its transpose: sums what a row's tile gives, and for a tile's first and last row also the neighbouring one."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
     few, nothing = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)
     for tile in range(lo, hi):
@@ -66,7 +67,7 @@ def of_input_back(lo, hi, steps, m, out):
             out[first : first + count] = few[:count]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def to_output(lo, hi, steps, m, out):
     """A' m: the tile's rows."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
@@ -86,7 +87,7 @@ def to_output(lo, hi, steps, m, out):
             out[first : first + count] = few[:count]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def to_output_back(lo, hi, steps, gradient, out):
     """Its transpose, A g."""
     tiles = (steps + 3) // 4

@@ -66,8 +66,8 @@ class BatchNorm(nn.Module):
             y = _channels_second(x)
             y = F.batch_norm(y, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
             return _followed(_channels_last(y, x), relu, pool)
-        if x.ndim == 3 and kernels.fits(x):
-            x, mean, var = kernels.norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
+        if x.ndim == 3 and kernels.is_faster(x):
+            x, mean, var = kernels.batch_norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
         else:
             mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
             y = F.batch_norm(_channels_second(x), mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
@@ -85,7 +85,7 @@ class BatchNorm(nn.Module):
 
 def _channels_second(x: Tensor) -> Tensor:
     """[batch, time, channels] as an image, for which PyTorch has fast kernels: [batch, channels, time, 1]."""
-    return x if x.ndim == 2 else kernels.image(x)
+    return x if x.ndim == 2 else kernels.as_image(x)
 
 
 def _channels_last(y: Tensor, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Excitation(nn.Module):
         return torch.sigmoid(self.ex1(F.relu(self.ex0(squeezed))))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and kernels.fits(x):
+        if self.training and kernels.is_faster(x):
             return kernels.excite(x, *self.values())
         return x * self.factors(x).to(x.dtype)[:, None]
 
@@ -134,12 +134,12 @@ def conv_norm(
 ) -> Tensor:
     """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and behind that an excitation."""
     assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
-    if not norm.training or x.shape[0] * x.shape[1] == 1 or not kernels.fits_tiles(x, conv.out_channels):
+    if not norm.training or x.shape[0] * x.shape[1] == 1 or not kernels.is_supported(x, conv.out_channels):
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)
     values = None if excitation is None else excitation.values()
     parameters = (conv.weight, conv.bias), (norm.weight, norm.bias)
-    x, mean, var = kernels.conv_norm(x, *parameters, norm.EPSILON, relu, pool, values)
+    x, mean, var = kernels.conv_norm(x, *parameters, kernels.Following(norm.EPSILON, relu, pool), values)
     norm.update_running_stats(mean, var)
     return x
 
@@ -152,8 +152,8 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     """
     if not training or share == 0 or x.device.type != "cpu":
         return F.dropout(x, share, training)
-    if kernels.fits(x):
-        return kernels.drop(x, share)
+    if kernels.is_faster(x):
+        return kernels.dropout(x, share)
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = draws.view(torch.int16)[: x.numel()] >= round(share * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)
@@ -161,7 +161,7 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
 def sum_pool(x: Tensor, y: Tensor) -> Tensor:
     """The end of a residual block: x + y, ReLU, max-pooling."""
-    if torch.is_grad_enabled() and kernels.fits(x):
+    if torch.is_grad_enabled() and kernels.is_faster(x):
         return kernels.sum_pool(x, y)
     return max_pool(F.relu(x + y, inplace=True))
 

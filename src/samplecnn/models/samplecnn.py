@@ -88,11 +88,11 @@ class SampleCNN(nn.Module):
         The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
         """
         values = wave.numel() // 3 * self.config.features
-        if self.training and not wave.requires_grad and kernels.fits(wave, values):
+        if self.training and not wave.requires_grad and kernels.is_faster(wave, values):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
             parameters = conv.weight, conv.bias, norm.weight, norm.bias
-            x, mean, var = kernels.stem(conv.frames(wave), *parameters, norm.EPSILON, self.compute_dtype)
+            x, mean, var = kernels.first_conv(conv.frames(wave), *parameters, norm.EPSILON, self.compute_dtype)
             norm.update_running_stats(mean, var)
             return x
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)

@@ -1,8 +1,8 @@
-"""The first convolution with its batch norm and ReLU in training, in one pass over memory each way.
+"""The first convolution with its batch norm and ReLU in training: one pass over memory forward, one backward.
 
-A step of its output is made of three samples alone. So the batch norm's mean and variance follow from the mean and the
-covariance of the threes, and what the gradients need of the output is recomputed from the samples: the output is
-written once, its gradient read once, and nothing else of their size is touched.
+A step of its output depends on a frame of 3 samples only. So the batch norm's mean and variance follow from the mean
+and the covariance of the frames, and what the gradients need of the output is recomputed from the samples: the output
+is written once, its gradient read once, and nothing else of their size is touched.
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from torch import Tensor
 from samplecnn.kernels.threads import floats, parallel_for, parallel_sum, passes, rows
 
 
-def stem(
-    threes: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: torch.dtype
+def first_conv(
+    frames: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ReLU of the batch norm, by the batch's own statistics, of the convolution.
 
     Args:
-        threes: float32 [batch, time, 3], for which there is no gradient.
+        frames: float32 [batch, time, 3], for which there is no gradient.
         weight, bias: of the convolution, [features, 1, 3] and [features].
         gamma, beta: of the batch norm, [features].
         dtype: of the result, float32 or bfloat16.
@@ -26,16 +26,16 @@ def stem(
     Returns:
         The result [batch, time, features], and mean and (uncorrected) variance of the convolution, float32 [features].
     """
-    return _Stem.apply(threes, weight, bias, gamma, beta, epsilon, dtype)  # type: ignore[no-untyped-call,no-any-return]
+    return _FirstConv.apply(frames, weight, bias, gamma, beta, epsilon, dtype)  # type: ignore[no-untyped-call,no-any-return]
 
 
-class _Stem(torch.autograd.Function):
+class _FirstConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, threes, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
-        x = rows(threes.contiguous())
+    def forward(ctx, frames, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
+        x = rows(frames.contiguous())
         w, b, g, shift = (value.detach().double().numpy() for value in (weight.squeeze(1), bias, gamma, beta))
-        means = threes.mean(1).double().mean(0).numpy()  # summed sample by sample, lest float32 lose digits
-        per_sample = torch.bmm(threes.transpose(1, 2), threes).double()
+        means = frames.mean(1).double().mean(0).numpy()  # summed sample by sample, so that float32 keeps its digits
+        per_sample = torch.bmm(frames.transpose(1, 2), frames).double()
         seconds = per_sample.sum(0).numpy() / len(x)  # [3, 3]: the mean of x_i x_j
         mean = w @ means + b
         covariance = seconds - np.outer(means, means)
@@ -43,18 +43,18 @@ class _Stem(torch.autograd.Function):
         scale = 1 / np.sqrt(variance + epsilon)
         k = g * scale
         taps, d = np.ascontiguousarray((w * k[:, None]).T, np.float32), np.float32((b - mean) * k + shift)
-        out = torch.empty(*threes.shape[:2], len(w), dtype=dtype)
-        parallel_for(passes().stem, len(x), len(w), x, taps, d, rows(out))
-        ctx.kept = x, w, b, g, means, seconds, mean, scale, taps, d
+        out = torch.empty(*frames.shape[:2], len(w), dtype=dtype)
+        parallel_for(passes().first_conv, len(x), len(w), x, taps, d, rows(out))
+        ctx.saved = x, w, b, g, means, seconds, mean, scale, taps, d
         statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        x, w, b, gamma, means, seconds, mean, scale, taps, d = ctx.kept
+        x, w, b, gamma, means, seconds, mean, scale, taps, d = ctx.saved
         count = len(x)
-        sums = parallel_sum(passes().stem_sums, count, len(w), 4, x, taps, d, rows(gradient.contiguous()))
+        sums = parallel_sum(passes().first_conv_sums, count, len(w), 4, x, taps, d, rows(gradient.contiguous()))
         total, with_x = sums[0], sums[1:].T  # sum g, and sum g x [features, 3]
         # As in the batch norm: dy = a g + c y + e, and the weight's gradient is the sum of dy x; y = w x + b.
         of_gamma = scale * ((w * with_x).sum(1) + (b - mean) * total)

@@ -1,0 +1,202 @@
+"""The micro-kernel by matrix tiles.
+
+How tiles are used follows a measurement. On a core whose other hardware thread is at work, which on rented machines is
+the rule, there are few tile registers behind the 8 that have names: with all 8 in use, a square of 2 x 2 tiles, a
+product took 29 ns instead of 7.5. A register that was set to zero takes none up. So a tile is loaded as late as
+possible and set to zero after its use, 18 ns; and 2 tiles are summed at a time, not 4, which loads half as many again:
+14.5 ns. On a core without a neighbour nothing of this makes a difference.
+
+Loading a tile takes 5 ns from rows that are one line of the caches each, and 25 from rows that lie across two. So what
+tiles read begins with a line (`aligned_empty`).
+"""
+
+# mypy: ignore-errors
+# numba infers the types where a function is called.
+
+import numpy as np
+from numba.extending import overload
+
+from samplecnn.kernels.amx_tiles import (
+    AMX,
+    PLAIN,
+    TILE_BYTES,
+    AmxTiles,
+    PlainTiles,
+    are_plain,
+    is_a,
+    tile_load,
+    tile_product,
+    tile_store,
+    tile_zero,
+)
+from samplecnn.kernels.bf16_epilogues import BLOCK_ROWS
+from samplecnn.kernels.bfloat16 import pack
+from samplecnn.kernels.compiling import kernel
+from samplecnn.kernels.micro_kernel import (
+    GROUP,
+    add_weight_gradient,
+    gradient_index,
+    gradient_workspace,
+    pack_weight,
+    products,
+)
+from samplecnn.kernels.staging import GRADIENT_ROWS, aligned_empty
+from samplecnn.kernels.vectors import LINE_BYTES, pair, prefetch_line, prefetch_tile, transpose
+
+__all__ = ["AMX", "PLAIN"]
+
+
+def _by_tiles(kind) -> bool:
+    """Whether a numba type is that of tiles or of their state."""
+    return is_a(kind, AmxTiles) or is_a(kind, PlainTiles) or are_plain(kind)
+
+
+@overload(pack_weight)
+def _pack_weight(unit, weight, backward):
+    """[features / 16, taps, channels / 32, 16, 16, 2]: one tile after the other, in the order `products` reads them."""
+
+    def implementation(unit, weight, backward):
+        taps = weight.shape[2]
+        features, channels = (weight.shape[1], weight.shape[0]) if backward else (weight.shape[0], weight.shape[1])
+        flat = aligned_empty(features // 16, taps * channels * 16, np.uint16)
+        out = flat.reshape(features // 16, taps, channels // GROUP, 16, 16, 2)
+        for block in range(features // 16):
+            for tap in range(taps):
+                for c in range(0, channels, 2):
+                    pairs = out[block, tap, c // GROUP, c % GROUP // 2]
+                    for f in range(16):
+                        for i in range(2):
+                            one, other = 16 * block + f, c + i
+                            value = weight[other, one, taps - 1 - tap] if backward else weight[one, other, tap]
+                            pairs[f, i] = pack(pairs, value)
+        return out
+
+    return implementation if _by_tiles(unit) else None
+
+
+@overload(products)
+def _products(state, staged, weight, group, scratch, prefetch):
+    def implementation(state, staged, weight, group, scratch, prefetch):
+        taps, deep = weight.shape[1], weight.shape[2]
+        stride, line = np.int64(2 * staged.shape[1]), np.int64(LINE_BYTES)
+        half_bytes = np.int64(taps * deep * TILE_BYTES)
+        ahead, until = prefetch
+        for half in range(2):
+            for first in range(0, BLOCK_ROWS, GROUP):
+                b = np.int64(weight.ctypes.data) + (2 * group + half) * half_bytes
+                tile_zero(state, 0)
+                tile_zero(state, 1)
+                for tap in range(taps):
+                    a = np.int64(staged.ctypes.data) + (first + tap + (3 - taps) // 2) * stride
+                    for _ in range(deep):
+                        prefetch_tile(b + 2 * TILE_BYTES)
+                        if ahead < until:
+                            prefetch_line(ahead)
+                            prefetch_line(ahead + LINE_BYTES)
+                            ahead += 2 * LINE_BYTES
+                        _add_products(state, a, stride, b)
+                        a += LINE_BYTES
+                        b += TILE_BYTES
+                target = np.int64(scratch.ctypes.data) + (half * BLOCK_ROWS + first) * line
+                tile_store(state, 0, target, line)
+                tile_store(state, 1, target + TILE_BYTES, line)
+
+    return implementation if _by_tiles(state) else None
+
+
+@kernel()
+def _add_products(state, a, stride, b):
+    """Adds to tiles 0 and 1 the products of the 2 tiles at a, rows of `stride` bytes, with the tile at b."""
+    tile_load(state, 6, b, np.int64(LINE_BYTES))
+    tile_load(state, 4, a, stride)
+    tile_product(state, 0, 4, 6)
+    tile_zero(state, 4)
+    tile_load(state, 4, a + 16 * stride, stride)
+    tile_product(state, 1, 4, 6)
+    tile_zero(state, 4)
+    tile_zero(state, 6)
+
+
+@overload(gradient_workspace)
+def _gradient_workspace(unit, channels, features):
+    """The input transposed, and the gradient's rows in pairs that begin with an odd and with an even padded row."""
+
+    def implementation(unit, channels, features):
+        transposed = aligned_empty(channels, GRADIENT_ROWS, np.uint16)
+        centred = aligned_empty(features // 16, 16 * GRADIENT_ROWS, np.uint16)
+        shifted = aligned_empty(features // 16, 16 * (GRADIENT_ROWS + 2), np.uint16)
+        return transposed, centred, shifted
+
+    return implementation if _by_tiles(unit) else None
+
+
+@overload(add_weight_gradient)
+def _add_weight_gradient(state, workspace, source, gradient, count, sums):
+    def implementation(state, workspace, source, gradient, count, sums):
+        transposed, centred, shifted = workspace
+        taps = sums.shape[0]
+        _transpose_rows(source, transposed)
+        _pair_rows(gradient[1 : 1 + GRADIENT_ROWS], centred)
+        if taps == 3:
+            _pair_rows(gradient, shifted)
+        tiles = (count + GROUP - 1) // GROUP
+        for c in range(sums.shape[1]):
+            for f in range(sums.shape[2]):
+                # A step of the input meets the gradient one step later in the first tap, one step before in the last.
+                _add_square(state, transposed[GROUP * c :], centred[2 * f :], 0, tiles, sums[taps // 2, c, f])
+                if taps == 3:
+                    _add_square(state, transposed[GROUP * c :], shifted[2 * f :], 1, tiles, sums[0, c, f])
+                    _add_square(state, transposed[GROUP * c :], shifted[2 * f :], 0, tiles, sums[2, c, f])
+
+    return implementation if _by_tiles(state) else None
+
+
+@overload(gradient_index)
+def _gradient_index(unit, channel, feature):
+    """2 x 2 tiles one after the other, features in the order of `pair`."""
+
+    def implementation(unit, channel, feature):
+        half, column = feature // 4 % 2, feature // 8 * 4 + feature % 4
+        return ((channel // 16 * 2 + half) * 16 + channel % 16) * 16 + column
+
+    return implementation if _by_tiles(unit) else None
+
+
+@kernel()
+def _transpose_rows(source, transposed):
+    """Transposes the rows at the address `source`, to [channels, rows]."""
+    channels, rows = transposed.shape
+    for row in range(0, rows, GROUP):
+        for c in range(0, channels, 16):
+            target = np.int64(transposed.ctypes.data) + c * np.int64(2 * rows) + 2 * row
+            transpose(source + row * np.int64(2 * channels) + 2 * c, np.int64(2 * channels), target, np.int64(2 * rows))
+
+
+@kernel()
+def _pair_rows(gradient, paired):
+    """Pairs the rows of [rows, features]: [features / 16, rows / 2 of 16 pairs], each 32 features as `pair` does."""
+    rows, features = gradient.shape
+    width, apart = np.int64(2 * features), np.int64(2 * paired.shape[1])
+    for i in range(rows // 2):
+        for f in range(features // GROUP):
+            source = np.int64(gradient.ctypes.data) + 2 * i * width + f * np.int64(LINE_BYTES)
+            target = np.int64(paired.ctypes.data) + 2 * f * apart + i * np.int64(LINE_BYTES)
+            pair(source, width, target, apart)
+
+
+@kernel()
+def _add_square(state, transposed, paired, first, tiles, sums):
+    """Adds to `sums` [1024] the product of 32 channels with 32 features, the latter from pair `first` on."""
+    stride, line, target = np.int64(2 * transposed.shape[1]), np.int64(LINE_BYTES), np.int64(sums.ctypes.data)
+    for half in range(2):
+        a = np.int64(transposed.ctypes.data)
+        b = np.int64(paired.ctypes.data) + half * np.int64(2 * paired.shape[1]) + first * line
+        tile_load(state, 0, target, line)
+        tile_load(state, 1, target + 2 * TILE_BYTES, line)
+        for _ in range(tiles):
+            _add_products(state, a, stride, b)
+            a += LINE_BYTES
+            b += TILE_BYTES
+        tile_store(state, 0, target, line)
+        tile_store(state, 1, target + 2 * TILE_BYTES, line)
+        target += TILE_BYTES

@@ -1,0 +1,169 @@
+"""Batch norm in training with what follows it, ReLU and max-pooling: two passes over memory forward, two backward."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samplecnn.kernels.operands import Affine, Batch, InputFactors, Pooled
+from samplecnn.kernels.threads import bounds, floats, parallel_for, parallel_sum, rows, run
+
+
+class Following(NamedTuple):
+    """A batch norm's epsilon, and what follows it; max-pooling follows only behind a ReLU."""
+
+    epsilon: float
+    relu: bool
+    pool: bool
+
+
+class Sums(NamedTuple):
+    """The sums of y - pivot and of its square, float64 [2, channels], and the pivot, float32 [channels]."""
+
+    sums: np.ndarray
+    pivot: np.ndarray
+
+
+@dataclass
+class Normed:
+    """What backward needs of a batch norm of y [batch, time, channels].
+
+    Args:
+        y: the batch norm's input.
+        mean, variance: of the batch, float64 [channels]; the variance is uncorrected.
+        scale: 1 / sqrt(variance + epsilon), float64 [channels].
+        affine: the batch norm as a function of y.
+        kept, chosen: with pooling, the y that it chose and which of 3 steps that was, [batch, time // 3, channels].
+    """
+
+    y: Tensor
+    mean: np.ndarray
+    variance: np.ndarray
+    scale: np.ndarray
+    affine: Affine
+    kept: Tensor | None = None
+    chosen: Tensor | None = None
+
+    def split(self) -> tuple["Normed", tuple[Tensor | None, ...]]:
+        """The same without the large tensors, and those, which autograd frees as soon as they were used."""
+        return replace(self, y=self.y.new_empty(0), kept=None, chosen=None), (self.y, self.kept, self.chosen)
+
+    def joined(self, y: Tensor, kept: Tensor | None, chosen: Tensor | None) -> "Normed":
+        return replace(self, y=y, kept=kept, chosen=chosen)
+
+
+def batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, relu: bool, pool: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Batch norm by the batch's own mean and variance; then, on request, ReLU and max-pooling over 3 steps.
+
+    Args:
+        x: [batch, time, channels], for which `is_faster` holds.
+        weight, bias: gamma and beta, float32 [channels].
+        epsilon: added to the variance.
+        relu, pool: what follows; `pool` requires `relu`.
+
+    Returns:
+        The result [batch, time or time // 3, channels], and mean and (uncorrected) variance, float32 [channels].
+    """
+    return _BatchNorm.apply(x, weight, bias, Following(epsilon, relu, pool))  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, following):  # type: ignore[no-untyped-def]
+        from samplecnn.kernels import norm_passes
+
+        x = x.contiguous()
+        pivot = x[0, 0].detach().float().numpy()
+        sums = parallel_sum(norm_passes.moments, x.shape[0] * x.shape[1], x.shape[2], 2, rows(x), pivot)
+        out, normed = normalised(x, Sums(sums, pivot), weight, bias, following)
+        ctx.normed, large = normed.split()
+        ctx.save_for_backward(weight, *large)
+        statistics = floats(normed.mean, normed.variance)
+        ctx.mark_non_differentiable(*statistics)
+        return out, *statistics
+
+    @staticmethod
+    def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
+        weight, *large = ctx.saved_tensors
+        normed, gradient = ctx.normed.joined(*large), gradient.contiguous()
+        of_weight, of_bias, factors = gradients(normed, weight, gradient)
+        return of_input(normed, gradient, factors), *floats(of_weight, of_bias), None
+
+
+def normalised(
+    y: Tensor, moments: Sums, weight: Tensor, bias: Tensor, following: Following, sums_over_time: Tensor | None = None
+) -> tuple[Tensor, Normed]:
+    """The batch norm of y [batch, time, channels] and what follows, from the sums over y.
+
+    With pooling, the result is added to `sums_over_time`, float32 [batch, channels], unless that is None.
+    """
+    from samplecnn.kernels import norm_passes
+
+    batch, steps, channels = y.shape
+    count = batch * steps
+    shift = moments.sums[0] / count
+    variance = np.maximum(moments.sums[1] / count - shift * shift, 0)
+    mean, scale = shift + moments.pivot, 1 / np.sqrt(variance + following.epsilon)
+    exact = weight.detach().numpy() * scale
+    k, d = exact.astype(np.float32), (bias.detach().numpy() - mean * exact).astype(np.float32)
+    normed = Normed(y, mean, variance, scale, Affine(k, d, following.relu))
+    if not following.pool:
+        out = torch.empty_like(y)
+        parallel_for(norm_passes.affine, count, channels, rows(y), normed.affine, rows(out))
+        return out, normed
+    pooled = steps // 3
+    out = y.new_empty(batch, pooled, channels)
+    normed.kept = kept = torch.empty_like(out)
+    normed.chosen = chosen = torch.empty(out.shape, dtype=torch.uint8)
+    sums = None if sums_over_time is None else sums_over_time.numpy()
+    operands = Batch(rows(y), steps), normed.affine, Pooled(rows(out), rows(kept), rows(chosen)), sums
+    calls = [(lo * pooled, hi * pooled, *operands) for lo, hi in bounds(batch, pooled * channels)]
+    run(norm_passes.affine_pool, calls)
+    return out, normed
+
+
+def gradients(normed: Normed, weight: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray, InputFactors]:
+    """Those of gamma and beta, float64 [channels], and the factors that give that of y."""
+    from samplecnn.kernels import norm_passes
+
+    y, g, mean = normed.y, rows(gradient), np.float32(normed.mean)
+    batch, steps, channels = y.shape
+    if normed.kept is None or normed.chosen is None:
+        plain = rows(y), mean, normed.affine, g
+        total, product = parallel_sum(norm_passes.affine_sums, batch * steps, channels, 2, *plain)
+    else:
+        pooled = rows(normed.kept), mean, g, rows(normed.chosen)
+        total, product = parallel_sum(norm_passes.affine_pool_sums, len(g), channels, 2, *pooled)
+    return from_sums(normed, weight, total, product)
+
+
+def from_sums(
+    normed: Normed, weight: Tensor, total: np.ndarray, product: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, InputFactors]:
+    """The same from sum g and sum g (y - mean), float64 [channels]."""
+    count = normed.y.shape[0] * normed.y.shape[1]
+    # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
+    of_weight = normed.scale * product
+    a = weight.detach().numpy() * normed.scale
+    b = -a * normed.scale * of_weight / count
+    e = -a * total / count - b * normed.mean
+    return of_weight, total, InputFactors(a.astype(np.float32), b.astype(np.float32), e.astype(np.float32))
+
+
+def of_input(normed: Normed, gradient: Tensor, factors: InputFactors) -> Tensor:
+    """The gradient of y."""
+    from samplecnn.kernels import norm_passes
+
+    y, g, out = normed.y, rows(gradient), torch.empty_like(normed.y)
+    batch, steps, channels = y.shape
+    if normed.chosen is None:
+        plain = rows(y), normed.affine, g, factors, rows(out)
+        parallel_for(norm_passes.affine_input, batch * steps, channels, *plain)
+    else:
+        pooled = Batch(rows(y), steps), g, rows(normed.chosen), factors, rows(out)
+        parallel_for(norm_passes.affine_pool_input, len(g), channels, *pooled)
+    return out

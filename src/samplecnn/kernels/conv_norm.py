@@ -1,0 +1,142 @@
+"""A convolution in bfloat16 with its batch norm and what follows, in training: a whole block, basic or se.
+
+Two passes over memory forward, two backward: the batch norm's moments are computed with the convolution, an
+excitation's means with the pooling, and the gradient of the convolution's output is never written (`conv_backward`).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samplecnn.kernels import micro_kernel
+from samplecnn.kernels.batch_norm import Following, Normed, Sums, from_sums, gradients, normalised
+from samplecnn.kernels.excite import excitation, excitation_back
+from samplecnn.kernels.micro_kernel import GROUP
+from samplecnn.kernels.operands import Batch, InputFactors
+from samplecnn.kernels.threads import bounds, floats, parallel_for, passes, rows, run
+
+Excitation = tuple[Tensor, Tensor, Tensor, Tensor]  # weight and bias of the dense layers before ReLU and sigmoid
+
+
+def conv_norm(
+    x: Tensor,
+    conv: tuple[Tensor, Tensor],
+    norm: tuple[Tensor, Tensor],
+    following: Following,
+    excitation: Excitation | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Convolution, batch norm by the batch's own statistics; on request ReLU, max-pooling over 3 steps, excitation.
+
+    Args:
+        x: bfloat16 [batch, time, channels], for which `is_supported` holds.
+        conv: weight [features, channels, 1 or 3] and bias [features]; the norm subtracts the bias: its gradient is 0.
+        norm: gamma and beta, [features].
+        following: the norm's epsilon, and what follows.
+        excitation: see `excite`; only with pooling.
+
+    Returns:
+        The result [batch, time or time // 3, features], and mean and (uncorrected) variance of the convolution, float32
+        [features].
+    """
+    return _ConvNorm.apply(following, x, *conv, *norm, *(excitation or ()))  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _ConvNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, following, x, weight, bias, gamma, beta, *dense):  # type: ignore[no-untyped-def]
+        x, batch = x.contiguous(), len(x)
+        ctx.unit = micro_kernel.selected()
+        y, moments = _forward(ctx.unit, x, weight)
+        over_time = torch.zeros(batch, len(weight)) if dense else None
+        out, normed = normalised(y, moments, gamma, beta, following, over_time)
+        ctx.excited = None
+        if over_time is not None:
+            ctx.excited = excitation(over_time / out.shape[1], *dense)
+            factors = ctx.excited.factors.numpy()
+            parallel_for(passes().scale, batch * out.shape[1], out.shape[2], out.shape[1], rows(out), factors)
+        ctx.normed, large = normed.split()
+        ctx.save_for_backward(x, weight, gamma, *dense[::2], *large)
+        statistics = floats(normed.mean + bias.detach().numpy(), normed.variance)
+        ctx.mark_non_differentiable(*statistics)
+        return out, *statistics
+
+    @staticmethod
+    def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
+        x, weight, gamma, *dense_weights, y, kept, chosen = ctx.saved_tensors
+        gradient, normed = gradient.contiguous(), ctx.normed.joined(y, kept, chosen)
+        batch, features = len(x), len(weight)
+        of_excitation: tuple[Tensor, ...] = ()
+        if ctx.excited is None:
+            of_gamma, of_beta, factors = gradients(normed, gamma, gradient)
+            share, shift = np.ones((batch, features), np.float32), np.zeros((batch, features), np.float32)
+        else:
+            # The pooled u was scaled by f: du = f g + shift, where the shift comes through the means.
+            affine = normed.affine
+            g, g_y, number, y_sum = _sample_sums(normed, gradient)
+            of_factors = torch.from_numpy(affine.k * (g_y + np.float32(normed.mean) * g) + affine.d * g)
+            of_means, of_excitation = excitation_back(ctx.excited, of_factors, *dense_weights)
+            share, shift = ctx.excited.factors.numpy(), (of_means / gradient.shape[1]).numpy()
+            total, product = ((share * a + shift * b).sum(0, dtype=np.float64) for a, b in ((g, number), (g_y, y_sum)))
+            of_gamma, of_beta, factors = from_sums(normed, gamma, total, product)
+        of_y = InputFactors(factors.a * share, factors.b, factors.e), factors.a * shift
+        of_x, of_weight = _backward(ctx.unit, x, weight, normed, gradient, of_y)
+        return None, of_x, of_weight, torch.zeros(features), *floats(of_gamma, of_beta), *of_excitation
+
+
+def _forward(unit: tuple, x: Tensor, weight: Tensor) -> tuple[Tensor, Sums]:
+    """The convolution without its bias, and the moments' sums."""
+    from samplecnn.kernels import conv_forward
+    from samplecnn.kernels.staging import padded_length
+
+    (batch, steps, _), features, pivot = x.shape, len(weight), _first_step(x, weight)
+    out = x.new_empty(batch, steps, features)
+    packed = conv_forward.packed(unit, weight.detach().numpy(), False)
+    operands = unit, Batch(rows(x), steps), packed, Batch(rows(out), steps)
+    parts = bounds(batch * padded_length(steps), features)
+    sums = np.zeros((len(parts), 2, features))
+    calls = [(lo, hi, *operands, conv_forward.Moments(pivot, own)) for (lo, hi), own in zip(parts, sums, strict=True)]
+    run(conv_forward.convolve, calls)
+    return out, Sums(sums.sum(0), pivot)
+
+
+def _first_step(x: Tensor, weight: Tensor) -> np.ndarray:
+    """The convolution's first value of every feature, about which the moments are taken; float32."""
+    taps = weight.detach().numpy()[:, :, weight.shape[2] // 2 :]  # those that do not look before the beginning
+    first = x.detach()[0, : taps.shape[2]].float().numpy()
+    values = [taps[:, :, tap] @ step for tap, step in enumerate(first)]
+    return np.asarray(sum(values), np.float32)
+
+
+def _sample_sums(normed: Normed, gradient: Tensor) -> np.ndarray:
+    """See the kernel; float32 [4, batch, features]."""
+    from samplecnn.kernels import norm_passes
+
+    assert normed.kept is not None and normed.chosen is not None
+    batch, pooled, features = normed.kept.shape
+    sums = np.zeros((4, batch, features), np.float32)
+    operands = Batch(rows(normed.kept), pooled), np.float32(normed.mean), rows(gradient), rows(normed.chosen), sums
+    parallel_for(norm_passes.sample_sums, batch, pooled * features, *operands)
+    return sums
+
+
+def _backward(
+    unit: tuple, x: Tensor, weight: Tensor, normed: Normed, gradient: Tensor, factors: tuple[InputFactors, np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """The gradients of x and of the weight from that of the result; `factors`: see `conv_backward.OutputGradient`."""
+    from samplecnn.kernels import conv_backward, conv_forward
+    from samplecnn.kernels.staging import padded_length
+
+    (batch, steps, channels), (features, _, taps) = x.shape, weight.shape
+    out = torch.empty_like(x)
+    chosen = None if normed.chosen is None else rows(normed.chosen)
+    source = conv_backward.OutputGradient(Batch(rows(normed.y), steps), rows(gradient), normed.affine, *factors)
+    packed = conv_forward.packed(unit, weight.detach().numpy(), True)
+    operands = unit, Batch(rows(x), steps), source, chosen, packed, Batch(rows(out), steps)
+    parts = bounds(batch * padded_length(steps), features)
+    # PyTorch's memory begins with a line of the caches.
+    sums = torch.zeros(len(parts), taps, channels // GROUP, features // GROUP, GROUP * GROUP).numpy()
+    run(conv_backward.backward, [(lo, hi, *operands, own) for (lo, hi), own in zip(parts, sums, strict=True)])
+    of_weight = torch.empty_like(weight)
+    columns = sums.size * GROUP // features
+    parallel_for(conv_backward.gather, features // GROUP, columns, unit, sums, of_weight.numpy())
+    return out, of_weight

@@ -1,0 +1,66 @@
+"""A residual block in training, besides its convolutions: dropout, and at its end sum, ReLU and max-pooling.
+
+One pass over memory forward and one backward for each of the two.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samplecnn.kernels.threads import parallel_for, passes, rows
+
+
+def dropout(x: Tensor, share: float) -> Tensor:
+    """Drops `share` of the values of x [..., channels], for which `is_faster` holds, and scales the others up.
+
+    Whether a value is kept is computed from its index, forward and backward, and not stored. All of it follows from 64
+    bits of PyTorch's CPU generator, whatever the number of threads.
+    """
+    return _Dropout.apply(x, share)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, share):  # type: ignore[no-untyped-def]
+        key = torch.empty(2, dtype=torch.int32).random_(-(2**31), None).numpy().view(np.uint32)
+        ctx.settings = key, np.uint32(round(share * 2**32)), np.float32(1 / (1 - share))
+        return _dropped(x, *ctx.settings)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return _dropped(gradient, *ctx.settings), None
+
+
+def _dropped(x: Tensor, key: np.ndarray, threshold: np.uint32, factor: np.float32) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    parallel_for(passes().dropout, x.numel() // x.shape[-1], x.shape[-1], rows(x), key, threshold, factor, rows(out))
+    return out
+
+
+def sum_pool(x: Tensor, y: Tensor) -> Tensor:
+    """Max-pooling over 3 steps of the ReLU of x + y.
+
+    x and y are [batch, time, channels] of one type; the result is [batch, time // 3, channels].
+    """
+    return _SumPool.apply(x, y)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _SumPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, y):  # type: ignore[no-untyped-def]
+        x, y = x.contiguous(), y.contiguous()
+        batch, steps, channels = x.shape
+        out = x.new_empty(batch, steps // 3, channels)
+        chosen = torch.empty(batch * (steps // 3), channels, dtype=torch.uint8)
+        parallel_for(passes().sum_pool, len(chosen), channels, steps, rows(x), rows(y), rows(out), chosen.numpy())
+        ctx.saved = chosen, x.shape
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        chosen, shape = ctx.saved
+        out = gradient.new_empty(shape)
+        source = rows(gradient.contiguous())
+        parallel_for(passes().unpool, len(chosen), shape[2], shape[1], source, chosen.numpy(), rows(out))
+        return out, out
