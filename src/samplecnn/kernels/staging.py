@@ -1,6 +1,6 @@
 """Rows in the padded layout, copied to and from blocks that stay in the caches.
 
-In memory a batch is [samples, steps, channels]. In a convolution's loop each sample is followed by 1 to 3 zero rows, its
+In memory a batch is [samples, steps, channels]. In a convolution's loop 1 to 3 zero rows follow each sample, its
 gap, so that a tap beyond a sample's end multiplies zeros, and the 3 rows that are pooled together never straddle
 two samples. Row numbers that count the gaps are called padded.
 """
