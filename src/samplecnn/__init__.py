@@ -46,7 +46,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
+        try:
+            return getattr(import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            from samplecnn.extras import explained
+
+            raise explained(f"samplecnn.{name}", error) from error
     raise AttributeError(f"module 'samplecnn' has no attribute {name!r}")
 
 

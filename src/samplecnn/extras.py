@@ -68,3 +68,15 @@ def needed(who: str, module: str) -> MissingExtra:
         if module in modules:
             return MissingExtra(f"{who} needs {modules[module]}: pip install 'samplecnn[{extra}]'")
     raise KeyError(module)
+
+
+def explained(who: str, error: ModuleNotFoundError) -> MissingExtra:
+    """The error to show for an import that failed.
+
+    Raises:
+        ModuleNotFoundError: `error` itself, where the module is of no extra.
+    """
+    module = (error.name or "").partition(".")[0]
+    if not any(module in modules for modules in EXTRAS.values()) or is_installed(module):
+        raise error
+    return needed(who, module)

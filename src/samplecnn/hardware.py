@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from samplecnn import __version__
@@ -163,6 +162,8 @@ def _key() -> dict[str, Any]:
 @cache
 def _versions() -> dict[str, str]:
     """Versions of the installed packages that compute."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for package in COMPUTING:
         with suppress(PackageNotFoundError):

@@ -11,6 +11,7 @@ from samplecnn.cli.explain import explain_command, report_command
 from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model
 from samplecnn.cli.verbs import Verb, with_common
 from samplecnn.errors import UsageError
+from samplecnn.extras import require
 from samplecnn.system.arguments import suggestion
 
 Output = Annotated[
@@ -69,6 +70,7 @@ def filters_command(
     Also the first layer's kernels of three samples, the peaks of all layers in one picture, and all spectra as
     filters.parquet.
     """
+    require("samplecnn analyze filters", "train")
     from samplecnn.analysis.analyses import run_filters
 
     run_filters(model, output, steps, seed, layer, precision, device)
@@ -90,6 +92,7 @@ def excitations_command(
 
     Five pictures, and the factors of every block for every segment as excitations.parquet.
     """
+    require("samplecnn analyze excitations", "train")
     from samplecnn.analysis.analyses import run_excitations
 
     run_excitations(model, dataset, data_dir, output, split, batch_size, json, device)
@@ -104,6 +107,7 @@ def summary_command(
     ] = None,
 ) -> None:
     """Show the network layer by layer: shapes, receptive fields, parameters, arithmetic, memory; and draw it."""
+    require("samplecnn analyze summary", "train")
     from samplecnn.analysis.analyses import run_summary
 
     run_summary(model, output, json, samples)

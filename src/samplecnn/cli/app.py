@@ -21,6 +21,7 @@ from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
 from samplecnn.cli.verbs import PROGRAM, SETTINGS, Verb, Verbs, with_common
 from samplecnn.errors import OptionError, SampleCNNError
+from samplecnn.extras import explained
 
 app = typer.Typer(name=PROGRAM, cls=Verbs, no_args_is_help=True, **SETTINGS)
 
@@ -74,6 +75,9 @@ def run(command: Callable[[], Any]) -> None:
     except SampleCNNError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:  # of an extra that no check asked for before the work began
+        print(f"error: {explained(PROGRAM, error)}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from samplecnn.extras import require
+
 
 def demo(
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for the recordings and shards.")] = "./data",
@@ -11,6 +13,7 @@ def demo(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the recordings and of the training.")] = 0,
 ) -> None:
     """Run everything end to end in minutes, offline: generate recordings, build, train, score, and tag a file."""
+    require("samplecnn demo", "train")
     from samplecnn.walkthrough import run_demo
 
     run_demo(data_dir, log_dir, seed)

@@ -6,6 +6,7 @@ import typer
 
 from samplecnn.cli.choices import ENGINES, PRECISIONS, choice
 from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
+from samplecnn.extras import require
 
 
 def evaluate_command(
@@ -43,6 +44,7 @@ def evaluate_command(
     ] = False,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
+    require("samplecnn eval", "train")
     from samplecnn.evaluation.run_eval import run_eval
 
     run_eval(

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
+from samplecnn.extras import require
 
 
 def explain_command(
@@ -60,6 +61,7 @@ def explain_command(
     device: Device = None,
 ) -> None:
     """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
+    require("samplecnn analyze explain", "train")
     from samplecnn.analysis.explanation import Settings
     from samplecnn.analysis.explanation_outputs import run_explain
 
@@ -101,6 +103,7 @@ def report_command(
 
     The page needs no network, follows the light or dark theme, and fits a phone's screen.
     """
+    require("samplecnn analyze report", "train")
     from samplecnn.analysis.reporting import Contents, report
     from samplecnn.system.allocator import keep_freed_memory
 

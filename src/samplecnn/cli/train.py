@@ -7,6 +7,7 @@ import typer
 from samplecnn.cli.choices import BLOCKS, DATA_SETS, TRAIN_PRECISIONS, choice
 from samplecnn.cli.shared import SkipCorrupt
 from samplecnn.errors import UsageError
+from samplecnn.extras import require
 from samplecnn.training.options import TrainOptions as Default
 
 RELOCATABLE = ("data_dir", "device")  # the options that a resumed run may change
@@ -84,6 +85,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a SampleCNN on a built data set: stages, checkpoints, learning curves, test scores, final model."""
+    require("samplecnn train", "train")
     if resume is not None:
         changed = _changed_on_resume(context)
         from samplecnn.training import resume as resume_run

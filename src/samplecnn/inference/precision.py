@@ -9,7 +9,8 @@ from samplecnn.inference.base import Engine
 from samplecnn.interop.keras.description import network
 from samplecnn.interop.keras.weights import WEIGHTS, module_name, weight_shapes
 from samplecnn.models.config import ModelConfig
-from samplecnn.models.graph import Graph, fold_values
+from samplecnn.models.graph import Graph
+from samplecnn.models.stored import StoredModel
 from samplecnn.system.timing import best_rates
 from samplecnn.task import Task
 
@@ -22,7 +23,9 @@ def measure(opener: Callable[[Graph, str], Engine]) -> Mapping[str, float]:
     Args:
         opener: opens the engine for a network in a precision.
     """
-    net, segments = _random_network(), np.random.default_rng(1).normal(size=(SEGMENTS, WINDOW)).astype(np.float32)
+    config = ModelConfig(block="se", num_blocks=7, num_classes=10)
+    net = random_model(config, Task("noise", tuple(map(str, range(10))), window=WINDOW)).fold()
+    segments = np.random.default_rng(1).normal(size=(SEGMENTS, WINDOW)).astype(np.float32)
     engines = {precision: opener(net, precision) for precision in ("fp32", "bf16")}
     try:
         return best_rates({precision: partial(_infer, engine, segments) for precision, engine in engines.items()})
@@ -35,15 +38,15 @@ def _infer(engine: Engine, segments: np.ndarray) -> int:
     return len(engine.infer(segments))
 
 
-def _random_network() -> Graph:
-    config = ModelConfig(block="se", num_blocks=7, num_classes=10)
-    task = Task("noise", tuple(map(str, range(config.num_classes))), window=WINDOW)
+def random_model(config: ModelConfig, task: Task, seed: int = 0) -> StoredModel:
+    """A model with random weights that keep values in a usual range; it was never trained."""
     layers = network(config, task.activation)
-    shapes, random = weight_shapes(layers), np.random.default_rng(0)
+    shapes, random = weight_shapes(layers), np.random.default_rng(seed)
     values = {}
     for layer in layers:
         for weight, shape in zip(WEIGHTS.get(layer.kind, ()), shapes[layer.name], strict=True):
-            scale = 1 / np.sqrt(np.prod(shape[:-1]))
-            value = np.abs(random.normal(0, scale, shape)) if len(shape) == 1 else random.normal(0, scale, shape)
+            value = random.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype(np.float32)
+            if layer.kind == "BatchNormalization":
+                value = np.abs(value) if weight.ours in ("weight", "running_var") else value / 10
             values[f"{module_name(layer.name)}.{weight.ours}"] = value.transpose(weight.axes)
-    return fold_values(values, config, task)
+    return StoredModel(values, config, task)
