@@ -45,7 +45,7 @@ def random_model(config: ModelConfig, task: Task, seed: int = 0) -> StoredModel:
     values = {}
     for layer in layers:
         for weight, shape in zip(WEIGHTS.get(layer.kind, ()), shapes[layer.name], strict=True):
-            value = random.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype(np.float32)
+            value: np.ndarray = random.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape).astype(np.float32)
             if layer.kind == "BatchNormalization":
                 value = np.abs(value) if weight.ours in ("weight", "running_var") else value / 10
             values[f"{module_name(layer.name)}.{weight.ours}"] = value.transpose(weight.axes)
