@@ -39,6 +39,7 @@ ROOMS = (
     "tagging",
     "analysis",
     "walkthrough",
+    "info",
     "bench",
     "cli",
     "__main__",

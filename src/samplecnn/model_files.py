@@ -3,6 +3,7 @@
 `load_stored` and `load_graph` read both without PyTorch; `load` makes a PyTorch module of them.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,16 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 
-def save(model: "SampleCNN | StoredModel", folder: str | Path) -> None:
+def save(model: "SampleCNN | StoredModel", folder: str | Path, training: dict[str, Any] | None = None) -> None:
     """Writes the weights and all that is needed to use them: architecture, task and class names.
 
-    The folder can be pushed to a model hub as it is.
+    The folder can be pushed to a model hub as it is. config.json also holds the hash of the weights (SHA-256), which
+    tells whether the two files belong together.
+
+    Args:
+        model: with its task.
+        folder: is made where it does not exist.
+        training: how the model was trained, as plain values, for config.json.
 
     Raises:
         SampleCNNError: the model has no task.
@@ -40,10 +47,14 @@ def save(model: "SampleCNN | StoredModel", folder: str | Path) -> None:
     folder = Path(folder)
     with written_aside(folder / WEIGHTS) as aside:
         save_file({name: np.ascontiguousarray(value) for name, value in stored.values.items()}, aside)
+        with aside.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     description = {
         "format_version": FORMAT_VERSION,
         "model": stored.config.to_dict(),
         "task": stored.task.to_dict(),
+        "sha256": sha256,
+        **({} if training is None else {"training": training}),
     }
     write_json(folder / CONFIG, description)
 

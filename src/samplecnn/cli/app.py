@@ -12,14 +12,17 @@ from samplecnn import __version__
 from samplecnn.cli.analyze import analyze
 from samplecnn.cli.bench import bench
 from samplecnn.cli.build import build
+from samplecnn.cli.completion import completion
 from samplecnn.cli.convert import convert_command
 from samplecnn.cli.demo import demo
+from samplecnn.cli.doctor import doctor
 from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.export import export_command
+from samplecnn.cli.info import info_command
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
-from samplecnn.cli.verbs import PROGRAM, SETTINGS, Verb, Verbs, with_common
+from samplecnn.cli.verbs import COMPLETE_VARIABLE, PROGRAM, SETTINGS, Verb, Verbs, with_common
 from samplecnn.errors import OptionError, SampleCNNError
 from samplecnn.extras import explained
 
@@ -35,6 +38,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export_command,
     "convert": convert_command,
     "bench": bench,
+    "info": info_command,
+    "doctor": doctor,
+    "completion": completion,
 }
 
 
@@ -98,4 +104,8 @@ def run_script(verb: str) -> None:
 
 
 def main() -> None:
-    run(app)
+    if COMPLETE_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()  # typer's shells, which it does not offer where --install-completion is left out
+    run(lambda: app(prog_name=PROGRAM))

@@ -1,12 +1,16 @@
 """Arguments and options that several commands have, described once."""
 
+import json
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samplecnn.cli.choices import DATA_SETS, ENGINES, PRECISIONS, choice
 from samplecnn.system import log
+
+if TYPE_CHECKING:
+    from samplecnn.info import Info
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors file, or an .h5 file of the original.")
@@ -38,7 +42,12 @@ Engine = Annotated[
 EnginePrecision = Annotated[
     str, choice(of=PRECISIONS, help="fp32 is exact; bf16 has 8 bits of mantissa; auto: bf16 where it is faster.")
 ]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Also write the results as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def print_description(info: "Info", as_json: bool) -> None:
+    """Prints what `info` and `doctor` have found."""
+    typer.echo(json.dumps(info.to_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(info.lines()))
 
 
 def next_command(*words: str) -> None:

@@ -15,6 +15,7 @@ from samplecnn.system import log
 from samplecnn.system.arguments import suggestion
 
 PROGRAM = "samplecnn"
+COMPLETE_VARIABLE = "_SAMPLECNN_COMPLETE"  # set by the scripts of `samplecnn completion`
 PREFIX = "SAMPLECNN"  # of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
 OTHER_VARIABLES = {"SAMPLECNN_TENSORFLOW"}  # read by other parts of the program
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samplecnn import model_files
+from samplecnn import __version__, model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.hardware import dtype, tuned
@@ -205,7 +205,6 @@ class Run:
         if better:
             state.best_loss, state.bad_epochs = figures["val_loss"], 0
             self.best = copied(self.model)
-            model_files.save(self.model, self.run)
         else:
             state.bad_epochs += 1
         state.seconds += state.epoch_seconds
@@ -230,6 +229,8 @@ class Run:
         state.epoch += 1
         state.step, state.loss_sum, state.epoch_seconds = 0, 0.0, 0.0
         self.record.add(row)
+        if better:
+            self.save_model()
         self.record.draw(at_once=False)
         self.save()
 
@@ -238,7 +239,7 @@ class Run:
         state = self.state
         assert self.best is not None
         self.model.load_state_dict(self.best)
-        model_files.save(self.model, self.run)  # an interrupted write may have left those of an earlier stage
+        self.save_model()  # an interrupted write may have left those of an earlier stage
         found = predict(
             self.model,
             self.splits["test"],
@@ -290,6 +291,22 @@ class Run:
         momentum = self.options.momentum
         fused = self.device.type in ("cpu", "cuda")
         return torch.optim.SGD(groups, lr=self.options.lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+    def save_model(self) -> None:
+        """Writes the model with the stage's best weights, and how it came about."""
+        best = [row for row in self.state.history if row["event"] == "epoch" and row["best"]][-1]
+        elsewhere = ("data_dir", "log_dir", "name", "num_readers", "device")  # which do not change what is learned
+        options = {name: value for name, value in self.options.to_dict().items() if name not in elsewhere}
+        training = {
+            "samplecnn": __version__,
+            "stage": best["stage"],
+            "epoch": best["epoch"],
+            "steps": best["total_steps"],
+            "val_loss": best["val_loss"],
+            "segments": len(self.splits["train"]),
+            "options": {**options, "precision": self.precision},
+        }
+        model_files.save(self.model, self.run, training)
 
     def save(self) -> None:
         cuda = self.device.type == "cuda"

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from samplecnn.errors import OptionError
+from samplecnn.hardware import PRECISIONS as COMPUTABLE
 from samplecnn.models import BLOCKS
 from samplecnn.system.arguments import suggestion
 
-# What a training can compute in: float32, float32 with products of 10-bit mantissas (GPUs), bfloat16; auto chooses.
-PRECISIONS = ("auto", "fp32", "tf32", "bf16")
+PRECISIONS = ("auto", *COMPUTABLE)  # that training can be asked for
 
 
 @dataclass(frozen=True)

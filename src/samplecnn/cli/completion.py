@@ -1,0 +1,28 @@
+"""samplecnn completion SHELL: a script that completes verbs, options and their choices."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from samplecnn.cli.verbs import COMPLETE_VARIABLE, PROGRAM
+
+
+class Shell(StrEnum):
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="The shell to write for: bash, zsh or fish.")],
+) -> None:
+    """Print a shell script that completes verbs, options and choices.
+
+    bash: add `eval "$(samplecnn completion bash)"` to ~/.bashrc. zsh: the same with zsh in ~/.zshrc, after compinit.
+    fish: samplecnn completion fish > ~/.config/fish/completions/samplecnn.fish
+    """
+    from typer._completion_shared import get_completion_script
+
+    script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, shell=shell.value)
+    typer.echo(script)

@@ -1,0 +1,124 @@
+"""A trained model: architecture, task, size, receptive field, how it was trained, hash. Read without PyTorch."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from samplecnn.model_files import CONFIG, WEIGHTS, load_stored
+from samplecnn.models import ModelConfig
+from samplecnn.task import Task
+
+STATISTICS = ("running_mean", "running_var")  # of batch norms: values that are not trained
+SHOWN_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model file.
+
+    Args:
+        path: the file with the weights.
+        config: the architecture.
+        task: what the model was trained for.
+        trained_parameters: values that training adjusts.
+        statistics: values of batch norms that are measured.
+        receptive_field: samples that one frame of the last block sees.
+        hop: samples from one such frame to the next.
+        sha256: of the file.
+        recorded_sha256: what config.json says it should be; "" where it says nothing.
+        training: how the model was trained, as recorded in config.json; empty where it is not.
+    """
+
+    path: Path
+    config: ModelConfig
+    task: Task
+    trained_parameters: int
+    statistics: int
+    receptive_field: int | None
+    hop: int
+    sha256: str
+    recorded_sha256: str
+    training: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: Path) -> "ModelDescription":
+        """Raises UsageError where there is no model, SampleCNNError where its files are damaged."""
+        stored = load_stored(path)
+        file = path / WEIGHTS if path.is_dir() else path
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        statistics = sum(value.size for name, value in stored.values.items() if name.endswith(STATISTICS))
+        recorded = _recorded(file)
+        receptive_field, hop = _reach(stored.config)
+        return cls(
+            path=file,
+            config=stored.config,
+            task=stored.task,
+            trained_parameters=sum(value.size for value in stored.values.values()) - statistics,
+            statistics=statistics,
+            receptive_field=receptive_field,
+            hop=hop,
+            sha256=sha256,
+            recorded_sha256=str(recorded.get("sha256") or ""),
+            training=recorded.get("training") or {},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {"kind": "model", **values, "path": str(self.path), "task": self.task.to_dict()}
+
+    def lines(self) -> list[str]:
+        task, config = self.task, self.config
+        rate = task.sample_rate
+        classes = ", ".join(task.classes[:SHOWN_CLASSES])
+        more = f" and {task.num_classes - SHOWN_CLASSES} more" if task.num_classes > SHOWN_CLASSES else ""
+        several = "several classes in a recording" if task.kind == "multilabel" else "one class in a recording"
+        trained = "" if not self.recorded_sha256 else ", as config.json says"
+        if self.recorded_sha256 and self.recorded_sha256 != self.sha256:
+            trained = f", but config.json says {self.recorded_sha256[:16]}…: the two files do not belong together"
+        return [
+            f"model         {self.path}",
+            f"architecture  {config.signature}: {config.num_blocks} blocks, {config.features} features in the first",
+            f"parameters    {self.trained_parameters:,} trained, {self.statistics:,} batch-norm statistics",
+            f"frames        receptive field {_span(self.receptive_field, rate)}, hop {_span(self.hop, rate)}",
+            f"input         {rate:,} Hz, window {_span(task.window, rate)}, mean {task.mean:.6g}, std {task.std:.6g}",
+            f"task          {task.name}, {task.kind} ({several}), threshold {task.threshold:g}",
+            f"classes       {task.num_classes}: {classes}{more}",
+            f"training      {_training(self.training)}",
+            f"sha256        {self.sha256}{trained}",
+        ]
+
+
+def _reach(config: ModelConfig) -> tuple[int | None, int]:
+    """Receptive field and hop of the last block's frames, in samples."""
+    try:
+        module = import_module("samplecnn.models.spec")
+    except ImportError:
+        return None, 3 ** (config.num_blocks + 1)
+    spec = module.network_spec(config)
+    return spec.receptive_field, spec.hop
+
+
+def _recorded(file: Path) -> dict[str, Any]:
+    """The content of config.json next to a .safetensors, which has been read once already; {} for other files."""
+    config = file.with_name(CONFIG)
+    if file.suffix != ".safetensors" or not config.is_file():
+        return {}
+    values = json.loads(config.read_text(encoding="utf-8"))
+    return values if isinstance(values, dict) else {}
+
+
+def _span(samples: int | None, rate: int) -> str:
+    return "not known" if samples is None else f"{samples:,} samples ({samples / rate:.3g} s)"
+
+
+def _training(record: dict[str, Any]) -> str:
+    """One line: what was recorded, as key=value."""
+    if not record:
+        return "not recorded in this file"
+    options = record.get("options") or {}
+    parts = [f"{name.replace('_', ' ')} {value}" for name, value in record.items() if name != "options"]
+    return "; ".join([*parts, " ".join(f"{name}={value}" for name, value in options.items() if value is not None)])

@@ -1,0 +1,51 @@
+"""Which kind of thing a word on the command line names: a model, a recording or a data set."""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from samplecnn.errors import UsageError
+
+
+class Info(Protocol):
+    """A description."""
+
+    def lines(self) -> list[str]:
+        """For people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `kind` says what is described: "model", "recording" or "dataset"."""
+
+
+def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
+    """Describes a model, a recording or a data set.
+
+    Args:
+        target: a run directory, a .safetensors or an .h5 file; a recording; or a data set: its name, a folder, a
+            manifest.
+        data_dir: folder of the data sets.
+
+    Raises:
+        UsageError: it is none of these.
+        SampleCNNError: a model whose files are damaged.
+    """
+    from samplecnn.datasets import REGISTRY
+    from samplecnn.datasets.manifest import is_manifest_name
+    from samplecnn.info.dataset import DataSetDescription
+    from samplecnn.info.model import ModelDescription
+    from samplecnn.info.recording import RecordingDescription
+    from samplecnn.model_files import CONFIG, WEIGHTS, is_keras
+
+    name, path = str(target), Path(target).expanduser()
+    if name not in REGISTRY:
+        is_run = os.path.isfile(path / WEIGHTS) or os.path.isfile(path / CONFIG)  # noqa: PTH113 (names may be too long)
+        if is_run or path.suffix == ".safetensors" or is_keras(path):
+            return ModelDescription.of(path)
+        if os.path.isfile(path) and not is_manifest_name(path):  # noqa: PTH113
+            return RecordingDescription.of(path)
+        if not os.path.exists(path) and not (Path(data_dir) / name).is_dir():  # noqa: PTH110
+            raise UsageError(
+                f"{name}: there is no such model, recording or data set; give a run directory, a model or sound file, "
+                f"a folder or manifest, or one of {', '.join(REGISTRY)}"
+            )
+    return DataSetDescription.of(name, data_dir)
