@@ -1,6 +1,6 @@
-"""The errors a user can cause or must hear of: one clear line each, and the exit code that goes with it.
+"""Errors that a user can cause or should know about: a single clear line each, and the exit code that belongs to it.
 
-Every message names the file (or option) and says what to do. The command line prints the message without a traceback.
+Every message names the file or option and says what to do. The command line prints it without a traceback.
 """
 
 
@@ -11,7 +11,7 @@ class SampleCNNError(Exception):
 
 
 class UsageError(SampleCNNError):
-    """A request that cannot be met as asked: unknown data set, missing file, contradicting options. Exit code 2."""
+    """A request that cannot be met: an unknown data set, a missing file, contradicting options. Exit code 2."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Fixtures of the data set tests: the real label files unpacked once, and folders of one's own."""
+"""Fixtures of the data set tests: the real label files, unpacked once, and folders with empty recordings."""
 
 import gzip
 import tarfile
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from samplecnn.datasets import Table, open_dataset
+
 
 @pytest.fixture(scope="session")
 def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Label files under mtt, dcs and scd as in DATA/<name>/raw; of scd the names of the recordings, without sound."""
+    """Label files of mtt, dcs and scd as in DATA/<name>/raw, and of scd empty files with the names of recordings."""
     data, home = shared / "data", tmp_path_factory.mktemp("labels")
 
     def unpack(source: str, target: Path) -> None:
@@ -35,9 +37,15 @@ def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def tables(labels: Path) -> dict[str, Table]:
+    """The tables of mtt, dcs and scd from the real label files."""
+    return {name: open_dataset(name, labels).table() for name in ("mtt", "dcs", "scd")}
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Callable[..., Path]:
-    """tree({"dog": 5, "cat/deep": 3}) -> folder with so many empty .wav files in each sub-folder."""
+    """tree({"dog": 5, "cat/deep": 3}) -> folder with that many empty .wav files in each sub-folder."""
 
     def make(counts: dict[str, int], root: str = "sounds", suffix: str = ".wav") -> Path:
         for folder, count in counts.items():

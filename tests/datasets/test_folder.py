@@ -1,4 +1,4 @@
-"""Folders of one's own: what is found, what is passed over, and who decides the split."""
+"""Folders as data sets: which recordings are found, what is left out, and what decides the split."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def splits_of(table: Table) -> dict[str, str]:
     return {clip.id: clip.split for clip in table.clips}
 
 
-def test_classes_are_sub_folders_by_name_and_recordings_lie_at_any_depth(tree: Tree) -> None:
+def test_classes_are_sub_folders_by_name_with_recordings_at_any_depth(tree: Tree) -> None:
     folder = tree({"dog": 10, "cat": 5, "cat/inner/deep": 5, "Ape": 10})
     table = table_of(folder)
     assert table.task.classes == ("Ape", "cat", "dog") and table.task.kind == "multiclass" and table.measured
@@ -35,17 +35,17 @@ def test_classes_are_sub_folders_by_name_and_recordings_lie_at_any_depth(tree: T
         *(f"cat/inner/deep/{n:04d}.wav" for n in range(5)),
     }
     for label in range(3):
-        own = Counter(clip.split for clip in table.clips if clip.labels == (label,))
-        assert own == {"train": 8, "val": 1, "test": 1}
+        of_class = Counter(clip.split for clip in table.clips if clip.labels == (label,))
+        assert of_class == {"train": 8, "val": 1, "test": 1}
 
 
 @pytest.mark.parametrize("suffix", [".WAV", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au"])
-def test_every_kind_of_recording_counts(tree: Tree, suffix: str) -> None:
+def test_all_audio_suffixes_are_recordings(tree: Tree, suffix: str) -> None:
     folder = tree({"a": 3, "b": 3}, suffix=suffix)
     assert len(table_of(folder).clips) == 6
 
 
-def test_hidden_and_underscore_folders_and_other_files_are_passed_over(tree: Tree) -> None:
+def test_hidden_and_underscore_folders_and_other_files_are_left_out(tree: Tree) -> None:
     folder = tree({"a": 3, "b": 3, "_background_noise_": 4, ".hidden": 4, "a/_more": 2, "a/.trash": 2, "empty": 0})
     for name in ("a/notes.txt", "a/more.txt", "b/cover.jpg", "a/.0001.wav", "b/README", "loose.wav", "license.txt"):
         (folder / name).touch()
@@ -53,11 +53,12 @@ def test_hidden_and_underscore_folders_and_other_files_are_passed_over(tree: Tre
     assert table.task.classes == ("a", "b") and len(table.clips) == 6
     notes = "\n".join(table.notes)
     assert "4 files are not recordings by their suffix and are left out: 2 .txt, 1 .jpg, 1 without suffix" in notes
-    assert "1 recordings lie beside the class folders" in notes
+    assert "1 recordings are outside the class folders" in notes
+    assert "2 folders that begin with _ are left out" in notes
     assert "1 folders without recordings are left out: empty" in notes
 
 
-def test_the_split_does_not_hang_on_the_order_of_the_file_system(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_split_does_not_depend_on_the_order_of_the_file_system(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tree({"a": 40, "b": 25, "b/c": 9})
     before = table_of(folder)
     real = os.scandir
@@ -88,7 +89,7 @@ def test_lists_decide_the_split(tree: Tree) -> None:
     found = splits_of(table)
     assert {name for name, split in found.items() if split == "val"} == {"a/0000.wav", "b/deep/0000.wav"}
     assert {name for name, split in found.items() if split == "test"} == {"a/0001.wav", "b/deep/0001.wav"}
-    assert "1 of 3 recordings named in validation_list.txt are not there" in table.notes
+    assert "1 of 3 recordings named in validation_list.txt are missing" in table.notes
 
 
 def test_a_missing_list_is_drawn_from_the_training_clips(tree: Tree) -> None:
@@ -97,10 +98,10 @@ def test_a_missing_list_is_drawn_from_the_training_clips(tree: Tree) -> None:
     table = table_of(folder)
     assert Counter(clip.split for clip in table.clips) == {"train": 34, "val": 4, "test": 2}
     assert {name for name, split in splits_of(table).items() if split == "test"} == {"a/0000.wav", "b/0000.wav"}
-    assert any("no val clips are named" in note for note in table.notes)
+    assert any("no val clips are given" in note for note in table.notes)
 
 
-def test_lists_that_name_nothing_here_or_contradict_are_errors(tree: Tree) -> None:
+def test_lists_that_match_nothing_or_contradict_each_other_are_errors(tree: Tree) -> None:
     folder = tree({"a": 3, "b": 3})
     (folder / "validation_list.txt").write_text("sounds/a/0000.wav\n")
     with pytest.raises(UsageError, match=r"validation_list.txt: none of its 1 entries"):
@@ -126,23 +127,72 @@ def test_folders_named_train_val_and_test_decide_the_split(tree: Tree) -> None:
     assert "test has no clip of 1 of 2 classes: a" in table.notes
 
 
-def test_a_class_may_be_called_train(tree: Tree) -> None:
-    assert table_of(tree({"train": 3, "bus": 3})).task.classes == ("bus", "train")
-    assert table_of(tree({"train": 3, "test": 3}, root="both")).task.classes == ("test", "train")
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"train": 3, "bus": 3}, r"splits \(train\) next to others \(bus\); .* rename 'train' if it is a class"),
+        ({"train/a": 3, "train/b": 3, "test/a": 3, "extra/a": 1}, r"splits \(test, train\) next to others \(extra\)"),
+        ({"train": 3, "test": 3}, "test, train are names of splits, but there are no class folders in them"),
+        ({"test/a": 3, "dev/b": 3}, "dev, test are names of splits, but there is no train folder"),
+    ],
+)
+def test_classes_named_like_splits_are_refused(counts: dict[str, int], message: str, tree: Tree) -> None:
+    with pytest.raises(UsageError, match=message):
+        table_of(tree(counts))
+
+
+def test_folders_without_recordings_do_not_make_splits_classes(tree: Tree) -> None:
+    folder = tree({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2, "scripts": 0, "meta/deep": 0})
+    (folder / "scripts/make.py").touch()
+    table = table_of(folder)
+    assert table.task.classes == ("a", "b")
+    assert Counter(clip.split for clip in table.clips)["test"] == 4
 
 
 @pytest.mark.parametrize(
-    ("counts", "words"),
+    ("names", "splits"),
+    [
+        (("train", "dev", "test"), ("train", "val", "test")),
+        (("Training", "devel", "Testing"), ("train", "val", "test")),
+        (("train", "valid", "eval"), ("train", "val", "test")),
+        (("train", "eval", "test"), ("train", "val", "test")),
+        (("train", "validation", "evaluation"), ("train", "val", "test")),
+    ],
+)
+def test_common_names_of_splits(names: tuple[str, ...], splits: tuple[str, ...], tree: Tree) -> None:
+    table = table_of(tree({f"{name}/{label}": 2 for name in names for label in "ab"}))
+    assert table.task.classes == ("a", "b")
+    assert {clip.id.partition("/")[0]: clip.split for clip in table.clips} == dict(zip(names, splits, strict=True))
+
+
+def test_a_train_folder_alone_gets_drawn_validation_and_test_clips(tree: Tree) -> None:
+    table = table_of(tree({"train/a": 20, "train/b": 20}))
+    assert table.task.classes == ("a", "b")
+    assert Counter(clip.split for clip in table.clips) == {"train": 32, "val": 4, "test": 4}
+
+
+def test_classes_one_level_deeper_are_noted_with_the_command(tree: Tree) -> None:
+    folder = tree({"digits/one": 3, "digits/two": 3, "noise": 3})
+    note = next(note for note in table_of(folder).notes if "digits" in note)
+    assert note == (
+        "class 'digits' has its recordings in 2 sub-folders (one, two); "
+        f"if these are the classes: samplecnn build {folder}/digits"
+    )
+    assert not any("sub-folders" in note for note in table_of(tree({"a/x": 3, "b": 3}, root="plain")).notes)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
     [({}, "no recordings found"), ({"a": 0}, "no recordings found"), ({"a": 5}, "only one class, 'a'")],
 )
-def test_a_folder_without_classes_says_what_is_expected(counts: dict[str, int], words: str, tree: Tree) -> None:
+def test_a_folder_without_classes_says_what_is_expected(counts: dict[str, int], message: str, tree: Tree) -> None:
     folder = tree({"": 0, **counts})
-    with pytest.raises(UsageError, match=words) as error:
+    with pytest.raises(UsageError, match=message) as error:
         table_of(folder)
     assert str(folder) in str(error.value)
 
 
-def test_too_few_clips_for_every_split_are_named(tree: Tree) -> None:
+def test_classes_missing_in_a_split_are_named(tree: Tree) -> None:
     table = table_of(tree({"rare": 1, "often": 20}))
     assert [note for note in table.notes if "rare" in note] == [
         "val has no clip of 1 of 2 classes: rare",
@@ -150,7 +200,7 @@ def test_too_few_clips_for_every_split_are_named(tree: Tree) -> None:
     ]
 
 
-def test_linked_folders_are_followed_once_and_loops_end(tree: Tree) -> None:
+def test_linked_folders_are_followed_once_and_loops_terminate(tree: Tree) -> None:
     folder, store = tree({"a": 3}), tree({"b": 3}, root="store")
     (folder / "b").symlink_to(store / "b")
     (folder / "a/again").symlink_to(folder / "a")
@@ -168,7 +218,7 @@ def test_names_that_are_not_text_are_left_out_and_counted(tree: Tree) -> None:
     assert "1 recordings have names that are not valid text and are left out" in table.notes
 
 
-def test_every_option_reaches_the_task(tree: Tree) -> None:
+def test_every_option_is_in_the_task(tree: Tree) -> None:
     folder = tree({"a": 30, "b": 30})
     plain = table_of(folder)
     assert (plain.task.sample_rate, plain.task.window, plain.task.clip_seconds) == (22050, 22050, None)
@@ -180,13 +230,13 @@ def test_every_option_reaches_the_task(tree: Tree) -> None:
         "multilabel",
         0.2,
     )
-    assert table_of(folder, sample_rate=8000).task.window == 8000  # one second where none is given
+    assert table_of(folder, sample_rate=8000).task.window == 8000  # one second by default
     assert splits_of(table_of(folder, seed=3)) != splits_of(plain)
     assert open_dataset(str(folder), folder, threshold=0.3).dataset.task().threshold == 0.3
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"sample_rate": 0}, "sample rate 0"),
         ({"window": 1}, "window 1"),
@@ -198,10 +248,10 @@ def test_every_option_reaches_the_task(tree: Tree) -> None:
         ({"colour": 1}, "unknown option 'colour'"),
     ],
 )
-def test_options_out_of_range_are_named(options: dict[str, Any], words: str, tree: Tree) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_options_out_of_range_are_named(options: dict[str, Any], message: str, tree: Tree) -> None:
+    with pytest.raises(UsageError, match=message):
         CustomOptions.of(**options)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=message):
         table_of(tree({"a": 3, "b": 3}), **options)
 
 
@@ -219,7 +269,7 @@ def test_real_recordings_as_a_folder_make_a_stratified_table(shared: Path, tmp_p
     )
 
 
-def test_real_speech_as_a_folder_is_split_as_the_data_set_itself(labels: Path) -> None:
+def test_real_speech_as_a_folder_has_the_splits_of_the_data_set(labels: Path) -> None:
     folder = table_of(labels / "scd/raw")
     assert folder.task.num_classes == 16 and folder.task.classes[0] == "bed"
     assert splits_of(folder) == splits_of(open_dataset("scd", labels).table())
@@ -241,4 +291,4 @@ def test_twenty_thousand_recordings_are_listed_without_touching_them(
     monkeypatch.setattr(Path, "stat", lambda self, **kw: (touched.append(self), real(self, **kw))[1])
     table = table_of(tmp_path / "many")
     assert len(table.clips) == 20_004
-    assert len(touched) < 10  # the two lists and the folder itself, never the recordings
+    assert len(touched) < 10  # the two lists and the folder itself, not the recordings

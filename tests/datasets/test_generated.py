@@ -1,4 +1,4 @@
-"""The generated recordings: different in kind, varied within a kind, the same from the same seed."""
+"""The generated recordings: distinct kinds, variety within a kind, the same samples from the same seed."""
 
 import shutil
 from collections import Counter
@@ -16,13 +16,13 @@ def contents(raw: Path) -> dict[str, bytes]:
     return {str(path.relative_to(raw)): path.read_bytes() for path in raw.rglob("*") if path.is_file()}
 
 
-def test_the_classes_are_the_kinds_that_can_be_made() -> None:
+def test_the_classes_are_the_kinds_of_sounds() -> None:
     assert tuple(sorted(synthesis.KINDS)) == generated.CLASSES and len(generated.CLASSES) >= 8
     task = REGISTRY["demo"].task()
     assert task.sample_rate == synthesis.RATE and task.clip_seconds and task.clip_seconds <= synthesis.SECONDS
 
 
-def test_what_is_generated_is_a_data_set(tmp_path: Path) -> None:
+def test_generated_recordings_are_a_data_set(tmp_path: Path) -> None:
     raw = tmp_path / "demo/raw"
     assert generated.generate(raw, clips_per_class=20) == 200
     table = open_dataset("demo", tmp_path).table()
@@ -44,7 +44,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_others(tmp_path: Path) -> 
     assert all(other[name] != data for name, data in contents(tmp_path / "one").items() if name.endswith(".wav"))
 
 
-def test_an_interrupted_run_goes_on_with_the_same_result(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_with_the_same_result(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     generated.generate(raw, clips_per_class=4)
     whole = contents(raw)
@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on_with_the_same_result(tmp_path: Path) -> None
     assert contents(raw) == whole
 
 
-def test_other_settings_replace_what_was_generated_and_nothing_else(tmp_path: Path) -> None:
+def test_other_settings_replace_only_generated_files(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     generated.generate(raw, clips_per_class=5)
     (raw / "bell/mine.wav").write_bytes(b"mine")
@@ -66,7 +66,9 @@ def test_other_settings_replace_what_was_generated_and_nothing_else(tmp_path: Pa
     assert contents(raw) == {**expected, "bell/mine.wav": b"mine"}
 
 
-def test_labels_come_last_so_that_half_a_data_set_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_written_last_so_that_an_incomplete_data_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
     real = synthesis.render
 
@@ -85,7 +87,7 @@ def test_labels_come_last_so_that_half_a_data_set_is_none(tmp_path: Path, monkey
     assert len(open_dataset("demo", tmp_path).table().clips) == 30
 
 
-def test_damaged_labels_and_senseless_sizes_are_named(tmp_path: Path) -> None:
+def test_damaged_labels_and_sizes_out_of_range_are_named(tmp_path: Path) -> None:
     raw = tmp_path / "demo/raw"
     generated.generate(raw, clips_per_class=3)
     whole = (raw / "labels.csv").read_text()
@@ -118,7 +120,7 @@ def power(wave: np.ndarray) -> np.ndarray:
 
 
 def width(wave: np.ndarray) -> float:
-    """How many frequency bins share the power."""
+    """Effective number of frequency bins that hold the power."""
     return float(power(wave).sum() ** 2 / (power(wave) ** 2).sum())
 
 
@@ -129,7 +131,7 @@ def centroids(wave: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_each_kind_sounds_like_its_name(seed: int) -> None:
+def test_each_kind_has_the_properties_of_its_name(seed: int) -> None:
     """Without background and envelope, where the answer is known."""
     time = np.arange(18000) / synthesis.RATE
     made = {kind: make(np.random.default_rng(seed), time) for kind, make in synthesis.KINDS.items()}

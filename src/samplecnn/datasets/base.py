@@ -1,4 +1,4 @@
-"""What every data set gives: a task, a table of labelled clips, and where its files come from."""
+"""What every data set provides: a task, a table of labelled clips, and where its files come from."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,14 @@ SPLITS = ("train", "val", "test")
 
 
 class Clip(NamedTuple):
-    """One recording: `labels` are indices into the task's classes, ascending; `id` is unique in the data set."""
+    """One recording.
+
+    Args:
+        id: unique in the data set.
+        path: of the recording.
+        split: "train", "val" or "test".
+        labels: indices into the task's classes, ascending.
+    """
 
     id: str
     path: Path
@@ -20,12 +27,19 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A data set as its labels tell it. `measured` says that mean and std are still to be measured while building."""
+    """The clips of a data set with their labels.
+
+    Args:
+        task: classes, sample rate and so on.
+        clips: in a fixed order.
+        measured: whether the task's mean and std are to be measured while the shards are built.
+        notes: what a user should know: rows left out, classes without clips.
+    """
 
     task: Task
     clips: list[Clip]
     measured: bool = False
-    notes: tuple[str, ...] = ()  # what a user should hear: rows left out, classes without clips
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,10 +51,10 @@ class Download:
         urls: mirrors, tried in order.
         size: bytes, where known.
         checksum: "sha256:..." or "md5:...", where known.
-        unpack: "" (keep as it is), "zip" or "tar", or "join:NAME" (a part of a split zip, joined in name order).
-        password: of an encrypted zip; several where the sources differ, tried in order.
+        unpack: "" (not an archive), "zip" or "tar", or "join:NAME" (a part of a split zip, joined in name order).
+        password: of an encrypted zip; several where sources name different ones, tried in order.
         into: folder under raw/ that the archive is unpacked into ("" is raw/ itself).
-        instead_of: NAME of a split zip ("join:NAME") that this single file can stand for when a part cannot be had.
+        instead_of: NAME of a split zip ("join:NAME") that this single file replaces where a part is unavailable.
     """
 
     name: str
@@ -55,7 +69,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Published:
-    """How a published data set is obtained: its files, and what to do by hand where the links have died."""
+    """How a published data set is obtained: its files, and what to do by hand where the links are dead."""
 
     downloads: tuple[Download, ...]
     by_hand: str
@@ -76,7 +90,7 @@ class DataSet(Protocol):
     def published(self) -> Published | None: ...
 
     def task(self) -> Task:
-        """The task with the original's numbers; for one's own data, what is known before building."""
+        """The task; for published data sets with the original's numbers, for others without mean and std."""
 
     def table(self, raw: Path) -> Table:
         """Reads the label files. Raises UsageError naming the missing file and the remedy."""

@@ -1,4 +1,4 @@
-"""What one's own recordings share, whether they come as a folder or as a manifest: options, task, splits, notes."""
+"""Custom data sets, whether a folder or a manifest: their options, task, splits and notes."""
 
 import math
 import re
@@ -9,33 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.datasets.base import SPLITS, Clip, Table
-from samplecnn.datasets.splits import draw
+from samplecnn.datasets.splits import draw_splits
 from samplecnn.errors import UsageError
-from samplecnn.task import Kind, Task
-
-# How people name the three splits, in lower case.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+from samplecnn.recordings import listed
+from samplecnn.task import MAX_RATE, MIN_RATE, Kind, Task
 
 
 @dataclass(frozen=True)
 class CustomOptions:
-    """How one's own recordings are used.
+    """How the recordings of a custom data set are used.
 
     Args:
         sample_rate: Hz that recordings are resampled to.
         window: samples of a segment, the model's input; one second where not given.
         clip_seconds: seconds of each recording that are used, from its start; None uses all of it.
-        kind: "multilabel" or "multiclass"; None lets the labels decide.
+        kind: "multilabel" or "multiclass"; None: multiclass where every recording has exactly one label.
         threshold: probability above which a class counts as present.
         seed: of the split, where the recordings come without one.
+        skip_unlabelled: manifests only: leaves out rows without label, instead of clips that have none of the classes.
+        path_column, label_column: manifests only: names of the columns, where they are not among the usual ones.
+        label_separator: manifests only: separates several labels in a cell; ``|`` where not given.
     """
 
     sample_rate: int = 22050
@@ -44,10 +37,16 @@ class CustomOptions:
     kind: Kind | None = None
     threshold: float = 0.5
     seed: int = 0
+    skip_unlabelled: bool = False
+    path_column: str | None = None
+    label_column: str | None = None
+    label_separator: str = "|"
+
+    MANIFEST_ONLY = ("skip_unlabelled", "path_column", "label_column", "label_separator")
 
     def __post_init__(self) -> None:
-        if not 100 <= self.sample_rate <= 768_000:
-            raise UsageError(f"sample rate {self.sample_rate}: expected Hz between 100 and 768000")
+        if not MIN_RATE <= self.sample_rate <= MAX_RATE:
+            raise UsageError(f"sample rate {self.sample_rate}: expected Hz between {MIN_RATE} and {MAX_RATE}")
         if self.window is not None and self.window < 3:
             raise UsageError(f"window {self.window}: expected at least 3 samples")
         if self.kind not in (None, "multilabel", "multiclass"):
@@ -61,9 +60,12 @@ class CustomOptions:
                 f"clips of {self.clip_seconds:g} s are shorter than the window of {self.samples} samples "
                 f"({self.samples / self.sample_rate:g} s); use longer clips or a smaller window"
             )
+        if not self.label_separator.strip() and self.label_separator not in (" ", "\t"):
+            raise UsageError(f"label separator {self.label_separator!r}: expected a character such as | or ,")
 
     @property
     def samples(self) -> int:
+        """Samples of a segment."""
         return self.sample_rate if self.window is None else self.window
 
     @classmethod
@@ -72,10 +74,11 @@ class CustomOptions:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(options) - known)
         if unknown:
-            raise UsageError(f"unknown option {unknown[0]!r}; data sets of one's own take {', '.join(sorted(known))}")
+            raise UsageError(f"unknown option {unknown[0]!r}; custom data sets take {', '.join(sorted(known))}")
         return cls(**{name: value for name, value in options.items() if value is not None})
 
     def task(self, name: str, classes: Sequence[str], kind: Kind) -> Task:
+        """The task with these classes; mean and std are still to be measured."""
         return Task(
             name=name,
             classes=tuple(classes),
@@ -102,20 +105,28 @@ def custom_table(
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """The table of one's own recordings, its splits completed.
+    """The table of a custom data set, its splits completed.
 
-    Where `given` is empty for all clips the split is drawn; where only validation or test clips are missing they are
-    drawn from the training clips; else it stands as given.
+    Where no clip has a split, all splits are drawn; where only validation or test clips are missing, they are drawn
+    from the training clips; else the splits stay as given.
+
+    Args:
+        task: with the classes that `labels` are indices of.
+        ids, paths, labels: of each clip, as in `Clip`.
+        given: split of each clip, "" where it has none.
+        seed: of drawn splits.
+        groups: clips of one group stay in one split where splits are drawn; "" is a group of one clip.
+        notes: to which notes on splits and classes are added.
     """
     notes = list(notes)
     present = set(given)
     missing = tuple(split for split in ("val", "test") if split not in present)
     splits = list(given)
     if not present - {""}:
-        splits = draw(ids, labels, seed, groups)
+        splits = draw_splits(ids, labels, seed, groups)
     elif "train" in present and missing:
         train = [index for index, split in enumerate(given) if split == "train"]
-        drawn = draw(
+        drawn = draw_splits(
             [ids[index] for index in train],
             [labels[index] for index in train],
             seed,
@@ -124,7 +135,9 @@ def custom_table(
         )
         for index, split in zip(train, drawn, strict=True):
             splits[index] = split
-        notes.append(f"no {' nor '.join(missing)} clips are named: about a tenth of the training clips serve for each")
+        notes.append(
+            f"no {' nor '.join(missing)} clips are given: about a tenth of the training clips is used for each"
+        )
     if groups:
         notes += _shared_groups(groups, splits)
     notes += _classes_without_clips(task, labels, splits)
@@ -134,18 +147,17 @@ def custom_table(
 
 def _shared_groups(groups: Sequence[str], splits: Sequence[str]) -> list[str]:
     pairs = {(group, split) for group, split in zip(groups, splits, strict=True) if group}
-    shared = sorted(group for group, places in Counter(group for group, _ in pairs).items() if places > 1)
-    return [f"{len(shared):,} groups are in more than one split, {shared[0]!r} for one"] if shared else []
+    shared = sorted(group for group, count in Counter(group for group, _ in pairs).items() if count > 1)
+    return [f"{len(shared):,} groups are in more than one split, for example {shared[0]!r}"] if shared else []
 
 
 def _classes_without_clips(task: Task, labels: Sequence[tuple[int, ...]], splits: Sequence[str]) -> list[str]:
     present: dict[str, set[int]] = {split: set() for split in SPLITS}
-    for split, own in zip(splits, labels, strict=True):
-        present[split].update(own)
+    for split, clip_labels in zip(splits, labels, strict=True):
+        present[split].update(clip_labels)
     notes = []
     for split in SPLITS:
         absent = [name for index, name in enumerate(task.classes) if index not in present[split]]
         if absent:
-            shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
-            notes.append(f"{split} has no clip of {len(absent)} of {task.num_classes} classes: {shown}")
+            notes.append(f"{split} has no clip of {len(absent)} of {task.num_classes} classes: {listed(absent)}")
     return notes

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from samplecnn.datasets.base import Clip, Published, Table
 from samplecnn.datasets.label_files import read_rows
+from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -84,12 +85,13 @@ class Dcase2017:
 
 
 class _Labels:
-    """What one or more lists say: `rows` as (file, class index) in list order, folder and labels by file."""
+    """The contents of one or more lists: `rows` as (file, label) in list order, folder and labels by file."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, int]] = []
+        self.rows: list[tuple[str, str]] = []
         self.folder: dict[str, Path] = {}
-        self.labels: dict[str, set[int]] = {}
+        self.labels: dict[str, list[str]] = {}
+        self.encoder = LabelEncoder(CLASSES)
 
     def read(self, raw: Path, list_name: str, folder: str) -> None:
         path = raw / list_name
@@ -98,41 +100,40 @@ class _Labels:
             if len(row) != 4:
                 raise UsageError(f"{path}, line {line}: {len(row)} columns, expected 4 (file, start, end, label)")
             file, label = row[0].strip(), row[3].strip()
-            if label not in _INDEX:
+            if label not in self.encoder:
                 raise UsageError(f"{path}, line {line}: unknown label {label!r}")
             if not file or "/" in file or "\\" in file:
                 raise UsageError(f"{path}, line {line}: {file!r} is not a file name")
-            self.rows.append((file, _INDEX[label]))
+            self.rows.append((file, label))
             self.folder.setdefault(file, raw / folder)
-            self.labels.setdefault(file, set()).add(_INDEX[label])
+            self.labels.setdefault(file, []).append(label)
         if len(self.rows) == before:
             raise UsageError(f"{path}: it lists no recordings; {REMEDY}")
 
     def clips(self, split: Callable[[str], str]) -> list[Clip]:
         return [
-            Clip(file, self.folder[file] / f"Y{file}", split(file), tuple(sorted(labels)))
+            Clip(file, self.folder[file] / f"Y{file}", split(file), self.encoder.encode(labels))
             for file, labels in self.labels.items()
         ]
 
 
-def validation_files(rows: list[tuple[str, int]]) -> set[str]:
-    """The files that validate: per class, a tenth of its rows as pandas 1.x and 2.x draw them with seed 123.
+def validation_files(rows: list[tuple[str, str]]) -> set[str]:
+    """The files of the validation set: per class, a tenth of its rows as pandas 1.x and 2.x draw them with seed 123.
 
-    pandas asks RandomState(123).choice for round(0.1 * n) positions without replacement, round being Python's (half
-    to even); RandomState's numbers are frozen for good, so the original's validation set comes out clip by clip.
+    Args:
+        rows: (file, label), in the order of the lists.
+
+    pandas asks RandomState(123).choice for round(0.1 * n) positions without replacement, where round is
+    Python's (half to even). RandomState's numbers never change, so the result is the original's validation set.
     """
     from numpy.random import RandomState
 
-    files_of: list[list[str]] = [[] for _ in CLASSES]
+    files_of: dict[str, list[str]] = {}
     for file, label in rows:
-        files_of[label].append(file)
+        files_of.setdefault(label, []).append(file)
     validation: set[str] = set()
-    for files in files_of:
-        if files:
-            size = round(VALIDATION_SHARE * len(files))
-            chosen = RandomState(VALIDATION_SEED).choice(len(files), size=size, replace=False)
-            validation.update(files[position] for position in chosen)
+    for files in files_of.values():
+        size = round(VALIDATION_SHARE * len(files))
+        chosen = RandomState(VALIDATION_SEED).choice(len(files), size=size, replace=False)
+        validation.update(files[position] for position in chosen)
     return validation
-
-
-_INDEX = {name: index for index, name in enumerate(CLASSES)}

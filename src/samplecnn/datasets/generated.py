@@ -1,12 +1,13 @@
-"""A small data set of generated recordings, to see the whole way work in minutes and without a network."""
+"""A small data set of generated recordings: the whole package end to end in minutes, without a network."""
 
 import json
 import wave
 from pathlib import Path
 from typing import Any
 
-from samplecnn.datasets.base import Clip, Published, Table
-from samplecnn.datasets.manifest import read_manifest
+from samplecnn.datasets.base import SPLITS, Clip, Published, Table
+from samplecnn.datasets.labels import LabelEncoder
+from samplecnn.datasets.manifest_reader import read_manifest
 from samplecnn.errors import UsageError
 from samplecnn.system.files import write_json, write_text
 from samplecnn.task import Task
@@ -14,9 +15,9 @@ from samplecnn.task import Task
 LABELS, SETTINGS = "labels.csv", "generated.json"
 REMEDY = "run `samplecnn demo`, which generates the recordings"
 CLASSES = ("band", "bell", "chord", "clicks", "noise", "pulse", "sine", "sweep_down", "sweep_up", "tremolo")
-WINDOW = 6561  # samples: 3^8, which seven blocks after the first convolution bring down to one value
+WINDOW = 6561  # samples: 3^8, which the first convolution and seven blocks reduce to one frame
 CLIPS_PER_CLASS = 120
-VERSION = 2  # of the sounds; raised when they change, so that older recordings are made anew
+VERSION = 2  # of the sounds; increased when they change, so that older recordings are replaced
 
 
 class Demo:
@@ -36,14 +37,14 @@ class Demo:
         path = raw / LABELS
         if not path.is_file():
             raise UsageError(f"{path}: not found; {REMEDY}")
-        clips = []
+        clips, encoder = [], LabelEncoder(CLASSES)
         for row in read_manifest(path):
-            unknown = [label for label in row.labels if label not in CLASSES]
-            if unknown or len(row.labels) != 1 or not row.split:
+            unknown = [label for label in row.labels if label not in encoder]
+            if unknown or len(row.labels) != 1 or row.split not in SPLITS:
                 raise UsageError(
                     f"{path}, {row.place}: not a row of the generated recordings; remove the file and {REMEDY}"
                 )
-            clips.append(Clip(row.path, raw / row.path, row.split, (CLASSES.index(row.labels[0]),)))
+            clips.append(Clip(row.path, raw / row.path, row.split, encoder.encode(row.labels)))
         if not clips:
             raise UsageError(f"{path}: it lists no recordings; remove the file and {REMEDY}")
         return Table(self.task(), clips, measured=True)
@@ -53,11 +54,15 @@ def generate(raw: Path, clips_per_class: int = CLIPS_PER_CLASS, seed: int = 0) -
     """Writes the recordings and, last, their labels; returns the number of recordings written.
 
     Of every class 70 % are for training, 15 % for validation, 15 % for testing. Equal arguments give equal bytes. An
-    interrupted run is taken up where it stopped; recordings of other settings are removed first.
+    interrupted run is resumed; recordings of other settings are removed first.
 
     Args:
         raw: folder to write to (DATA/demo/raw).
-        clips_per_class: at least 3, so that every split gets one.
+        clips_per_class: 3 to 10,000; every split gets at least one.
+        seed: of the sounds.
+
+    Raises:
+        UsageError: a number of clips out of range.
     """
     from samplecnn.datasets import synthesis
     from samplecnn.system.progress import Progress
@@ -92,7 +97,7 @@ def ensure_generated(raw: Path) -> None:
 
 
 def _split(index: int, clips: int) -> str:
-    """70 % train, 15 % val, 15 % test; the recordings are random already, so their number decides."""
+    """70 % train, 15 % val, 15 % test by number: the recordings are random, so no shuffling is needed."""
     held_out = max(1, round(0.15 * clips))
     return "test" if index < held_out else "val" if index < 2 * held_out else "train"
 
@@ -127,15 +132,15 @@ def _has_text(path: Path, text: str) -> bool:
 
 
 def _write_wav(path: Path, samples: Any, rate: int) -> None:
-    """Writes int16 samples beside `path`, then renames: a thousand small files, so without waiting for the disk.
+    """Writes int16 samples [samples] under a temporary name, then renames, without waiting for the disk.
 
-    After a power cut a file may be short; its size tells, and the next run writes it again.
+    After a power cut a file may be short; the next run recognises it by its size and writes it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    with wave.open(str(aside), "wb") as file:
+    temporary = path.with_suffix(".part")
+    with wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
-    aside.replace(path)
+    temporary.replace(path)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from samplecnn.datasets.base import Clip, Published, Table
 from samplecnn.datasets.label_files import read_rows
+from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
 LABELS = "annotations_final.csv"
 REMEDY = "run `samplecnn prepare mtt` to download it"
 
-# The 50 most frequent tags, ascending by count, as the original lists them (it fixes the order of ties).
+# The 50 most frequent tags, ascending by count, in the original's order (which decides ties).
 TAGS = (
     "choral", "female voice", "metal", "country", "weird", "no voice", "cello", "harp", "beats", "female vocal",
     "male voice", "dance", "new age", "voice", "choir", "classic", "man", "solo", "sitar", "soft",
@@ -20,7 +21,7 @@ TAGS = (
     "piano", "fast", "rock", "electronic", "drums", "strings", "techno", "slow", "classical", "guitar",
 )  # fmt: skip
 
-# The clips lie in 16 folders named by a hexadecimal digit; the folder decides the split.
+# The recordings are in 16 folders named by a hexadecimal digit, which decides the split.
 SPLIT_OF_FOLDER = {**dict.fromkeys("0123456789ab", "train"), "c": "val", **dict.fromkeys("def", "test")}
 
 
@@ -50,16 +51,16 @@ class MagnaTagATune:
         )
 
     def table(self, raw: Path) -> Table:
-        """All clips that carry at least one of the 50 tags; a clip's id is its mp3_path."""
+        """All clips with at least one of the 50 tags; a clip's id is its mp3_path."""
         path = raw / LABELS
         rows = read_rows(path, REMEDY, "\t")
         _, header = next(rows, (1, []))
         missing = [name for name in (*TAGS, "mp3_path") if name not in header]
         if missing:
-            raise UsageError(f"{path}, line 1: column {missing[0]!r} is missing ({len(missing)} in all); {REMEDY}")
+            raise UsageError(f"{path}, line 1: column {missing[0]!r} is missing ({len(missing)} in total); {REMEDY}")
         tags_of = itemgetter(*(header.index(tag) for tag in TAGS))
         path_column = header.index("mp3_path")
-        audio = raw / "mp3"
+        audio, encoder = raw / "mp3", LabelEncoder(TAGS)
 
         clips: list[Clip] = []
         seen: set[str] = set()
@@ -78,13 +79,13 @@ class MagnaTagATune:
             if mp3 in seen:
                 raise UsageError(f"{path}, line {line}: {mp3} is listed a second time")
             seen.add(mp3)
-            labels = tuple(index for index, cell in enumerate(cells) if cell == "1")
+            labels = encoder.encode(tag for tag, cell in zip(TAGS, cells, strict=True) if cell == "1")
             if labels:
                 clips.append(Clip(mp3, audio / mp3, SPLIT_OF_FOLDER[folder], labels))
             else:
                 untagged += 1
         if not clips:
-            raise UsageError(f"{path}: no clip carries any of the {len(TAGS)} tags; {REMEDY}")
+            raise UsageError(f"{path}: no clip has any of the {len(TAGS)} tags; {REMEDY}")
         notes = (f"{untagged:,} clips with none of the {len(TAGS)} tags are left out",) if untagged else ()
         return Table(self.task(), clips, notes=notes)
 

@@ -1,15 +1,15 @@
-"""Where the three published data sets come from, and what their files are known to be.
+"""Where the three published data sets come from, with the sizes and checksums of their files.
 
 Addresses and layouts follow the README of the original code (tae-jun/sampleaudio) and the pages it names; the sources
-of sizes and checksums stand beside them. None means that no trustworthy figure is known: such a file is held to the
-length that its server states, and an archive to the checksums inside it.
+of sizes and checksums are given next to them. None means that no trustworthy value is known: then only the length that
+the server states, and the checksums inside an archive, can be checked.
 """
 
 from samplecnn.datasets.base import Download, Published
 
 _MTT_HOSTS = (
-    "https://mirg.city.ac.uk/datasets/magnatagatune/",  # where the data set lives now
-    "http://mi.soi.city.ac.uk/datasets/magnatagatune/",  # the address of the original README
+    "https://mirg.city.ac.uk/datasets/magnatagatune/",  # the current host
+    "http://mi.soi.city.ac.uk/datasets/magnatagatune/",  # the address in the original README
 )
 _MTT_HUB = "https://huggingface.co/datasets/confit/magnatagatune/resolve/main/"
 # Bytes of mp3.zip.001 to .003 as served by mirg.city.ac.uk; their sum is the 2.97 GB of the hub's joined mp3.zip.
@@ -27,12 +27,12 @@ MTT = Published(
                 tuple(f"{host}mp3.zip.{number:03}" for host in _MTT_HOSTS),
                 size=size,
                 unpack="join:mp3.zip",
-                into="mp3",  # the zip holds the folders 0 to f; the original's README asks for them under mp3/
+                into="mp3",  # the zip contains the folders 0 to f; the original's README puts them under mp3/
             )
             for number, size in enumerate(_MTT_SIZES, start=1)
         ),
         Download("mp3.zip", (f"{_MTT_HUB}mp3.zip",), unpack="zip", into="mp3", instead_of="mp3.zip"),
-        # What `cat mp3.zip.* > mp3_all.zip` of the original's README leaves: taken where it lies there, never fetched.
+        # Result of `cat mp3.zip.* > mp3_all.zip` of the original's README: used where it exists, never downloaded.
         Download("mp3_all.zip", (), unpack="zip", into="mp3", instead_of="mp3.zip"),
     ),
     by_hand=(
@@ -76,7 +76,7 @@ _DCS_LABELS = "Task-4-Large-scale-weakly-supervised-sound-event-detection-for-sm
 
 
 def _drive(file_id: str) -> tuple[str, ...]:
-    # `confirm=t` passes by the page that Google Drive shows before files too large for its virus scan.
+    # `confirm=t` skips the page that Google Drive shows for files too large for its virus scan.
     return (
         f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t",
         f"https://docs.google.com/uc?export=download&id={file_id}",
@@ -99,7 +99,7 @@ DCS = Published(
     downloads=(
         _labels("training"),
         _labels("testing"),
-        _labels("evaluation", size=75_925),  # as it stands in that repository
+        _labels("evaluation", size=75_925),  # as in that repository
         Download(
             "DCASE_2017_evaluation_set_audio_files.zip",
             ("https://dl.dropboxusercontent.com/s/bbgqfd47cudwe9y/DCASE_2017_evaluation_set_audio_files.zip",),
@@ -126,8 +126,8 @@ DCS = Published(
     by_hand=(
         f"DCASE 2017 Task 4: the organisers' page https://github.com/ankitshah009/{_DCS_LABELS} links "
         "to the three audio zips and holds the three groundtruth_weak_label_*_set.csv under groundtruth_release/. "
-        "Google Drive may want a click in a browser, or ask to come back another day when a file was fetched too "
-        "often: open https://drive.google.com/file/d/1HOQaUHbTgCRsS6Sr9I9uE6uCjiNPC3d3 (training) and "
+        "Google Drive may require a click in a browser, or a wait of a day after too many downloads of a "
+        "file: open https://drive.google.com/file/d/1HOQaUHbTgCRsS6Sr9I9uE6uCjiNPC3d3 (training) and "
         "https://drive.google.com/file/d/1GfP5JATSmCqD8p3CBIkk1J90mfJuPI-k (testing) there."
     ),
     licence=(

@@ -14,7 +14,8 @@ from samplecnn.datasets.custom import CustomOptions, slug
 from samplecnn.datasets.dcs import Dcase2017
 from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.generated import Demo
-from samplecnn.datasets.manifest import Manifest, is_manifest_name
+from samplecnn.datasets.manifest import Manifest
+from samplecnn.datasets.manifest_reader import is_manifest_name
 from samplecnn.datasets.mtt import MagnaTagATune
 from samplecnn.datasets.scd import SpeechCommands
 from samplecnn.errors import UsageError
@@ -64,6 +65,9 @@ def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
         return Source(name, Path(data_dir) / name / "raw", REGISTRY[spec])
     path = Path(spec).expanduser()
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where the name is too long)
+        given = [option for option in CustomOptions.MANIFEST_ONLY if options.get(option)]
+        if given:
+            raise UsageError(f"{path}: {given[0].replace('_', ' ')} is an option for manifests, not for folders")
         return Source(name, path, Folder(name, path, CustomOptions.of(**options)))
     if os.path.isfile(path):  # noqa: PTH113
         if not is_manifest_name(path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samplecnn.datasets.base import Clip, Published, Table
 from samplecnn.datasets.label_files import read_lines
+from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -20,10 +21,10 @@ WORDS = (
 
 
 class SpeechCommands:
-    """raw/WORD/SPEAKER_nohash_N.wav and the two official lists; what they do not name is for training.
+    """raw/WORD/SPEAKER_nohash_N.wav and the two official lists; recordings in neither are for training.
 
-    No speaker is in both lists, but the lists leave out a few recordings of their speakers, which therefore are for
-    training: 123 of the 10,043 of sixteen words. Published figures rest on this split, so it stays as it is.
+    No speaker is in both lists, but the lists omit a few recordings of their speakers, which therefore are for
+    training: 123 of the 10,043 of sixteen words. Published results use this split, so it is kept.
     """
 
     name = "scd"
@@ -49,7 +50,7 @@ class SpeechCommands:
         )
 
     def table(self, raw: Path) -> Table:
-        """All recordings that are there, by word, then by name; a clip's id is WORD/FILE."""
+        """All recordings found, by word, then by name; a clip's id is WORD/FILE."""
         split_of: dict[str, str] = {}
         for split, name in LISTS.items():
             for line, entry in read_lines(raw / name, REMEDY):
@@ -61,16 +62,17 @@ class SpeechCommands:
 
         clips: list[Clip] = []
         absent = []
-        for index, word in enumerate(WORDS):
-            before = len(clips)
+        encoder = LabelEncoder(WORDS)
+        for word in WORDS:
+            before, labels = len(clips), encoder.encode([word])
             folder = raw / word
             for name in sorted(_recordings(folder)):
                 entry = f"{word}/{name}"
-                clips.append(Clip(entry, folder / name, split_of.pop(entry, "train"), (index,)))
+                clips.append(Clip(entry, folder / name, split_of.pop(entry, "train"), labels))
             if len(clips) == before:
                 absent.append(word)
         if not clips:
-            raise UsageError(f"{raw / WORDS[0]}: no recordings of this word nor of any other; {REMEDY}")
+            raise UsageError(f"{raw / WORDS[0]}: no recordings of this or any other word; {REMEDY}")
 
         notes = []
         if absent:
@@ -78,7 +80,7 @@ class SpeechCommands:
         for split, name in LISTS.items():
             missing = sum(left == split for left in split_of.values())
             if missing:
-                notes.append(f"{missing:,} recordings named in {name} are not there and are left out")
+                notes.append(f"{missing:,} recordings named in {name} are missing and are left out")
         return Table(self.task(), clips, notes=tuple(notes))
 
 

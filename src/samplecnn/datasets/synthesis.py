@@ -1,7 +1,7 @@
-"""Ten kinds of sound, made by formula: varied in pitch, envelope, level, position and background, from a seed.
+"""Ten kinds of synthetic sounds with random pitch, envelope, level, position and background, from a seed.
 
-What tells the kinds apart is their nature, not their pitch, loudness or place, so that they have to be learnt.
-Every kind is a function (random generator, time in seconds [samples]) -> wave [samples] of about unit size.
+The kinds differ in their spectrum and envelope; pitch, loudness and position are random and do not identify them.
+Every kind is a function (random generator, time in seconds [samples]) -> wave [samples] of about unit amplitude.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Kind = Callable[[np.random.Generator, Wave], Wave]
 
 
 def pitch(rng: np.random.Generator, low: float = 150.0, high: float = 2500.0) -> float:
-    """A frequency in Hz, evenly spread over the octaves between `low` and `high`."""
+    """A frequency in Hz, log-uniform between `low` and `high`."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -33,10 +33,10 @@ def pulse(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def _sweep(rng: np.random.Generator, time: Wave, up: bool) -> Wave:
-    """Glides over one to two octaves, 4 to 9 a second, one after the other."""
+    """Glides over one to two octaves, 4 to 9 per second, one after the other."""
     low, octaves, rate = pitch(rng, 200, 1200), rng.uniform(1.0, 2.0), rng.uniform(4, 9)
-    way = (time * rate + rng.uniform()) % 1.0  # of the present glide, 0 to 1
-    frequency = low * 2 ** (octaves * (way if up else 1 - way))
+    phase = (time * rate + rng.uniform()) % 1.0  # position in the current glide, 0 to 1
+    frequency = low * 2 ** (octaves * (phase if up else 1 - phase))
     return np.sin(2 * np.pi * np.cumsum(frequency) / RATE)
 
 
@@ -53,7 +53,7 @@ def noise(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def band(rng: np.random.Generator, time: Wave) -> Wave:
-    """Noise of a third of an octave to two octaves."""
+    """Band-limited noise, a third of an octave to two octaves wide."""
     centre, octaves = pitch(rng, 300, 5000), rng.uniform(0.3, 2.2)
     spectrum = np.fft.rfft(rng.standard_normal(len(time)))
     frequency = np.fft.rfftfreq(len(time), 1 / RATE)
@@ -62,7 +62,7 @@ def band(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def clicks(rng: np.random.Generator, time: Wave) -> Wave:
-    """Short knocks, 6 to 30 a second, not quite even."""
+    """Short clicks, 6 to 30 per second, at slightly irregular intervals."""
     rate, ring = rng.uniform(6, 30), pitch(rng, 800, 5000)
     wave = np.zeros_like(time)
     tail = np.arange(int(0.012 * RATE)) / RATE
@@ -75,7 +75,7 @@ def clicks(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def bell(rng: np.random.Generator, time: Wave) -> Wave:
-    """Partials that are no multiples of each other and die away, the higher the sooner."""
+    """Inharmonic partials with exponential decay, faster for higher partials."""
     base, decay = pitch(rng, 200, 900), rng.uniform(4, 12)
     wave = np.zeros_like(time)
     for ratio in (1.0, 2.76, 5.4, 8.93):
@@ -86,7 +86,7 @@ def bell(rng: np.random.Generator, time: Wave) -> Wave:
 
 
 def tremolo(rng: np.random.Generator, time: Wave) -> Wave:
-    """A tone whose loudness beats 5 to 14 times a second."""
+    """A tone with amplitude modulation of 5 to 14 Hz."""
     beat = 2 * np.pi * rng.uniform(5, 14) * time + rng.uniform(0, 2 * np.pi)
     return sine(rng, time) * (1 - rng.uniform(0.55, 1.0) * (0.5 + 0.5 * np.sin(beat)))
 
@@ -116,7 +116,7 @@ KINDS: dict[str, Kind] = {
 
 
 def background(rng: np.random.Generator, samples: int) -> Wave:
-    """Noise of unit level between white and brown, as rooms and wires have it."""
+    """Noise of unit RMS with a spectrum between white and brown, [samples]."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / RATE), 20.0)
     wave = np.fft.irfft(spectrum * frequency ** -rng.uniform(0.0, 1.0), samples)
@@ -126,8 +126,8 @@ def background(rng: np.random.Generator, samples: int) -> Wave:
 def render(kind: str, seed: int, index: int) -> Wave:
     """Recording number `index` of a kind: int16 [22,050]; equal arguments give equal samples.
 
-    The sound lasts 0.75 to 0.98 s, starts anywhere it fits, peaks between -20 and -3 dB of full scale and stands 4
-    to 36 dB above a background noise.
+    The sound lasts 0.75 to 0.98 s, starts at a random position, peaks between -20 and -3 dB of full scale and is 4 to
+    36 dB above a background noise.
     """
     rng = np.random.default_rng([seed, sorted(KINDS).index(kind), index])
     samples = int(SECONDS * RATE)

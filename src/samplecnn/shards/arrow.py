@@ -226,7 +226,10 @@ def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
         raise SampleCNNError(
             f"{path}: format version {version}, but this samplecnn reads {FORMAT}; build again with --force"
         )
-    task = Task.from_json(metadata[TASK_KEY].decode())
+    try:
+        task = Task.from_json(metadata[TASK_KEY].decode(errors="replace"))
+    except SampleCNNError as error:
+        raise SampleCNNError(f"{path}: damaged ({error}); build again with --force") from error
     if known is not None and task != known:
         raise SampleCNNError(f"{path}: built for another task than the shards before it; build again with --force")
     if not found.equals(schema(task)):

@@ -235,10 +235,8 @@ def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> T
     if found.task is not None:
         try:
             task = Task.from_json(found.task)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE} is damaged") from error
         except SampleCNNError as error:
-            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE}: {shown(str(error))}") from error
+            raise SampleCNNError(f"{path}: its attribute {TASK_ATTRIBUTE} is damaged: {shown(str(error))}") from error
         if task.num_classes != config.num_classes:
             raise SampleCNNError(f"{path}: {task.num_classes} class names for {config.num_classes} outputs")
         return task

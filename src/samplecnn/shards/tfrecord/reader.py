@@ -216,7 +216,7 @@ def task_of(folder: Path, num_classes: int, window: int) -> Task | None:
     if (folder / TASK).exists():
         try:
             return Task.from_json((folder / TASK).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (SampleCNNError, ValueError) as error:
             raise UsageError(f"{folder / TASK}: not the description of a task ({error})") from error
     for dataset in REGISTRY.values():
         task = dataset.task()
