@@ -1,10 +1,9 @@
 """The command `samplecnn`: one verb per module, imported light so that --help answers at once."""
 
-import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,11 +19,10 @@ from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.export import export_command
 from samplecnn.cli.info import info_command
 from samplecnn.cli.prepare import prepare
+from samplecnn.cli.process import PROGRAM, run
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
-from samplecnn.cli.verbs import COMPLETE_VARIABLE, PROGRAM, SETTINGS, Verb, Verbs, with_common
-from samplecnn.errors import OptionError, SampleCNNError
-from samplecnn.extras import explained
+from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Verb, Verbs, with_common
 
 app = typer.Typer(name=PROGRAM, cls=Verbs, no_args_is_help=True, **SETTINGS)
 
@@ -66,36 +64,6 @@ def about(
 
 
 app.callback(invoke_without_command=True)(with_common(about))
-
-
-def run(command: Callable[[], Any]) -> None:
-    """Runs a command; an error that the user can correct becomes one line on stderr and the exit code it carries."""
-    # PyTorch's threads wait for their next task by spinning, on the cores that decoding and the compiled passes need
-    # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        command()
-    except OptionError as error:
-        print(f"error: {error.on_command_line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except SampleCNNError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:  # of an extra that no check asked for before the work began
-        print(f"error: {explained(PROGRAM, error)}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader of our output went away (`| head`)
-            sys.exit(0)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the permissions"
-        print(f"error: {where}{error.strerror}; {remedy} and run the same command again", file=sys.stderr)
-        sys.exit(1)
 
 
 def run_script(verb: str) -> None:

@@ -76,21 +76,25 @@ def build(
     """
     from samplecnn.shards import build as build_shards
 
-    report = build_shards(
-        dataset,
-        data_dir,
-        workers=workers,
-        seed=seed,
-        padding=cast(Padding, padding),
-        format=format,
-        force=force,
-        progress=True,
-        sample_rate=sample_rate,
-        window=window_samples(window, sample_rate or 22050),
-        clip_seconds=clip_seconds,
-        kind=cast(Kind | None, kind),
-        threshold=threshold,
-    )
+    try:
+        report = build_shards(
+            dataset,
+            data_dir,
+            workers=workers,
+            seed=seed,
+            padding=cast(Padding, padding),
+            format=format,
+            force=force,
+            progress=True,
+            sample_rate=sample_rate,
+            window=window_samples(window, sample_rate or 22050),
+            clip_seconds=clip_seconds,
+            kind=cast(Kind | None, kind),
+            threshold=threshold,
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command continues the build", err=True)
+        raise
     for line in report.lines(shown=SHOWN):
         typer.echo(line)
     next_command("train", dataset, *([] if data_dir == Path("./data") else ["--data-dir", str(data_dir)]))

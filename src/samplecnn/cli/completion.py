@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.cli.verbs import COMPLETE_VARIABLE, PROGRAM
+from samplecnn.cli.process import PROGRAM
+from samplecnn.cli.verbs import COMPLETE_VARIABLE
 
 
 class Shell(StrEnum):

@@ -11,10 +11,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from samplecnn.cli.choices import filled
 from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
+from samplecnn.cli.process import PROGRAM
 from samplecnn.system import log
 from samplecnn.system.arguments import suggestion
 
-PROGRAM = "samplecnn"
 COMPLETE_VARIABLE = "_SAMPLECNN_COMPLETE"  # set by the scripts of `samplecnn completion`
 PREFIX = "SAMPLECNN"  # of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
 OTHER_VARIABLES = {"SAMPLECNN_TENSORFLOW"}  # read by other parts of the program

@@ -30,7 +30,7 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
         SampleCNNError: a model whose files are damaged.
     """
     from samplecnn.datasets import REGISTRY
-    from samplecnn.datasets.manifest import is_manifest_name
+    from samplecnn.datasets.manifest_reader import is_manifest_name
     from samplecnn.info.dataset import DataSetDescription
     from samplecnn.info.model import ModelDescription
     from samplecnn.info.recording import RecordingDescription

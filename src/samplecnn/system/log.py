@@ -48,5 +48,16 @@ def detail(text: str) -> None:
         _write(text)
 
 
+def printable(text: str) -> str:
+    """A text with control characters shown instead of sent: a file's name could clear the screen.
+
+    >>> print(printable("line 1\\nline 2: caf\u00e9\\x1b[2J"))
+    line 1
+    line 2: café\\x1b[2J
+    """
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 def _write(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        print(printable(text), file=sys.stderr, flush=True)

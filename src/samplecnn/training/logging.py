@@ -51,7 +51,7 @@ class Record:
         if not at_once and time.monotonic() - self.drawn_at < DRAW_EVERY:
             return
         self.drawn_at = time.monotonic()
-        draw_curves(self.history, self.run / CURVES, title=self.run.name)
+        draw_curves(self.history, self.run / CURVES, title=self.run.name.replace("$", r"\$"))  # plain text, not TeX
 
     def close(self) -> None:
         self.events.close()

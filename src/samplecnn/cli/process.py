@@ -1,0 +1,107 @@
+"""How a command runs as a process: streams that take any text, signals, errors as one line, exit codes."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+from samplecnn.errors import OptionError, SampleCNNError
+from samplecnn.extras import explained
+from samplecnn.system.log import printable
+
+PROGRAM = "samplecnn"
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells report signals
+
+# What helps against an error of the operating system; any other is worth looking at the file that it names.
+REMEDIES = {
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some space and run the same command again",
+    errno.EACCES: "check the permissions and run the same command again",
+    errno.EPERM: "check the permissions and run the same command again",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENOMEM: "close other programs, or use smaller batches",
+}
+
+
+def run(command: Callable[[], Any]) -> None:
+    """Runs a command and ends the process; an error that the user can correct becomes one line on stderr.
+
+    Exit codes: 0 done, 1 some work failed, 2 usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+    """
+    # PyTorch's threads wait for their next task by spinning, on the cores that decoding and the compiled passes need
+    # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_streams()
+    terminated = terminate_as_interrupt()
+    try:
+        command()
+    except KeyboardInterrupt:
+        end_interrupted(terminated())
+    except SystemExit as error:
+        if error.code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            end_interrupted(terminated())
+        raise
+    except OptionError as error:
+        fail(f"error: {error.on_command_line}", error.exit_code)
+    except SampleCNNError as error:
+        fail(f"error: {error}", error.exit_code)
+    except ModuleNotFoundError as error:  # of an extra that no check asked for before the work began
+        fail(f"error: {explained(PROGRAM, error)}", 2)
+    except RecursionError:
+        fail("error: folders are nested too deeply; move them to a shorter path", 1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output went away (`| head`)
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is still buffered has no reader either
+            sys.exit(0)
+        fail(f"error: {os_error_message(error)}", 1)
+
+
+def os_error_message(error: OSError) -> str:
+    """An error of the operating system in one line: where, what, and what helps."""
+    where = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{where}{what}; {REMEDIES.get(error.errno or 0, 'check the path and run the same command again')}"
+
+
+def end_interrupted(terminated: bool) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends now; a second Ctrl-C has nothing to add
+    fail("terminated" if terminated else "interrupted", TERMINATED if terminated else INTERRUPTED)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    print(printable(message), file=sys.stderr)
+    sys.exit(code)
+
+
+def prepare_streams() -> None:
+    """Makes stdout and stderr take any text: what their encoding lacks is escaped; closed streams discard it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for the life of the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def terminate_as_interrupt() -> Callable[[], bool]:
+    """Lets SIGTERM act like Ctrl-C, so that work is saved and continued the same way; returns whether it came."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        current = signal.getsignal(signal.SIGINT)
+        if callable(current):
+            current(signal.SIGINT, frame)
+        else:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(ValueError):  # outside the main thread, which alone receives signals
+        signal.signal(signal.SIGTERM, interrupt)
+    return lambda: bool(received)
