@@ -228,7 +228,7 @@ def test_other_format_version(folder, monkeypatch):
 def test_mixed_tasks(folder):
     with ShardWriter(folder / shard_name("train", 2, 4), replace(TASK, threshold=0.1)) as writer:
         writer.add("x", [0], sound(0, 1))
-    assert "train-00002-of-00004.arrow: built for another task" in refusal(folder)
+    assert "train-00002-of-00004.arrow: built for a different task" in refusal(folder)
 
 
 def test_other_arrow_files(folder):

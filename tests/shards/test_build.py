@@ -35,7 +35,7 @@ def test_shards_hold_the_decoded_recordings(recordings, tmp_path):
     table = recordings()
     report = build(table, tmp_path / "data" / "made")
     assert report.folder == tmp_path / "data" / "made" / "arrow"
-    assert [count.clips for count in report.splits.values()] == [24, 3, 3] and not report.unusual
+    assert [count.clips for count in report.splits.values()] == [24, 3, 3] and not report.issues
     by_id = {clip.id: clip for clip in table.clips}
     total = 0
     for split in ("train", "val", "test"):
@@ -248,7 +248,7 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
         from samplecnn.shards import build_folder
 
         if step == "publish":
-            patched.setattr(build_folder.Places, step, cut_off)
+            patched.setattr(build_folder.BuildFolder, step, cut_off)
         elif step == "rename":
             rename, calls = Path.rename, []
 
@@ -337,7 +337,7 @@ def test_bad_recordings_are_skipped_and_listed(recordings, tmp_path, digests):
     reasons = spoil(table)
     report = build(table, tmp_path / "made")
     rows = read_report(report.report)
-    assert tuple(rows) == report.unusual and len(rows) == len(reasons)
+    assert tuple(rows) == report.issues and len(rows) == len(reasons)
     for id, reason in reasons.items():
         (row,) = (row for row in rows if Path(row.path).stem == id)
         assert reason in row.reason and row.split == "train"
@@ -370,7 +370,7 @@ def test_a_recording_that_crashes_the_decoder_costs_only_itself(recordings, tmp_
     table = recordings()
     soundfile.write(table.clips[3].path, np.full(4321, 0.1), 8000)
     report = build(table, tmp_path / "made")
-    (row,) = report.unusual
+    (row,) = report.issues
     assert row.path == str(table.clips[3].path) and "died twice" in row.reason
     assert report.clips == 29
 
@@ -548,7 +548,7 @@ def test_real_speech(shared, tmp_path, digests):
     table = Table(task, [Clip(p.name, p, split, (words.index(word),)) for word, p, split in clips], measured=True)
     assert len(clips) > 200
     report = build(table, tmp_path / "made", clips_per_shard=50)
-    assert not report.unusual and report.clips == len(clips)
+    assert not report.issues and report.clips == len(clips)
     assert abs(report.task.mean) < 0.01 and 0.02 < report.task.std < 0.5
     segments = ArrowSegments(report.folder, "train")
     row = segments.ids.index(clips[7][1].name)

@@ -1,4 +1,4 @@
-"""How segments lie on disk: built from recordings once, read where they lie ever after."""
+"""Segments on disk: built from recordings once, then read at random in training and evaluation."""
 
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool =
         spec: the data set as `build` took it, or its name; or a folder of TFRecords.
         data_dir: the folder that holds it: DATA/<name>/arrow, or else DATA/<name>/tfrecord.
         split: "train", "val" or "test".
-        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first (see `TFRecordSegments`).
+        skip_corrupt: leaves out damaged TFRecords instead of failing at the first (see `TFRecordSegments`).
 
     Raises:
         UsageError: not built yet, or nothing in this split.
@@ -53,12 +53,12 @@ def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool =
 
 
 def holds_tfrecords(spec: str) -> bool:
-    """Whether a data set is named by the folder of its TFRecords itself."""
+    """Whether a data set is given as a folder of TFRecords."""
     return any(Path(spec).glob("*.tfrecord"))
 
 
 def _checked(folder: Path, format: str, name: str, split: str) -> Path:
-    """The folder, unless it holds other splits only."""
+    """The folder, if it holds the split."""
     if not any(folder.glob(f"{split}-*.{format}")) and any(folder.glob(f"*.{format}")):
         raise UsageError(_empty(name, split, folder))
     return folder
@@ -72,7 +72,7 @@ def _empty(name: str, split: str, folder: Path) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """Imports late: the workers that decode need but a part of this package."""
+    """Imports late: workers that decode need only a part of this package."""
     if name in _HOMES:
         return getattr(import_module(f"samplecnn.shards.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'samplecnn.shards' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Segments on disk as Arrow IPC files, which can be mapped: each segment is read by itself, at its place.
+"""Segments on disk as Arrow IPC files, which can be mapped: each segment is read on its own, at its offset.
 
 One row is one segment: `id` of its clip (string), `segment` number in the clip (int32), `labels` (fixed-size list of
 uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). A clip's rows follow each other.
@@ -24,8 +24,8 @@ from samplecnn.task import Task
 
 FORMAT = "1"
 FORMAT_KEY, TASK_KEY = b"samplecnn.format", b"samplecnn.task"
-STATISTICS_ROOM = 64  # spaces kept after the task's JSON, so that mean and std can be set later without moving a byte
-CAN_READ_AT = hasattr(os, "preadv") and sys.byteorder == "little"  # else through maps, which any system has
+STATISTICS_PADDING = 64  # spaces after the task's JSON, so that mean and std can be set later without moving a byte
+CAN_READ_AT = hasattr(os, "preadv") and sys.byteorder == "little"  # else through maps, which every system has
 BATCH_BYTES = 4 << 20  # of audio, in one record batch: what a writer holds in memory
 
 
@@ -43,12 +43,12 @@ def schema(task: Task) -> pa.Schema:
             pa.field("labels", pa.list_(pa.uint8(), task.num_classes), nullable=False),
             pa.field("audio", pa.list_(pa.int16(), task.window), nullable=False),
         ],
-        metadata={FORMAT_KEY: FORMAT, TASK_KEY: text + " " * STATISTICS_ROOM},
+        metadata={FORMAT_KEY: FORMAT, TASK_KEY: text + " " * STATISTICS_PADDING},
     )
 
 
 class ShardWriter:
-    """Writes one shard; holds a few megabytes whatever its length. Use as a context manager."""
+    """Writes one shard with a few megabytes of memory, whatever its length. Use as a context manager."""
 
     def __init__(self, path: str | Path, task: Task) -> None:
         self.task = task
@@ -104,8 +104,8 @@ def _fixed_lists(rows: list[np.ndarray], type: pa.DataType) -> pa.Array:
 def set_statistics(path: str | Path, task: Task) -> None:
     """Gives a shard that was written without mean and std its final task, in place.
 
-    Only the task's JSON changes, at the head of the shard and in its footer, in the room kept for it; audio stays.
-    Doing it again, also where it was cut off half-way, gives the same bytes.
+    Only the task's JSON changes, at the head of the shard and in its footer, in the space reserved for it. Repeating
+    it, also after an interruption, gives the same bytes.
     """
     with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
         footer = reader.schema.metadata[TASK_KEY]
@@ -124,7 +124,7 @@ def set_statistics(path: str | Path, task: Task) -> None:
 
 
 class _Part(NamedTuple):
-    """A record batch without its audio, and where that starts in the file (bytes)."""
+    """A record batch without its audio, and the byte offset of the audio in the file."""
 
     offset: int
     ids: list[str]
@@ -133,14 +133,14 @@ class _Part(NamedTuple):
 
 
 class ArrowSegments(Segments):
-    """The segments of one split: random access costs no decode and reads nothing but what is asked for.
+    """The segments of one split: random access without decoding, and without reading anything else.
 
     Args:
         folder: of the shards (DATA/<name>/arrow).
         split: "train", "val" or "test".
 
     Raises:
-        SampleCNNError: a shard of the set is missing, damaged, of another format version or of another task.
+        SampleCNNError: a shard of the set is missing, damaged, of another format version or of a different task.
     """
 
     dtype = np.int16
@@ -185,15 +185,15 @@ class ArrowSegments(Segments):
             return
         for segment, shard, place in found:
             segment[:] = np.frombuffer(self._maps[shard], np.int16, window, place)
-        self._maps.hand_back(out.nbytes)
+        self._maps.release(out.nbytes)
 
 
 def _read_shard(path: Path, known: Task | None) -> tuple[Task, list[_Part]]:
-    """All but the audio of a shard, and where that lies. `known` is the task of the shards before it."""
+    """Everything but the audio of a shard, and where that is. `known` is the task of the shards before it."""
     try:
         parts = []
         with path.open("rb") as file:
-            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nothing looks into it any more
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nothing refers to it any more
             buffer = pa.py_buffer(whole)
             with pa.ipc.open_file(buffer) as reader:
                 task = _check_schema(path, reader.schema, known)
@@ -231,14 +231,14 @@ def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
     except SampleCNNError as error:
         raise SampleCNNError(f"{path}: damaged ({error}); build again with --force") from error
     if known is not None and task != known:
-        raise SampleCNNError(f"{path}: built for another task than the shards before it; build again with --force")
+        raise SampleCNNError(f"{path}: built for a different task than the shards before it; build again with --force")
     if not found.equals(schema(task)):
-        raise SampleCNNError(f"{path}: its columns are not those of its task; build again with --force")
+        raise SampleCNNError(f"{path}: its columns do not match its task; build again with --force")
     return task
 
 
 def _shards_of(folder: Path, split: str) -> list[Path]:
-    """The files of a split in order. Raises where the set has a hole or there is none."""
+    """The files of a split in order. Raises where one is missing or there are none."""
     found = {path.name: path for path in folder.glob(f"{split}-*-of-*.arrow")}
     totals = {int(match[1]) for name in found if (match := re.fullmatch(rf"{split}-\d{{5}}-of-(\d{{5}})\.arrow", name))}
     if not totals:

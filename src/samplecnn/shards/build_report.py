@@ -1,4 +1,4 @@
-"""What a build did: counts, and the recordings that were left out or deserve a look, each with its reason."""
+"""What a build did: counts, and the recordings that were skipped or deserve a look, each with the reason."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ from samplecnn.task import Task
 REPORT = "report.csv"
 
 
-class Unusual(NamedTuple):
-    """A recording for the report. `status` is "skipped" (not in the shards) or "warning" (in them, but look at it)."""
+class BuildIssue(NamedTuple):
+    """A recording in the report. `status` is "skipped" (not in the shards) or "warning" (in them, but worth a look)."""
 
     path: str
     split: str
@@ -24,7 +24,7 @@ class Unusual(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Of one split: what is in the shards, and how many of its recordings were skipped."""
+    """Of one split: clips and segments in the shards, and recordings that were skipped."""
 
     clips: int
     segments: int
@@ -39,10 +39,10 @@ class BuildReport:
         folder: of the shards, with report.csv and task.json.
         task: with the measured mean and std.
         splits: counts of "train", "val" and "test".
-        unusual: skipped recordings and warnings, ordered by path.
-        notes: what a user should hear: an empty split, a class without training clips.
+        issues: skipped recordings and warnings, ordered by path.
+        notes: what a user should know: files left out, an empty split, a class without training clips.
         bytes: size of the shards on disk.
-        seconds: that this call took.
+        seconds: duration of this call.
         clips_per_second: decoded by this call.
         resumed: clips that an earlier, interrupted call had done.
         already_built: nothing had to be done.
@@ -52,7 +52,7 @@ class BuildReport:
     folder: Path
     task: Task
     splits: dict[str, Count]
-    unusual: tuple[Unusual, ...] = ()
+    issues: tuple[BuildIssue, ...] = ()
     notes: tuple[str, ...] = ()
     bytes: int = 0
     seconds: float = 0.0
@@ -65,12 +65,12 @@ class BuildReport:
         object.__setattr__(self, "report", self.folder / REPORT)
 
     @property
-    def skipped(self) -> list[Unusual]:
-        return [row for row in self.unusual if row.status == "skipped"]
+    def skipped(self) -> list[BuildIssue]:
+        return [row for row in self.issues if row.status == "skipped"]
 
     @property
-    def warnings(self) -> list[Unusual]:
-        return [row for row in self.unusual if row.status == "warning"]
+    def warnings(self) -> list[BuildIssue]:
+        return [row for row in self.issues if row.status == "warning"]
 
     def lines(self, shown: int = 5) -> list[str]:
         """A summary to print, with the first `shown` recordings that were skipped."""
@@ -95,8 +95,8 @@ class BuildReport:
             lines += [_printable(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
             if len(rows) > shown:
                 lines.append(f"  {kind}: and {len(rows) - shown:,} more")
-        if self.unusual:
-            lines.append(f"  all {len(self.unusual):,} are listed in {self.report}")
+        if self.issues:
+            lines.append(f"  all {len(self.issues):,} are listed in {self.report}")
         return lines + [f"  note: {note}" for note in self.notes]
 
     @property
@@ -105,20 +105,20 @@ class BuildReport:
 
 
 def _printable(text: str) -> str:
-    """File names may hold line breaks and bytes that no terminal shows."""
+    """File names may hold line breaks and bytes that a terminal cannot show."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def write_report(path: Path, rows: Iterable[Unusual]) -> None:
-    """CSV: path, split, status, reason; with a header, also where no recording is unusual."""
+def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
+    """CSV: path, split, status, reason; with a header, also where there are no issues."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Unusual._fields)
+    writer.writerow(BuildIssue._fields)
     writer.writerows(sorted(rows))
     with written_aside(path) as aside:  # names that are not UTF-8 keep their bytes
         aside.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def read_report(path: Path) -> list[Unusual]:
+def read_report(path: Path) -> list[BuildIssue]:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return [Unusual(*row) for row in list(csv.reader(io.StringIO(text)))[1:]]
+    return [BuildIssue(*row) for row in list(csv.reader(io.StringIO(text)))[1:]]

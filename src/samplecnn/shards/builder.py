@@ -1,4 +1,4 @@
-"""From a table of recordings to shards: in parallel, the same bytes every time, resumed where it stopped."""
+"""From a table of recordings to shards: in parallel, the same bytes every time, resumable."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import get_args
 
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.shards.build_folder import Places, read_built, seal
+from samplecnn.shards.build_folder import BuildFolder, read_built, seal
 from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.plan import Plan, Shard, make_plan
@@ -19,7 +19,7 @@ from samplecnn.system.locks import locked
 from samplecnn.system.progress import Progress
 from samplecnn.task import Kind, Padding
 
-SPARE_BYTES = 64 << 20  # left free beside the shards
+SPARE_BYTES = 64 << 20  # to stay free besides the shards
 
 
 @checked
@@ -122,27 +122,27 @@ def build_table(
         raise UsageError(f"--workers {workers}: expected 1 or more")
     began = time.monotonic()
     name = table.task.name
-    places = Places(home, format)
+    folders = BuildFolder(home, format)
     home.mkdir(parents=True, exist_ok=True)
     with locked(home, f"{home}: another build of {name} is running; wait for it, or end it"):
-        places.recover()
+        folders.recover()
         plan = make_plan(table, seed, padding, clips_per_shard, format)
-        if not force and places.is_built(plan):
-            return read_built(places.final, name, notes=table.notes, already_built=True)
-        notes = [*table.notes, *places.begin(plan, force)]
-        waiting = places.waiting(plan)
+        if not force and folders.is_built(plan):
+            return read_built(folders.final, name, notes=table.notes, already_built=True)
+        notes = [*table.notes, *folders.begin(plan, force)]
+        waiting = folders.waiting(plan)
         fresh = sum(len(shard.clips) for shard in waiting)
         resumed = plan.num_clips - fresh
         decoding = time.monotonic()
         if waiting:
-            _check_space(places.building, plan, fresh)
-            _decode(places.building, plan, waiting, workers or _cores(), f"build {name}" if progress else "")
+            _check_space(folders.building, plan, fresh)
+            _decode(folders.building, plan, waiting, workers or _cores(), f"build {name}" if progress else "")
         rate = fresh / max(time.monotonic() - decoding, 1e-9)
-        if not places.is_sealed(plan):
-            seal(places, plan, table)
-        places.publish(plan)
+        if not folders.is_sealed(plan):
+            seal(folders, plan, table)
+        folders.publish(plan)
     return read_built(
-        places.final,
+        folders.final,
         name,
         notes=tuple(notes),
         seconds=time.monotonic() - began,

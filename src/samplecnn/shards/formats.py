@@ -12,10 +12,10 @@ from samplecnn.task import Task
 
 @dataclass(frozen=True)
 class Format:
-    """How segments lie on disk.
+    """A format of segments on disk.
 
     Args:
-        version: what a build of this format is told from others by.
+        version: part of a build's fingerprint.
         sample_bytes: on disk.
         shard_name: (split, number from 1, count) -> file name.
         writer: (path, task, split) -> a context manager with `add(id, labels, segments)`.
@@ -38,6 +38,6 @@ FORMATS = {
         4,
         frames.shard_name,
         lambda path, task, split: frames.TFRecordWriter(path, task, whole_clips=split == "test"),
-        lambda path, task: None,  # the shards do not hold it: task.json beside them does
+        lambda path, task: None,  # the shards do not hold it: task.json next to them does
     ),
 }

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.errors import UsageError
-from samplecnn.shards.build_report import Unusual
+from samplecnn.shards.build_report import BuildIssue
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.task import Padding, Task
 
-SHARD_BYTES = 64 << 20  # aimed at for one's own data
+SHARD_BYTES = 64 << 20  # target size for custom data sets
 SAMPLED = 64  # recordings whose headers are read to guess the length of all
 
 
@@ -28,22 +28,23 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is to be built.
+    """Everything that is to be built.
 
     Args:
         task: with the padding chosen.
         format: a name in FORMATS.
         shards: train, val, test.
         absent: recordings that are missing or empty: known before decoding, so no shard waits for them.
-        fingerprint: of the table, the recordings' sizes and times, the task and the seed; another one, another result.
-        bytes: a guess of the shards' size.
+        fingerprint: of the table, the recordings' sizes and times, the task and the seed; if it differs, so does the
+            result.
+        bytes: estimated size of the shards.
     """
 
     task: Task
     format: str
     measured: bool
     shards: tuple[Shard, ...]
-    absent: tuple[Unusual, ...]
+    absent: tuple[BuildIssue, ...]
     fingerprint: str
     bytes: int
 
@@ -53,7 +54,7 @@ class Plan:
 
 
 def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | None, format: str) -> Plan:
-    """Deals the clips, shuffled, to shards of about `clips_per_shard` (None: of about 64 MB).
+    """Distributes the clips, shuffled, over shards of about `clips_per_shard` (None: of about 64 MB).
 
     Raises:
         UsageError: two clips of one id, or no training clip.
@@ -69,13 +70,13 @@ def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | 
     kind = FORMATS[format]
     digest = hashlib.sha256(json.dumps([kind.version, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
     present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
-    absent: list[Unusual] = []
+    absent: list[BuildIssue] = []
     for clip in clips:
-        size, time, trouble = _look(clip.path)
+        size, time, problem = _look(clip.path)
         row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}\n"
         digest.update(row.encode("utf-8", "surrogateescape"))
-        if trouble:
-            absent.append(Unusual(str(clip.path), clip.split, "skipped", trouble))
+        if problem:
+            absent.append(BuildIssue(str(clip.path), clip.split, "skipped", problem))
         else:
             present[clip.split].append(clip)
 
@@ -100,7 +101,7 @@ def _look(path: Path) -> tuple[int, int, str]:
 
 
 def _deal(split: str, clips: list[Clip], per_shard: int, seed: int, format: Format) -> list[Shard]:
-    """Shuffled, so that a shard is a sample of its split, and dealt evenly. A text seeds alike on any machine."""
+    """Shuffled, so that a shard is a sample of its split, and split evenly. A text seed is the same on any machine."""
     shuffled = list(clips)
     random.Random(f"{seed} {split}").shuffle(shuffled)
     count = max(1, len(clips) // per_shard) if clips else 0
@@ -112,7 +113,7 @@ def _deal(split: str, clips: list[Clip], per_shard: int, seed: int, format: Form
 
 
 def _segments_per_clip(task: Task, clips: list[Clip]) -> float:
-    """Exact where clips have a fixed length, else guessed from the headers of some recordings spread over all."""
+    """Exact where clips have a fixed length, else estimated from the headers of recordings spread over all."""
     if task.segments_per_clip is not None:
         return task.segments_per_clip
     import soundfile
@@ -122,6 +123,6 @@ def _segments_per_clip(task: Task, clips: list[Clip]) -> float:
         try:
             info = soundfile.info(str(clip.path))
         except (RuntimeError, TypeError, ValueError):
-            continue  # the build will say what is wrong with it
+            continue  # the build reports what is wrong with it
         counts.append(max(1, min(info.duration, 86400) * task.sample_rate // task.window))
     return sum(counts) / len(counts) if counts else 1

@@ -1,4 +1,4 @@
-"""The segments of one split as the rest of the house sees them, whatever format they lie in."""
+"""A format-independent view of the segments of one split."""
 
 import io
 import mmap
@@ -18,12 +18,12 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.task import Task
 
 OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
-# Read through the maps before their pages are handed back; the system maps some times as much.
+# Read through the maps before their pages are released; the system maps a multiple of it.
 RESIDENT_BYTES = 16 << 20
 
 
 class Segments(ABC):
-    """The segments of one split: any of them at once, nothing else read.
+    """The segments of one split, read at random without reading anything else.
 
     Attributes:
         folder: of the shards.
@@ -34,9 +34,9 @@ class Segments(ABC):
         labels: uint8 [n, classes].
         segment: int32 [n], the number in its clip, from 0.
         ids: list of n clip ids; a clip's segments follow each other.
-        skipped: a line for every damaged record that was left out.
+        skipped: one line for each damaged record that was left out.
 
-    May be used from several threads; a pickle of it opens the files anew, so it goes to worker processes.
+    May be used from several threads. A pickle of it opens the files again, so it can be sent to worker processes.
     """
 
     folder: Path
@@ -67,12 +67,13 @@ class Segments(ABC):
         return sum(path.stat().st_size for path in self.paths)
 
     def warnings(self, shown: int = 5) -> list[str]:
-        """What a user should hear of records that were left out, a line each."""
+        """Warnings about records that were left out, a line each."""
         if not self.skipped:
             return []
         more = [f"  and {len(self.skipped) - shown:,} more"] if len(self.skipped) > shown else []
         head = (
-            f"warning: {len(self.skipped):,} damaged in the {self.split} split, left out ({len(self):,} segments stay):"
+            f"warning: {len(self.skipped):,} damaged in the {self.split} split are left out "
+            f"({len(self):,} segments remain):"
         )
         return [head, *(f"  {line}" for line in self.skipped[:shown]), *more]
 
@@ -110,7 +111,7 @@ class Segments(ABC):
 
 
 class Maps:
-    """Memory maps of a set of files: opened when asked for, the one longest unused closed where there are too many."""
+    """Memory maps of a set of files, opened on demand; the least recently used is closed where there are too many."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -135,9 +136,9 @@ class Maps:
                 self._open.move_to_end(number)
             return whole
 
-    def hand_back(self, count: int) -> None:
-        """After `count` bytes were read. Unmaps read pages now and then: they stay in the system's cache, but no longer
-        count as ours."""
+    def release(self, count: int) -> None:
+        """To be called after reading `count` bytes. Unmaps pages from time to time: they stay in the system's cache,
+        but no longer count as this process's memory."""
         with self._lock:
             self._resident += count
             if self._resident < RESIDENT_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
@@ -148,10 +149,10 @@ class Maps:
 
 
 class Files:
-    """Files open for reading at any place: opened when asked for, the longest unused closed where there are too many.
+    """Files for reading at any offset, opened on demand; the least recently used is closed where there are too many.
 
-    What a map shows counts as this process's memory until it is handed back, and where the system maps large pages it
-    is up to 2 MB for every segment. Reading into the caller's array costs no more time and none of that.
+    A map's pages count as this process's memory until they are released, and where the system maps large pages that is
+    up to 2 MB for each segment. Reading into the caller's array takes no more time and none of that memory.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -163,8 +164,8 @@ class Files:
         """Files that are open."""
         return len(self._open)
 
-    def read(self, number: int, place: int, out: np.ndarray) -> None:
-        """Fills `out`, contiguous, with what file `number` holds from byte `place` on.
+    def read(self, number: int, offset: int, out: np.ndarray) -> None:
+        """Fills `out`, contiguous, from byte `offset` of file `number` on.
 
         Raises:
             SampleCNNError: it ends before that.
@@ -177,5 +178,5 @@ class Files:
                     self._open.popitem(last=False)  # closed when the last thread that reads from it is done
             else:
                 self._open.move_to_end(number)
-        if os.preadv(file.fileno(), [out.data], place) != out.nbytes:
+        if os.preadv(file.fileno(), [out.data], offset) != out.nbytes:
             raise SampleCNNError(f"{self.paths[number]}: shorter than when it was opened; build again with --force")

@@ -10,28 +10,30 @@ import numpy as np
 from samplecnn.audio import cut, decode, is_silent, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.shards.formats import FORMATS, Format
+from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import write_text, written_aside
 from samplecnn.task import Task
 
-SUMMED_AT_ONCE = 1 << 16  # samples: what stays in the processor's cache
+SUMMED_AT_ONCE = 1 << 16  # samples: fits the processor's cache
 
 
 def build_shard(order: dict[str, Any], data: bytes, answer: Callable[[int], None]) -> None:
     """Carries out an order of `worker_pool`: builds a shard, and answers with 1 for each clip skipped, else 0."""
+    keep_freed_memory()  # every recording needs the same few blocks
     make_shard(Path(order["folder"]), Task.from_dict(order["task"]), FORMATS[order["format"]], order, answer)
 
 
 def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], on_clip: Callable[[int], None]) -> None:
     """Writes a shard and then NAME.json with its counts, which marks the shard as whole."""
     name, split = order["name"], order["split"]
-    unusual: list[list[str]] = []
+    issues: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
     clips = segments = total = squares = 0
     with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
         for index, (id, path, labels) in enumerate(order["clips"]):
             audio, remark = _audio_of(path, task, index in order["crashers"])
             if remark:
-                unusual.append([path, split, "skipped" if audio is None else "warning", remark])
+                issues.append([path, split, "skipped" if audio is None else "warning", remark])
             if audio is not None:
                 writer.add(id, labels, audio)
                 clips += 1
@@ -49,16 +51,16 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
         "samples": segments * task.window,
         "sum": total,
         "squares": squares,
-        "unusual": unusual,
+        "issues": issues,
         "bytes": (folder / name).stat().st_size,
     }
     write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
 
 
 def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, str]:
-    """A clip's segments, int16 [n, window], or None; and what the report should say of it.
+    """A clip's segments, int16 [n, window], or None; and the remark for the report.
 
-    Whatever goes wrong in decoding costs this one recording.
+    Whatever goes wrong in decoding, only this recording is skipped.
     """
     if crasher:
         return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers"

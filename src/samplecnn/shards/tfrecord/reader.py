@@ -84,7 +84,7 @@ class TFRecordSegments(Segments):
         with Progress(sum(sizes) // 10**6, f"index {split}", "MB") if long else nullcontext() as bar:
             for shard, size in enumerate(sizes):
                 task = self._index_file(shard, size, task)
-                self._maps.hand_back(size)
+                self._maps.release(size)
                 if bar:
                     bar.advance(size // 10**6)
         if task is None:
@@ -120,7 +120,7 @@ class TFRecordSegments(Segments):
                 if not np.isfinite(segment).all():
                     raise self._corrupt(shard, offset, NOT_FINITE)
                 self._finite[row] = True
-        self._maps.hand_back(out.nbytes)
+        self._maps.release(out.nbytes)
 
     def _files(self) -> list[Path]:
         """The files of the split in order. Where they are numbered, none may be missing."""
