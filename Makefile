@@ -1,15 +1,31 @@
-# make demo: install and see the whole way on generated recordings. make test: install what tests need and run them.
-# make tensorflow: an environment with TensorFlow, against which tests and `bench` hold files and speed when it is there.
+# make demo: install, and run everything end to end on generated recordings. make test: install what tests need and run
+# them, and on every Python that is on the machine those that need no PyTorch.
+# make tensorflow: an environment with TensorFlow, with which tests and `bench` compare files and speed.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint test-avx2 test-avx512 docs docs-tables tensorflow clean
+# Versions whose tests without PyTorch are part of `make test`; those that are not on the machine are skipped.
+PYTHONS ?= 3.11 3.12 3.13 3.14
+
+.PHONY: demo test test-pythons test-without-torch lint test-avx2 test-avx512 docs docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
 
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+	$(MAKE) test-pythons
+
+# On the version of .venv the other tests have run already: there the installation without PyTorch is what is new.
+test-pythons: .venv/bin/python
+	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $(PYTHONS); do \
+		if [ "$$version" = "$$own" ]; then .ci/test-without-torch $(BIN)/python tests/test_torch_free.py; \
+		else .ci/test-without-torch "$$version"; fi || exit 1; \
+	done
+
+test-without-torch:
+	.ci/test-without-torch $(PYTHON)
 
 # The same tests as on a CPU with an older instruction set: each library reads its own variable.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 NUMBA_CPU_NAME=haswell
@@ -39,7 +55,7 @@ lint: .venv/installed-test
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
@@ -58,4 +74,4 @@ tensorflow: .venv-tensorflow/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-tensorflow data/demo log site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* data/demo log site .pytest_cache .mypy_cache .ruff_cache .hypothesis

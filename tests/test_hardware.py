@@ -47,7 +47,7 @@ def test_the_faster_precision_is_taken_and_kept(machine):
     assert choose_precision("auto", None, "inference", fast) == "fp32"
     assert (fast.count, slow.count) == (1, 1) and len(list(machine.iterdir())) == 2
     choice = known_precision("training")
-    assert choice is not None and choice.rates == {"fp32": 10, "bf16": 20} and "20 in bf16" in choice.reason
+    assert choice is not None and choice.rates == {"fp32": 10, "bf16": 20} and "2.00 times" in choice.reason
 
 
 def test_a_tie_is_for_the_exact_one(machine):
@@ -175,7 +175,7 @@ def test_the_training_measurement_runs_and_changes_nothing(monkeypatch):
 def test_the_machine_is_described(machine):
     auto_precision("training", Measured(10, 20))
     told = dict(describe())
-    assert told["training precision"] == "bf16, measured: 10 segments/s in fp32, 20 in bf16"
+    assert told["training precision"] == "bf16, measured: bf16 has 2.00 times the speed of fp32"
     assert told["inference precision"] == "not measured yet"
     assert told["torch"] == torch.__version__.partition("+")[0] or told["torch"] == torch.__version__
     assert str(machine) in told["cache"] and told["CPU"] and int(told["threads"]) >= 1

@@ -24,6 +24,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 OVERRIDE = "SAMPLECNN_AUTO_PRECISION"  # what "auto" means on a CPU, instead of a measurement
 MARGIN = 1.05  # how much faster bfloat16 must be: fp32 is exact, and a tie is not to be decided by chance
 
+USES = ("training", "inference", "inference-openvino")  # what is measured; the last one where OpenVINO is asked for
 COMPUTING = ("numpy", "torch", "numba", "openvino", "onnxruntime")  # packages whose version decides about speed
 
 Measure = Callable[[], Mapping[str, float]]
@@ -36,7 +37,7 @@ class Choice:
     Args:
         precision: "fp32" or "bf16".
         reason: in a few words, for people.
-        rates: segments per second in each precision, where they were measured.
+        rates: work per CPU second in each precision, where they were measured.
     """
 
     precision: str
@@ -108,7 +109,7 @@ def auto_precision(use: str, measure: Measure) -> Choice:
 
     Args:
         use: what the measurement is of, and its name in the cache: "training", "inference".
-        measure: gives segments per second in "fp32" and in "bf16"; takes about a second.
+        measure: gives the work done per second in "fp32" and in "bf16"; takes about a second.
 
     Raises:
         UsageError: OVERRIDE holds something else than fp32 or bf16.
@@ -138,7 +139,7 @@ def known_precision(use: str) -> Choice | None:
 
 def _measured(rates: Mapping[str, float]) -> Choice:
     faster = rates["bf16"] > MARGIN * rates["fp32"]
-    reason = f"measured: {rates['fp32']:.3g} segments/s in fp32, {rates['bf16']:.3g} in bf16"
+    reason = f"measured: bf16 has {rates['bf16'] / rates['fp32']:.2f} times the speed of fp32"
     return Choice("bf16" if faster else "fp32", reason, rates)
 
 
@@ -188,7 +189,7 @@ def describe() -> list[tuple[str, str]]:
         ("Python", platform.python_version()),
         *((name, _versions().get(name, "not installed")) for name in COMPUTING),
     ]
-    for use in ("training", "inference"):
+    for use in USES:
         choice = known_precision(use)
         pairs.append((f"{use} precision", f"{choice.precision}, {choice.reason}" if choice else "not measured yet"))
     writable = "" if is_writable() else " (not writable: measured again by every process)"

@@ -95,11 +95,9 @@ class MachineDescription:
         try:
             decide_precision("auto", "auto", None)
             if not self.extras["train"]:
-                import torch
-
                 from samplecnn.training.precision import training_precision
 
-                training_precision("auto", torch.device("cpu"))
+                training_precision("auto", None)
         except Exception as error:  # a broken library, or a variable with an impossible value
             self.problems.append(f"precision: {' '.join(str(error).split())[:200]}")
         self.rows += hardware.describe()

@@ -14,8 +14,8 @@ from samplecnn.system.timing import best_rates
 CONVOLUTIONS = ((128, 128, 6561), (128, 256, 729), (256, 256, 729))
 
 
-def training_precision(name: str, device: torch.device) -> str:
-    """The precision to train in: `name`, or where it is "auto" the faster one.
+def training_precision(name: str, device: torch.device | None) -> str:
+    """The precision to train in on a device (None: a CPU): `name`, or where it is "auto" the faster one.
 
     Raises:
         UsageError: an unknown name, or tf32 where there is none.
