@@ -52,7 +52,6 @@ BACKWARD: set[tuple[str, str]] = set()
 CYCLES = {
     frozenset({"kernels.amx_products", "kernels.amx_tiles", "kernels.micro_kernel"}),
     frozenset({"inference.torch_engine", "inference.amx_engine"}),
-    frozenset({"analysis.explanation_text", "analysis.explanation"}),
 }
 
 MAX_LINES = 300

@@ -1,4 +1,4 @@
-"""samplecnn analyze from end to end: files written, words said, wrong use in one line."""
+"""samplecnn analyze end to end: files, sentences, wrong use in one line."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def test_summary(model, tmp_path):
     assert (tmp_path / "out" / "summary.png").stat().st_size > 5000
 
 
-def test_filters_are_repeatable_and_go_into_the_run_directory(model):
+def test_filters_are_repeatable_and_are_written_to_the_run_directory(model):
     run = model("rese1")
     words = (run, "filters", "--steps", 2, "--layer", "block0_conv0", "--layer", "conv0", "--precision", "fp32")
     first = analyze(*words)
@@ -68,7 +68,7 @@ def test_excitations(model, built, tmp_path):
     figures = json.loads((tmp_path / "e.json").read_text())
     assert figures["segments"] == rows == sum(figures["segments_of_class"].values())
     assert [block["block"] for block in figures["blocks"]] == [f"block{i}" for i in range(5)]
-    assert "block4: 32 units" in done.stdout and "with loudness" in done.stdout
+    assert "block4: 32 units" in done.stdout and "correlation with loudness" in done.stdout
     analyze(run, *words)
     assert pq.read_table(out / "excitations.parquet").num_rows < rows  # the test split is the smaller one
 
@@ -91,9 +91,9 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "spectra"), "no analysis 'spectra'? Choose filters, excitations, summary"),
         ((model("se"),), "which analysis of"),
     )
-    for words, said in wrong:
+    for words, message in wrong:
         result = analyze(*words)
-        assert result.exit_code != 0 and said in str(result.exception), (words, result.output, result.exception)
+        assert result.exit_code != 0 and message in str(result.exception), (words, result.output, result.exception)
     command = [sys.executable, "-m", "samplecnn", "analyze", *map(str, wrong[0][0])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
@@ -112,9 +112,9 @@ def test_an_empty_split_is_one_line_and_leaves_nothing(model, built, tmp_path, w
 
 
 @pytest.mark.parametrize("words", [["m", "filters"], ["filters"], ["m", "excitations"], ["m", "summary"], []])
-def test_help_is_typed_as_it_is_used(words):
-    said = CliRunner().invoke(app, ["analyze", *words, "--help"], prog_name="samplecnn").output
-    assert f"Usage: samplecnn analyze MODEL {words[-1] if words else 'WHAT'} [OPTIONS]" in said
+def test_help_shows_the_model_before_the_analysis(words):
+    shown = CliRunner().invoke(app, ["analyze", *words, "--help"], prog_name="samplecnn").output
+    assert f"Usage: samplecnn analyze MODEL {words[-1] if words else 'WHAT'} [OPTIONS]" in shown
 
 
 def test_originals_files_can_be_analysed(shared, tmp_path):

@@ -1,4 +1,4 @@
-"""Excitations: wired to what is known, they are found to follow just that."""
+"""Excitations wired to a known cause: the analysis finds that cause and no other."""
 
 import tracemalloc
 import warnings
@@ -10,8 +10,9 @@ import torch
 
 from samplecnn import ModelConfig, SampleCNN, Task
 from samplecnn.analysis import excitations, plots
-from samplecnn.analysis.analyses import in_words
-from samplecnn.analysis.excitation import excitation_places, loudness
+from samplecnn.analysis.excitation import excitation_modules, loudness
+from samplecnn.analysis.excitation_result import BlockExcitations, Excitations
+from samplecnn.analysis.excitation_text import sentences, trend
 from samplecnn.errors import UsageError
 from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
 
@@ -31,7 +32,7 @@ def pulses(level: float, side: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory):
-    """120 segments: every level once above zero, once below, so that the level says nothing of the class."""
+    """120 segments: every level once above zero and once below, so that level and class are independent."""
     folder = tmp_path_factory.mktemp("pulses")
     with ShardWriter(folder / shard_name("test", 1, 1), task()) as shard:
         for number, level in enumerate(np.linspace(0.3, 0.4, 60)):
@@ -43,7 +44,7 @@ def segments(tmp_path_factory):
 
 @torch.no_grad()
 def wired() -> SampleCNN:
-    """Block 0's units: 0 grows with the level, 1 falls with it, 2 tells above from below, the others say a half."""
+    """Block 0's units: 0 grows with the level, 1 falls with it, 2 separates above from below, the others are 0.5."""
     net = SampleCNN(ModelConfig(block="se", num_blocks=1, features=4, num_classes=2, amplifying_ratio=1.0), task())
     for name, value in net.named_parameters():
         if not name.endswith("norm.weight") and name != "norm0.weight":
@@ -60,7 +61,7 @@ def wired() -> SampleCNN:
     return net.eval()
 
 
-def test_what_is_wired_to_loudness_follows_loudness_and_nothing_else_does(segments):
+def test_units_wired_to_loudness_correlate_with_it_and_no_others(segments):
     net = wired()
     found = excitations(net, segments)
     up, down, side, *fixed = found.blocks[0].loudness_correlation
@@ -70,7 +71,7 @@ def test_what_is_wired_to_loudness_follows_loudness_and_nothing_else_does(segmen
     assert found.loudness.min() == pytest.approx(20 * np.log10(0.3), abs=0.01)
 
 
-def test_what_is_wired_to_the_class_tells_the_classes_apart(segments):
+def test_a_unit_wired_to_the_class_has_its_variance_between_classes(segments):
     found = excitations(wired(), segments)
     block = found.blocks[0]
     assert block.between[2] > 0.99 and np.isnan(block.between[3])
@@ -80,45 +81,45 @@ def test_what_is_wired_to_the_class_tells_the_classes_apart(segments):
     assert found.counts.tolist() == [60, 60]
 
 
-def test_an_exact_wire_has_correlation_one(segments):
-    """An excitation that is a straight line of the level in dB."""
+def test_a_linear_function_of_the_level_has_correlation_one(segments):
+    """An excitation that is linear in the level in dB."""
     net = wired()
     place = net.blocks[0].excitation
     levels = iter(torch.from_numpy(loudness(segments.waveforms(np.arange(len(segments))))).split(10))
     slope = torch.tensor([0.01, -0.02, *[0.0] * 6])
     place.factors = lambda x: 0.5 + next(levels)[:, None] * slope
-    place.forward = lambda x: x  # else the network's own call would take from the levels, too
+    place.forward = lambda x: x  # else the network's own call would use up levels, too
     found = excitations(net, segments, batch_size=10).blocks[0].loudness_correlation
     assert found[:2] == pytest.approx([1, -1], abs=1e-6) and np.isnan(found[2:]).all()
 
 
-def test_words_claim_nothing_from_a_segment_of_each_class(segments, tmp_path):
-    """All variance lies between classes then, whatever the network does."""
+def test_one_segment_per_class_is_too_few_for_a_statement(segments, tmp_path):
+    """Then all variance lies between classes, whatever the network does."""
     torch.manual_seed(0)
     net = SampleCNN(ModelConfig(block="se", num_blocks=3, features=8, num_classes=2), task()).eval()
     with torch.no_grad():
-        for place in excitation_places(net).values():
-            place.ex0.weight.abs_().mul_(10)  # or else factors of an untrained network hardly differ
+        for place in excitation_modules(net).values():
+            place.ex0.weight.abs_().mul_(10)  # else the factors of an untrained network hardly differ
             place.ex1.weight.mul_(10)
     with ShardWriter(tmp_path / shard_name("test", 1, 1), task()) as shard:
         for index, side in enumerate((1, -1)):
             shard.add(str(index), [index], np.round(32768 * pulses(0.3, side)).astype(np.int16)[None])
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        *_, few = in_words(excitations(net, ArrowSegments(tmp_path, "test")))
-        *_, many = in_words(excitations(net, segments))
-    assert few.startswith("2 segments of 2 classes are too few") and "depth" not in few
-    assert "with depth" in many and "by chance 0.8 %" in many
+        *_, few = sentences(excitations(net, ArrowSegments(tmp_path, "test")))
+        *_, many = sentences(excitations(net, segments))
+    assert few.startswith("2 segments of 2 classes are too few") and "block" not in few
+    assert many.startswith("the share between classes ") and "in block2" in many and "by chance 0.8 %" in many
 
 
-def by_hand(net, segments):
-    """All factors, float32 [segments, units] of every block, straight from the network's own scaling."""
+def factors_by_division(net, segments):
+    """All factors, float32 [segments, units] of every block, from the ratio of outputs and inputs."""
     from samplecnn.audio import standardise
 
     seen: dict[str, torch.Tensor] = {}
     handles = [
         place.register_forward_hook(lambda m, i, o, name=name: seen.__setitem__(name, (o / i[0]).nanmean(1)))
-        for name, place in excitation_places(net).items()
+        for name, place in excitation_modules(net).items()
     ]
     wave = torch.from_numpy(standardise(segments.waveforms(np.arange(len(segments))), net.task))
     with torch.no_grad():
@@ -129,17 +130,17 @@ def by_hand(net, segments):
 
 
 @pytest.mark.parametrize("block", ["se", "rese1", "rese2"])
-def test_sums_of_a_stream_are_those_of_all_values(segments, block, tmp_path):
+def test_running_sums_give_the_statistics_of_all_values(segments, block, tmp_path):
     torch.manual_seed(1)
     net = SampleCNN(ModelConfig(block=block, num_blocks=2, features=8, num_classes=2), task()).eval()
     found = excitations(net, segments, batch_size=7, parquet=tmp_path / "values.parquet")
     again = excitations(net, segments, batch_size=120)
     table = pq.read_table(tmp_path / "values.parquet")
     assert table["id"].to_pylist() == segments.ids and table["segment"].to_pylist() == [0] * 120
-    labels = np.array([said[0] for said in table["labels"].to_pylist()])
+    labels = np.array([names[0] for names in table["labels"].to_pylist()])
     level = table["loudness_db"].to_numpy()
     assert np.array_equal(level, loudness(segments.waveforms(np.arange(120))))
-    straight = by_hand(net, segments)
+    straight = factors_by_division(net, segments)
     for one, other in zip(found.blocks, again.blocks, strict=True):
         values = np.array(table[one.name].to_pylist())
         hand = straight[one.name]
@@ -195,7 +196,7 @@ def test_classes_that_excite_alike_are_merged_first(tmp_path):
 
 
 class Endless(ArrowSegments):
-    """A data set of any number of segments, made as they are read."""
+    """A data set of any number of segments, generated when read."""
 
     def __init__(self, count: int) -> None:
         self.task, self.split, self.count = task(), "test", count
@@ -211,7 +212,7 @@ class Endless(ArrowSegments):
 
 def test_memory_does_not_grow_with_the_data_set():
     net = SampleCNN(ModelConfig(block="se", num_blocks=2, features=32, num_classes=2), task()).eval()
-    excitations(net, Endless(100))  # what is imported and compiled once
+    excitations(net, Endless(100))  # imports and compilation happen once
     peaks = []
     for count in (500, 5000):
         tracemalloc.start()
@@ -241,7 +242,7 @@ def test_level_of_silence_and_of_full_scale(tone):
     assert loudness(waves) == pytest.approx([-100, 0, 20 * np.log10(0.5 / np.sqrt(2))], abs=0.01)
 
 
-def test_the_network_is_left_as_it_was(segments):
+def test_the_network_is_not_changed(segments):
     net = wired().train()
     excitations(net, segments)
     assert net.training and not net.blocks[0].excitation._forward_pre_hooks
@@ -259,3 +260,45 @@ def test_pictures(segments, tmp_path):
     image = plots.draw_excitations_units(found).axes[0].images[0].get_array()
     deviations = found.blocks[0].class_mean - found.blocks[0].mean
     assert np.allclose(np.sort(image.ravel()), np.sort(deviations.ravel()))
+
+
+def test_a_trend_is_only_claimed_where_every_block_follows_it():
+    names = [f"block{number}" for number in range(5)]
+    assert (
+        trend(names, np.array([0.06, 0.2, 0.3, 0.4, 0.51]))
+        == "grows with depth, from 6.0 % in block0 to 51.0 % in block4"
+    )
+    assert trend(names, np.array([0.5, 0.4, 0.3, 0.3, 0.1])).startswith("falls with depth, from 50.0 % in block0")
+    dip = trend(names, np.array([0.2, 0.5, 0.17, 0.3, 0.6]))  # correlates with depth by 0.6, yet falls to a third
+    assert (
+        dip
+        == "grows from 20.0 % in block0 to 60.0 % in block4, but not steadily: it falls in block2 (50.0 % to 17.0 %)"
+    )
+    assert "with depth" not in dip
+    zigzag = trend([*names, "block5", "block6", "block7", "tail"], np.array([1, 9, 2, 8, 3, 7, 4, 6, 5]) / 10)
+    assert "block2" in zigzag and "block4" in zigzag and zigzag.endswith(" and 1 more")
+    assert trend(names, np.full(5, 0.25)) == "is 25.0 % in every block"
+    assert trend(names, np.array([0.1, 0.4, 0.2, 0.3, 0.1])).startswith("is the same in the first and the last block")
+
+
+def test_pictures_of_many_classes_are_bounded():
+    """300 classes: every picture shows those with the most segments, says so, and stays small."""
+    generator = np.random.default_rng(0)
+    classes, units = 300, 16
+    counts = np.arange(1, classes + 1)
+    blocks = tuple(
+        BlockExcitations(
+            name=f"block{number}", mean=np.full(units, 0.5), std=np.full(units, 0.1),
+            class_mean=generator.uniform(0.3, 0.7, (classes, units)), loudness_correlation=np.zeros(units),
+            between=np.full(units, 0.2), histogram=generator.integers(1, 9, (classes, 50)),
+        )
+        for number in range(2)
+    )  # fmt: skip
+    names = tuple(f"class {number}" for number in range(classes))
+    found = Excitations(names, blocks, counts, int(counts.sum()), np.zeros(9, np.float32), "many")
+    for draw in (plots.draw_excitations_units, plots.draw_excitations_distribution, plots.draw_excitations_clusters):
+        figure = draw(found)
+        assert np.prod(figure.get_size_inches()) * figure.dpi**2 <= 10e6  # 40 MB
+        assert "100 of 300 classes: those with the most segments" in figure.get_suptitle()
+    shown = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert sorted(shown) == sorted(names[200:])

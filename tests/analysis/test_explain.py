@@ -1,4 +1,4 @@
-"""Explanations of networks whose reasons are known, because they are made by hand."""
+"""Explanations of hand-made networks that depend on a known part of the sound."""
 
 import io
 
@@ -7,18 +7,18 @@ import pytest
 import soundfile
 import torch
 
+from samplecnn.analysis import explain, explain_over_time
 from samplecnn.analysis.attribution import (
-    answering,
     band_edges,
     integrated_gradients,
     log_odds,
+    logit_function,
     moment_weights,
     path,
     split_bands,
 )
+from samplecnn.analysis.explained_window import ExplainedWindow, Settings, explain_window, shortest_range
 from samplecnn.analysis.explainer import find_class
-from samplecnn.analysis.explanation import ExplainedWindow, Settings, explain, explain_over_time
-from samplecnn.analysis.window import most_of, take_apart
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.task import Task
@@ -27,8 +27,8 @@ RATE = 8000
 FEW = Settings(bands=12, moments=20, steps=24)
 
 
-class Ear(SampleCNN):
-    """A network whose first tag follows the energy of a stretch of time or of a band; the second stays as it is."""
+class Detector(SampleCNN):
+    """A network whose first tag depends on the energy in a stretch of time or a band; the others are constant."""
 
     def __init__(self, seconds=None, hertz=None, window=16000, kind="multilabel", padding="tile"):
         task = Task("planted", ("wanted", "other", "third"), kind, RATE, window, mean=0.01, std=0.2, padding=padding)
@@ -54,14 +54,14 @@ def noise():
 
 
 def share(values: np.ndarray, inside: np.ndarray) -> float:
-    """Of all that is there (whatever its sign), what lies inside."""
+    """The share of all absolute values that lies inside."""
     return float(np.abs(values[inside]).sum() / np.abs(values).sum())
 
 
-def test_a_network_that_hears_one_stretch_of_time_is_caught(noise):
-    found = explain(Ear(seconds=(1.0, 1.5)).eval(), noise(2), RATE, tags=["wanted"], settings=FEW)
+def test_a_network_that_depends_on_one_stretch_of_time(noise):
+    found = explain(Detector(seconds=(1.0, 1.5)).eval(), noise(2), RATE, tags=["wanted"], settings=FEW)
     [window] = found.windows
-    inside = (window.times > 0.92) & (window.times < 1.58)  # moments reach half a tenth into each other
+    inside = (window.times > 0.92) & (window.times < 1.58)  # neighbouring moments overlap by 0.05 s
     assert share(window.moment_loss[0], inside) > 0.99
     assert share(window.by_moment[0], inside) > 0.99
     samples = np.arange(len(window.wave)) / RATE
@@ -72,8 +72,8 @@ def test_a_network_that_hears_one_stretch_of_time_is_caught(noise):
     assert "mostly from 1." in found.words()[0]
 
 
-def test_a_network_that_hears_one_band_is_caught(noise):
-    found = explain(Ear(hertz=(600, 1100)).eval(), noise(2), RATE, tags=["wanted"], settings=FEW)
+def test_a_network_that_depends_on_one_band(noise):
+    found = explain(Detector(hertz=(600, 1100)).eval(), noise(2), RATE, tags=["wanted"], settings=FEW)
     [window] = found.windows
     middle = (found.edges[1:] + found.edges[:-1]) / 2
     inside = (found.edges[1:] > 600) & (found.edges[:-1] < 1100)
@@ -82,14 +82,14 @@ def test_a_network_that_hears_one_band_is_caught(noise):
     assert share(window.by_band[0], inside) > 0.97
     named = window.band_range[0]
     assert named is not None and 350 <= named.low < named.high <= 1400
-    assert window.moment_range[0] is None  # the band sounds all the time
+    assert window.moment_range[0] is None  # the band is present all the time
     words = found.words()[0]
     assert "Hz (without" in words and " s (without" not in words
 
 
-def test_time_and_band_together_are_caught_on_the_map(noise):
-    ear = Ear(seconds=(0.5, 1.0), hertz=(1500, 2500)).eval()
-    window = explain(ear, noise(2), RATE, tags=["wanted"], settings=FEW).windows[0]
+def test_a_network_that_depends_on_a_band_in_one_stretch_of_time(noise):
+    detector = Detector(seconds=(0.5, 1.0), hertz=(1500, 2500)).eval()
+    window = explain(detector, noise(2), RATE, tags=["wanted"], settings=FEW).windows[0]
     edges = band_edges(FEW.bands, RATE)
     cells = ((edges[1:] > 1450) & (edges[:-1] < 2550))[:, None] & ((window.times > 0.4) & (window.times < 1.1))
     assert share(window.by_part[0], cells) > 0.9
@@ -97,19 +97,19 @@ def test_time_and_band_together_are_caught_on_the_map(noise):
 
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 def test_attributions_add_up_to_the_difference_of_the_logit(noise, kind, monkeypatch):
-    monkeypatch.setattr("samplecnn.models.blocks.INNER_DROPOUT", 0.0)  # one network, however values are dropped
+    monkeypatch.setattr("samplecnn.models.blocks.INNER_DROPOUT", 0.0)  # whatever the default is
     torch.manual_seed(8)
     task = Task("t", ("a", "b", "c", "d"), kind, RATE, 6561, mean=0.01, std=0.2)
     model = SampleCNN(ModelConfig("rese2", num_blocks=5, num_classes=4, features=8), task)
     for module in model.modules():
         if hasattr(module, "running_mean"):
-            module.UPDATE = 1.0  # the statistics of one batch, so that sounds come out different
+            module.UPDATE = 1.0  # the statistics of one batch, so that outputs differ between sounds
     with torch.no_grad():
         model.train()(torch.randn(8, 6561))
         model.logit.weight *= 3
     model.eval()
     wave = noise(1)[:6561]
-    window = take_apart(model, wave, [0, 2], settings=Settings(steps=400, batch_size=50))
+    window = explain_window(model, wave, [0, 2], settings=Settings(steps=400, batch_size=50))
     with torch.no_grad():
         logits = model((torch.from_numpy(np.stack([np.zeros_like(wave), wave])) - 0.01) / 0.2)
         odds = torch.logit((torch.sigmoid if kind == "multilabel" else lambda x: x.softmax(1))(logits))
@@ -118,29 +118,29 @@ def test_attributions_add_up_to_the_difference_of_the_logit(noise, kind, monkeyp
     assert np.abs(difference).max() > 0.05
     assert window.attribution.sum(axis=1) == pytest.approx(difference, rel=0.06, abs=0.02)
     assert window.gap == pytest.approx(window.attribution.sum(axis=1) - difference, abs=1e-3)
-    # what the parts are given is the same sum, shared out
+    # the parts add up to the same sum
     assert window.by_moment.sum(axis=1) == pytest.approx(window.attribution.sum(axis=1), abs=1e-4)
     assert window.by_band.sum(axis=1) == pytest.approx(window.attribution.sum(axis=1), abs=1e-4)
     assert window.scores == pytest.approx(torch.sigmoid(odds[1]).numpy()[[0, 2]], abs=1e-5)
 
 
-def test_more_steps_come_closer(noise):
-    model = Ear(seconds=(0.2, 0.9)).eval()
+def test_more_steps_reduce_the_gap(noise):
+    model = Detector(seconds=(0.2, 0.9)).eval()
     gaps = []
     for steps in (1, 4, 16):
-        with answering(model, [0], 16000) as answer:
-            gradients, rise = integrated_gradients(answer, noise(2), steps, 8)
+        with logit_function(model, [0], 16000) as logits:
+            gradients, rise = integrated_gradients(logits, noise(2), steps, 8)
         gaps.append(abs(float((gradients * noise(2)).sum() - rise[0])))
     assert gaps[0] > 10 * gaps[2] and gaps[2] < 0.01
     levels, weights = path(32)
     assert weights.sum() == pytest.approx(1) and (np.diff(levels) > 0).all() and levels[0] > 0 and levels[-1] < 1
 
 
-def test_explaining_changes_nothing_in_the_model(noise):
-    model = Ear(seconds=(0, 1)).train()
+def test_explaining_does_not_change_the_model(noise):
+    model = Detector(seconds=(0, 1)).train()
     needs = [parameter.requires_grad for parameter in model.parameters()]
-    first = take_apart(model, noise(2), [0], settings=FEW)
-    again = take_apart(model, noise(2), [0], settings=Settings(12, 20, 24, batch_size=3))
+    first = explain_window(model, noise(2), [0], settings=FEW)
+    again = explain_window(model, noise(2), [0], settings=Settings(12, 20, 24, batch_size=3))
     assert model.training and [parameter.requires_grad for parameter in model.parameters()] == needs
     assert all(parameter.grad is None for parameter in model.parameters())
     np.testing.assert_allclose(first.attribution, again.attribution, atol=1e-5)  # whatever the batch
@@ -148,9 +148,9 @@ def test_explaining_changes_nothing_in_the_model(noise):
 
 
 @pytest.mark.parametrize("padding", ["tile", "zero", "stretch"])
-def test_a_clip_shorter_than_the_window_is_explained_on_its_own_axis(noise, padding):
-    # It is filled up to 2 s. The network hears 0 to 0.25 s of that: of a stretched clip its first eighth.
-    model = Ear(seconds=(0.0, 0.25), padding=padding).eval()
+def test_a_clip_shorter_than_the_window_is_explained_on_its_own_time_axis(noise, padding):
+    # It is padded to 2 s. The network uses 0 to 0.25 s of that: of a stretched clip the first eighth.
+    model = Detector(seconds=(0.0, 0.25), padding=padding).eval()
     wave = noise(0.6)
     found = explain(model, wave, RATE, tags=["wanted"], settings=FEW)
     [window] = found.windows
@@ -163,27 +163,27 @@ def test_a_clip_shorter_than_the_window_is_explained_on_its_own_axis(noise, padd
 
 
 def test_repeats_of_a_tiled_clip_are_added_to_the_sample_they_repeat(noise):
-    model = Ear(seconds=(0.0, 2.0)).eval()
+    model = Detector(seconds=(0.0, 2.0)).eval()
     wave = noise(1)
-    once = take_apart(model, wave, [0], settings=FEW)
-    twice = take_apart(model, np.tile(wave, 2), [0], settings=FEW)
+    once = explain_window(model, wave, [0], settings=FEW)
+    twice = explain_window(model, np.tile(wave, 2), [0], settings=FEW)
     folded = twice.attribution.reshape(1, 2, -1).sum(axis=1)
     np.testing.assert_allclose(once.attribution, folded, atol=1e-5)
 
 
-def test_silence_is_said_to_be_silence():
-    found = explain(Ear().eval(), np.zeros(16000), RATE, settings=FEW)
-    assert all("this is silence" in line for line in found.words())
+def test_silence_is_named():
+    found = explain(Detector().eval(), np.zeros(16000), RATE, settings=FEW)
+    assert all("is silent here" in line for line in found.words())
     assert not found.windows[0].attribution.any() and not found.windows[0].band_loss.any()
     assert np.isfinite(found.windows[0].rise).all()
 
 
-def test_the_clearest_windows_of_a_long_recording_are_taken_apart(noise):
-    model = Ear(hertz=(600, 1100), window=4000).eval()  # half a second
+def test_the_clearest_windows_of_a_long_recording_are_explained(noise):
+    model = Detector(hertz=(600, 1100), window=4000).eval()  # half a second
     wave = 0.01 * noise(6)
     wave[20000:24000] = noise(0.5)
     wave[36000:40000] = noise(0.5)
-    found = explain(model, wave, RATE, tags=["wanted"], most_windows=2, settings=FEW)
+    found = explain(model, wave, RATE, tags=["wanted"], max_windows=2, settings=FEW)
     assert [window.start for window in found.windows] == [2.5, 4.5]
     assert len(found.heard.starts) == 12
     for window in found.windows:
@@ -192,12 +192,12 @@ def test_the_clearest_windows_of_a_long_recording_are_taken_apart(noise):
         index = int(found.heard.times.tolist().index(window.start))
         assert window.scores[0] == pytest.approx(found.heard.over_time[index, 0], abs=1e-5)
     assert "where it is clearest" in found.words()[0]
-    both = explain(model, wave, RATE, tags=["wanted", "other"], most_windows=1, settings=FEW)
-    assert 0.0 in [window.start for window in both.windows]  # every tag's own clearest window is among them
+    both = explain(model, wave, RATE, tags=["wanted", "other"], max_windows=1, settings=FEW)
+    assert 0.0 in [window.start for window in both.windows]  # every tag's clearest window is among them
 
 
-def test_all_windows_over_time_a_few_at_a_time(noise):
-    model = Ear(seconds=(0.1, 0.2), window=4000).eval()
+def test_all_windows_over_time_in_pages(noise):
+    model = Detector(seconds=(0.1, 0.2), window=4000).eval()
     wave = noise(3.3)  # six windows and one more that ends where the recording ends
     pages = list(explain_over_time(model, wave, RATE, tags=["wanted"], windows_per_page=3, settings=FEW))
     assert [len(page.windows) for page in pages] == [3, 3, 1]
@@ -206,16 +206,16 @@ def test_all_windows_over_time_a_few_at_a_time(noise):
     assert pages[-1].windows[0].end == pytest.approx(3.3)
 
 
-def test_long_recordings_come_window_by_window(noise):
-    """The first page is there after the first windows: nothing waits for the end, and nothing is kept."""
-    model = Ear(window=4000).eval()
+def test_long_recordings_are_explained_window_by_window(noise):
+    """The first page is available after the first window, before the rest is explained."""
+    model = Detector(window=4000).eval()
     pages = explain_over_time(model, noise(60), RATE, windows_per_page=1, settings=Settings(2, 2, 2))
     first = next(pages)
     assert isinstance(first.windows[0], ExplainedWindow) and len(first.windows) == 1
     pages.close()
 
 
-def test_bands_and_moments_are_partitions(noise):
+def test_bands_and_moments_are_partitions_of_unity(noise):
     wave = noise(1)
     bands = split_bands(wave, 10, RATE)
     np.testing.assert_allclose(bands.sum(axis=0), wave, atol=1e-6)
@@ -226,7 +226,7 @@ def test_bands_and_moments_are_partitions(noise):
     assert moment_weights(3, 5).sum(axis=0) == pytest.approx(1)
 
 
-def test_a_tone_falls_into_its_band_without_a_shift(tone):
+def test_a_tone_is_in_its_band_without_a_phase_shift(tone):
     edges = band_edges(16, RATE)
     frequency = float((edges[6] + edges[7]) / 2)
     wave = tone(frequency, 1.0, RATE)
@@ -257,11 +257,11 @@ def test_log_odds_are_those_of_the_probability():
         ([0, 0, 0, 0, 0, 0], None),
     ],
 )
-def test_the_shortest_run_that_holds_most(loss, wanted):
-    assert most_of(np.array(loss, dtype=np.float32)) == wanted
+def test_the_shortest_range_that_holds_most(loss, wanted):
+    assert shortest_range(np.array(loss, dtype=np.float32)) == wanted
 
 
-def test_a_wrong_tag_gets_one_line_with_those_near():
+def test_an_unknown_tag_gets_one_line_with_similar_ones():
     classes = ("guitar", "no guitar", "techno", "piano")
     assert find_class("Techno", classes) == 2
     with pytest.raises(UsageError, match=r"no tag 'guittar'; did you mean guitar, no guitar\?"):
@@ -270,10 +270,10 @@ def test_a_wrong_tag_gets_one_line_with_those_near():
         find_class("zzz", classes)
 
 
-def test_wrong_use_is_said_in_a_line(noise, tmp_path):
-    model = Ear().eval()
+def test_wrong_use_is_one_line(noise, tmp_path):
+    model = Detector().eval()
     with pytest.raises(UsageError, match="window"):
-        explain(model, noise(1), RATE, most_windows=0)
+        explain(model, noise(1), RATE, max_windows=0)
     with pytest.raises(UsageError, match="top"):
         explain(model, noise(1), RATE, top=0)
     with pytest.raises(UsageError, match="steps must be 1 or more"):
@@ -287,7 +287,7 @@ def test_wrong_use_is_said_in_a_line(noise, tmp_path):
 
 
 def test_an_open_file_and_a_path_give_the_same(noise, tmp_path):
-    model = Ear(window=4000).eval()
+    model = Detector(window=4000).eval()
     soundfile.write(tmp_path / "a.wav", noise(1.2), RATE)
     of_path = explain(model, tmp_path / "a.wav", settings=FEW)
     of_file = explain(model, io.BytesIO((tmp_path / "a.wav").read_bytes()), settings=FEW)
@@ -295,8 +295,8 @@ def test_an_open_file_and_a_path_give_the_same(noise, tmp_path):
     np.testing.assert_array_equal(of_path.windows[0].attribution, of_file.windows[0].attribution)
 
 
-def test_tags_nobody_asked_for_are_explained_only_where_likely(noise):
-    model = Ear(window=4000).eval()
+def test_by_default_only_likely_tags_are_explained(noise):
+    model = Detector(window=4000).eval()
     assert len(explain(model, noise(1), RATE, settings=FEW, top=3).tags) == 3
     model.task = Task("planted", ("wanted", "other", "third"), "multiclass", RATE, 4000, mean=0.01, std=0.2)
     loud = explain(model, np.sign(noise(0.5)), RATE, settings=FEW)

@@ -1,4 +1,4 @@
-"""What `explain` leaves behind: words, pictures, tables."""
+"""The output of `explain`: sentences, pictures, tables."""
 
 import csv
 import json
@@ -13,14 +13,14 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn import model_files
-from samplecnn.analysis import explanation_outputs
-from samplecnn.analysis.explanation import Settings, explain
-from samplecnn.analysis.explanation_outputs import run_explain
+from samplecnn.analysis import explain, run_explain
+from samplecnn.analysis.explained_window import Settings
 from samplecnn.analysis.mel import mel, mel_spectrogram
-from samplecnn.analysis.plots.explanation import DARK, draw_explanation
+from samplecnn.analysis.plots import draw_explanation
 from samplecnn.cli.explain import explain_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.system.plotting import DARK
 from samplecnn.task import Task
 
 RATE, WINDOW = 8000, 2187
@@ -34,7 +34,7 @@ def model_folder(tmp_path_factory):
     model = SampleCNN(ModelConfig("se", num_blocks=5, num_classes=3, features=8), task)
     for module in model.modules():
         if hasattr(module, "running_mean"):
-            module.UPDATE = 1.0  # the statistics of one batch, so that sounds come out different
+            module.UPDATE = 1.0  # the statistics of one batch, so that outputs differ between sounds
     with torch.no_grad():
         model.train()(torch.randn(8, WINDOW))
         model.logit.weight *= 3
@@ -65,7 +65,7 @@ def command(model_folder, clip, monkeypatch, tmp_path):
     return run
 
 
-def test_words_picture_and_table(command, model_folder, tmp_path):
+def test_sentences_picture_and_table(command, model_folder, tmp_path):
     result = command("--table", "rows.csv", "--tag", "two", "--tag", "one", "--windows", "2")
     assert result.exit_code == 0, result.output
     assert (model_folder / "analysis" / "explain-noise.png").read_bytes()[:4] == PNG
@@ -91,7 +91,7 @@ def test_the_table_adds_up_in_every_format(command, model_folder, clip, tmp_path
     for one, two, three in zip(of_csv, of_parquet, of_json, strict=True):
         assert float(one["logit"]) == pytest.approx(two["logit"], rel=1e-5) == pytest.approx(three["logit"], rel=1e-5)
         assert one["method"] == two["method"] == three["method"]
-    [window] = explain(model_folder, clip, tags=["one"], most_windows=1, settings=Settings(3, 4, 3)).windows
+    [window] = explain(model_folder, clip, tags=["one"], max_windows=1, settings=Settings(3, 4, 3)).windows
     gradients = [row for row in of_parquet if row["method"] == "integrated gradients"]
     moments = [row for row in gradients if row["high"] - row["low"] == RATE / 2 and row["end"] - row["start"] < 0.2]
     parts = [row for row in gradients if row["high"] - row["low"] < RATE / 2 and row["end"] - row["start"] < 0.2]
@@ -115,7 +115,7 @@ def test_every_window_gets_its_page(command, tmp_path):
     assert {row["window"] for row in json.loads((here / "a.json").read_text())} == {0, 1, 2, 3, 4}
 
 
-def test_options_have_their_effect(command, tmp_path):
+def test_options_have_an_effect(command, tmp_path):
     here = tmp_path / "here"
     tables = []
     for number, option in enumerate((("--steps", "3"), ("--steps", "9"), ("--bands", "5"), ("--moments", "7"))):
@@ -130,7 +130,7 @@ def test_options_have_their_effect(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, says",
+    "options, message",
     [
         ({"picture": "x.gif"}, "x.gif: a picture ends in .png, .svg, .pdf"),
         ({"table": "x.xlsx"}, "x.xlsx: a table ends in .csv, .parquet, .json"),
@@ -143,18 +143,18 @@ def test_options_have_their_effect(command, tmp_path):
         ({"clip": "nothing.wav"}, "nothing.wav: no such file"),
     ],
 )
-def test_wrong_use_is_one_line_and_leaves_nothing(model_folder, clip, tmp_path, monkeypatch, options, says):
+def test_wrong_use_is_one_line_and_leaves_nothing(model_folder, clip, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises((UsageError, SampleCNNError), match=says) as raised:
-        run_explain(**{"model": str(model_folder), "clip": str(clip), **options})
+    with pytest.raises((UsageError, SampleCNNError), match=message) as raised:
+        run_explain.run_explain(**{"model": str(model_folder), "clip": str(clip), **options})
     assert "\n" not in str(raised.value)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_is_interrupted_leaves_nothing_half_written(model_folder, clip, tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_no_file(model_folder, clip, tmp_path, monkeypatch):
 
     drawn = []
 
@@ -164,10 +164,10 @@ def test_what_is_interrupted_leaves_nothing_half_written(model_folder, clip, tmp
         drawn.append(draw_explanation(explanation))
         return drawn[-1]
 
-    monkeypatch.setattr(explanation_outputs, "draw_explanation", stop)
+    monkeypatch.setattr(run_explain, "draw_explanation", stop)
     settings = Settings(2, 2, 2)
     with pytest.raises(KeyboardInterrupt):
-        run_explain(
+        run_explain.run_explain(
             str(model_folder),
             str(clip),
             (),
@@ -186,13 +186,13 @@ def test_a_record_of_a_tfrecord_is_explained(shared):
     record = shared / "interop" / "tfrecord" / "scd-test.tfrecord"
     task = Task("scd", tuple(f"word {number}" for number in range(35)), "multiclass", 22050, 22050)
     model = SampleCNN(ModelConfig("basic", num_blocks=3, num_classes=35, features=2), task).eval()
-    found = explain(model, f"{record}#1", top=1, most_windows=1, settings=Settings(2, 2, 2))
+    found = explain(model, f"{record}#1", top=1, max_windows=1, settings=Settings(2, 2, 2))
     assert len(found.windows[0].wave) == task.window and found.windows[0].wave.any()
 
 
 def test_the_scores_are_the_networks_own(model_folder, clip):
     model = model_files.load(model_folder)
-    heard = explain(model, clip, top=1, most_windows=1, settings=Settings(2, 2, 2)).heard
+    heard = explain(model, clip, top=1, max_windows=1, settings=Settings(2, 2, 2)).heard
     wave = soundfile.read(clip, dtype="float32")[0].reshape(5, WINDOW)
     with torch.no_grad():
         wanted = model.probabilities(torch.from_numpy(wave / 0.2)).numpy()
@@ -200,8 +200,8 @@ def test_the_scores_are_the_networks_own(model_folder, clip):
     np.testing.assert_array_equal(heard.starts, np.arange(5) * WINDOW)
 
 
-def test_the_picture_shows_what_is_there(model_folder, clip):
-    found = explain(model_folder, clip, top=2, most_windows=2, settings=Settings(3, 4, 3))
+def test_the_picture_shows_the_sentences_and_the_maps(model_folder, clip):
+    found = explain(model_folder, clip, top=2, max_windows=2, settings=Settings(3, 4, 3))
     figure = draw_explanation(found)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [title for title in titles if title] == found.words()
@@ -212,13 +212,13 @@ def test_the_picture_shows_what_is_there(model_folder, clip):
 
 def test_the_spectrogram_has_its_peak_where_the_tone_is(tone):
     for frequency in (300.0, 1000.0, 3000.0):
-        decibels = mel_spectrogram(tone(frequency, 1.0, RATE), RATE, rows=48)
+        decibels = mel_spectrogram(tone(frequency, 1.0, RATE), RATE, bands=48)
         row = decibels[:, decibels.shape[1] // 2].argmax()
         assert row == pytest.approx(float(mel(frequency) / mel(RATE / 2)) * 48 - 0.5, abs=1)
 
 
-def test_help_is_light():
-    """The verb's module brings in nothing heavy."""
+def test_help_imports_nothing_heavy():
+    """The command's module imports nothing heavy."""
     import subprocess
 
     code = "import sys, samplecnn.cli.explain; print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"

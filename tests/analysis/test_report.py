@@ -1,4 +1,4 @@
-"""The report: its figures against others' ways to compute them, its sound, and what a page holds."""
+"""The report: its figures against independent computations, its sound, and the content of the page."""
 
 import base64
 import io
@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from typer.testing import CliRunner
 
 from samplecnn import model_files
 from samplecnn.analysis.reporting import report
-from samplecnn.analysis.reporting.bootstrap import _Judge, intervals
-from samplecnn.analysis.reporting.gather import Contents, clip_wave
-from samplecnn.analysis.reporting.mistakes import sound_uri, worst
-from samplecnn.analysis.reporting.pictures import darken, png
+from samplecnn.analysis.reporting.elements import darken, png
+from samplecnn.analysis.reporting.findings import Contents, clip_wave
+from samplecnn.analysis.reporting.intervals import WeightedScores, intervals, wilson
+from samplecnn.analysis.reporting.mistakes import sound_uri, worst_mistakes
 from samplecnn.analysis.reporting.svg import confusion, nice_ticks, whisker
 from samplecnn.cli.explain import report_command
 from samplecnn.errors import SampleCNNError, UsageError
@@ -54,7 +55,7 @@ def test_a_draw_is_scored_as_scikit_learn_scores_the_drawn_clips(answers, kind):
     generator = np.random.default_rng(0)
     chosen = generator.integers(len(true), size=len(true))
     weights = np.bincount(chosen, minlength=len(true))[None].astype(np.float32)
-    per_class, overall = _Judge(true.astype(bool), prob, task)(weights)
+    per_class, overall = WeightedScores(true.astype(bool), prob, task)(weights)
     drawn_true, drawn_prob = true[chosen], prob[chosen]
     decided = drawn_prob > task.threshold if kind == "multilabel" else np.eye(4, dtype=bool)[drawn_prob.argmax(axis=1)]
     for index in range(4):
@@ -65,53 +66,76 @@ def test_a_draw_is_scored_as_scikit_learn_scores_the_drawn_clips(answers, kind):
         wanted = f1_score(drawn_true[:, index], decided[:, index])
         assert per_class["f1"][0, index] == pytest.approx(wanted, abs=1e-6)
     assert overall["roc_auc"][0] == pytest.approx(roc_auc_score(drawn_true, drawn_prob, average="macro"), abs=1e-6)
-    assert overall["accuracy"][0] == pytest.approx((decided == drawn_true).all(axis=1).mean(), abs=1e-6)
+    assert overall["macro_f1"][0] == pytest.approx(f1_score(drawn_true, decided, average="macro"), abs=1e-6)
     over = drawn_prob > task.threshold
     assert overall["f1"][0] == pytest.approx(f1_score(drawn_true, over, average="samples", zero_division=0), abs=1e-6)
 
 
-def test_intervals_are_as_wide_as_theory_says_and_come_back(answers):
+def test_intervals_are_as_wide_as_theory_says_and_repeatable(answers):
     generator = np.random.default_rng(1)
     right = generator.random(400) < 0.8
     true = np.eye(2, dtype=np.uint8)[np.zeros(400, dtype=int)]
     prob = np.where(right[:, None], [0.9, 0.1], [0.1, 0.9]).astype(np.float32)
     task = Task("t", ("a", "b"), "multiclass", 8000, 1000)
     got = intervals(true, prob, task, draws=2000, seed=3)
-    low, high = got.overall["accuracy"]
+    low, high = got.overall["f1"]  # with one label and the threshold 0.5 the share of clips that are right
     share = right.mean()
     half = 1.96 * np.sqrt(share * (1 - share) / 400)  # normal approximation of the binomial
     assert (low, high) == pytest.approx((share - half, share + half), abs=0.006)
+    assert got.overall["accuracy"] == pytest.approx((share - half, share + half), abs=0.006)
     again = intervals(true, prob, task, draws=2000, seed=3)
-    assert again.overall["accuracy"] == got.overall["accuracy"]
-    assert intervals(true, prob, task, draws=2000, seed=4).overall["accuracy"] != (low, high)
-    narrow = intervals(true, prob, task, draws=2000, seed=3, level=0.5).overall["accuracy"]
-    assert low < narrow[0] < narrow[1] < high
+    assert again.overall["f1"] == got.overall["f1"]
+    assert intervals(true, prob, task, draws=2000, seed=4).overall["f1"] != (low, high)
+    narrow = intervals(true, prob, task, draws=2000, seed=3, level=0.5).overall
+    for name in ("f1", "accuracy"):
+        low, high = got.overall[name]
+        assert low < narrow[name][0] < narrow[name][1] < high
     assert np.isnan(got.per_class["roc_auc"]).all()  # every clip has the one class, none the other
     assert np.isnan(got.per_class["recall"][1]).all()
+
+
+def test_wilsons_interval_is_scipys():
+    hits, total = np.array([0, 7, 60, 1]), np.array([20, 10, 60, 3])
+    for level in (0.5, 0.95):
+        found = wilson(hits, total, level)
+        for index in range(4):
+            wanted = binomtest(hits[index], total[index]).proportion_ci(level, "wilson")
+            assert tuple(found[:, index]) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert np.isnan(wilson(0, 0, 0.95)).all()
+
+
+def test_a_perfect_score_has_no_interval_of_zero_width():
+    true = np.eye(2, dtype=np.uint8)[np.arange(60) % 2]
+    prob = np.where(true, 0.9, 0.1).astype(np.float32)
+    got = intervals(true, prob, Task("t", ("a", "b"), "multiclass", 8000, 1000), draws=100)
+    assert got.overall["accuracy"] == pytest.approx((0.9398, 1), abs=1e-3)
+    assert got.per_class["recall"][0] == pytest.approx((0.8865, 1), abs=1e-3)  # 30 of 30
+    for name in ("roc_auc", "pr_auc", "macro_f1"):
+        assert np.isnan(got.overall[name]).all(), "every draw gives 1, which says nothing"
 
 
 def test_the_worst_mistakes_come_first():
     task = Task("t", ("a", "b", "c"), "multiclass", 8000, 1000)
     prob = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.05, 0.9, 0.05], [0.5, 0.2, 0.3]], np.float32)
     true = np.eye(3, dtype=np.uint8)[[0, 1, 2, 1]]
-    found = worst(Predictions(["w", "x", "y", "z"], true, prob, np.ones(4)), task, 5)
+    found = worst_mistakes(Predictions(["w", "x", "y", "z"], true, prob, np.ones(4)), task, 5)
     assert [mistake.name for mistake in found] == ["y", "z", "x"]
     assert found[0].tags == ("b", "c") and found[0].true == ("c",)
-    assert len(worst(Predictions(["w", "x", "y", "z"], true, prob, np.ones(4)), task, 1)) == 1
+    assert len(worst_mistakes(Predictions(["w", "x", "y", "z"], true, prob, np.ones(4)), task, 1)) == 1
 
 
-def test_mistakes_of_many_labels_show_every_class_before_one_twice():
+def test_multi_label_mistakes_show_every_class_before_one_twice():
     task = Task("t", ("a", "b", "c"), "multilabel", 8000, 1000, threshold=0.5)
     true = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], np.uint8)
     prob = np.array([[0.1, 0, 0], [0.2, 0, 0], [0, 0.9, 0.7], [0, 0.4, 0.9], [0.4, 0.4, 0.4]], np.float32)
-    found = worst(Predictions(list("vwxyz"), true, prob, np.ones(5)), task, 9)
+    found = worst_mistakes(Predictions(list("vwxyz"), true, prob, np.ones(5)), task, 9)
     assert [mistake.name for mistake in found] == ["v", "x", "w"]
-    assert (found[0].said, found[0].missed) == (None, "a")
-    assert (found[1].said, found[1].missed) == ("c", None)
+    assert (found[0].predicted, found[0].missed) == (None, "a")
+    assert (found[1].predicted, found[1].missed) == ("c", None)
 
 
 @pytest.mark.parametrize("seconds, kind", [(1.0, "wav"), (10.0, "mpeg")])
-def test_sound_can_be_played_again(tone, seconds, kind):
+def test_sound_can_be_decoded_again(tone, seconds, kind):
     wave = tone(500, seconds, 22050)
     head, data = sound_uri(wave, 22050).split(",", 1)
     assert head == f"data:audio/{kind};base64"
@@ -122,7 +146,7 @@ def test_sound_can_be_played_again(tone, seconds, kind):
     assert len(data) < 110_000
 
 
-def test_charts_hold_what_is_there():
+def test_charts_show_their_data():
     true, predicted = np.repeat([0, 0, 1], [5, 2, 7]), np.repeat([0, 1, 1], [5, 2, 7])
     labels, prob = np.eye(2, dtype=np.uint8)[true], np.eye(2, dtype=np.float32)[predicted]
     predictions = Predictions([str(number) for number in range(14)], labels, prob, np.ones(14, int))
@@ -134,7 +158,7 @@ def test_charts_hold_what_is_there():
     assert whisker(float("nan"), (0, 1)) == ""
 
 
-def test_a_picture_for_paper_becomes_one_for_the_dark():
+def test_a_picture_for_white_paper_is_recoloured_for_a_dark_page():
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2, 2))
@@ -148,7 +172,7 @@ def test_a_picture_for_paper_becomes_one_for_the_dark():
     assert sum(figure.get_facecolor()[:3]) < 0.5 and sum(axes.get_facecolor()[:3]) < 0.5
     from matplotlib.colors import to_rgb
 
-    assert blue.get_color() == "#0072b2"  # a colour stays, unless it is too deep to be seen
+    assert blue.get_color() == "#0072b2"  # a colour stays unless it is too dark
     assert sum(to_rgb(purple.get_color())) > 1.5
     assert sum(to_rgb(axes.title.get_color())) > 2.4 and sum(to_rgb(axes.lines[0].get_color())) > 2.4
     assert png(figure, 50)[0] != light[0] and light[1:] == (100, 100)
@@ -190,7 +214,7 @@ def run(tmp_path_factory):
         model = SampleCNN(ModelConfig(block, num_blocks=2, num_classes=task.num_classes, features=8), task)
         for module in model.modules():
             if hasattr(module, "running_mean"):
-                module.UPDATE = 1.0  # the statistics of one batch, so that sounds come out different
+                module.UPDATE = 1.0  # the statistics of one batch, so that outputs differ between sounds
         with torch.no_grad():
             model.train()(torch.randn(8, task.window))
         folder = tmp_path_factory.mktemp("log") / f"{name}-{block}"
@@ -207,7 +231,7 @@ def run(tmp_path_factory):
     return make
 
 
-def test_a_report_of_one_label_holds_everything(built, run):
+def test_a_report_of_a_one_label_task_has_all_sections(built, run):
     folder = run(built / "data", "sounds")
     path = report(str(folder), "sounds", data_dir=built / "data", contents=FEW)
     assert path == folder / "analysis" / "report-sounds.html"
@@ -227,21 +251,21 @@ def test_a_report_of_one_label_holds_everything(built, run):
     assert all(link.startswith(("data:", "#")) for link in links)
     assert "url(" not in text and "@import" not in text
     assert len(page.all("audio")) <= 3
-    assert "confidence intervals: the clips drawn anew 20 times" in text
+    assert "percentile bootstrap with 20 draws" in text
     assert path.stat().st_size < 5e6
 
 
-def test_a_report_of_many_labels_has_curves_and_leaves_out_what_is_asked(built, run, tmp_path):
+def test_a_report_of_a_multi_label_task_has_curves_and_omits_sections_on_request(built, run, tmp_path):
     folder = run(built / "data", "labels", block="basic")
     (folder / "metrics.jsonl").unlink()
     contents = Contents(mistakes=0, filters=False, draws=5)
-    path = report(str(folder), "labels", str(tmp_path / "out.html"), built / "data", contents)
+    path = report(str(folder), "labels", str(tmp_path / "out.html"), data_dir=built / "data", contents=contents)
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     ids = {attributes["id"] for attributes in page.all("h2")}
     assert path == tmp_path / "out.html"
     assert ids == {"classes", "confusion", "mistakes", "excitations", "network", "settings"}
-    assert "blocks of the kind basic have none" in text
+    assert "basic blocks have no excitations" in text
     assert "Precision over recall of" in text and not page.all("audio")
 
 
@@ -253,7 +277,7 @@ def test_a_model_file_alone_is_enough(built, run, tmp_path, monkeypatch):
 
     h5.write(model_files.load(folder), keras)
     contents = Contents(mistakes=1, explained=0, filters=False, excitations=False, draws=5)
-    path = report(str(keras), "sounds", None, built / "data", contents)
+    path = report(str(keras), "sounds", data_dir=built / "data", contents=contents)
     assert path.name == "report-sounds.html" and "training" not in path.read_text().lower().split("<nav")[1][:300]
 
 
@@ -269,7 +293,7 @@ def test_the_command_and_its_options(built, run, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stdout.strip().endswith("report-sounds.html")
     text = (tmp_path / "report-sounds.html").read_text()
-    assert "drawn anew 7 times" in text and "seed 5" in text
+    assert "with 7 draws (seed 5)" in text
     assert 'id="filters"' not in text and 'id="excitations"' not in text and text.count("<audio") <= 2
 
 
@@ -278,19 +302,19 @@ def test_wrong_use_is_one_line_before_the_work(built, run, tmp_path, monkeypatch
     folder = run(built / "data", "sounds")
     (tmp_path / "file").write_text("")
     with pytest.raises(SampleCNNError, match="cannot be written"):
-        report(str(folder), "sounds", "file/r.html", built / "data", FEW)
+        report(str(folder), "sounds", "file/r.html", data_dir=built / "data", contents=FEW)
     with pytest.raises(SampleCNNError, match="cannot be written"):
-        report(str(folder), "sounds", "file", built / "data", FEW)
+        report(str(folder), "sounds", "file", data_dir=built / "data", contents=FEW)
     with pytest.raises(UsageError, match="not built yet"):
-        report(str(folder), "demo", None, tmp_path / "nowhere", FEW)
+        report(str(folder), "demo", None, data_dir=tmp_path / "nowhere", contents=FEW)
     with pytest.raises(UsageError, match="there is no such model"):
-        report("no-model", "sounds", None, built / "data", FEW)
+        report("no-model", "sounds", None, data_dir=built / "data", contents=FEW)
     with pytest.raises(UsageError, match="does not fit data set"):
-        report(str(folder), "labels", None, built / "data", FEW)
+        report(str(folder), "labels", None, data_dir=built / "data", contents=FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_empty_split_is_said(built, run, tmp_path, monkeypatch):
+def test_an_empty_split_is_one_line(built, run, tmp_path, monkeypatch):
     import shutil
 
     monkeypatch.chdir(tmp_path)
@@ -298,7 +322,7 @@ def test_an_empty_split_is_said(built, run, tmp_path, monkeypatch):
     for path in (tmp_path / "data" / "sounds" / "arrow").glob("test-*"):
         path.unlink()
     with pytest.raises(UsageError, match="no clips in its test split"):
-        report(str(run(built / "data", "sounds")), "sounds", None, tmp_path / "data", FEW)
+        report(str(run(built / "data", "sounds")), "sounds", None, data_dir=tmp_path / "data", contents=FEW)
 
 
 def test_an_interrupted_report_leaves_nothing(built, run, tmp_path, monkeypatch):
@@ -310,7 +334,7 @@ def test_an_interrupted_report_leaves_nothing(built, run, tmp_path, monkeypatch)
     monkeypatch.setattr(reporting, "page", stop)
     contents = Contents(mistakes=0, filters=False, excitations=False, draws=2)
     with pytest.raises(KeyboardInterrupt):
-        report(str(run(built / "data", "sounds")), "sounds", str(tmp_path), built / "data", contents)
+        report(str(run(built / "data", "sounds")), "sounds", str(tmp_path), data_dir=built / "data", contents=contents)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,7 +346,7 @@ def test_the_sound_of_a_clip_is_all_of_its_segments(built):
     assert len(wave) == len(rows) * segments.task.window and np.abs(wave).max() <= 1
 
 
-def test_the_page_needs_no_heavy_imports_for_help():
+def test_help_imports_nothing_heavy():
     import subprocess
 
     code = "import sys, samplecnn.cli.explain; print([m for m in ('torch', 'sklearn', 'PIL') if m in sys.modules])"

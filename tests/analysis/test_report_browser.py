@@ -7,7 +7,7 @@ import torch
 
 from samplecnn import model_files
 from samplecnn.analysis.reporting import report
-from samplecnn.analysis.reporting.gather import Contents
+from samplecnn.analysis.reporting.findings import Contents
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.shards import open_split
 
@@ -84,7 +84,9 @@ def made(built, tmp_path_factory):
         model = SampleCNN(ModelConfig("se", num_blocks=2, num_classes=task.num_classes, features=8), task)
         model_files.save(model, folder / name)
         contents = Contents(mistakes=2, explained=1, filters=False, excitations=name == "sounds", draws=20)
-        pages.append(report(str(folder / name), name, str(folder / f"{name}.html"), built / "data", contents))
+        pages.append(
+            report(str(folder / name), name, str(folder / f"{name}.html"), data_dir=built / "data", contents=contents)
+        )
     return pages
 
 

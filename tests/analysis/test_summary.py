@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from samplecnn import ModelConfig, SampleCNN
 from samplecnn.analysis import summarize
 from samplecnn.analysis.layers import conv_layers
-from samplecnn.analysis.summary_table import print_summary
+from samplecnn.analysis.run_analyze import print_summary
 from samplecnn.errors import UsageError
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS
 from samplecnn.models.layers import Excitation

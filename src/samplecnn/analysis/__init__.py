@@ -1,21 +1,23 @@
-"""What a trained network hears, as arrays and tables (this package) and as pictures (`samplecnn.analysis.plots`)."""
+"""What a trained network has learned, as arrays and tables; pictures of them are in `samplecnn.analysis.plots`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samplecnn.analysis.excitation import Excitations, excitations
-    from samplecnn.analysis.explanation import Explanation, explain, explain_over_time
+    from samplecnn.analysis.excitation import excitations
+    from samplecnn.analysis.excitation_result import Excitations
+    from samplecnn.analysis.explainer import explain, explain_over_time
+    from samplecnn.analysis.explanation import Explanation
     from samplecnn.analysis.filters import Filters, learn_filters
     from samplecnn.analysis.reporting import report
     from samplecnn.analysis.summary import Summary, summarize
 
-_HOMES = {
-    "Excitations": "excitation",
+_MODULES = {
+    "Excitations": "excitation_result",
     "excitations": "excitation",
     "Explanation": "explanation",
-    "explain": "explanation",
-    "explain_over_time": "explanation",
+    "explain": "explainer",
+    "explain_over_time": "explainer",
     "Filters": "filters",
     "learn_filters": "filters",
     "report": "reporting",
@@ -37,6 +39,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"samplecnn.analysis.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"samplecnn.analysis.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'samplecnn.analysis' has no attribute {name!r}")

@@ -1,14 +1,14 @@
-"""Which parts of a sound a model's answer rests on: integrated gradients, and what happens when a part is taken away.
+"""Attribution of a model's output to parts of a sound: integrated gradients and occlusion.
 
-A sound is split into moments and into frequency bands. Both splits are partitions of unity: the parts, added up, are
-the sound again, to the last bit of rounding. What integrated gradients say of the parts therefore adds up, too.
+A sound is split into moments (stretches of time) and into frequency bands. Both splits are partitions of unity: the
+parts add up to the sound, up to rounding. Integrated gradients of the parts therefore add up, too.
 
 Integrated gradients: Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017. The path leads from
-silence to the sound. Along it, the model's answer changes most where the sound is still faint, so the steps lie closer
-together there.
+silence to the sound. Along it, the output changes most where the sound is still faint, so the steps are closer together
+there. Occlusion: a part is subtracted from the sound, and the change of the output is measured.
 
-What is explained is the logit of a tag's probability, log(p / (1 - p)): for a sigmoid that is the network's own output,
-for a softmax it is the output's lead over all other classes together.
+The output explained is the logit of a class's probability, log(p / (1 - p)): for a sigmoid that is the network's own
+output, for a softmax the output minus the log-sum-exp of all other outputs.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,34 +27,41 @@ from samplecnn.task import Task
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-CROSS_FADE = 0.15  # half-width of the fade between two bands, as a share of a band
+CROSS_FADE = 0.15  # half-width of the cross-fade between two bands, as a share of a band
 FIRST_ALPHA = 1e-4  # -80 dB: below, 16-bit sound has vanished
-Answer = Callable[[Tensor], Tensor]
+LogitFunction = Callable[[Tensor], Tensor]
+OnProgress = Callable[[int], None]
+
+
+def no_progress(done: int) -> None:
+    """Ignores progress."""
 
 
 def band_edges(bands: int, rate: int) -> np.ndarray:
     """Edges in Hz of bands equally wide in mel, from 0 to half the sample rate: float64 [bands + 1]."""
     edges = hertz(np.linspace(0, mel(rate / 2), bands + 1))
-    edges[-1] = rate / 2  # to the bit
+    edges[-1] = rate / 2  # exactly, without rounding
     return edges
 
 
 def split_bands(wave: np.ndarray, bands: int, rate: int) -> np.ndarray:
-    """A sound in its frequency bands, without a shift of phase.
+    """A sound split into frequency bands with zero phase.
 
     Args:
         wave: float [samples].
-        bands: how many, equally wide in mel; neighbours fade into each other.
+        bands: number of bands, equally wide in mel; neighbours cross-fade.
         rate: Hz.
 
     Returns:
         float32 [bands, samples], whose sum over the bands is `wave`.
     """
-    length = len(wave) + rate // 4  # silence behind the end, so that no filter reaches round to the beginning
+    length = len(wave) + rate // 4  # zero padding, so that no filter wraps around from the end to the beginning
     spectrum = np.fft.rfft(wave, length)
-    place = mel(np.fft.rfftfreq(length, 1 / rate)) * bands / mel(rate / 2)  # in bands
-    fade = np.clip((place - np.arange(1, bands)[:, None]) / CROSS_FADE, -1, 1)
-    above = np.concatenate([np.ones((1, len(place))), (1 + np.sin(np.pi / 2 * fade)) / 2, np.zeros((1, len(place)))])
+    position = mel(np.fft.rfftfreq(length, 1 / rate)) * bands / mel(rate / 2)  # in bands
+    fade = np.clip((position - np.arange(1, bands)[:, None]) / CROSS_FADE, -1, 1)
+    above = np.concatenate(
+        [np.ones((1, len(position))), (1 + np.sin(np.pi / 2 * fade)) / 2, np.zeros((1, len(position)))]
+    )
     return np.fft.irfft(spectrum * (above[:-1] - above[1:]), length)[:, : len(wave)].astype(np.float32)
 
 
@@ -63,83 +70,92 @@ def moment_weights(samples: int, moments: int) -> np.ndarray:
 
     Triangles that overlap by half; the first and the last stay at 1 towards the ends.
     """
-    place = (np.arange(samples) + 0.5) * moments / samples - 0.5  # in moments, from the middle of the first
-    place = np.clip(place, 0, moments - 1)
-    return np.clip(1 - np.abs(place - np.arange(moments)[:, None]), 0, None).astype(np.float32)
+    position = (np.arange(samples) + 0.5) * moments / samples - 0.5  # in moments, from the middle of the first
+    position = np.clip(position, 0, moments - 1)
+    return np.clip(1 - np.abs(position - np.arange(moments)[:, None]), 0, None).astype(np.float32)
 
 
 @contextmanager
-def answering(model: "SampleCNN", tags: list[int], samples: int) -> Iterator[Answer]:
-    """The model as a function of the waveform: float32 [batch, samples] -> logits of the tags' probabilities.
+def logit_function(model: "SampleCNN", classes: list[int], samples: int) -> Iterator[LogitFunction]:
+    """The model as a differentiable function of the waveform.
 
-    A clip shorter than the model's window is filled up inside, so that gradients reach the samples of the clip.
-    Parameters take no gradient meanwhile.
+    A clip shorter than the model's window is padded inside the function, so that gradients reach the clip's samples.
+    The model's parameters take no gradient inside the block.
+
+    Args:
+        model: a model with its task.
+        classes: indices of the classes to explain.
+        samples: length of the waveforms.
+
+    Yields:
+        float32 [batch, samples] -> logits of the classes' probabilities [batch, classes].
     """
     task = model.task
     assert task is not None
     device = next(model.parameters()).device
-    source = torch.from_numpy(_filled(samples, task)).to(device)
-    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    source = torch.from_numpy(_padding_index(samples, task)).to(device)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def answer(wave: Tensor) -> Tensor:
+    def logits(wave: Tensor) -> Tensor:
         wave = wave.to(device)
         if samples < task.window:
             silence = wave.new_zeros(len(wave), 1)
             wave = torch.cat([wave, silence], dim=1)[:, source]
-        return log_odds(model((wave - task.mean) / task.std), tags, task)
+        return log_odds(model((wave - task.mean) / task.std), classes, task)
 
-    for parameter in frozen:
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         with full_precision(model), torch.inference_mode(False), torch.enable_grad():
-            yield answer
+            yield logits
     finally:
-        for parameter in frozen:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
-def log_odds(outputs: Tensor, tags: list[int], task: Task) -> Tensor:
-    """Logits of probabilities, log(p / (1 - p)): the network's outputs [batch, classes] -> [batch, tags]."""
-    chosen = outputs[:, tags]
+def log_odds(outputs: Tensor, classes: list[int], task: Task) -> Tensor:
+    """Logits of probabilities, log(p / (1 - p)): the network's outputs [batch, all classes] -> [batch, classes]."""
+    chosen = outputs[:, classes]
     if task.kind == "multilabel" or task.num_classes == 1:
         return chosen
-    own = torch.nn.functional.one_hot(torch.tensor(tags, device=outputs.device), task.num_classes).bool()
+    own = torch.nn.functional.one_hot(torch.tensor(classes, device=outputs.device), task.num_classes).bool()
     others = outputs[:, None].masked_fill(own, -torch.inf)
     return chosen - others.logsumexp(dim=2)
 
 
 def integrated_gradients(
-    answer: Answer, wave: np.ndarray, steps: int, batch_size: int, tell: Callable[[int], None] = lambda done: None
+    logits: LogitFunction, wave: np.ndarray, steps: int, batch_size: int, on_progress: OnProgress = no_progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean gradient along the way from silence to the sound, and what the answers rise by on the way.
+    """The mean gradient along the path from silence to the sound, and the rise of the logits along it.
 
     Args:
-        answer: see `answering`.
+        logits: see `logit_function`.
         wave: float32 [samples].
-        steps: points on the way, closer together near silence (Gauss-Legendre in the logarithm of the level).
+        steps: points on the path, closer together near silence (Gauss-Legendre in the logarithm of the level).
         batch_size: points at once.
-        tell: called with the number of points done.
+        on_progress: called with the number of points done.
 
     Returns:
-        gradients float32 [tags, samples], which times `wave` give the attributions; rise float64 [tags], the answers at
-        the sound less those at silence. The attributions of a tag add up to its rise, but for the steps' width.
+        gradients float32 [classes, samples], which times `wave` are the attributions; rise float64 [classes], the
+        logits at the sound minus those at silence. The attributions of a class add up to its rise, up to the error of
+        the quadrature.
     """
     sound = torch.from_numpy(wave)
     with torch.no_grad():
-        ends = answer(torch.stack([torch.zeros_like(sound), sound])).double().cpu().numpy()
+        ends = logits(torch.stack([torch.zeros_like(sound), sound])).double().cpu().numpy()
     alphas, weights = path(steps)
     total: np.ndarray | None = None
     for first in range(0, len(alphas), batch_size):
-        chosen = slice(first, first + batch_size)
-        points = (torch.from_numpy(alphas[chosen]).float()[:, None] * sound).requires_grad_()
-        answers = answer(points)
+        batch = slice(first, first + batch_size)
+        points = (torch.from_numpy(alphas[batch]).float()[:, None] * sound).requires_grad_()
+        outputs = logits(points)
         parts = []
-        for tag in range(answers.shape[1]):
-            last = tag == answers.shape[1] - 1
-            [gradient] = torch.autograd.grad(answers[:, tag].sum(), points, retain_graph=not last)
-            parts.append(np.tensordot(weights[chosen], gradient.double().cpu().numpy(), axes=1))
+        for index in range(outputs.shape[1]):
+            last = index == outputs.shape[1] - 1
+            [gradient] = torch.autograd.grad(outputs[:, index].sum(), points, retain_graph=not last)
+            parts.append(np.tensordot(weights[batch], gradient.double().cpu().numpy(), axes=1))
         total = np.stack(parts) if total is None else total + np.stack(parts)
-        tell(len(points))
+        on_progress(len(points))
     assert total is not None
     return total.astype(np.float32), ends[1] - ends[0]
 
@@ -156,33 +172,37 @@ def path(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (ratio**u - 1) / (ratio - 1), weights / weights.sum()
 
 
-def without(
-    answer: Answer,
+def occlusion(
+    logits: LogitFunction,
     wave: np.ndarray,
     parts: np.ndarray,
     batch_size: int,
-    tell: Callable[[int], None] = lambda done: None,
+    on_progress: OnProgress = no_progress,
 ) -> np.ndarray:
-    """What the answers lose when a part of the sound is taken away, one part after the other.
+    """By how much the logits fall when a part of the sound is removed, one part at a time.
 
     Args:
-        parts: float32 [parts, samples], to be subtracted from `wave`.
+        logits: see `logit_function`.
+        wave: float32 [samples].
+        parts: float32 [parts, samples], subtracted from `wave` in turn.
+        batch_size: waveforms at once.
+        on_progress: called with the number of parts done.
 
     Returns:
-        float32 [tags, parts]; positive where the part spoke for the tag.
+        float32 [classes, parts]; positive where the part raises the class's score.
     """
-    lost = []
+    losses = []
     with torch.no_grad():
-        whole = answer(torch.from_numpy(wave)[None])
+        whole = logits(torch.from_numpy(wave)[None])
         for first in range(0, len(parts), batch_size):
             rest = torch.from_numpy(wave - parts[first : first + batch_size])
-            lost.append((whole - answer(rest)).cpu().numpy())
-            tell(len(rest))
-    return np.concatenate(lost).T.astype(np.float32)
+            losses.append((whole - logits(rest)).cpu().numpy())
+            on_progress(len(rest))
+    return np.concatenate(losses).T.astype(np.float32)
 
 
-def _filled(samples: int, task: Task) -> np.ndarray:
-    """Which sample of the clip each sample of the window is, int64 [window]; `samples` stands for silence."""
+def _padding_index(samples: int, task: Task) -> np.ndarray:
+    """The clip's sample that stands at each sample of the padded window, int64 [window]; `samples` is silence."""
     if samples >= task.window:
         return np.arange(task.window)
     numbers = fit(np.arange(1, samples + 1), task.window, task.padding)

@@ -1,4 +1,4 @@
-"""What excitations over a data set come to: figures by block, unit and class (JSTSP 2019)."""
+"""Statistics of the excitations over a data set, by block, unit and class."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,8 @@ class BlockExcitations:
         mean: of every unit over all segments, float64 [units].
         std: of every unit over all segments, float64 [units].
         class_mean: of every unit over the segments of a class, float64 [classes, units]; NaN for a class without any.
-        loudness_correlation: of every unit with the segments' level in dB (Pearson), float64 [units]; NaN where one of
-            the two does not vary.
+        loudness_correlation: Pearson's correlation of every unit with the segments' level in dB, float64 [units]; NaN
+            where one of the two does not vary.
         between: share of every unit's variance that lies between the classes' means (eta squared), float64 [units];
             NaN for a unit that does not vary.
         histogram: factors of all units in BINS equal bins of (0, 1), by class, int64 [classes, BINS].
@@ -45,14 +45,14 @@ class BlockExcitations:
 
 @dataclass(frozen=True)
 class Excitations:
-    """What a pass over a data set gives.
+    """The excitations of all blocks over a data set.
 
     Args:
         classes: names.
         blocks: first to last.
-        counts: segments of every class, int64 [classes].
-        segments: of the data set.
-        loudness: of every segment, dB relative to full scale, float32 [segments].
+        counts: number of segments of every class, int64 [classes].
+        segments: number of segments.
+        loudness: level of every segment, dB relative to full scale, float32 [segments].
         task: the data set's name.
     """
 
@@ -69,40 +69,51 @@ class Excitations:
 
     @property
     def spread(self) -> np.ndarray:
-        """Across classes, of every block: the mean over units of `class_std`, float64 [blocks]."""
+        """Spread across classes of every block: the mean over units of `class_std`, float64 [blocks]."""
         return np.array([np.mean(block.class_std) for block in self.blocks])
 
     @property
     def between(self) -> np.ndarray:
-        """The mean over units of the variance between classes as a share of all, float64 [blocks]."""
+        """Mean over units of the share of variance between classes, float64 [blocks]."""
         return np.array([_mean(block.between) for block in self.blocks])
 
     @property
     def chance(self) -> float:
-        """What `between` would be if labels had nothing to do with excitations: (classes - 1) / (segments - 1)."""
+        """Expected `between` of labels unrelated to the excitations: (classes - 1) / (segments - 1).
+
+        The expectation of eta squared without an effect (Cohen: Statistical Power Analysis, 1988, chapter 8).
+        """
         present = np.count_nonzero(self.counts)
         return (present - 1) / max(self.counts.sum() - 1, 1)
 
     @property
     def loudness_correlation(self) -> np.ndarray:
-        """The mean over units of the correlation's size, float64 [blocks]."""
+        """Mean over units of the absolute correlation, float64 [blocks]."""
         return np.array([_mean(np.abs(block.loudness_correlation)) for block in self.blocks])
 
     def block(self, which: int | str) -> BlockExcitations:
-        """By number (-1 is the last) or by name."""
+        """A block by number (-1 is the last) or by name.
+
+        Raises:
+            UsageError: no such block.
+        """
         try:
             return self.blocks[which if isinstance(which, int) else self.names.index(which)]
         except (IndexError, ValueError):
             raise UsageError(f"no excitations in {which!r}; there are {', '.join(self.names)}") from None
 
-    def linkage(self, which: int | str = -1) -> tuple[np.ndarray, list[int]]:
-        """Classes clustered by the means of their excitations in a block.
+    def linkage(self, which: int | str = -1, max_classes: int | None = None) -> tuple[np.ndarray, list[int]]:
+        """Classes clustered by their mean excitations in a block.
 
-        Every unit is divided by its standard deviation over the segments, so that each has a say; clusters are merged
-        by Ward's criterion.
+        Every unit is divided by its standard deviation over the segments, so that all have the same weight; clusters
+        are merged by Ward's criterion.
+
+        Args:
+            which: a block by number or name.
+            max_classes: clusters only the classes with the most segments.
 
         Returns:
-            The merges as scipy.cluster.hierarchy has them, [classes with segments - 1, 4], and the numbers of these
+            The linkage matrix of scipy.cluster.hierarchy, [clustered classes - 1, 4], and the numbers of the clustered
             classes.
 
         Raises:
@@ -110,12 +121,19 @@ class Excitations:
         """
         from scipy.cluster.hierarchy import linkage  # type: ignore[import-untyped]
 
-        present = np.flatnonzero(self.counts).tolist()
+        present = self.present(max_classes)
         if len(present) < 2:
             raise UsageError("fewer than two classes have segments, so there is nothing to cluster")
         block = self.block(which)
         scaled = block.class_mean[present] / np.where(block.std > 0, block.std, 1)
         return linkage(scaled, "ward", optimal_ordering=len(present) <= 200), present
+
+    def present(self, max_classes: int | None = None) -> list[int]:
+        """Numbers of the classes that have segments; of many, the `max_classes` with the most, in the task's order."""
+        present = np.flatnonzero(self.counts)
+        if max_classes is not None:
+            present = np.sort(present[np.argsort(-self.counts[present], kind="stable")[:max_classes]])
+        return present.tolist()
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON file: the figures of every block."""

@@ -1,4 +1,4 @@
-"""A pass over a data set keeps only sums of the excitations; all values go to a table as they come."""
+"""Running sums of excitations over a data set, and the table to which all values are written batch by batch."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from samplecnn.analysis.excitation_result import BlockExcitations
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
 
-BINS = 50  # of a factor, over 0 to 1
+BINS = 50  # of a factor's histogram, over 0 to 1
 
 
-class Sums:
-    """Sums over the segments, kept around a first value so that nothing cancels in the variances."""
+class ExcitationSums:
+    """Sums over the segments for one block, of differences from the first value: no digits cancel in the variances."""
 
     def __init__(self, classes: int, units: int) -> None:
         self.pivot: np.ndarray | None = None
@@ -26,11 +26,11 @@ class Sums:
         self.value, self.square, self.with_level = np.zeros((3, units))
         self.level: float = 0.0
         self.level_square: float = 0.0
-        self.of_class, self.square_of_class = np.zeros((2, classes, units))
+        self.class_value, self.class_square = np.zeros((2, classes, units))
         self.histogram = np.zeros((classes, BINS), np.int64)
 
     def add(self, values: np.ndarray, labels: np.ndarray, level: np.ndarray) -> None:
-        """A batch: factors [batch, units], labels bool [batch, classes], level in dB [batch]."""
+        """Adds a batch: factors float32 [batch, units], labels bool [batch, classes], level in dB, float32 [batch]."""
         if self.pivot is None:
             self.pivot, self.level_pivot = values[0].astype(np.float64), float(level[0])
         x, y, member = values - self.pivot, level.astype(np.float64) - self.level_pivot, labels.T.astype(np.float64)
@@ -40,29 +40,30 @@ class Sums:
         self.with_level += y @ x
         self.level += float(y.sum())
         self.level_square += float(y @ y)
-        self.of_class += member @ x
-        self.square_of_class += member @ np.square(x)
+        self.class_value += member @ x
+        self.class_square += member @ np.square(x)
         bins = np.minimum((values * BINS).astype(np.int64), BINS - 1)
         rows = bins + BINS * np.arange(len(bins))[:, None]
         binned = np.bincount(rows.ravel(), minlength=len(bins) * BINS).reshape(len(bins), BINS)
         self.histogram += labels.T.astype(np.int64) @ binned
 
     def result(self, name: str, counts: np.ndarray) -> BlockExcitations:
+        """The block's statistics; `counts` are the segments of every class, int64 [classes]."""
         assert self.pivot is not None  # a batch was added
         mean, level_mean = self.value / self.count, self.level / self.count
         variance = np.maximum(self.square / self.count - mean**2, 0)
         level_variance = max(self.level_square / self.count - level_mean**2, 0)
         shared = self.with_level / self.count - mean * level_mean
-        constant = variance < 1e-13  # all there is, is the rounding of float32
+        constant = variance < 1e-13  # only the rounding of float32
         with np.errstate(invalid="ignore", divide="ignore"):
             correlation = np.where(
                 constant | (level_variance < 1e-9), np.nan, shared / np.sqrt(variance * level_variance)
             )
-            class_mean = self.of_class / counts[:, None]
-            # Over the segments once for each of their labels: the variance there is, and that of the classes' means.
+            class_mean = self.class_value / counts[:, None]
+            # A segment counts once for each of its labels: total variance, and the variance of the classes' means.
             assigned = max(counts.sum(), 1)
-            middle = self.of_class.sum(axis=0) / assigned
-            total = self.square_of_class.sum(axis=0) / assigned - middle**2
+            middle = self.class_value.sum(axis=0) / assigned
+            total = self.class_square.sum(axis=0) / assigned - middle**2
             means = np.nansum(counts[:, None] * (class_mean - middle) ** 2, axis=0) / assigned
             between = np.where(constant, np.nan, means / total)
         return BlockExcitations(
@@ -77,8 +78,8 @@ class Sums:
 
 
 @contextmanager
-def writer(path: Path, segments: "Segments", sums: dict[str, Sums]) -> Iterator[Callable[..., None]]:
-    """A function that appends a batch to the Parquet file, which appears when all are there."""
+def parquet_writer(path: Path, segments: "Segments", sums: dict[str, ExcitationSums]) -> Iterator[Callable[..., None]]:
+    """Yields a function that appends a batch to the Parquet file; the file appears when it is complete."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -92,15 +93,17 @@ def writer(path: Path, segments: "Segments", sums: dict[str, Sums]) -> Iterator[
 
     with written_aside(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as file:
 
-        def write(rows: slice, labels: np.ndarray, level: np.ndarray, caught: dict[str, np.ndarray]) -> None:
+        def write(rows: slice, labels: np.ndarray, level: np.ndarray, factors: dict[str, np.ndarray]) -> None:
             lists = [
-                pa.FixedSizeListArray.from_arrays(pa.array(caught[name].ravel()), type=schema.field(name).type)
+                pa.FixedSizeListArray.from_arrays(pa.array(factors[name].ravel()), type=schema.field(name).type)
                 for name in sums
             ]
-            said = [list(itertools.compress(names, row)) for row in labels]
+            label_names = [list(itertools.compress(names, row)) for row in labels]
             head = [pa.array(segments.ids[rows]), pa.array(np.asarray(segments.segment[rows]), pa.int32())]
             file.write_batch(
-                pa.record_batch([*head, pa.array(said, pa.list_(pa.string())), pa.array(level), *lists], schema=schema)
+                pa.record_batch(
+                    [*head, pa.array(label_names, pa.list_(pa.string())), pa.array(level), *lists], schema=schema
+                )
             )
 
         yield write

@@ -1,22 +1,27 @@
-"""A recording heard once as a whole, to be heard again and taken apart window by window."""
+"""Explains a recording: scores it as a whole, then explains the windows in which its tags are clearest."""
 
 import difflib
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from samplecnn.analysis.window import ExplainedWindow, Settings, take_apart
+from samplecnn.analysis.attribution import OnProgress, band_edges, no_progress
+from samplecnn.analysis.explained_window import ExplainedWindow, Settings, explain_window
+from samplecnn.analysis.explanation import Explanation
 from samplecnn.audio import from_int16, standardise, stream, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.probabilities import full_precision, load_on_device, probabilities
 from samplecnn.inference.windows import Windows, precut_windows, windows
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
+from samplecnn.sound_file import Recording
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.tagger import _as_file
 from samplecnn.tagging.tags import Tags
@@ -24,14 +29,92 @@ from samplecnn.tagging.tags import Tags
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-TAGS = 3  # explained at most unless others are asked for
-LEAST_SCORE = 0.01  # of a tag that is explained without being asked for
+WINDOWS = 4  # of a recording that are explained unless more are asked for
+MAX_TAGS = 3  # explained unless others are asked for
+MIN_SCORE = 0.01  # of a tag that is explained without being asked for
 
 
-class Listener:
-    """Hears a recording with a model, once as a whole and then the windows that are asked for.
+def explain(
+    model: "SampleCNN | str | Path",
+    source: "Recording | npt.ArrayLike",
+    sample_rate: int | None = None,
+    *,
+    tags: Sequence[str] = (),
+    top: int | None = None,
+    max_windows: int = WINDOWS,
+    settings: Settings | None = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> Explanation:
+    """Explains which moments and which frequencies a recording's tags depend on.
 
-    Args: as `explanation.explain` has them.
+    Args:
+        model: a SampleCNN, or whatever `samplecnn.load` takes.
+        source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, or a waveform.
+        sample_rate: of a waveform, in Hz.
+        tags: names of the classes to explain; if empty, the `top` most probable of the whole recording.
+        top: number of tags; None explains at most three, of which all but the first score 0.01 or more.
+        max_windows: of a longer recording, the windows in which the tags score highest are explained, in turn the
+            clearest of every tag, and one for each tag at least.
+        settings: resolution and accuracy.
+        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays on its device).
+        progress: shows a bar on stderr.
+
+    Raises:
+        UsageError: no such model or tag, or a number out of range.
+        AudioError: the recording cannot be used.
+
+    Example:
+        >>> explanation = explain("log/20261122_101500-scd-se", "yes.wav")  # doctest: +SKIP
+        >>> explanation.words()[0]  # doctest: +SKIP
+        'yes: 0.996, mostly from 0.08 to 0.42 s (without: 0.310) and 250 to 1,100 Hz (without: 0.705)'
+    """
+    if max_windows < 1:
+        raise UsageError(f"explain needs 1 window or more, not {max_windows}")
+    explainer = Explainer(model, source, sample_rate, tags, top, settings, device)
+    chosen = explainer.clearest(max_windows)
+    with explainer.progress_bar(len(chosen), progress) as on_progress:
+        return explainer.explanation(tuple(explainer.explained(chosen, on_progress)))
+
+
+def explain_over_time(
+    model: "SampleCNN | str | Path",
+    source: "Recording | npt.ArrayLike",
+    sample_rate: int | None = None,
+    *,
+    tags: Sequence[str] = (),
+    top: int | None = None,
+    windows_per_page: int = WINDOWS,
+    settings: Settings | None = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> Iterator[Explanation]:
+    """`explain` for all windows of a recording, however long, in constant memory.
+
+    Args:
+        model, source, sample_rate, tags, top, settings, device, progress: as for `explain`.
+        windows_per_page: windows of each explanation.
+
+    Yields:
+        An Explanation for every `windows_per_page` windows, in order of time.
+
+    Raises:
+        UsageError, AudioError: as `explain`.
+    """
+    if windows_per_page < 1:
+        raise UsageError(f"a page needs 1 window or more, not {windows_per_page}")
+    explainer = Explainer(model, source, sample_rate, tags, top, settings, device)
+    count = len(explainer.heard.starts)
+    with explainer.progress_bar(count, progress) as on_progress:
+        explained = explainer.explained(range(count), on_progress)
+        while page := tuple(islice(explained, windows_per_page)):
+            yield explainer.explanation(page)
+
+
+class Explainer:
+    """Scores a recording with a model as a whole, then explains chosen windows of it.
+
+    Args: as for `explain`.
 
     Raises:
         UsageError: no such model or tag, or a number out of range.
@@ -52,7 +135,7 @@ class Listener:
         if top is not None and top < 1:
             raise UsageError(f"top needs 1 or more, not {top}")
         self.model = load_on_device(model, device)
-        assert self.model.task is not None  # resolve has seen to it
+        assert self.model.task is not None  # load_on_device has checked it
         self.task = self.model.task
         named = [find_class(tag, self.task.classes) for tag in tags]
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
@@ -62,51 +145,56 @@ class Listener:
         elif hasattr(source, "read") and not source.seekable():
             source = io.BytesIO(source.read())  # it is read twice
         self.source = source
-        self.heard = self._hear()
+        self.heard = self._scores()
         scores = self.heard.scores
-        best = np.argsort(-scores, kind="stable")[: top or TAGS].tolist()
-        likely = [tag for tag in best[1:] if top is not None or scores[tag] >= LEAST_SCORE]
+        best = np.argsort(-scores, kind="stable")[: top or MAX_TAGS].tolist()
+        likely = [tag for tag in best[1:] if top is not None or scores[tag] >= MIN_SCORE]
         self.tags = tuple(dict.fromkeys(named or [best[0], *likely]))
         name = getattr(source, "name", None) if hasattr(source, "read") else source
         self.name = str(name) if isinstance(name, str | os.PathLike) else "the given audio"
 
+    def explanation(self, explained: tuple[ExplainedWindow, ...]) -> Explanation:
+        """The explanation made of these windows."""
+        edges = band_edges(self.settings.bands, self.task.sample_rate)
+        return Explanation(self.name, self.heard, self.tags, edges, explained)
+
     @contextmanager
-    def bar(self, count: int, progress: bool) -> Iterator[Callable[[int], None]]:
-        """A bar for so many windows, as the function that is told the passes done; without `progress` none is shown."""
-        if not progress:
-            yield lambda done: None
+    def progress_bar(self, count: int, shown: bool) -> Iterator[OnProgress]:
+        """A bar for `count` windows, as the function to call with the number of passes done."""
+        if not shown:
+            yield no_progress
             return
         with Progress(count * self.settings.passes, "explain", "passes") as bar:
             yield bar.advance
 
-    def clearest(self, most: int) -> list[int]:
-        """The windows in which the tags score highest, in order of time."""
+    def clearest(self, max_windows: int) -> list[int]:
+        """The numbers of the windows in which the tags score highest, in order of time."""
         ranks = np.argsort(-self.heard.over_time[:, list(self.tags)], axis=0, kind="stable")
         firsts = len(set(ranks[0].tolist()))
-        return sorted(list(dict.fromkeys(ranks.ravel().tolist()))[: max(most, firsts)])
+        return sorted(list(dict.fromkeys(ranks.ravel().tolist()))[: max(max_windows, firsts)])
 
-    def explained(self, chosen: Sequence[int], tell: Callable[[int], None]) -> Iterator[ExplainedWindow]:
-        """The chosen windows taken apart, in order of time; `tell` is called with the passes done."""
+    def explained(self, chosen: Sequence[int], on_progress: OnProgress) -> Iterator[ExplainedWindow]:
+        """The chosen windows explained, in order of time; `on_progress` is called with the passes done."""
         wanted = {int(self.heard.starts[index]) for index in chosen}
         for start, wave in self._waves():
             if start in wanted:
-                yield take_apart(self.model, wave, list(self.tags), start, self.settings, tell)
+                yield explain_window(self.model, wave, list(self.tags), start, self.settings, on_progress)
                 if start == max(wanted):
                     return
 
-    def _hear(self) -> Tags:
-        """The tags, by the network itself in full precision, as it is taken apart later."""
-        answers, starts, samples, silent = [], [], 0, True
+    def _scores(self) -> Tags:
+        """The tags of the recording, by the network itself in full precision, as it is explained later."""
+        outputs, starts, samples, silent = [], [], 0, True
         with full_precision(self.model):
             for part in self._parts():
                 samples, silent = part.end, silent and part.silent
                 if len(part.segments):
-                    answers.append(probabilities(self.model, standardise(part.segments, self.task)))
+                    outputs.append(probabilities(self.model, standardise(part.segments, self.task)))
                     starts.append(part.starts)
-        return Tags(self.task, np.concatenate(answers), np.concatenate(starts), samples, silent)
+        return Tags(self.task, np.concatenate(outputs), np.concatenate(starts), samples, silent)
 
     def _parts(self) -> Iterator[Windows]:
-        """The windows of the recording, as they sound."""
+        """The windows of the recording in batches, not standardised."""
         plain = replace(self.task, mean=0.0, std=1.0)
         if hasattr(self.source, "read"):
             self.source.seek(0)
@@ -115,7 +203,7 @@ class Listener:
         return windows(stream(self.source, self.task.sample_rate), plain, self.settings.batch_size)
 
     def _waves(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First sample and waveform of every window; of a clip shorter than a window, its own samples."""
+        """First sample and waveform of every window; of a clip shorter than a window, its samples without padding."""
         if self.heard.samples < self.task.window:
             if hasattr(self.source, "read"):
                 self.source.seek(0)
@@ -129,16 +217,16 @@ def find_class(name: str, classes: tuple[str, ...]) -> int:
     """The index of a class; upper and lower case are the same.
 
     Raises:
-        UsageError: no such class; names those that are near.
+        UsageError: no such class; names similar ones.
     """
     lower = [known.lower() for known in classes]
     if name in classes:
         return classes.index(name)
     if name.lower() in lower:
         return lower.index(name.lower())
-    near = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)
-    if near:
-        said = f"did you mean {', '.join(classes[lower.index(one)] for one in near)}?"
+    similar = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)
+    if similar:
+        hint = f"did you mean {', '.join(classes[lower.index(one)] for one in similar)}?"
     else:
-        said = f"it has {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"
-    raise UsageError(f"the model has no tag {name!r}; {said}")
+        hint = f"it has {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"
+    raise UsageError(f"the model has no tag {name!r}; {hint}")

@@ -1,31 +1,18 @@
-"""Why a model gives a recording its tags: which moments and which frequencies they rest on.
+"""The explanation of a recording: its windows explained, and the same in sentences and as rows of a table."""
 
-A recording is heard window by window (`listener`), and the windows that tell most are taken apart (`window`).
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from samplecnn.analysis.attribution import band_edges
-from samplecnn.analysis.explainer import Listener
-from samplecnn.analysis.window import ExplainedWindow, Settings
-from samplecnn.errors import UsageError
-from samplecnn.sound_file import Recording
+from samplecnn.analysis.explained_window import ExplainedWindow
 from samplecnn.tagging.tags import Tags
 from samplecnn.task import Task
 
-if TYPE_CHECKING:
-    from samplecnn.models import SampleCNN
-
-__all__ = ["WINDOWS", "ExplainedWindow", "Explanation", "Settings", "explain", "explain_over_time"]
-
-WINDOWS = 4  # of a recording that are taken apart unless more are asked for
+COLUMNS = ("tag", "score", "window", "method", "start", "end", "low", "high", "logit")
+GRADIENTS, OCCLUSION = "integrated gradients", "occlusion"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +20,11 @@ class Explanation:
     """A recording's tags explained.
 
     Args:
-        name: what the recording is called.
-        heard: the tags of the whole recording, window by window.
+        name: of the recording.
+        heard: the scores of the whole recording, window by window.
         tags: indices of the classes explained.
-        edges: of the bands, Hz, float64 [bands + 1].
-        windows: those taken apart, in order of time.
+        edges: of the frequency bands, Hz, float64 [bands + 1].
+        windows: the windows explained, in order of time.
     """
 
     name: str
@@ -52,84 +39,77 @@ class Explanation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the tags explained."""
+        """Names of the classes explained."""
         return tuple(self.task.classes[tag] for tag in self.tags)
 
-    def clearest(self, place: int) -> ExplainedWindow:
-        """Of the windows taken apart, the one with the highest score of the tag in that place of `tags`."""
-        return max(self.windows, key=lambda window: window.scores[place])
+    def clearest(self, index: int) -> ExplainedWindow:
+        """Of the windows explained, the one with the highest score of the class at `index` in `tags`."""
+        return max(self.windows, key=lambda window: window.scores[index])
 
     def words(self) -> list[str]:
-        """A line for every tag: its score, where it comes from, and what is left of the score without that."""
-        from samplecnn.analysis.explanation_text import line
+        """A sentence for every tag: its score, what it depends on, and the score that remains without that."""
+        return [self.sentence(index) for index in range(len(self.tags))]
 
-        return [line(self, place) for place in range(len(self.tags))]
+    def sentence(self, index: int) -> str:
+        """The sentence for the class at `index` in `tags`."""
+        window = self.clearest(index)
+        name, score = self.names[index], float(self.heard.scores[self.tags[index]])
+        head = f"{name}: {format_probability(score)}"
+        if not window.wave.any():
+            return f"{head}; the recording is silent here, so no part of it raises or lowers the score"
+        if len(self.heard.starts) > 1:
+            best = format_probability(float(window.scores[index]))
+            head += f"; where it is clearest, {window.start:.1f} to {window.end:.1f} s ({best})"
+        parts = []
+        moment, band = window.moment_range[index], window.band_range[index]
+        if moment is not None:
+            without = format_probability(moment.score_without)
+            parts.append(f"from {moment.low:.2f} to {moment.high:.2f} s (without: {without})")
+        if band is not None:
+            without = format_probability(band.score_without)
+            parts.append(f"{format_hertz(band.low)} to {format_hertz(band.high)} Hz (without: {without})")
+        if parts:
+            return f"{head}, mostly {' and '.join(parts)}"
+        return f"{head}, no short stretch of time and no narrow band accounts for most of it"
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The numbers as rows, each the effect of a part of a window on a tag's logit.
 
-def explain(
-    model: "SampleCNN | str | Path",
-    source: "Recording | npt.ArrayLike",
-    sample_rate: int | None = None,
-    tags: Sequence[str] = (),
-    top: int | None = None,
-    most_windows: int = WINDOWS,
-    settings: Settings | None = None,
-    device: str | None = None,
-    progress: bool = False,
-) -> Explanation:
-    """Takes a recording apart: which moments and which frequencies its tags rest on.
-
-    Args:
-        model: a SampleCNN, or whatever `samplecnn.load` takes.
-        source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, or a waveform.
-        sample_rate: of a waveform, in Hz.
-        tags: names of the classes to explain; none takes the `top` most probable of the whole recording.
-        top: how many; None takes three at most, and none (but the first) with a score below 0.01.
-        most_windows: of a longer recording, the windows in which the tags score highest are taken apart, in turn the
-            clearest of every tag, and one for each tag at least.
-        settings: how closely to look.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN at hand stays where it is).
-        progress: shows a bar on stderr.
-
-    Raises:
-        UsageError: no such model or tag, or a number out of range.
-        AudioError: the recording cannot be used.
-
-    Example:
-        >>> explanation = explain("log/20261122_101500-sounds-se", "hum.wav")
-        >>> explanation.words()[0]  # say: hum: 0.996, mostly from 0.08 to 0.42 s (without: 0.310) and ...
-        'hum: ...'
-    """
-    if most_windows < 1:
-        raise UsageError(f"explain needs 1 window or more, not {most_windows}")
-    listener = Listener(model, source, sample_rate, tags, top, settings, device)
-    chosen = listener.clearest(most_windows)
-    with listener.bar(len(chosen), progress) as tell:
-        return _explanation(listener, tuple(listener.explained(chosen, tell)))
-
-
-def explain_over_time(
-    model: "SampleCNN | str | Path",
-    source: "Recording | npt.ArrayLike",
-    sample_rate: int | None = None,
-    tags: Sequence[str] = (),
-    top: int | None = None,
-    windows_per_page: int = WINDOWS,
-    settings: Settings | None = None,
-    device: str | None = None,
-    progress: bool = False,
-) -> Iterator[Explanation]:
-    """`explain` for all windows of a recording, however long: some windows at a time, in order, in flat memory."""
-    if windows_per_page < 1:
-        raise UsageError(f"a page needs 1 window or more, not {windows_per_page}")
-    listener = Listener(model, source, sample_rate, tags, top, settings, device)
-    count = len(listener.heard.starts)
-    with listener.bar(count, progress) as tell:
-        found = listener.explained(range(count), tell)
-        while page := tuple(islice(found, windows_per_page)):
-            yield _explanation(listener, page)
+        Columns: tag; score, its probability in the window; window, its number in the recording; method; start and end
+        (seconds) and low and high (Hz) of the part; logit. A part is a moment over all frequencies, a band over all of
+        the window, or (integrated gradients only) a band of a moment.
+        """
+        starts = self.heard.times
+        edges = self.edges.tolist()
+        for window in self.windows:
+            number = int(np.abs(starts - window.start).argmin())
+            count = window.moment_loss.shape[1]
+            ends = [window.start + index * window.seconds / count for index in range(count + 1)]
+            moments = [(ends[index], ends[index + 1], edges[0], edges[-1]) for index in range(count)]
+            bands = [(window.start, window.end, low, high) for low, high in pairwise(edges)]
+            both = [(start, end, low, high) for _, _, low, high in bands for start, end, _, _ in moments]
+            for index, name in enumerate(self.names):
+                groups: Iterable[tuple[str, list, Any]] = (
+                    (GRADIENTS, moments, window.by_moment[index]),
+                    (OCCLUSION, moments, window.moment_loss[index]),
+                    (GRADIENTS, bands, window.by_band[index]),
+                    (OCCLUSION, bands, window.band_loss[index]),
+                    (GRADIENTS, both, window.by_part[index].ravel()),
+                )
+                score = float(window.scores[index])
+                for method, places, values in groups:
+                    for place, value in zip(places, values.tolist(), strict=True):
+                        yield dict(zip(COLUMNS, (name, score, number, method, *place, value), strict=True))
 
 
-def _explanation(listener: Listener, found: tuple[ExplainedWindow, ...]) -> Explanation:
-    edges = band_edges(listener.settings.bands, listener.task.sample_rate)
-    return Explanation(listener.name, listener.heard, listener.tags, edges, found)
+def format_probability(value: float) -> str:
+    """Three digits; a value near 0 or 1 is not rounded to it."""
+    if 0 < value < 0.001:
+        return "<0.001"
+    return ">0.999" if 0.999 < value < 1 else f"{value:.3f}"
+
+
+def format_hertz(value: float) -> str:
+    """Rounded to 10 Hz, from 1 kHz on to 100 Hz: bands are no sharper."""
+    rounded = round(value, -1) if value < 1000 else round(value, -2)
+    return f"{rounded:,.0f}"

@@ -1,16 +1,16 @@
-"""What every filter has learned to hear: the input that excites it most, found by gradient ascent, and its spectrum.
+"""What every filter responds to: the input that excites it most, found by gradient ascent, and its spectrum.
 
 The method is that of Lee, Park, Kim, Nam (Sample-level Deep Convolutional Neural Networks, SMC 2017) and of Kim, Lee,
-Nam (JSTSP 2019), in the sections on learned filters: start from noise, add the normalised gradient of a filter's mean
-activation, look at the magnitude spectrum, order the filters by its peak. What is added here makes the spectra clean:
+Nam (IEEE JSTSP 2019), in their sections on learned filters: start from noise, add the normalised gradient of a filter's
+mean activation, take the magnitude spectrum, order the filters by its peak. Four changes make the spectra clean:
 
-- A filter applied at every third sample (or 9th, 27th, ...) is excited most by a sound that repeats with just that
-  period, which would put lines at multiples of rate / hop into every spectrum. So the input is moved against the grid
-  of steps, by another offset each time, and the gradient is averaged over the last few offsets.
-- Inputs keep an RMS of 1, as standardised sound has, and no mean, which no sound has either.
-- The activation is the softplus of the standardised response rather than its ReLU: a filter that the noise leaves
-  silent still has a gradient.
-- Spectra are averaged over frames about as long as the filter can tell frequencies apart.
+- A filter applied at every third sample (or 9th, 27th, ...) responds most to a sound with just that period, which would
+  put lines at multiples of rate / hop into every spectrum. The input is therefore shifted against the grid of steps, by
+  another offset in each step, and the gradient is averaged over the last few offsets.
+- Inputs keep an RMS of 1, as standardised sound has, and zero mean, as sound has.
+- The activation is the softplus of the standardised response rather than its ReLU, so that a filter that the initial
+  noise does not activate still has a gradient.
+- Spectra are averaged over frames about as long as the filter's frequency resolution requires.
 """
 
 import math
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from samplecnn.models import SampleCNN
 
-GRID = 729  # samples of the Fourier transform: 365 bins, as the authors' pictures have
+FFT = 729  # samples of the Fourier transform: 365 bins, as in the authors' pictures
 STEPS = 24
-RATE, MOMENTUM = 3.0, 0.8  # of the ascent: found on a trained network, by how well two seeds agree
-LONG = 2187  # samples that a layer of a small field gets, to average its spectrum over
-LONGEST = 19683  # samples (0.9 s at 22,050 Hz) beyond which only a layer of a longer hop goes
-SHORTEST_FRAME = 27
-AT_ONCE = 300_000  # samples in a batch of filters
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, less their whole part, cover an interval evenly
+RATE, MOMENTUM = 3.0, 0.8  # of the ascent: chosen on a trained network, by how well two seeds agree
+AVERAGED = 2187  # samples of the input for a layer of a small receptive field, to average its spectrum over
+MAX_SAMPLES = 19683  # of the input (0.9 s at 22,050 Hz), unless a layer's hop is longer
+MIN_FRAME = 27  # samples
+BATCH_SAMPLES = 300_000  # of all inputs that are optimised together
+GOLDEN = (math.sqrt(5) - 1) / 2  # the fractional parts of its multiples cover an interval evenly
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class LayerFilters:
 
     Args:
         name: of the layer ("conv0", "block3_conv").
-        hop, receptive_field: of one step of the layer, samples.
-        waves: the inputs that were found, standardised, float32 [filters, samples].
-        spectra: their magnitudes, each divided by its largest, float32 [filters, bins]; 0 for a dead filter.
-        peak_hz: frequency of the largest, float64 [filters]; NaN for a dead filter, which no input has an effect on.
-        activation: mean over time of the standardised, rectified response to the wave, float32 [filters]: in standard
-            deviations of what the filter met in training.
+        hop, receptive_field: of the layer's time steps, in samples.
+        waves: the inputs found, standardised, float32 [filters, samples].
+        spectra: their magnitudes, each divided by its maximum, float32 [filters, bins]; 0 for a dead filter.
+        peak_hz: frequency of the maximum, float64 [filters]; NaN for a dead filter, on which no input has an effect.
+        activation: mean over time of the standardised, rectified response to the wave, float32 [filters], in standard
+            deviations of the filter's responses in training.
     """
 
     name: str
@@ -73,7 +73,7 @@ class LayerFilters:
 
     @property
     def order(self) -> np.ndarray:
-        """The filters by rising peak frequency, dead ones last: int64 [filters]."""
+        """Indices of the filters by rising peak frequency, dead ones last: int64 [filters]."""
         return np.argsort(self.peak_hz, kind="stable")
 
     @property
@@ -87,10 +87,10 @@ class Filters:
 
     Args:
         sample_rate: Hz.
-        frequencies: of the bins of every spectrum, Hz, float64 [bins].
-        layers: those that were looked at.
-        taps: the first layer's own filters, float32 [features, 3].
-        responses: magnitudes of their frequency responses, float32 [features, bins], as they are.
+        frequencies: of the bins of all spectra, Hz, float64 [bins].
+        layers: the layers analysed.
+        taps: weights of the first layer's filters, float32 [features, 3].
+        responses: magnitudes of their frequency responses, float32 [features, bins], not normalised.
     """
 
     sample_rate: int
@@ -125,31 +125,38 @@ class Filters:
         arrays = [pa.array(values, type) for values, type in zip(columns.values(), types, strict=True)]
         flat = np.concatenate([np.zeros(0, np.float32), *(layer.spectra.ravel() for layer in self.layers)])
         spectra = pa.FixedSizeListArray.from_arrays(pa.array(flat), bins)
-        about = {"sample_rate": str(self.sample_rate), "fft_samples": str(GRID)}
+        about = {"sample_rate": str(self.sample_rate), "fft_samples": str(FFT)}
         schema = pa.schema([*fields, pa.field("spectrum", spectra.type)], metadata=about)
         return pa.Table.from_arrays([*arrays, spectra], schema=schema)
 
 
 def learn_filters(
     model: "SampleCNN",
+    *,
     steps: int = STEPS,
     seed: int = 0,
-    progress: bool = False,
     layers: list[str] | None = None,
     precision: str = "auto",
+    progress: bool = False,
 ) -> Filters:
-    """Finds the input that excites each filter most, for every convolution on the way to the last block.
+    """Finds the input that excites each filter most, for every convolution up to the last block, shortcuts left out.
 
     Args:
-        model: any SampleCNN; it is left as it is, and works on its device.
-        steps: of gradient ascent.
-        seed: of the noise. The same seed gives the same waves on the same machine.
+        model: any SampleCNN; it is not changed, and runs on its device.
+        steps: number of steps of gradient ascent.
+        seed: of the initial noise. The same seed gives the same waves on the same machine.
+        layers: names such as "conv0" or "block3_conv"; None for all.
+        precision: of the activations: "fp32", "bf16", or "auto" for bf16 where the hardware has units for it.
         progress: shows a bar on stderr.
-        layers: names, as `conv_layers` gives them; all if not given.
-        precision: of the network's inner activations: fp32, bf16, or auto: bf16 where the hardware is built for it.
 
     Raises:
         UsageError: a layer that the model does not have, fewer than one step, an unknown precision.
+
+    Example:
+        >>> from samplecnn import ModelConfig, SampleCNN
+        >>> model = SampleCNN(ModelConfig(num_blocks=2, features=4, num_classes=2))
+        >>> learn_filters(model, steps=1, layers=["conv0"]).layers[0].spectra.shape
+        (4, 365)
     """
     if steps < 1:
         raise UsageError(f"steps must be 1 or more, not {steps}")
@@ -161,24 +168,24 @@ def learn_filters(
     for name in layers or ():
         if name not in names:
             raise UsageError(f"the model has no layer {name!r}; it has {', '.join(names)}")
-    chosen = [(number, layer) for number, layer in enumerate(found) if layers is None or layer.name in layers]
+    selected = [(number, layer) for number, layer in enumerate(found) if layers is None or layer.name in layers]
     rate = model.task.sample_rate if model.task else SAMPLE_RATE
-    frequencies = np.fft.rfftfreq(GRID, 1 / rate)
-    work = sum(layer.filters * samples_for(layer) for _, layer in chosen) * steps
+    frequencies = np.fft.rfftfreq(FFT, 1 / rate)
+    work = sum(layer.filters * samples_for(layer) for _, layer in selected) * steps
     with Progress(max(work // 1000, 1), "filters", "k samples") if progress else nullcontext() as bar:
-        done = tuple(_learn(layer, steps, [seed, number], frequencies, bar, device) for number, layer in chosen)
+        done = tuple(_learn(layer, steps, [seed, number], frequencies, bar, device) for number, layer in selected)
     taps = model.conv0.weight.detach().float().cpu().numpy()[:, 0]
-    return Filters(rate, frequencies, done, taps, np.abs(np.fft.rfft(taps, GRID)).astype(np.float32))
+    return Filters(rate, frequencies, done, taps, np.abs(np.fft.rfft(taps, FFT)).astype(np.float32))
 
 
 def samples_for(layer: Layer) -> int:
-    """Samples of the input for a layer: its field, within bounds, in whole steps.
+    """Length of the input for a layer in samples: its receptive field, within bounds, in whole steps.
 
-    A small field gets several times its length, so that its spectrum can be averaged over frames. The deepest layers
-    get less than theirs: arithmetic grows with it, and a second is enough to tell frequencies.
+    A small field gets an input several times as long, so that its spectrum can be averaged over frames. The deepest
+    layers get less than their field: the cost grows with it, and a second is enough to resolve frequencies.
     """
     field = layer.reach.field
-    samples = max(GRID, min(9 * field, LONG), min(field, LONGEST))
+    samples = max(FFT, min(9 * field, AVERAGED), min(field, MAX_SAMPLES))
     return -(-samples // layer.least) * layer.least
 
 
@@ -189,14 +196,14 @@ def _learn(
     noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((layer.filters, samples), np.float32)
     waves, activation = np.empty_like(noise), np.empty(layer.filters, np.float32)
     alive = np.empty(layer.filters, bool)
-    batch = max(1, AT_ONCE // samples)
+    batch = max(1, BATCH_SAMPLES // samples)
     spent = 0
     for start in range(0, layer.filters, batch):
         part = slice(start, min(start + batch, layer.filters))
         if bar:
             bar.advance(0, note=f"{layer.name}, {layer.filters} filters")
         ascent = Ascent(layer, torch.arange(part.start, part.stop, device=device))
-        wave = standard(torch.from_numpy(noise[part]).to(device))
+        wave = normalised(torch.from_numpy(noise[part]).to(device))
         for step in range(steps):
             wave = ascent.step(wave, step)
             if bar:
@@ -211,14 +218,14 @@ def _learn(
     return LayerFilters(layer.name, layer.reach.hop, layer.reach.field, waves, spectra, peaks, activation)
 
 
-def standard(wave: Tensor) -> Tensor:
-    """Rows [batch, samples] without their mean, and of RMS 1."""
+def normalised(wave: Tensor) -> Tensor:
+    """Rows [batch, samples] scaled to zero mean and an RMS of 1."""
     wave = wave - wave.mean(1, keepdim=True)
     return wave / wave.square().mean(1, keepdim=True).sqrt().clamp_min(1e-12)
 
 
 class Ascent:
-    """Gradient ascent for a batch of one layer's filters, each with an input of its own."""
+    """Gradient ascent for a batch of one layer's filters, with one input for each."""
 
     def __init__(self, layer: Layer, filters: Tensor) -> None:
         self.layer, self.filters = layer, filters
@@ -229,35 +236,42 @@ class Ascent:
 
     def standardised(self, wave: Tensor) -> Tensor:
         """Each filter's response to its own row, [batch, samples] -> [batch, time], as if batch norm had gamma 1 and
-        beta 0, turned over where gamma is negative: the ReLU lets through what lies on its side."""
+        beta 0, with the sign of gamma: the ReLU passes what is positive after batch norm."""
         response = self.layer.response(wave).float()[torch.arange(len(wave)), :, self.filters]
         return (response - self.shift) / self.scale.abs().clamp_min(1e-6)
 
     def step(self, wave: Tensor, number: int) -> Tensor:
-        """One step for inputs [batch, samples] of RMS 1; `number` says how far they are moved against the grid."""
+        """One step for inputs [batch, samples] of RMS 1; `number` of the step decides the shift against the grid."""
         offset = int((number + 1) * GOLDEN % 1 * self.layer.reach.hop)
-        moved = wave.roll(-offset, 1).requires_grad_(True)
-        activation = F.softplus(self.standardised(moved)).mean(1).sum()
-        gradient = torch.autograd.grad(activation, moved)[0].roll(offset, 1)
+        shifted = wave.roll(-offset, 1).requires_grad_(True)
+        activation = F.softplus(self.standardised(shifted)).mean(1).sum()
+        gradient = torch.autograd.grad(activation, shifted)[0].roll(offset, 1)
         size = gradient.square().mean(1, keepdim=True).sqrt()
         self.alive |= size[:, 0] > 0
         gradient = gradient / size.clamp_min(1e-20)
         self.velocity = gradient if self.velocity is None else MOMENTUM * self.velocity + gradient
-        return standard(wave + RATE * (1 - MOMENTUM) * self.velocity)
+        return normalised(wave + RATE * (1 - MOMENTUM) * self.velocity)
 
 
 def spectra_of(waves: np.ndarray, field: int) -> np.ndarray:
-    """Magnitude spectra of float [filters, samples], each divided by its largest: float32 [filters, bins].
+    """Magnitude spectra, each divided by its maximum: Welch's method with half-overlapping Hann windows.
 
-    Mean power over half-overlapping Hann windows of three times the receptive field (samples): a filter cannot tell
-    frequencies apart more finely, and what a longer frame would show is the noise that the ascent began with.
+    Windows are three times the receptive field long: a filter resolves frequencies no finer, and a longer window would
+    only show the noise that the ascent began with.
+
+    Args:
+        waves: float [filters, samples].
+        field: receptive field, samples.
+
+    Returns:
+        float32 [filters, bins].
     """
-    frame = min(max(SHORTEST_FRAME, 3 * field), GRID, waves.shape[1])
+    frame = min(max(MIN_FRAME, 3 * field), FFT, waves.shape[1])
     window = np.hanning(frame + 2)[1:-1].astype(np.float32)
     starts = range(0, waves.shape[1] - frame + 1, max(frame // 2, 1))
-    power = np.zeros((len(waves), GRID // 2 + 1))
+    power = np.zeros((len(waves), FFT // 2 + 1))
     for start in starts:
-        power += np.abs(np.fft.rfft(waves[:, start : start + frame] * window, GRID)) ** 2
+        power += np.abs(np.fft.rfft(waves[:, start : start + frame] * window, FFT)) ** 2
     magnitude = np.sqrt(power)
     largest = magnitude[:, 1:].max(axis=1, keepdims=True)
     return np.minimum(magnitude / np.where(largest > 0, largest, 1), 1).astype(np.float32)

@@ -1,31 +1,37 @@
-"""The mel scale (O'Shaughnessy's formula), on which equal steps sound about equally far apart, and its spectrogram."""
+"""The mel scale (O'Shaughnessy: Speech Communication, 1987) and spectrograms on it."""
 
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-ROWS = 96  # of a spectrogram, equally wide in mel
+BANDS = 96  # of a spectrogram, equally wide in mel
 FRAME = 0.025  # seconds
 
 
 def mel(hertz: npt.ArrayLike) -> np.ndarray:
-    """Hz in mel: 1000 Hz are 1000 mel. What lies below 0, as an axis with a margin may ask for, counts as 0."""
+    """Hz to mel: 1000 Hz are 1000 mel. Values below 0, which an axis with a margin may ask for, count as 0."""
     return 2595 * np.log10(1 + np.maximum(hertz, 0) / 700)
 
 
 def hertz(mels: npt.ArrayLike) -> np.ndarray:
-    """The way back from `mel`."""
+    """Mel to Hz: the inverse of `mel`."""
     return 700 * (10 ** (np.asarray(mels) / 2595) - 1)
 
 
-def mel_spectrogram(wave: np.ndarray, rate: int, rows: int = ROWS) -> np.ndarray:
-    """Power in dB on a mel axis: float64 [rows, frames], Hann windows of 25 ms."""
+def mel_spectrogram(wave: np.ndarray, rate: int, bands: int = BANDS) -> np.ndarray:
+    """Power in dB on a mel axis, from Hann windows of 25 ms: float64 [bands, frames].
+
+    Args:
+        wave: float [samples].
+        rate: Hz.
+        bands: number of bands, equally wide in mel from 0 to rate / 2.
+    """
     size = max(int(FRAME * rate), 16)
     hop = max(len(wave) // 600, size // 8, 1)
     padded = np.pad(wave.astype(np.float64), size // 2 + 1)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(size), 4 * size, axis=1)) ** 2
-    edges = hertz(np.linspace(0, mel(rate / 2), rows + 1)) / (rate / 2) * (power.shape[1] - 1)
-    places = [slice(int(low), max(int(np.ceil(high)), int(low) + 1)) for low, high in pairwise(edges)]
-    return 10 * np.log10(np.stack([power[:, place].mean(axis=1) for place in places]) + 1e-9)
+    edges = hertz(np.linspace(0, mel(rate / 2), bands + 1)) / (rate / 2) * (power.shape[1] - 1)
+    bins = [slice(int(low), max(int(np.ceil(high)), int(low) + 1)) for low, high in pairwise(edges)]
+    return 10 * np.log10(np.stack([power[:, part].mean(axis=1) for part in bins]) + 1e-9)

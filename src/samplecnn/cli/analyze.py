@@ -71,7 +71,7 @@ def filters_command(
     filters.parquet.
     """
     require("samplecnn analyze filters", "train")
-    from samplecnn.analysis.analyses import run_filters
+    from samplecnn.analysis.run_analyze import run_filters
 
     run_filters(model, output, steps, seed, layer, precision, device)
 
@@ -93,7 +93,7 @@ def excitations_command(
     Five pictures, and the factors of every block for every segment as excitations.parquet.
     """
     require("samplecnn analyze excitations", "train")
-    from samplecnn.analysis.analyses import run_excitations
+    from samplecnn.analysis.run_analyze import run_excitations
 
     run_excitations(model, dataset, data_dir, output, split, batch_size, json, device)
 
@@ -108,7 +108,7 @@ def summary_command(
 ) -> None:
     """Show the network layer by layer: shapes, receptive fields, parameters, arithmetic, memory; and draw it."""
     require("samplecnn analyze summary", "train")
-    from samplecnn.analysis.analyses import run_summary
+    from samplecnn.analysis.run_analyze import run_summary
 
     run_summary(model, output, json, samples)
 

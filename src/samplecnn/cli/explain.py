@@ -62,8 +62,8 @@ def explain_command(
 ) -> None:
     """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
     require("samplecnn analyze explain", "train")
-    from samplecnn.analysis.explanation import Settings
-    from samplecnn.analysis.explanation_outputs import run_explain
+    from samplecnn.analysis.explained_window import Settings
+    from samplecnn.analysis.run_explain import run_explain
 
     settings = Settings(bands, moments, steps, batch_size)
     run_explain(model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device)
@@ -110,6 +110,15 @@ def report_command(
     keep_freed_memory()
     contents = Contents(mistakes, explained, not no_filters, not no_excitations, filter_steps, draws, seed)
     path = report(
-        model, dataset, output, data_dir, contents, batch_size, num_readers, device, skip_corrupt, progress=True
+        model,
+        dataset,
+        output,
+        data_dir=data_dir,
+        contents=contents,
+        batch_size=batch_size,
+        num_readers=num_readers,
+        device=device,
+        skip_corrupt=skip_corrupt,
+        progress=True,
     )
     typer.echo(f"report: {path}")

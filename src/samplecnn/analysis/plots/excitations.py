@@ -1,52 +1,54 @@
-"""Excitations as pictures: by unit and class, their distribution, their spread by depth, loudness, and clusters."""
+"""Pictures of excitations: by unit and class, distribution, spread by depth, loudness, clusters of classes."""
 
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplecnn.analysis.excitation import BINS, Excitations
-from samplecnn.analysis.plots.style import BLUE, FONT, GREY, HEAT, ORANGE, SMALL, TWO_SIDED, WIDTH, new_figure, tidy
+from samplecnn.analysis.excitation_result import Excitations
+from samplecnn.analysis.excitation_sums import BINS
+from samplecnn.system.plotting import FONT, LIGHT, SEQUENTIAL, SMALL, TINY, WIDTH, diverging, new_figure, shorten, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 2
+COLUMNS = 2  # of panels
+MAX_CLASSES = 100  # shown: those with the most segments; the picture says so
 
 
 def draw_excitations_units(found: Excitations) -> "Figure":
-    """By how much every class excites every unit above or below the unit's mean: a panel for each block.
+    """Mean excitation of every unit for every class, minus the unit's mean: a panel for each block.
 
-    Units stand by the class that excites them most, classes by the clusters of the last block, so that units of one
-    class only form a step of a staircase.
+    Units are ordered by the class that excites them most, classes by the clusters of the last block, so that units that
+    respond to one class only form a step of a staircase.
     """
-    classes = _clustered(found)
+    classes = shown_classes(found)
     figure, panels = _panels(found, _panel_height(len(classes)))
     shown = [block.class_mean[classes] - block.mean for block in found.blocks]
     largest = max(float(np.percentile(np.abs(part), 99.5)) for part in shown)
     image = None
     for place, (axes, block, part) in enumerate(zip(panels, found.blocks, shown, strict=True)):
-        favourite = part.argmax(axis=0)
-        order = np.lexsort((-part.max(axis=0), favourite))
+        strongest = part.argmax(axis=0)
+        order = np.lexsort((-part.max(axis=0), strongest))
         image = axes.imshow(
-            part[:, order], cmap=TWO_SIDED, vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"
+            part[:, order], cmap=diverging(), vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"
         )
         _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
         axes.set_xticks([])
         if place >= len(panels) - COLUMNS:
-            axes.set_xlabel("units, by favourite class", fontsize=SMALL)
+            axes.set_xlabel("units, by their strongest class", fontsize=SMALL)
     assert image is not None
-    _bar_below(figure, panels, image, "mean excitation of the class, less the mean of all segments", "both")
-    figure.suptitle(f"{found.task}: what every class excites more, and what less", fontsize=FONT)
+    _bar_below(figure, panels, image, "mean excitation of the class minus the mean of all segments", "both")
+    figure.suptitle(_title(found, "mean excitation of each class", classes), fontsize=FONT)
     return figure
 
 
 def draw_excitations_distribution(found: Excitations) -> "Figure":
-    """How often a factor of each size occurs, for every class (a row) and block (a panel)."""
+    """Histogram of the factors for every class (a row) and block (a panel)."""
     from matplotlib.colors import PowerNorm
 
-    classes = _clustered(found)
+    classes = shown_classes(found)
     figure, panels = _panels(found, _panel_height(len(classes)))
     shares = []
     for block in found.blocks:
@@ -56,82 +58,83 @@ def draw_excitations_distribution(found: Excitations) -> "Figure":
     image = None
     for place, (axes, block, share) in enumerate(zip(panels, found.blocks, shares, strict=True)):
         extent = (0, 1, len(classes) - 0.5, -0.5)
-        image = axes.imshow(share, cmap=HEAT, norm=norm, aspect="auto", extent=extent, interpolation="nearest")
+        image = axes.imshow(share, cmap=SEQUENTIAL, norm=norm, aspect="auto", extent=extent, interpolation="nearest")
         _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         if place >= len(panels) - COLUMNS:
             axes.set_xlabel("excitation", fontsize=SMALL)
     assert image is not None
-    _bar_below(figure, panels, image, f"per cent of a class's factors, in steps of {1 / BINS:g}")
-    figure.suptitle(f"{found.task}: how excitations are distributed, by class and block", fontsize=FONT)
+    _bar_below(figure, panels, image, f"per cent of a class's factors, in bins of {1 / BINS:g}")
+    figure.suptitle(_title(found, "distribution of excitations", classes), fontsize=FONT)
     return figure
 
 
 def draw_excitations_spread(found: Excitations) -> "Figure":
-    """By depth: how far the classes' means lie apart, and how much of a unit's variance that makes."""
+    """By depth: standard deviation of the classes' means, and the share of a unit's variance between classes."""
     figure = new_figure(6.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
     places = np.arange(len(found.blocks))
     _boxes(upper, [block.class_std for block in found.blocks])
-    upper.plot(places, found.spread, "o-", color=BLUE, linewidth=1.8, label="mean of the units")
+    upper.plot(places, found.spread, "o-", color=LIGHT.blue, linewidth=1.8)
     upper.set_ylabel("standard deviation\nof the classes' means", fontsize=FONT)
     upper.set_ylim(bottom=0)
-    upper.set_title(f"{found.task}: do excitations tell the classes apart?", fontsize=FONT)
-    upper.legend(fontsize=SMALL, frameon=False, loc="upper left")
+    upper.set_title(f"{found.task}: how far do excitations differ between classes?", fontsize=FONT)
     _boxes(lower, [100 * block.between for block in found.blocks])
-    lower.plot(places, 100 * found.between, "o-", color=BLUE, linewidth=1.8)
-    lower.axhline(100 * found.chance, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 2)))
+    lower.plot(places, 100 * found.between, "o-", color=LIGHT.blue, linewidth=1.8)
+    lower.axhline(100 * found.chance, color=LIGHT.orange, linewidth=1.4, linestyle=(0, (4, 2)))
     lower.annotate(
-        "by chance", (places[-1], 100 * found.chance), (0, 3), textcoords="offset points", ha="right", color=ORANGE,
-        fontsize=SMALL,
+        "by chance", (places[-1], 100 * found.chance), (0, 3), textcoords="offset points", ha="right",
+        color=LIGHT.orange, fontsize=SMALL,
     )  # fmt: skip
     lower.set_ylabel("variance between classes,\nper cent of all", fontsize=FONT)
     lower.set_ylim(bottom=0)
     lower.set_xticks(places, found.names, rotation=40, ha="right")
-    lower.set_xlabel("from the waveform to the classes; boxes: half of the block's units, lines: 90 %", fontsize=SMALL)
+    lower.set_xlabel(
+        "blue: mean of the block's units; boxes: the middle half of them, lines: the middle 90 %", fontsize=SMALL
+    )
     tidy(upper)
     tidy(lower)
     return figure
 
 
 def draw_excitations_loudness(found: Excitations) -> "Figure":
-    """The correlation of every unit with the segments' level, a column of dots for each block."""
+    """Correlation of every unit with the segments' level, a column of dots for each block."""
     figure = new_figure(5.0)
     axes = figure.subplots()
     places = np.arange(len(found.blocks))
     for place, block in enumerate(found.blocks):
         known = np.sort(block.loudness_correlation[~np.isnan(block.loudness_correlation)])
-        across = place + 0.34 * np.cos(np.pi * (np.arange(len(known)) * 0.618034 % 1))  # spread evenly, not at random
-        axes.plot(across, known, ".", color="#5b6672", markersize=4.5, alpha=0.7, markeredgewidth=0)
-    axes.plot(places, found.loudness_correlation, "o-", color=ORANGE, linewidth=1.8, label="mean size |r|")
+        across = place + 0.34 * np.cos(np.pi * (np.arange(len(known)) * 0.618034 % 1))  # evenly, not at random
+        axes.plot(across, known, ".", color=LIGHT.muted, markersize=4.5, alpha=0.7, markeredgewidth=0)
+    axes.plot(places, found.loudness_correlation, "o-", color=LIGHT.orange, linewidth=1.8)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks(places, found.names, rotation=40, ha="right")
     axes.set_ylim(-1.02, 1.02)
     axes.set_ylabel("correlation with the segment's level (dB)", fontsize=FONT)
-    axes.set_title(f"{found.task}: do excitations follow loudness?  a dot is a unit", fontsize=FONT)
-    axes.legend(fontsize=SMALL, frameon=False, loc="lower right")
+    axes.set_title(f"{found.task}: correlation of excitations with loudness", fontsize=FONT)
+    axes.set_xlabel("dots: units; orange: mean of |r| over the block's units", fontsize=SMALL)
     tidy(axes)
     return figure
 
 
 def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Figure":
-    """Classes clustered by their mean excitations in a block: the tree, and how alike each two are.
+    """Classes clustered by their mean excitations in a block: the tree, and the correlation of each two classes.
 
     Raises:
         UsageError: fewer than two classes have segments, or there is no such block.
     """
     from scipy.cluster.hierarchy import dendrogram  # type: ignore[import-untyped]
 
-    merges, present = found.linkage(block)
+    merges, present = found.linkage(block, MAX_CLASSES)
     one = found.block(block)
     tree = dendrogram(merges, no_plot=True)
     leaves = [present[index] for index in tree["leaves"]]
     centred = one.class_mean[leaves] - one.class_mean[leaves].mean(axis=0)
     centred = centred / np.where(one.std > 0, one.std, 1)
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    alike = (centred / np.where(norms > 0, norms, 1)) @ (centred / np.where(norms > 0, norms, 1)).T
+    correlation = (centred / np.where(norms > 0, norms, 1)) @ (centred / np.where(norms > 0, norms, 1)).T
     size = len(leaves)
-    cell = min(max(0.24, 4.0 / size), 0.5)
+    cell = min(max(0.2, 4.0 / size), 0.5)  # inches
     figure = new_figure(cell * size + 2.6, max(WIDTH, cell * size + 2.6))
     tops, axes = figure.subplots(2, 1, height_ratios=(1, max(cell * size / 1.3, 1.6)), sharex=True)
     for x, y in zip(tree["icoord"], tree["dcoord"], strict=True):
@@ -139,22 +142,21 @@ def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Fig
     tops.set_yticks([])
     tops.spines[:].set_visible(False)
     tops.tick_params(length=0, labelbottom=False)
-    image = axes.imshow(alike, cmap=TWO_SIDED, vmin=-1, vmax=1, aspect="auto")
-    names = [found.classes[number][:24] for number in leaves]
-    font = SMALL if size <= 60 else max(72 * cell * 0.7, 3)
-    axes.set_xticks(range(size), names, rotation=90, fontsize=font, parse_math=False)
-    axes.set_yticks(range(size), names, fontsize=font, parse_math=False)
+    image = axes.imshow(correlation, cmap=diverging(), vmin=-1, vmax=1, aspect="auto")
+    names = [shorten(found.classes[number], 24) for number in leaves]
+    axes.set_xticks(range(size), names, rotation=90, fontsize=SMALL, parse_math=False)
+    axes.set_yticks(range(size), names, fontsize=SMALL, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("correlation of their mean excitations", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    figure.suptitle(f"{found.task}: classes that excite {one.name} alike", fontsize=FONT)
+    figure.suptitle(_title(found, f"classes by their mean excitations in {one.name}", leaves), fontsize=FONT)
     return figure
 
 
 def _panels(found: Excitations, height: float) -> tuple["Figure", "list[Axes]"]:
-    """A panel for every block, two side by side."""
+    """A panel for every block, COLUMNS in a row."""
     rows = math.ceil(len(found.blocks) / COLUMNS)
     figure = new_figure(rows * height + 1.2, WIDTH)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel().tolist()
@@ -164,35 +166,41 @@ def _panels(found: Excitations, height: float) -> tuple["Figure", "list[Axes]"]:
 
 
 def _boxes(axes: "Axes", values: list[np.ndarray]) -> None:
-    """Behind each block's mean: the middle half of its units, and the middle 90 %."""
+    """Behind each block's mean: the middle half of its units as a box, the middle 90 % as a line."""
     for place, column in enumerate(values):
         known = column[~np.isnan(column)]
         if len(known):
             low, quarter, three, high = np.percentile(known, (5, 25, 75, 95))
-            axes.plot([place, place], [low, high], color=GREY, linewidth=1.0, zorder=1)
-            axes.bar(place, three - quarter, bottom=quarter, width=0.42, color="#cfd8e3", zorder=1)
+            axes.plot([place, place], [low, high], color=LIGHT.rule, linewidth=1.0, zorder=1)
+            axes.bar(place, three - quarter, bottom=quarter, width=0.42, color=LIGHT.grid, zorder=1)
 
 
-def _clustered(found: Excitations) -> list[int]:
-    """The numbers of the classes that have segments, like ones beside each other."""
+def shown_classes(found: Excitations) -> list[int]:
+    """Numbers of the classes shown, at most MAX_CLASSES, similar ones next to each other."""
     from scipy.cluster.hierarchy import leaves_list  # type: ignore[import-untyped]
 
-    present = np.flatnonzero(found.counts).tolist()
+    present = found.present(MAX_CLASSES)
     if len(present) < 3:
         return present
-    merges, present = found.linkage()
+    merges, present = found.linkage(-1, MAX_CLASSES)
     return [present[index] for index in leaves_list(merges)]
 
 
+def _title(found: Excitations, text: str, classes: list[int]) -> str:
+    present = np.count_nonzero(found.counts)
+    part = f"\n{len(classes):,} of {present:,} classes: those with the most segments" if len(classes) < present else ""
+    return f"{found.task}: {text}{part}"
+
+
 def _panel_height(classes: int) -> float:
-    """Inches: room for a name in every row, where there are not too many."""
+    """Inches; tall enough for a name in every row, within limits."""
     return max(1.3, min(0.135 * classes + 0.35, 7.0))
 
 
 def _class_rows(axes: "Axes", found: Excitations, classes: list[int], place: int, title: str) -> None:
     named = place % COLUMNS == 0 and len(classes) <= 52
-    names = [found.classes[number][:18] for number in classes] if named else []
-    axes.set_yticks(range(len(classes)) if named else [], names, fontsize=7.5, parse_math=False)
+    names = [shorten(found.classes[number], 18) for number in classes] if named else []
+    axes.set_yticks(range(len(classes)) if named else [], names, fontsize=TINY, parse_math=False)
     axes.set_title(title, fontsize=SMALL)
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.tick_params(axis="y", length=0, pad=1)

@@ -1,4 +1,4 @@
-"""Learned filters as pictures: the spectra of a layer, the first layer's own taps, and all layers' peaks."""
+"""Pictures of learned filters: the spectra of a layer, the first layer's weights, and the peaks of all layers."""
 
 from typing import TYPE_CHECKING
 
@@ -6,23 +6,23 @@ import numpy as np
 
 from samplecnn.analysis.filters import Filters
 from samplecnn.analysis.mel import hertz, mel
-from samplecnn.analysis.plots.style import FONT, HEAT, SMALL, TWO_SIDED, kilohertz_ticks, new_figure, tidy
 from samplecnn.errors import UsageError
+from samplecnn.system.plotting import FONT, LIGHT, SEQUENTIAL, SMALL, diverging, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ROWS = 600  # of a picture along frequency
-FLOOR = -25  # dB below the largest at which the colours end
-LINE = "#c00000"  # of the peaks: seen on the yellow that they lie on, and on blue; the same on a dark page
+FLOOR = -25  # dB relative to the peak, where the colours end
+PEAK_LINE = "#c00000"  # stands out from every colour of the sequential map, on light and dark pages
 
 
 def draw_filters(filters: Filters, layer: str) -> "Figure":
-    """A layer's spectra side by side, filters by rising peak frequency: above on a mel axis, below on a linear one.
+    """A layer's spectra side by side, ordered by peak frequency: on a mel axis above, on a linear one below.
 
     Raises:
-        UsageError: a layer that was not looked at.
+        UsageError: a layer that was not analysed.
     """
     if layer not in filters.names:
         raise UsageError(f"no filters of {layer!r}; there are {', '.join(filters.names)}")
@@ -34,32 +34,30 @@ def draw_filters(filters: Filters, layer: str) -> "Figure":
     image = None
     for axes, scale in ((upper, "mel"), (lower, "linear")):
         image = _spectra(axes, levels, one.peak_hz[alive], filters, scale)
-    lower.set_xlabel("filters, by the frequency of their peak", fontsize=FONT)
+    lower.set_xlabel("filters, ordered by peak frequency", fontsize=FONT)
     assert image is not None
     bar = figure.colorbar(image, ax=[upper, lower], fraction=0.04, pad=0.02, aspect=40)
-    bar.set_label("dB, as against each filter's peak", fontsize=SMALL)
+    bar.set_label("dB relative to each filter's peak", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
     ms = 1000 * one.receptive_field / filters.sample_rate
     dead = f", {one.dead} dead left out" if one.dead else ""
     figure.suptitle(
-        f"{layer}: what excites its {len(one)} filters most{dead}\n"
-        f"one step sees {one.receptive_field:,} samples = {_milliseconds(ms)}",
+        f"{layer}: spectra of the inputs that excite its {len(one)} filters most{dead}\n"
+        f"receptive field: {one.receptive_field:,} samples = {_milliseconds(ms)}",
         fontsize=FONT,
     )
     return figure
 
 
 def draw_peaks(filters: Filters) -> "Figure":
-    """The peaks of every layer's filters in rising order, beside a scale of equal steps in mel and one in Hz."""
+    """Peak frequencies of every layer's filters in rising order, with lines for even spacing in mel and in Hz."""
     figure = new_figure(6.6)
     axes = figure.subplots()
     top = filters.frequencies[-1]
     along = np.linspace(0, 1, 200)
     dashed, dotted = (0, (5, 2)), (0, (1, 1.6))
-    axes.plot(
-        along, hertz(along * mel(top)), color="black", linewidth=1.6, linestyle=dashed, label="equal steps in mel"
-    )
-    axes.plot(along, along * top, color="black", linewidth=1.4, linestyle=dotted, label="equal steps in Hz")
+    axes.plot(along, hertz(along * mel(top)), color=LIGHT.ink, linewidth=1.6, linestyle=dashed, label="even in mel")
+    axes.plot(along, along * top, color=LIGHT.ink, linewidth=1.4, linestyle=dotted, label="even in Hz")
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0, 0.92, max(len(filters.layers), 2)))
@@ -70,35 +68,35 @@ def draw_peaks(filters: Filters) -> "Figure":
     _frequency_axis(axes, top, "mel")
     axes.set(xlim=(0, 1))
     axes.set_xlabel("share of the layer's filters that peak below", fontsize=FONT)
-    axes.set_title("Where the filters of every layer peak", fontsize=FONT)
+    axes.set_title("Peak frequencies of the filters of every layer", fontsize=FONT)
     axes.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.46, -0.12), ncols=3)
     tidy(axes, "both")
     return figure
 
 
 def draw_first_layer(filters: Filters) -> "Figure":
-    """The first layer's own filters of three samples: taps, and the magnitude of their frequency responses."""
+    """The first layer's filters of three samples: weights, and the magnitude of their frequency responses."""
     taps, responses = filters.taps, filters.responses
     order = np.argsort(responses.argmax(axis=1), kind="stable")
     figure = new_figure(7.4)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 2))
     largest = max(float(np.abs(taps).max()), 1e-12)
-    grid = upper.pcolormesh(taps[order].T, cmap=TWO_SIDED, vmin=-largest, vmax=largest)
+    grid = upper.pcolormesh(taps[order].T, cmap=diverging(), vmin=-largest, vmax=largest)
     upper.set_yticks([0.5, 1.5, 2.5], ["first", "second", "third"], fontsize=SMALL)
     upper.invert_yaxis()
     upper.set_ylabel("sample", fontsize=FONT)
-    upper.set_title(f"the weights of its {len(taps)} filters", fontsize=FONT)
+    upper.set_title(f"weights of its {len(taps)} filters", fontsize=FONT)
     bar = figure.colorbar(grid, ax=upper, fraction=0.05, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL)
     levels = _decibels(responses[order] / np.maximum(responses[order].max(axis=1, keepdims=True), 1e-12))
     peaks = filters.frequencies[responses[order].argmax(axis=1)]
     image = _spectra(lower, levels, peaks, filters, "linear")
-    lower.set_title("their frequency responses", fontsize=FONT)
-    lower.set_xlabel("filters, by the frequency that they let through best", fontsize=FONT)
+    lower.set_title("frequency responses", fontsize=FONT)
+    lower.set_xlabel("filters, ordered by the frequency of their largest response", fontsize=FONT)
     bar = figure.colorbar(image, ax=lower, fraction=0.05, pad=0.02)
-    bar.set_label("dB, as against each filter's peak", fontsize=SMALL)
+    bar.set_label("dB relative to each filter's peak", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    figure.suptitle("conv0: the first layer's own filters of 3 samples", fontsize=FONT)
+    figure.suptitle("conv0: filters of 3 samples", fontsize=FONT)
     upper.tick_params(labelsize=SMALL)
     return figure
 
@@ -112,19 +110,26 @@ def _decibels(magnitudes: np.ndarray) -> np.ndarray:
 
 
 def _spectra(axes: "Axes", levels: np.ndarray, peaks: np.ndarray, filters: Filters, scale: str):  # type: ignore[no-untyped-def]
-    """Levels in dB [filters, bins] as an image over the axis, drawn in rows of equal height on it."""
+    """Draws levels in dB [filters, bins] as an image with rows of equal height on a "mel" or "linear" axis."""
     top = filters.frequencies[-1]
     rows = np.linspace(0, mel(top) if scale == "mel" else top, ROWS)
     at = hertz(rows) if scale == "mel" else rows
     picture = np.stack([np.interp(at, filters.frequencies, one) for one in levels], axis=1)
     extent = (0, levels.shape[0], 0, rows[-1])
     image = axes.imshow(
-        picture, cmap=HEAT, vmin=FLOOR, vmax=0, aspect="auto", origin="lower", extent=extent, interpolation="nearest"
+        picture,
+        cmap=SEQUENTIAL,
+        vmin=FLOOR,
+        vmax=0,
+        aspect="auto",
+        origin="lower",
+        extent=extent,
+        interpolation="nearest",
     )
     ticks, labels = kilohertz_ticks(top, scale)
     axes.set_yticks(mel(ticks) if scale == "mel" else ticks, labels, fontsize=SMALL)
     places = np.arange(len(peaks)) + 0.5
-    axes.plot(places, mel(peaks) if scale == "mel" else peaks, color=LINE, linewidth=1.2)
+    axes.plot(places, mel(peaks) if scale == "mel" else peaks, color=PEAK_LINE, linewidth=1.2)
     axes.set_ylabel(f"kHz ({scale} axis)", fontsize=FONT)
     axes.tick_params(labelsize=SMALL)
     axes.spines[:].set_visible(False)
@@ -140,4 +145,11 @@ def _frequency_axis(axes: "Axes", top: float, scale: str) -> None:
     axes.set_ylabel(f"peak frequency, kHz ({scale} axis)", fontsize=FONT)
 
 
-__all__ = ["draw_filters", "draw_first_layer", "draw_peaks"]
+def kilohertz_ticks(top: float, scale: str) -> tuple[list[float], list[str]]:
+    """Ticks in Hz of a "mel" or "linear" frequency axis up to `top` Hz, and their labels in kHz."""
+    if scale == "mel":
+        ticks = [f for f in (100, 300, 1000, 2000, 3000, 5000, 8000, 12000, 16000, 24000) if f <= top]
+    else:
+        step = next(s for s in (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000) if top / s <= 6)
+        ticks = list(np.arange(0, top + 1, step))
+    return [float(f) for f in ticks], [f"{f / 1000:g}" for f in ticks]

@@ -2,30 +2,29 @@
 
 from typing import TYPE_CHECKING
 
-from samplecnn.analysis.plots.style import FONT, GREY, SMALL, new_figure
 from samplecnn.analysis.summary import LayerSummary, Summary
 from samplecnn.models.config import MULTI_LEVELS
+from samplecnn.system.plotting import AMBER, FONT, GREEN, LIGHT, PINK, SMALL, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What a block holds: the colour, and the word, of every kind of layer.
+# Colour and label of every kind of layer.
 KINDS = {
-    "convolution": ("#0072b2", "convolution"),
-    "excitation": ("#e69f00", "excitation"),
-    "sum": ("#9aa4af", "sum"),
-    "pool": ("#009e73", "max-pooling"),
-    "dense": ("#cc79a7", "dense"),
+    "convolution": (LIGHT.blue, "convolution"),
+    "excitation": (AMBER, "excitation"),
+    "sum": (LIGHT.rule, "sum"),
+    "pool": (GREEN, "max-pooling"),
+    "dense": (PINK, "dense"),
 }
-ROW = 0.52  # inches for a block
+ROW = 0.52  # inches per block
 
 
 def draw_summary(summary: Summary) -> "Figure":
-    """Blocks from top to bottom; a bar's width is the share of the widest block's features, its stripes the layers.
+    """Blocks from top to bottom; the width of a bar shows the number of features, its stripes the layers.
 
-    Beside each bar: steps of time and features, what a step sees and how far steps lie apart, and the share of the
-    arithmetic.
+    To the right of each bar: time steps and features, receptive field and hop, and the share of the arithmetic.
     """
     from matplotlib.patches import Patch
 
@@ -53,19 +52,21 @@ def draw_summary(summary: Summary) -> "Figure":
             )
         share = sum(row.macs for row in rows) / macs
         shape = f"{summary.classes:,} classes" if name == "head" else f"{last.time:,} × {last.features:,}"
-        sees = ""
+        field = ""
         if last.receptive_field is not None and last.hop is not None:
-            sees = f"{_length(summary, last.receptive_field)} / {_length(summary, last.hop)}"
+            field = f"{_length(summary, last.receptive_field)} / {_length(summary, last.hop)}"
         axes.text(-0.56, place, name, ha="right", va="center", fontsize=FONT)
         axes.text(0.56, place, shape, va="center", fontsize=SMALL)
-        axes.text(1.07, place, sees, va="center", fontsize=SMALL)
+        axes.text(1.07, place, field, va="center", fontsize=SMALL)
         axes.text(1.86, place, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
-    heads = ((0.56, "steps × features", "left"), (1.07, "a step sees / hop", "left"), (1.86, "work", "right"))
+    heads = ((0.56, "steps × features", "left"), (1.07, "field / hop", "left"), (1.86, "MACs", "right"))
     for x, text, side in heads:
-        axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color="#59636e")
-    if summary.architecture["multi"]:  # what of the last blocks goes straight to the head
+        axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color=LIGHT.muted)
+    if summary.architecture["multi"]:  # multi-level: the last blocks also feed the head directly
         for back in range(1, MULTI_LEVELS):
-            axes.plot([0.5, 0.53, 0.53, 0.5], [len(groups) - 1 - back] * 2 + [len(groups)] * 2, color=GREY, linewidth=1)
+            axes.plot(
+                [0.5, 0.53, 0.53, 0.5], [len(groups) - 1 - back] * 2 + [len(groups)] * 2, color=LIGHT.rule, linewidth=1
+            )
     axes.set(xlim=(-0.88, 1.88), ylim=(len(groups) + 0.6, -0.75))
     axes.set_axis_off()
     present = {row.kind for row in summary.layers}
@@ -75,7 +76,7 @@ def draw_summary(summary: Summary) -> "Figure":
     what = summary.architecture["block"] + (", multi-level" if summary.architecture["multi"] else "")
     figure.suptitle(
         f"SampleCNN, {what}: {totals['parameters']:,} parameters,\n"
-        f"{totals['macs_per_second'] / 1e6:,.0f} million multiply-adds for a second of sound",
+        f"{totals['macs_per_second'] / 1e6:,.0f} million multiply-adds per second of sound",
         fontsize=FONT,
     )
     return figure
@@ -86,13 +87,13 @@ def _wave(axes: "Axes", place: float, text: str) -> None:
 
     x = np.linspace(-0.5, 0.5, 400)
     axes.plot(
-        x, place + 0.22 * np.sin(44 * x) * np.exp(-8 * (x + 0.15) ** 2) * np.cos(9 * x), color=GREY, linewidth=1.2
+        x, place + 0.22 * np.sin(44 * x) * np.exp(-8 * (x + 0.15) ** 2) * np.cos(9 * x), color=LIGHT.rule, linewidth=1.2
     )
     axes.text(-0.56, place, "waveform", ha="right", va="center", fontsize=FONT)
     axes.text(0.56, place, text, va="center", fontsize=SMALL)
 
 
 def _length(summary: Summary, samples: int) -> str:
-    """Of time: 0.41 ms, 45 ms, 2.7 s."""
+    """A duration, such as 0.41 ms, 45 ms, 2.7 s."""
     ms = summary.milliseconds(samples)
     return f"{ms:.2g} ms" if ms < 100 else f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2g} s"

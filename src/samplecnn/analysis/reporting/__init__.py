@@ -1,6 +1,8 @@
-"""One HTML file about a model and a data set: scores with their confidence, mistakes to listen to, pictures, settings.
+"""One HTML file about a model and a data set: scores with confidence intervals, mistakes to listen to, pictures,
+settings.
 
-Findings (`gather`, `bootstrap`, `mistakes`) are computed apart from the page (`page`, `scores`, `svg`, `pictures`).
+The results are computed in `findings`, `intervals` and `mistakes`; the page is made from them in `page`,
+`score_sections`, `svg` and `elements`.
 """
 
 import re
@@ -8,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from samplecnn.analysis.reporting.gather import Contents, Findings, gather
+from samplecnn.analysis.reporting.findings import Contents, Findings, gather
 from samplecnn.analysis.reporting.page import page
 
 __all__ = ["Contents", "Findings", "gather", "page", "report"]
@@ -18,6 +20,7 @@ def report(
     model: str,
     dataset: str,
     output: str | None = None,
+    *,
     data_dir: str | Path = "./data",
     contents: Contents | None = None,
     batch_size: int = 23,
@@ -26,30 +29,30 @@ def report(
     skip_corrupt: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Tests a model on a data set's test split and writes all about it as one HTML file.
+    """Tests a model on a data set's test split and writes a report as one HTML file.
 
     Args:
-        model: whatever `samplecnn.load` takes; of a run directory, the training is told as well.
-        dataset: as it was built: a name, a folder or a manifest; or a folder of TFRecords.
+        model: whatever `samplecnn.load` takes; of a run directory, the report includes the training.
+        dataset: the data set as it was built: a name, a folder or a manifest; or a folder of TFRecords.
         output: a folder, or a file whose name ends in .html. None: report-DATASET.html in the folder `analysis` of the
-            run directory that the model lies in, or in ./analysis.
-        data_dir: the folder of the built data sets.
-        contents: what to put in.
-        batch_size: segments a step; the figures do not depend on it.
+            model's run directory, or in ./analysis.
+        data_dir: folder of the built data sets.
+        contents: what the report contains.
+        batch_size: segments per step; the figures do not depend on it.
         num_readers: threads that read ahead.
         device: "cpu", "cuda"; None uses a GPU where there is one.
         skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
         progress: shows bars on stderr.
 
     Returns:
-        The file's path. It appears when it is whole.
+        The file's path. The file appears when it is complete.
 
     Raises:
         UsageError: the data set is not built or has no test clips, there is no such model, the two do not fit, or the
-            folder cannot be written (found before the work).
-        SampleCNNError: fewer than two test clips, or a model that answers with NaN.
+            folder cannot be written; found before the work begins.
+        SampleCNNError: fewer than two test clips, or a model whose probabilities are NaN.
     """
-    from samplecnn.analysis.paths import check_output, output_folder, run_folder
+    from samplecnn.analysis.output_paths import check_output, output_folder, run_folder
     from samplecnn.datasets import dataset_name
     from samplecnn.evaluation import examine
     from samplecnn.evaluation.probabilities import load_on_device

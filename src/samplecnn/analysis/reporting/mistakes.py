@@ -1,4 +1,4 @@
-"""The worst mistakes of a test, and their sound."""
+"""The worst mistakes of a test, and their sound as data URIs."""
 
 import base64
 import io
@@ -9,27 +9,27 @@ import numpy as np
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.task import Task
 
-UNCOMPRESSED = 3.0  # seconds up to which sound is kept as WAV
-LIKELY = 3  # tags of a clip that are told
+MAX_WAV = 3.0  # seconds up to which sound is embedded as WAV
+SHOWN_TAGS = 3  # the most probable tags of a clip, which are listed
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip that the model is wrong about.
+    """A clip with a wrong prediction.
 
     Args:
-        clip: its place in the predictions.
-        name: of the clip.
+        clip: its index in the predictions.
+        name: its id.
         true: its classes.
-        said: the wrong class that the model is surest of; None where it only misses one.
-        missed: the right class that it is furthest from; None where it only says one too many.
-        scores: (class, probability), most probable first; those in `true`, `said` and `missed` among them.
+        predicted: the wrong class predicted with the highest probability; None if the model only misses classes.
+        missed: the true class with the lowest probability; None if the model only predicts too many.
+        scores: (class, probability), most probable first; `true`, `predicted` and `missed` among them.
     """
 
     clip: int
     name: str
     true: tuple[str, ...]
-    said: str | None
+    predicted: str | None
     missed: str | None
     scores: tuple[tuple[str, float], ...]
 
@@ -38,33 +38,33 @@ class Mistake:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What there is to explain: the class said, and the one missed."""
-        return tuple(tag for tag in (self.said, self.missed) if tag is not None)
+        """The classes to explain: the one predicted and the one missed."""
+        return tuple(tag for tag in (self.predicted, self.missed) if tag is not None)
 
 
-def worst(predictions: Predictions, task: Task, most: int) -> list[Mistake]:
-    """The clips that the model is most wrong about, worst first.
+def worst_mistakes(predictions: Predictions, task: Task, max_mistakes: int) -> list[Mistake]:
+    """The clips with the largest errors, worst first, at most `max_mistakes`.
 
-    For one label a clip: clips whose most probable class is wrong, by that class's lead over the right one. For several
-    labels: clips with a decision on the wrong side of the threshold, by the probability's distance from the truth, 0 or
-    1, where that is largest; of every class, one clip at most until all classes had theirs.
+    In tasks with one label per clip: clips whose most probable class is wrong, by the difference of its probability and
+    that of the true class. In multi-label tasks: clips with a probability on the wrong side of the threshold, by its
+    largest distance from the label (0 or 1); one clip of every class comes before the second of any.
     """
     true, prob = predictions.y_true.astype(bool), predictions.y_prob.astype(np.float64)
-    everywhere = np.arange(len(true))
+    rows = np.arange(len(true))
     if task.kind == "multiclass":
-        said = prob.argmax(axis=1)
+        predicted = prob.argmax(axis=1)
         right = np.where(true, prob, -1).argmax(axis=1)
-        lead = prob[everywhere, said] - prob[everywhere, right]
-        wrong = np.flatnonzero(~true[everywhere, said] & true.any(axis=1))
-        order = wrong[np.argsort(-lead[wrong], kind="stable")][:most]
-        return [_mistake(predictions, task, clip, said[clip], right[clip]) for clip in order.tolist()]
+        lead = prob[rows, predicted] - prob[rows, right]
+        wrong = np.flatnonzero(~true[rows, predicted] & true.any(axis=1))
+        order = wrong[np.argsort(-lead[wrong], kind="stable")][:max_mistakes]
+        return [_mistake(predictions, task, clip, predicted[clip], right[clip]) for clip in order.tolist()]
     error = np.where((prob > task.threshold) != true, np.abs(prob - true), 0)
     wrong = np.flatnonzero(error.max(axis=1) > 0)
     order = wrong[np.argsort(-error.max(axis=1)[wrong], kind="stable")]
     kinds = error.argmax(axis=1)[order]
     firsts = np.zeros(len(order), dtype=bool)
     firsts[np.unique(kinds, return_index=True)[1]] = True
-    order = np.concatenate([order[firsts], order[~firsts]])[:most]
+    order = np.concatenate([order[firsts], order[~firsts]])[:max_mistakes]
     found = []
     for clip in order.tolist():
         extra, lacking = np.where(true[clip], 0, error[clip]), np.where(true[clip], error[clip], 0)
@@ -80,31 +80,32 @@ def worst(predictions: Predictions, task: Task, most: int) -> list[Mistake]:
     return found
 
 
-def _mistake(predictions: Predictions, task: Task, clip: int, said: int | None, missed: int | None) -> Mistake:
+def _mistake(predictions: Predictions, task: Task, clip: int, predicted: int | None, missed: int | None) -> Mistake:
     prob, true = predictions.y_prob[clip], np.flatnonzero(predictions.y_true[clip]).tolist()
     order = np.argsort(-prob, kind="stable").tolist()
-    shown = {*order[:LIKELY], *true, *(index for index in (said, missed) if index is not None)}
+    shown = {*order[:SHOWN_TAGS], *true, *(index for index in (predicted, missed) if index is not None)}
     return Mistake(
         clip=clip,
         name=predictions.ids[clip],
         true=tuple(task.classes[index] for index in true),
-        said=None if said is None else task.classes[said],
+        predicted=None if predicted is None else task.classes[predicted],
         missed=None if missed is None else task.classes[missed],
         scores=tuple((task.classes[index], float(prob[index])) for index in order if index in shown),
     )
 
 
 def sound_uri(wave: np.ndarray, rate: int) -> str:
-    """A sound as a data URI that every browser plays: WAV where it is short, else MP3, where libsndfile writes it, or
+    """A sound as a data URI that every browser plays: WAV if it is short, else MP3 if libsndfile can write it, else
     FLAC.
 
     Args:
         wave: float32 [samples] in [-1, 1].
+        rate: Hz.
     """
     import soundfile
 
     memory = io.BytesIO()
-    if len(wave) <= UNCOMPRESSED * rate:
+    if len(wave) <= MAX_WAV * rate:
         soundfile.write(memory, wave, rate, format="WAV", subtype="PCM_16")
         kind = "wav"
     elif "MP3" in soundfile.available_formats() and rate in (

@@ -1,23 +1,27 @@
-"""The page: sections of HTML with everything inside, which opens from a disk without a network."""
+"""The page: one HTML document with everything embedded, which opens from a disk without a network."""
 
+from dataclasses import asdict
 from html import escape
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 from samplecnn import __version__
 from samplecnn.analysis import plots
-from samplecnn.analysis.plots.explanation import DARK, draw_explanation
-from samplecnn.analysis.reporting import scores
-from samplecnn.analysis.reporting.gather import Findings
+from samplecnn.analysis.excitation_text import sentences as excitation_sentences
+from samplecnn.analysis.reporting import score_sections as scores
+from samplecnn.analysis.reporting.elements import picture, table
+from samplecnn.analysis.reporting.findings import Findings
 from samplecnn.analysis.reporting.mistakes import Mistake
-from samplecnn.analysis.reporting.pictures import PAPER, picture, table
+from samplecnn.system.plotting import DARK, LIGHT, Theme
 
-# Nothing may be loaded from anywhere: what is inside is all there is, and a browser holds the page to it.
+# Nothing may be loaded from anywhere: everything is embedded, and the browser enforces it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 def page(found: Findings, made: str) -> str:
-    """All of the report as one HTML document; `made` tells when and by which command."""
+    """The whole report as one HTML document; `made` is the sentence on when it was made."""
     sections = {
         "Classes": ("classes", scores.per_class(found)),
         "Confusion" if found.evaluation.task.kind == "multiclass" else "Precision and recall": (
@@ -39,14 +43,14 @@ def page(found: Findings, made: str) -> str:
     )
     task, evaluation = found.evaluation.task, found.evaluation
     title = f"{task.name}: {found.run.name if found.run else evaluation.model}"
-    words = "".join(f"<p>{escape(line)}</p>" for line in [*scores.in_words(found), *evaluation.warnings])
+    words = "".join(f"<p>{escape(line)}</p>" for line in [*scores.sentences(found), *evaluation.warnings])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="color-scheme" content="light dark">'
-        f'<meta name="theme-color" media="(prefers-color-scheme: light)" content="{PAPER["light"]}">'
-        f'<meta name="theme-color" media="(prefers-color-scheme: dark)" content="{PAPER["dark"]}">'
+        f'<meta name="theme-color" media="(prefers-color-scheme: light)" content="{LIGHT.paper}">'
+        f'<meta name="theme-color" media="(prefers-color-scheme: dark)" content="{DARK.paper}">'
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{stylesheet()}</style></head><body>"
         f'<header><p class="lead">Report on a model of samplecnn</p><h1>{escape(title)}</h1>'
@@ -57,12 +61,19 @@ def page(found: Findings, made: str) -> str:
 
 
 def stylesheet() -> str:
-    return files("samplecnn.analysis.reporting").joinpath("style.css").read_text(encoding="utf-8")
+    """The page's style sheet, with the colours of both themes as variables."""
+    rules = files("samplecnn.analysis.reporting").joinpath("style.css").read_text(encoding="utf-8")
+    dark = f"@media (prefers-color-scheme: dark) {{\n:root {{ {_variables(DARK)} }}\n}}"
+    return f":root {{ color-scheme: light dark; {_variables(LIGHT)} }}\n{dark}\n{rules}"
+
+
+def _variables(theme: Theme) -> str:
+    return " ".join(f"--{name}: {colour};" for name, colour in asdict(theme).items() if name != "grays")
 
 
 def _about(found: Findings) -> str:
     task, config = found.evaluation.task, found.summary.architecture
-    kind = "one class a clip" if task.kind == "multiclass" else "any number of classes a clip"
+    kind = "one class per clip" if task.kind == "multiclass" else "any number of classes per clip"
     return (
         f"Blocks {config.get('block')}{' with multi-level aggregation' if config.get('multi') else ''}, tested on the "
         f"test split of {found.evaluation.dataset}: {task.num_classes} classes, {kind}, windows of "
@@ -73,16 +84,19 @@ def _about(found: Findings) -> str:
 def _trust(found: Findings) -> str:
     got = found.intervals
     return (
-        f"Ranges are {scores.percent(got.level)} confidence intervals: the clips drawn anew {got.draws:,} times "
-        f"(percentile bootstrap over clips, seed {got.seed}). They tell what other test clips would change, not "
-        "another training."
+        f"Ranges are {scores.percent(got.level)} confidence intervals over clips: Wilson's for shares of clips "
+        "(accuracy, exact match, recall), for other scores a percentile bootstrap with "
+        f"{got.draws:,} draws (seed {got.seed}), where the draws differ. They tell how scores would differ on other "
+        "test clips, not after another training."
     )
 
 
 def _mistakes(found: Findings) -> str:
     if not found.mistakes:
-        asked = "No mistakes were asked for." if _wrong(found) else "The model makes no mistake on the test clips."
-        return f"<p>{asked}</p>"
+        text = (
+            "No mistakes were requested." if _has_mistakes(found) else "The model makes no mistake on the test clips."
+        )
+        return f"<p>{text}</p>"
     items = []
     for mistake, sound, explanation in zip(found.mistakes, found.sounds, found.explanations, strict=True):
         parts = [f"<h3>{_headline(mistake)}</h3>", f'<p class="note">{escape(mistake.name)}: {_scores(mistake)}</p>']
@@ -92,28 +106,32 @@ def _mistakes(found: Findings) -> str:
         if explanation is not None:
             lines = explanation.words()
             parts.append("".join(f"<p>{escape(line)}</p>" for line in lines))
-            alt = "Waveform, spectrogram, and what speaks for and against each tag over time and frequency. "
-            drawn = picture(draw_explanation(explanation), alt + " ".join(lines), draw_explanation(explanation, DARK))
-            parts.append(f"<details><summary>What the tags rest on</summary>{drawn}</details>")
+            alt = "Waveform, spectrogram, and what raises and lowers the score of each tag over time and frequency. "
+            light, dark = (plots.draw_explanation(explanation, theme) for theme in (LIGHT, DARK))
+            drawn = picture(light, alt + " ".join(lines), dark)
+            parts.append(f"<details><summary>What the tags depend on</summary>{drawn}</details>")
         items.append(f"<li>{''.join(parts)}</li>")
     return (
-        '<p class="note">The clips the model is most wrong about. Every sound is what the model heard: mono, at its '
-        f'own sample rate.</p><ol class="mistakes">{"".join(items)}</ol>'
+        '<p class="note">The clips with the largest errors. The sound is the model\'s input: mono, at its sample '
+        f'rate.</p><ol class="mistakes">{"".join(items)}</ol>'
     )
 
 
-def _wrong(found: Findings) -> bool:
+def _has_mistakes(found: Findings) -> bool:
     return found.evaluation.scores.accuracy < 1
 
 
 def _headline(mistake: Mistake) -> str:
     true = ", ".join(mistake.true) or "none of the classes"
-    if mistake.said is not None:
-        said = f'Said <span class="said">{escape(mistake.said)}</span>, {mistake.probability(mistake.said):.3f}'
-        return f'{said}; it is <span class="is">{escape(true)}</span>'
+    if mistake.predicted is not None:
+        name, score = escape(mistake.predicted), mistake.probability(mistake.predicted)
+        return (
+            f'Predicted <span class="predicted">{name}</span>, {score:.3f}; true: '
+            f'<span class="true">{escape(true)}</span>'
+        )
     assert mistake.missed is not None  # a mistake is one or the other
-    missed = f'Missed <span class="is">{escape(mistake.missed)}</span>, {mistake.probability(mistake.missed):.3f}'
-    return f"{missed}; it is {escape(true)}"
+    name, score = escape(mistake.missed), mistake.probability(mistake.missed)
+    return f'Missed <span class="true">{name}</span>, {score:.3f}; true: {escape(true)}'
 
 
 def _scores(mistake: Mistake) -> str:
@@ -123,24 +141,22 @@ def _scores(mistake: Mistake) -> str:
 def _excitations(found: Findings) -> str:
     got = found.excitations
     if got is None:
-        return "".join(f"<p>{escape(line)}</p>" for line in found.left_out if line.startswith("excitations"))
-    from samplecnn.analysis.analyses import in_words
-
+        return "".join(f"<p>{escape(line)}</p>" for line in found.left_out)
     drawn = [
-        picture(plots.draw_excitations_spread(got), "How far the classes' excitations lie apart, by depth"),
+        picture(plots.draw_excitations_spread(got), "How far the classes' mean excitations differ, by depth"),
         picture(plots.draw_excitations_loudness(got), "Correlation of each block's excitations with loudness"),
     ]
     more = [
         picture(plots.draw_excitations_units(got), "Mean excitation of every unit for each class, by block"),
         picture(plots.draw_excitations_distribution(got), "Distribution of the excitations of each class, by block"),
     ]
-    if len([count for count in got.counts if count]) > 1:
+    if np.count_nonzero(got.counts) > 1:
         more.append(picture(plots.draw_excitations_clusters(got), "Classes clustered by their excitations"))
-    lines = in_words(got)
-    table_of = "".join(f"<li>{escape(line)}</li>" for line in lines[:-1])
+    lines = excitation_sentences(got)
+    blocks = "".join(f"<li>{escape(line)}</li>" for line in lines[:-1])
     return (
         f"<p>{escape(lines[-1])}.</p>{''.join(drawn)}<details><summary>Every block and class</summary>"
-        f"<ul>{table_of}</ul>{''.join(more)}</details>"
+        f"<ul>{blocks}</ul>{''.join(more)}</details>"
     )
 
 
@@ -150,15 +166,18 @@ def _filters(found: Findings) -> str:
         return ""
     drawn = [
         picture(plots.draw_peaks(got), "Peak frequencies of the filters of every layer, in rising order"),
-        picture(plots.draw_first_layer(got), "The first layer's own filters and their frequency responses"),
+        picture(plots.draw_first_layer(got), "The first layer's filters and their frequency responses"),
     ]
     layers = [
-        picture(plots.draw_filters(got, name), f"Spectra of what excites the filters of {name} most, sorted by peak")
+        picture(
+            plots.draw_filters(got, name),
+            f"Spectra of the inputs that excite the filters of {name} most, ordered by peak",
+        )
         for name in got.names
     ]
     return (
-        '<p class="note">The sound that excites each filter most, found by gradient ascent from noise; its spectrum, '
-        f"filters sorted by their peak.</p>{''.join(drawn)}"
+        '<p class="note">Spectra of the inputs that excite each filter most, found by gradient ascent from noise; '
+        f"filters ordered by peak frequency.</p>{''.join(drawn)}"
         f"<details><summary>Every layer's spectra</summary>{''.join(layers)}</details>"
     )
 
@@ -168,23 +187,23 @@ def _network(found: Findings) -> str:
     totals = summary.totals
     rows = []
     for layer in summary.to_dict()["layers"]:
-        sees, step = layer["receptive_field_ms"], layer["hop_ms"]
+        field, hop = layer["receptive_field_ms"], layer["hop_ms"]
         rows.append(
             [
                 escape(str(layer["name"])),
                 escape(str(layer["kind"])),
                 f"{layer['time']:,} × {layer['features']:,}",
-                f"{sees:,.1f}" if sees is not None else "",
-                f"{step:,.2f}" if step is not None else "",
+                f"{field:,.1f}" if field is not None else "",
+                f"{hop:,.2f}" if hop is not None else "",
                 f"{layer['parameters']:,}",
                 f"{layer['macs_per_second'] / 1e6:,.1f}",
             ]
         )
-    head = ["Layer", "Kind", "Output, steps × features", "Sees, ms", "Step, ms", "Parameters", "Million MACs a second"]
-    alt = "The network from the waveform to its classes, every block with its layers and its width"
+    head = ["Layer", "Kind", "Output, steps × features", "Field, ms", "Hop, ms", "Parameters", "Million MACs/s"]
+    alt = "The network from the waveform to the classes, every block with its layers and its width"
     return (
         f"<p>{totals['parameters']:,} parameters, {totals['macs_per_second'] / 1e9:,.2f} billion multiply-accumulates "
-        f"for each second of sound; before the head, a step of time sees {totals['receptive_field_ms']:,.0f} ms.</p>"
+        f"per second of sound; receptive field before the head: {totals['receptive_field_ms']:,.0f} ms.</p>"
         f"{picture(plots.draw_summary(summary), alt)}<details><summary>Every layer</summary>"
         f"{table(head, rows, 'Layers in order, for one window')}</details>"
     )

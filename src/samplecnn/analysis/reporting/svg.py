@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page: their colours are the page's, light or dark, and their text stays text."""
+"""Charts as SVG inside the page: they take the page's light or dark colours, and their text can be selected."""
 
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +12,7 @@ from samplecnn.system.plotting import shorten
 
 Ends = tuple[float, float]
 
-DASHED = "training"  # the curve that is but context for the other
+DASHED = "training"  # the curve of less interest
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle", extra: str = "") -> str:
@@ -33,7 +33,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def whisker(value: float, ends: Ends, lowest: float = 0.0) -> str:
-    """A score from `lowest` to 1 as a dot, and its interval as a line: small, for a cell of a table."""
+    """A score from `lowest` to 1 as a dot and its interval as a line, small enough for a cell of a table."""
     width, height = 110.0, 16.0
 
     def place(score: float) -> float:
@@ -55,7 +55,7 @@ def lines(
     marks: Sequence[float] = (),
     points: dict[str, list[tuple[float, float]]] | None = None,
 ) -> str:
-    """Curves over epochs, "training" dashed; `marks` are upright lines, `points` are drawn as diamonds."""
+    """Curves over epochs, "training" dashed; `marks` are vertical lines, `points` are drawn as diamonds."""
     width, height, left, right, top, bottom = 340.0, 230.0, 44.0, 12.0, 34.0, 36.0
     points = points or {}
     values = np.concatenate([*curves.values(), np.array([y for pairs in points.values() for _, y in pairs])])

@@ -1,4 +1,4 @@
-"""All that a report tells, computed; nothing here knows what a page looks like."""
+"""Everything that a report contains, computed; the page itself is made elsewhere."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplecnn.analysis.explanation import Explanation, explain
-from samplecnn.analysis.reporting.bootstrap import DRAWS, Intervals, intervals
-from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst
+from samplecnn.analysis.explainer import explain
+from samplecnn.analysis.explanation import Explanation
+from samplecnn.analysis.reporting.intervals import DRAWS, Intervals, intervals
+from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst_mistakes
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.evaluator import Evaluation
 
 if TYPE_CHECKING:
-    from samplecnn.analysis.excitation import Excitations
+    from samplecnn.analysis.excitation_result import Excitations
     from samplecnn.analysis.filters import Filters
     from samplecnn.analysis.summary import Summary
     from samplecnn.models import SampleCNN
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contents:
-    """What to put into a report, and how closely to look.
+    """What a report contains.
 
     Args:
-        mistakes: of the worst, with their sound.
-        explained: of those, how many are taken apart.
-        filters, excitations: whether to look into the network; the two that take longest.
-        filter_steps: of gradient ascent.
-        draws: of the bootstrap.
-        seed: of the bootstrap and of the filters' noise.
+        mistakes: number of the worst mistakes to show, with their sound.
+        explained: number of these mistakes to explain.
+        filters, excitations: whether to analyse the filters and the excitations, which take longest.
+        filter_steps: steps of gradient ascent for the filters; None for the default.
+        draws: bootstrap draws for the confidence intervals.
+        seed: of the bootstrap and of the filters' initial noise.
     """
 
     mistakes: int = 12
@@ -44,7 +45,19 @@ class Contents:
 
 @dataclass(eq=False)
 class Findings:
-    """What was found, for the page."""
+    """The results that the page shows.
+
+    Args:
+        evaluation: scores and predictions.
+        intervals: confidence intervals of the scores.
+        mistakes: the worst, with as many `sounds` (data URIs) and `explanations` (None where not explained).
+        summary: the network's layers.
+        filters, excitations: None where they are not part of the report.
+        left_out: sentences on what the model does not have.
+        history: the run's epochs and tests; empty for a model that is not in a run directory.
+        options: the run's training options.
+        run: the run directory.
+    """
 
     evaluation: Evaluation
     intervals: Intervals
@@ -69,18 +82,28 @@ def gather(
     batch_size: int,
     progress: bool,
 ) -> Findings:
-    """Computes a report's findings, the slow parts with a bar each."""
-    from samplecnn.analysis.excitation import excitation_places, excitations
+    """Computes a report's findings.
+
+    Args:
+        model: the model on its device.
+        evaluation: its scores on the test split.
+        segments: the test split.
+        contents: what the report contains.
+        run: the model's run directory; None for a model elsewhere.
+        batch_size: segments per step.
+        progress: shows a bar on stderr for each of the slow parts.
+    """
+    from samplecnn.analysis.excitation import excitation_modules, excitations
     from samplecnn.analysis.filters import STEPS, learn_filters
     from samplecnn.analysis.summary import summarize
 
     predictions, task = evaluation.predictions, evaluation.task
-    mistakes = worst(predictions, task, contents.mistakes)
+    mistakes = worst_mistakes(predictions, task, contents.mistakes)
     waves = [clip_wave(segments, mistake.name) for mistake in mistakes]
     explanations: list[Explanation | None] = [None] * len(mistakes)
     for place, (mistake, wave) in enumerate(zip(mistakes[: contents.explained], waves, strict=False)):
-        taken = explain(model, wave, task.sample_rate, mistake.tags, most_windows=2, progress=progress)
-        explanations[place] = replace(taken, name=mistake.name)
+        explanation = explain(model, wave, task.sample_rate, tags=mistake.tags, max_windows=2, progress=progress)
+        explanations[place] = replace(explanation, name=mistake.name)
     found = Findings(
         evaluation=evaluation,
         intervals=intervals(
@@ -92,26 +115,26 @@ def gather(
         summary=summarize(model),
         run=run,
     )
-    if not excitation_places(model):
-        found.left_out.append(f"excitations: blocks of the kind {model.config.block} have none")
+    if not excitation_modules(model):
+        found.left_out.append(f"{model.config.block} blocks have no excitations")
     elif contents.excitations:
-        found.excitations = excitations(model, segments, batch_size, progress)
+        found.excitations = excitations(model, segments, batch_size=batch_size, progress=progress)
     if contents.filters:
         steps = STEPS if contents.filter_steps is None else contents.filter_steps
-        found.filters = learn_filters(model, steps, contents.seed, progress)
+        found.filters = learn_filters(model, steps=steps, seed=contents.seed, progress=progress)
     if run is not None:
         found.history, found.options = run_records(run)
     return found
 
 
 def clip_wave(segments: "Segments", name: str) -> np.ndarray:
-    """All segments of a clip, one after the other: what the model heard, float32 [samples]."""
+    """All segments of a clip joined: the model's input as one waveform, float32 [samples]."""
     rows = np.array([row for row, id in enumerate(segments.ids) if id == name])
     return segments.waveforms(rows).reshape(-1)
 
 
 def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The history and the training options that a run directory keeps; empty where it keeps none."""
+    """History and training options from a run directory; empty where the files are missing."""
     from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
     from samplecnn.training.logging import METRICS, read_metrics
 
@@ -121,7 +144,9 @@ def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         try:
             history = read_metrics(run)
         except ValueError as error:
-            raise SampleCNNError(f"{run / METRICS}: damaged ({error}); move it away to do without") from error
+            raise SampleCNNError(
+                f"{run / METRICS}: damaged ({error}); move it away to leave the training out of the report"
+            ) from error
     if (run / CHECKPOINT).exists():
         checkpoint = load_checkpoint(run)
         options = {**checkpoint.options, "precision": checkpoint.precision}

@@ -1,4 +1,4 @@
-"""Where results go, and whether they can be written there: better said before the work than after."""
+"""Where results go, and whether they can be written there, checked before the work begins."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from samplecnn.system.files import written_aside
 
 
 def run_folder(model: str) -> Path | None:
-    """The run directory that a model lies in; None for a model that lies elsewhere."""
+    """The run directory of a model; None for a model elsewhere."""
     path = Path(model)
     run = path if path.is_dir() else path.parent
     return run if (run / CONFIG).exists() else None
 
 
 def output_folder(model: str, output: str | None) -> Path:
-    """Where an analysis goes: OUTPUT, or else analysis in the run directory that the model lies in, or ./analysis.
+    """The folder of an analysis: `output`, else `analysis` in the model's run directory, else ./analysis; created.
 
     Raises:
-        UsageError: nothing can be written there.
+        UsageError: the folder cannot be written.
     """
     run = run_folder(model)
     folder = Path(output) if output is not None else (run or Path()) / "analysis"
@@ -34,19 +34,19 @@ def output_folder(model: str, output: str | None) -> Path:
     return folder
 
 
-def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
-    """Tries whether a file can be written.
+def check_output(path: Path, suffixes: tuple[str, ...], what: str) -> None:
+    """Checks that a file can be written.
 
     Args:
         path: the file.
-        endings: of its name that are known; none leaves it open.
-        what: it is, for the message: "picture".
+        suffixes: allowed suffixes; empty allows any.
+        what: the kind of file, for the message: "picture".
 
     Raises:
-        UsageError: another ending, a folder of that name, or a place where nothing can be written.
+        UsageError: another suffix, a folder of that name, or a folder that cannot be written.
     """
-    if endings and path.suffix.lower() not in endings:
-        raise UsageError(f"{path}: a {what} ends in {', '.join(endings)}; choose one of them")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: a {what} ends in {', '.join(suffixes)}; choose one of them")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for the {what}")
     try:
@@ -54,11 +54,11 @@ def check_output(path: Path, endings: tuple[str, ...], what: str) -> None:
             aside.write_bytes(b"")
         path.with_name(path.name + ".try").unlink()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({_reason(error)}); choose another place") from error
+        raise UsageError(f"{path}: cannot be written ({_reason(error)}); choose another path") from error
 
 
 def _reason(error: OSError) -> str:
-    """In words that fit: of a folder to be made, "File exists" would say too little."""
+    """The reason as a phrase; for a folder to be created, the system's "File exists" would say too little."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where the folder should be"
     return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""The page's sections about scores: the figures, every class, what is taken for what, the learning curves."""
+"""The page's sections about scores: the headline, every class, the confusions or curves, the learning curves."""
 
 import math
 from html import escape
@@ -7,65 +7,75 @@ from typing import Any
 import numpy as np
 
 from samplecnn.analysis.reporting import svg
-from samplecnn.analysis.reporting.gather import Findings
-from samplecnn.analysis.reporting.pictures import table
+from samplecnn.analysis.reporting.elements import table
+from samplecnn.analysis.reporting.findings import Findings
 from samplecnn.evaluation.confusion import confusion_counts, confusion_matrix, most_confused
 from samplecnn.evaluation.metrics import ClassScores
 from samplecnn.evaluation.precision_recall import class_curves, shown_classes
 
-NAMED = 5  # classes and confusions that the words at the head tell
-SCORES = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "f1": "F1"}
+MAX_NAMED = 5  # classes and confusions in the sentences at the top
+# Names on the cards, in order, by kind of task. `accuracy` of a multi-label task is the exact match.
+CARDS = {
+    "multiclass": {"accuracy": "Accuracy", "macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"},
+    "multilabel": {"pr_auc": "PR-AUC", "macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "accuracy": "Exact match"},
+}
 
 
 def cards(found: Findings) -> str:
-    """The scores of the whole test, with their intervals."""
+    """The scores of the whole test with their intervals."""
     scores, cells = found.evaluation.scores, []
-    for name, shown in SCORES.items():
+    for name, label in CARDS[scores.kind].items():
         value, ends = getattr(scores, name), found.intervals.overall[name]
         percent = name == "accuracy"
         cells.append(
-            f'<div class="card"><dt>{shown}</dt><dd>{figure(value, percent)}'
+            f'<div class="card"><dt>{label}</dt><dd>{figure(value, percent)}'
             f"<small>{interval(ends, percent)}</small></dd></div>"
         )
-    cells.append(f'<div class="card"><dt>Test clips</dt><dd>{scores.clips:,}<small>{len(scores.per_class)} classes')
-    cells[-1] += "</small></dd></div>"
+    cells.append(
+        f'<div class="card"><dt>Test clips</dt><dd>{scores.clips:,}<small>{len(scores.per_class)} classes'
+        "</small></dd></div>"
+    )
     return f'<dl class="cards">{"".join(cells)}</dl>'
 
 
-def in_words(found: Findings) -> list[str]:
-    """What a reader in a hurry should know of the classes: the weakest, and what is taken for what."""
+def sentences(found: Findings) -> list[str]:
+    """The weakest classes, the most frequent confusions, and the classes left out of the averages."""
     scores, task = found.evaluation.scores, found.evaluation.task
     main = main_score(found)
     rows = [row for row in scores.per_class if row.support and not math.isnan(getattr(row, main))]
-    weakest = sorted(rows, key=lambda row: getattr(row, main))[:NAMED]
-    words = []
+    weakest = sorted(rows, key=lambda row: getattr(row, main))[:MAX_NAMED]
+    lines = []
     if weakest:
-        said = ", ".join(f"{row.name} ({figure(getattr(row, main), main == 'recall')})" for row in weakest)
-        measure = "share of its clips found" if main == "recall" else "PR-AUC"
-        words.append(f"Weakest classes by {measure}: {said}.")
+        names = ", ".join(f"{row.name} ({figure(getattr(row, main), main == 'recall')})" for row in weakest)
+        lines.append(f"Weakest classes by {'recall' if main == 'recall' else 'PR-AUC'}: {names}.")
     if task.kind == "multiclass":
         counts = confusion_counts(found.evaluation.predictions, task)
         clips = counts.sum(axis=1)
         np.fill_diagonal(counts, 0)
-        order = np.argsort(-counts.ravel(), kind="stable")[:NAMED]
+        order = np.argsort(-counts.ravel(), kind="stable")[:MAX_NAMED]
         pairs = [divmod(int(place), len(counts)) for place in order if counts.ravel()[place]]
-        said = ", ".join(
-            f"{task.classes[true]} for {task.classes[other]} ({counts[true, other]} of {clips[true]:,})"
+        names = ", ".join(
+            f"{task.classes[true]} as {task.classes[other]} ({counts[true, other]} of {clips[true]:,})"
             for true, other in pairs
         )
-        words.append(f"Most often mistaken: {said}." if said else "No clip is taken for another class.")
+        lines.append(f"Most frequent confusions: {names}." if names else "Every clip is classified correctly.")
+    else:
+        lines.append(
+            f"Exact match: every label of a clip is right at the threshold {scores.threshold:g}. "
+            f"Mean of the clips' F1: {figure(scores.f1)}."
+        )
     if scores.left_out:
-        words.append(f"Left out of the averages, since no clip has them or every clip: {', '.join(scores.left_out)}.")
-    return words
+        lines.append(f"Left out of the averages (no clip has them, or every clip): {', '.join(scores.left_out)}.")
+    return lines
 
 
 def per_class(found: Findings) -> str:
     """A row for every class, weakest first, with the interval of its main score."""
     task, scores, main = found.evaluation.task, found.evaluation.scores, main_score(found)
-    taken = most_confused(found.evaluation.predictions, found.evaluation.task) if task.kind == "multiclass" else None
+    confused = most_confused(found.evaluation.predictions, task) if task.kind == "multiclass" else None
     rows = []
     present = [index for index, row in enumerate(scores.per_class) if row.support]
-    order = sorted(present, key=lambda index: _or_last(getattr(scores.per_class[index], main)))
+    order = sorted(present, key=lambda index: _nan_last(getattr(scores.per_class[index], main)))
     for index in order:
         row, ends = scores.per_class[index], found.intervals.per_class
         bounds = tuple(ends[main][index].tolist())
@@ -75,21 +85,14 @@ def per_class(found: Findings) -> str:
             f"{row.support:,}",
             svg.whisker(value, bounds),  # type: ignore[arg-type]
             f"{figure(value)} <small>{interval(bounds)}</small>",
-            *(_others(row, main)),
+            *(_other_scores(row, main)),
             f"{figure(row.roc_auc)} <small>{interval(tuple(ends['roc_auc'][index].tolist()))}</small>",
         ]
-        rows.append([*cells, *([escape(taken[index])] if taken else [])])
-    shown = "Recall" if main == "recall" else "PR-AUC"
+        rows.append([*cells, *([escape(confused[index])] if confused else [])])
+    label = "Recall" if main == "recall" else "PR-AUC"
     others = ["Precision", "F1"] if main == "recall" else ["Precision", "Recall", "F1"]
-    head = [
-        "Class",
-        "Clips",
-        f"{shown}, 0 to 1",
-        shown,
-        *others,
-        "ROC-AUC",
-        *(["Most often taken for"] if taken else []),
-    ]
+    last = ["Most often confused with"] if confused else []
+    head = ["Class", "Clips", f"{label}, 0 to 1", label, *others, "ROC-AUC", *last]
     caption = f"Scores of every class with test clips, weakest first, with {percent(found.intervals.level)} intervals"
     return table(head, rows, caption)
 
@@ -110,8 +113,8 @@ def charts(found: Findings) -> str:
     panels = []
     for one in class_curves(predictions, scores, classes):
         if len(one.recall):
-            ends = tuple(found.intervals.per_class["pr_auc"][one.index].tolist())
-            panels.append(svg.precision_recall(one, f"{figure(one.pr_auc)} ({interval(ends)})"))
+            ends = interval(tuple(found.intervals.per_class["pr_auc"][one.index].tolist()))
+            panels.append(svg.precision_recall(one, f"{figure(one.pr_auc)}{f' ({ends})' if ends else ''}"))
     return (
         f'<p class="note">Precision (upwards) over recall at all thresholds, best class first, with the area under '
         f"each curve. Dashed: chance. Dot: at the threshold {scores.threshold:g}.{f' Shown: {note}.' if note else ''}"
@@ -120,7 +123,7 @@ def charts(found: Findings) -> str:
 
 
 def learning_curves(history: list[dict[str, Any]]) -> str:
-    """Loss and validation score by epoch, and the test's score at every stage's end."""
+    """Loss and validation score by epoch, and the test score at the end of every stage."""
     epochs = [row for row in history if row.get("event") == "epoch"]
     if not epochs:
         return ""
@@ -128,7 +131,7 @@ def learning_curves(history: list[dict[str, Any]]) -> str:
     ends = [place + 0.5 for place in range(1, len(epochs)) if epochs[place]["stage"] != epochs[place - 1]["stage"]]
     loss = {"training": column(epochs, "train_loss"), "validation": column(epochs, "val_loss")}
     parts = [f"<figure><figcaption>Loss</figcaption>{svg.lines('Loss by epoch', x, loss, ends)}</figure>"]
-    for name, shown in (("accuracy", "Accuracy"), ("roc_auc", "ROC-AUC")):
+    for name, label in (("accuracy", "Accuracy"), ("roc_auc", "ROC-AUC")):
         if f"val_{name}" not in epochs[0]:
             continue
         tests = [
@@ -137,28 +140,30 @@ def learning_curves(history: list[dict[str, Any]]) -> str:
             if row.get("event") == "test" and row.get(name) is not None
         ]
         curves = {"validation": column(epochs, f"val_{name}")}
-        chart = svg.lines(f"{shown} by epoch", x, curves, ends, {"test": tests} if tests else None)
-        parts.append(f"<figure><figcaption>{shown}</figcaption>{chart}</figure>")
+        chart = svg.lines(f"{label} by epoch", x, curves, ends, {"test": tests} if tests else None)
+        parts.append(f"<figure><figcaption>{label}</figcaption>{chart}</figure>")
     return f'<div class="charts">{"".join(parts)}</div>'
 
 
 def column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
-    """Values of a key, NaN where it is missing or null."""
+    """Values of a key, float64 [rows]; NaN where it is missing or null."""
     return np.array([math.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
 
 
 def main_score(found: Findings) -> str:
-    """The score that tells classes apart: recall where a clip has one label, else PR-AUC."""
+    """The score by which classes are ordered: recall in tasks with one label per clip, else PR-AUC."""
     return "recall" if found.evaluation.task.kind == "multiclass" else "pr_auc"
 
 
 def figure(value: float, percent: bool = False) -> str:
+    """A score as text: 0.912, or 91.2 %."""
     if math.isnan(value):
         return "–"
     return f"{100 * value:.1f} %" if percent else f"{value:.3f}"
 
 
 def interval(ends: Any, percent: bool = False) -> str:
+    """An interval as text; empty where there is none."""
     low, high = ends
     if math.isnan(low) or math.isnan(high):
         return ""
@@ -166,13 +171,14 @@ def interval(ends: Any, percent: bool = False) -> str:
 
 
 def percent(share: float) -> str:
+    """A share as text: 95 %."""
     return f"{100 * share:g} %"
 
 
-def _others(row: ClassScores, main: str) -> list[str]:
+def _other_scores(row: ClassScores, main: str) -> list[str]:
     names = ("precision", "f1") if main == "recall" else ("precision", "recall", "f1")
     return [figure(getattr(row, name)) for name in names]
 
 
-def _or_last(value: float, last: float = 2) -> float:
-    return last if math.isnan(value) else value
+def _nan_last(value: float) -> float:
+    return 2 if math.isnan(value) else value

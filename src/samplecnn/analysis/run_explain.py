@@ -1,24 +1,26 @@
-"""An explanation with all that is kept of it: the words on stdout, the picture, the table."""
+"""`samplecnn analyze MODEL explain CLIP`: sentences on stdout, pictures, a table."""
 
 import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from samplecnn.analysis.explanation import WINDOWS, Explanation, Settings, explain, explain_over_time
-from samplecnn.analysis.explanation_text import COLUMNS, rows
-from samplecnn.analysis.paths import check_output, output_folder
+from samplecnn.analysis.explained_window import Settings
+from samplecnn.analysis.explainer import WINDOWS, explain, explain_over_time
+from samplecnn.analysis.explanation import COLUMNS, Explanation
+from samplecnn.analysis.output_paths import check_output, output_folder
 from samplecnn.analysis.plots.explanation import draw_explanation
 from samplecnn.evaluation.probabilities import load_on_device
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import written_aside
+from samplecnn.system.plotting import save_figure
 
 PICTURES, TABLES = (".png", ".svg", ".pdf"), (".csv", ".parquet", ".json")
-DPI = 130
+WriteRows = Callable[[Explanation], Any]
 
 
 def run_explain(
@@ -26,7 +28,7 @@ def run_explain(
     clip: str,
     tags: Sequence[str] = (),
     top: int | None = None,
-    most_windows: int = WINDOWS,
+    max_windows: int = WINDOWS,
     over_time: bool = False,
     output: str | None = None,
     picture: str | None = None,
@@ -34,18 +36,23 @@ def run_explain(
     settings: Settings | None = None,
     device: str | None = None,
 ) -> list[Path]:
-    """`explain` with a bar on stderr and its words on stdout; returns the files written, which it names on stderr.
+    """`explain` with a bar on stderr and its sentences on stdout.
 
     Args:
-        most_windows: windows of one picture.
-        over_time: all windows, not only the clearest: a page of a .pdf, or a numbered picture, for every few.
-        output: folder of the picture; see `places.output_folder`.
-        picture: file instead, by its ending PNG, SVG or PDF; None: explain-CLIP.png in `output`.
-        table: file, by its ending CSV, Parquet or JSON.
+        model, clip, tags, top, settings, device: as for `explain`.
+        max_windows: windows of one picture.
+        over_time: explains all windows, not only the clearest, as a page of a .pdf or a numbered picture for every
+            `max_windows`.
+        output: folder of the picture; see `output_paths.output_folder`.
+        picture: file instead, by its suffix PNG, SVG or PDF; None: explain-CLIP.png in `output`.
+        table: file, by its suffix CSV, Parquet or JSON.
+
+    Returns:
+        The files written, which are also named on stderr.
 
     Raises:
-        UsageError: an ending that is not known, no such model or tag, or a folder that cannot be written; found before
-            the work begins.
+        UsageError: an unknown suffix, no such model or tag, or a folder that cannot be written; found before the work
+            begins.
         AudioError: the recording cannot be used.
     """
     loaded = load_on_device(model, device)
@@ -54,21 +61,22 @@ def run_explain(
     if table is not None:
         check_output(Path(table), TABLES, "table")
     keep_freed_memory()
-    settings = settings or Settings()
     found: Iterable[Explanation]
     if over_time:
-        found = explain_over_time(loaded, clip, None, tags, top, most_windows, settings, progress=True)
+        found = explain_over_time(
+            loaded, clip, tags=tags, top=top, windows_per_page=max_windows, settings=settings, progress=True
+        )
     else:
-        found = [explain(loaded, clip, None, tags, top, most_windows, settings, progress=True)]
+        found = [explain(loaded, clip, tags=tags, top=top, max_windows=max_windows, settings=settings, progress=True)]
     with ExitStack() as stack:
         pages = stack.enter_context(_pages(chosen, over_time))
-        row = stack.enter_context(_table(Path(table))) if table is not None else None
+        write_rows = stack.enter_context(_table(Path(table))) if table is not None else None
         for explanation in found:
             for text in explanation.words():
                 print(text)
             pages(draw_explanation(explanation), explanation)
-            if row is not None:
-                row(explanation)
+            if write_rows is not None:
+                write_rows(explanation)
         written = list(pages.written)
         short = explanation.heard.samples < explanation.task.window
     sys.stdout.flush()
@@ -77,8 +85,8 @@ def run_explain(
     if short:
         task, seconds = explanation.task, explanation.heard.seconds
         print(
-            f"{clip}: {seconds:.2f} s are shorter than the {task.window / task.sample_rate:.2f} s that the model "
-            f"listens to at a time; it was filled up as in training ({task.padding})",
+            f"{clip}: {seconds:.2f} s are shorter than the model's window of {task.window / task.sample_rate:.2f} s; "
+            f"the clip was padded as in training ({task.padding})",
             file=sys.stderr,
         )
     for path in written:
@@ -87,7 +95,7 @@ def run_explain(
 
 
 class _Pages:
-    """Pictures one after the other: numbered files, or one file where there is but one."""
+    """Writes every picture to a file of its own, numbered if there are several."""
 
     def __init__(self, path: Path, several: bool) -> None:
         self.path, self.several = path, several
@@ -98,13 +106,11 @@ class _Pages:
         if self.several:
             digits = max(len(str(len(explanation.heard.starts))), 3)
             path = path.with_name(f"{path.stem}-{len(self.written) + 1:0{digits}}{path.suffix}")
-        with written_aside(path) as aside:
-            figure.savefig(aside, format=path.suffix[1:].lower(), dpi=DPI, facecolor=figure.get_facecolor())
-        self.written.append(path)
+        self.written.append(save_figure(figure, path))
 
 
 class _PdfPages(_Pages):
-    """All pictures in one PDF."""
+    """Writes all pictures to one PDF."""
 
     def __init__(self, path: Path, document: Any) -> None:
         super().__init__(path, False)
@@ -127,37 +133,37 @@ def _pages(path: Path, several: bool) -> Iterator[_Pages]:
 
 
 @contextmanager
-def _table(path: Path) -> Iterator[Any]:
-    """Writes the rows of explanations as they come; the file appears when it is whole."""
-    kind = path.suffix.lower()
+def _table(path: Path) -> Iterator[WriteRows]:
+    """Yields a function that writes the rows of an explanation; the file appears when it is complete."""
+    suffix = path.suffix.lower()
     with written_aside(path) as aside:
-        if kind == ".parquet":
+        if suffix == ".parquet":
             import pyarrow as pa
             from pyarrow import parquet
 
-            texts = {"tag": pa.string(), "method": pa.string(), "window": pa.int64()}
-            schema = pa.schema([(name, texts.get(name, pa.float64())) for name in COLUMNS])
+            types = {"tag": pa.string(), "method": pa.string(), "window": pa.int64()}
+            schema = pa.schema([(name, types.get(name, pa.float64())) for name in COLUMNS])
             with parquet.ParquetWriter(aside, schema) as writer:
-                yield lambda explanation: writer.write_table(pa.Table.from_pylist(list(rows(explanation)), schema))
+                yield lambda explanation: writer.write_table(pa.Table.from_pylist(list(explanation.rows()), schema))
             return
         with aside.open("w", encoding="utf-8", newline="") as file:
-            if kind == ".csv":
+            if suffix == ".csv":
                 lines = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 lines.writeheader()
-                yield lambda explanation: lines.writerows(_short(row) for row in rows(explanation))
+                yield lambda explanation: lines.writerows(_rounded(row) for row in explanation.rows())
                 return
             file.write("[")
 
             def write(explanation: Explanation) -> None:
-                for row in rows(explanation):
-                    file.write(("\n" if file.tell() == 1 else ",\n") + json.dumps(_short(row), ensure_ascii=False))
+                for row in explanation.rows():
+                    file.write(("\n" if file.tell() == 1 else ",\n") + json.dumps(_rounded(row), ensure_ascii=False))
 
             yield write
             file.write("\n]\n")
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """Six digits, which is what a float32 has."""
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Floats with six significant digits, the precision of float32."""
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
 
 

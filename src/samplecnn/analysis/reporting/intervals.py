@@ -1,0 +1,165 @@
+"""Confidence intervals of a test's scores over clips.
+
+Shares of clips (accuracy, and precision and recall of a class) get Wilson's interval (Brown, Cai, DasGupta: Interval
+Estimation for a Binomial Proportion, Statistical Science 2001), which has a width even where all clips are right. All
+other scores get a percentile bootstrap (Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13): the
+clips are drawn with replacement, as many as there are, and scored again, many times over. Where every draw gives the
+same score, the bootstrap says nothing and there is no interval.
+
+The intervals tell how much the scores would differ on other clips of the same kind, not after another training. They
+treat clips as independent.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from samplecnn.evaluation.metrics import decide, f1
+from samplecnn.system.progress import Progress
+from samplecnn.task import Task
+
+DRAWS, LEVEL = 1000, 0.95
+BATCH_WEIGHTS = 2_000_000  # weights (draws times clips) held at once, 4 bytes each and several times over
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Lower and upper ends: a pair for every score of the whole test, float64 [classes, 2] for every score of the
+    classes.
+
+    Scores are named as in `evaluation.Scores` and `ClassScores`; NaN where there is no interval.
+    """
+
+    overall: dict[str, Interval]
+    per_class: dict[str, np.ndarray]
+    draws: int
+    level: float
+    seed: int
+
+
+def intervals(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    task: Task,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+    progress: bool = False,
+) -> Intervals:
+    """Confidence intervals of a test's scores.
+
+    Args:
+        y_true: 0 or 1, [clips, classes].
+        y_prob: probabilities, [clips, classes].
+        task: kind and threshold.
+        draws: number of bootstrap draws.
+        seed: of the draws.
+        level: confidence level, 0 to 1.
+        progress: shows a bar on stderr.
+    """
+    true, prob, generator = np.asarray(y_true).astype(bool), np.asarray(y_prob), np.random.default_rng(seed)
+    clips = len(true)
+    by_class: dict[str, list[np.ndarray]] = {}
+    of_all: dict[str, list[np.ndarray]] = {}
+    scores = WeightedScores(true, prob, task)
+    batch = max(1, BATCH_WEIGHTS // clips)
+    with Progress(draws, "confidence", "draws") if progress else nullcontext() as bar:
+        for first in range(0, draws, batch):
+            count = min(batch, draws - first)
+            weights = np.empty((count, clips), np.float32)
+            for row in weights:
+                row[:] = np.bincount(generator.integers(clips, size=clips), minlength=clips)
+            per_class, overall = scores(weights)
+            for name, values in per_class.items():
+                by_class.setdefault(name, []).append(values)
+            for name, values in overall.items():
+                of_all.setdefault(name, []).append(values)
+            if bar:
+                bar.advance(count)
+    ends = (50 * (1 - level), 50 * (1 + level))
+    class_ends = {name: _percentiles(np.concatenate(values), ends).T for name, values in by_class.items()}
+    overall_ends = {name: _percentiles(np.concatenate(values), ends) for name, values in of_all.items()}
+    decided = decide(prob, task)
+    hits = (true & decided).sum(axis=0)
+    class_ends["precision"] = wilson(hits, decided.sum(axis=0), level).T
+    class_ends["recall"] = wilson(hits, true.sum(axis=0), level).T
+    right = (decided == true).all(axis=1).sum()
+    overall_ends["accuracy"] = wilson(right, clips, level)
+    return Intervals(
+        {name: (float(low), float(high)) for name, (low, high) in overall_ends.items()}, class_ends, draws, level, seed
+    )
+
+
+def wilson(hits: np.ndarray | int, total: np.ndarray | int, level: float) -> np.ndarray:
+    """Wilson's interval of shares hits / total: float64 [2, ...]; NaN where total is 0."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    count = np.where(np.asarray(total) > 0, total, np.nan)
+    share = hits / count
+    middle = share + z**2 / (2 * count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.clip(np.stack([middle - half, middle + half]) / (1 + z**2 / count), 0, 1)
+
+
+class WeightedScores:
+    """Scores for weights of the clips, for many sets of weights at once: a draw is the number of times it has each
+    clip."""
+
+    def __init__(self, true: np.ndarray, prob: np.ndarray, task: Task) -> None:
+        self.true = true
+        self.decided = decide(prob, task)
+        self.clip_f1 = np.nan_to_num(f1(true, prob > task.threshold, axis=1)).astype(np.float32)
+        self.orders = [np.argsort(-column, kind="stable") for column in prob.T]
+        # Where a new probability begins: clips of equal probability share a threshold.
+        self.begins = [
+            np.flatnonzero(np.concatenate([[True], np.diff(column[order]) != 0]))
+            for column, order in zip(prob.T, self.orders, strict=True)
+        ]
+
+    def __call__(self, weights: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Scores of every class, float64 [draws, classes], and of all, float64 [draws], for weights [draws, clips]."""
+        hits = weights @ (self.true & self.decided).astype(np.float32)
+        predicted, present = weights @ self.decided.astype(np.float32), weights @ self.true.astype(np.float32)
+        areas = np.stack([self._areas(weights, index) for index in range(self.true.shape[1])], axis=-1)
+        per_class = {"f1": _ratio(2 * hits, predicted + present), "roc_auc": areas[0], "pr_auc": areas[1]}
+        overall = {
+            "f1": weights @ self.clip_f1 / weights.shape[1],
+            "macro_f1": _known_mean(per_class["f1"]),
+            "roc_auc": _known_mean(areas[0]),
+            "pr_auc": _known_mean(areas[1]),
+        }
+        return per_class, overall
+
+    def _areas(self, weights: np.ndarray, index: int) -> np.ndarray:
+        """ROC-AUC and average precision of a class, float64 [2, draws]; NaN for a draw without positives or without
+        negatives."""
+        order, begins = self.orders[index], self.begins[index]
+        sorted_weights, true = weights[:, order], self.true[order, index]
+        groups = [np.add.reduceat(sorted_weights * side, begins, axis=1, dtype=np.float64) for side in (true, ~true)]
+        (hits, misses), (all_hits, all_misses) = groups, (np.cumsum(group, axis=1) for group in groups)
+        positives, negatives = all_hits[:, -1], all_misses[:, -1]
+        below = negatives[:, None] - all_misses + misses / 2  # negatives with a lower probability, ties as halves
+        roc = _ratio((hits * below).sum(axis=1), positives * negatives)
+        precision = np.divide(all_hits, all_hits + all_misses, out=np.zeros_like(hits), where=all_hits > 0)
+        return np.stack([roc, np.where(negatives > 0, _ratio((hits * precision).sum(axis=1), positives), np.nan)])
+
+
+def _known_mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of what is not NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+
+
+def _percentiles(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """Percentiles over the draws that have a value, float64 [2, ...]; NaN where there is none or all are the same."""
+    empty = np.isnan(values).all(axis=0)
+    filled = np.where(empty, 0.0, values)
+    found = np.nanpercentile(filled, ends, axis=0)
+    return np.where(np.nanmax(filled, axis=0) > np.nanmin(filled, axis=0), found, np.nan)
