@@ -81,7 +81,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "excitations", "sounds", *data, "-o", tmp_path / "file"), "cannot be written"),
         ((model("se"), "filters", "-o", tmp_path / "file" / "x"), "choose another folder with --output"),
         ((model("se"), "excitations", "sounds", "--data-dir", tmp_path), "not built yet"),
-        ((model("se"), "excitations", "sounds", *data, "--split", "some"), "expected train, val, test"),
+        ((model("se"), "excitations", "sounds", *data, "--split", "some"), "'some' is not one of train, val, test"),
         ((model("se"), "summary", "--json", tmp_path / "file" / "x.json"), "cannot be written (a file is where"),
         ((model("se"), "excitations", "sounds", *data, "--json", tmp_path), "is a folder; name a file"),
         ((model("se"), "filters", "--layer", "conv9"), "no layer 'conv9'"),
@@ -93,7 +93,11 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
     )
     for words, message in wrong:
         result = analyze(*words)
-        assert result.exit_code != 0 and message in str(result.exception), (words, result.output, result.exception)
+        assert result.exit_code != 0 and message in f"{result.output} {result.exception}", (
+            words,
+            result.output,
+            result.exception,
+        )
     command = [sys.executable, "-m", "samplecnn", "analyze", *map(str, wrong[0][0])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
