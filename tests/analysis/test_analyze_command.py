@@ -93,11 +93,8 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
     )
     for words, message in wrong:
         result = analyze(*words)
-        assert result.exit_code != 0 and message in f"{result.output} {result.exception}", (
-            words,
-            result.output,
-            result.exception,
-        )
+        shown = f"{result.output} {result.exception}"
+        assert result.exit_code != 0 and message in shown, (words, shown)
     command = [sys.executable, "-m", "samplecnn", "analyze", *map(str, wrong[0][0])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
