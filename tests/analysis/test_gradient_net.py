@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from samplecnn import ModelConfig, SampleCNN
-from samplecnn.analysis.gradient_net import GradientNetwork, gradient_network
+from samplecnn.analysis.gradient_net import FoldedNorm, gradient_network
 from samplecnn.models.layers import BatchNorm
 
 
@@ -45,7 +45,7 @@ def test_the_network_itself_is_left_as_it_was(lived):
     made = gradient_network(net)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net.training and all(value.requires_grad for value in net.parameters())
-    assert not any(isinstance(module, GradientNetwork) for module in net.modules())
+    assert not any(isinstance(module, FoldedNorm) for module in net.modules())
     assert not made.training and not any(value.requires_grad for value in made.parameters())
     left = [name for name, module in made.named_modules() if type(module) is BatchNorm]
     assert left == ["final_norm"]  # every other one is folded

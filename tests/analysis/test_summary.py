@@ -94,7 +94,7 @@ def test_the_convolutions_are_those_of_the_summary(block):
         row = rows[layer.name]
         assert (layer.reach.field, layer.reach.hop) == (row.receptive_field, row.hop)
         assert layer.response(torch.zeros(2, 243)).shape == (2, row.time, row.features)
-        assert layer.response(torch.zeros(1, layer.least)).shape[1] == 1  # and no sample less
+        assert layer.response(torch.zeros(1, layer.min_samples)).shape[1] == 1  # and no sample less
 
 
 def test_the_layers_response_is_what_the_network_computes():

@@ -113,13 +113,7 @@ def no_excitations(model: "SampleCNN", name: str = "the model") -> UsageError:
 
 def excitation_modules(model: "SampleCNN") -> dict[str, Excitation]:
     """The excitations of a network by the name of their block, first to last; empty for blocks without any."""
-    named = [
-        ("stem", model.stem),
-        *((f"block{i}", block) for i, block in enumerate(model.blocks)),
-        ("tail", model.tail),
-    ]
-    found = ((name, getattr(module, "excitation", None)) for name, module in named)
-    return {name: module for name, module in found if isinstance(module, Excitation)}
+    return {stage.spec.label: stage.excitation for stage in model.stages if stage.excitation is not None}
 
 
 @contextmanager

@@ -186,7 +186,7 @@ def samples_for(layer: Layer) -> int:
     """
     field = layer.reach.field
     samples = max(FFT, min(9 * field, AVERAGED), min(field, MAX_SAMPLES))
-    return -(-samples // layer.least) * layer.least
+    return -(-samples // layer.min_samples) * layer.min_samples
 
 
 def _learn(

@@ -6,7 +6,7 @@ at. A step of gradient ascent takes 0.7 of the time so.
 """
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -25,28 +25,25 @@ def gradient_network(model: "SampleCNN") -> "SampleCNN":
     The norms' own `weight` and `bias` can still be read there; those of the head are left as they are.
     """
     made = copy.deepcopy(model).eval().requires_grad_(False)
-    for holder in (made, made.stem, *made.blocks, made.tail):
-        for conv, norm in (("conv0", "norm0"), ("conv", "norm"), ("scut_conv", "scut_norm")):
-            if getattr(holder, norm, None) is not None:
-                setattr(holder, norm, GradientNetwork(getattr(holder, conv), getattr(holder, norm)))
-        norms: Any = getattr(holder, "norms", ())
-        for place, norm in enumerate(norms):
-            norms[place] = GradientNetwork(holder.convs[place], norm)
+    for conv in made.spec.convolutions:
+        norm = made.get_submodule(conv.norm)
+        assert isinstance(norm, BatchNorm)
+        made.set_submodule(conv.norm, FoldedNorm(made.get_submodule(conv.name), norm))
     return made
 
 
-class GradientNetwork(BatchNorm):
-    """What is left of a batch norm whose convolution has taken it in: ReLU and pooling."""
+class FoldedNorm(BatchNorm):
+    """The place of a batch norm that was folded into its convolution: ReLU and pooling remain."""
 
-    def __init__(self, conv: nn.Conv1d, norm: BatchNorm) -> None:
+    def __init__(self, conv: nn.Module, norm: BatchNorm) -> None:
         super().__init__(len(norm.weight))
         self.load_state_dict(norm.state_dict())
         self.to(norm.weight.device).eval().requires_grad_(False)
-        assert conv.bias is not None
+        assert isinstance(conv, nn.Conv1d) and conv.bias is not None
         values = conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var
         for name, value in zip(("weight", "bias"), with_norm(*(v.detach().cpu().numpy() for v in values)), strict=True):
             setattr(conv, name, nn.Parameter(torch.from_numpy(value).to(conv.weight.device), requires_grad=False))
 
-    def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
-        x = max_pool(x) if pool else x
+    def forward(self, x: Tensor, relu: bool = False, pool: int = 1) -> Tensor:
+        x = max_pool(x, pool)
         return F.relu(x) if relu else x

@@ -3,19 +3,16 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from samplecnn.analysis.layers import Reach, first_reach
 from samplecnn.errors import UsageError
-from samplecnn.models import SampleCNN
-from samplecnn.models.blocks import BasicBlock, ResidualBlock
-from samplecnn.models.config import first_padding
-from samplecnn.models.layers import BatchNorm, Conv, Excitation
-from samplecnn.models.stem_tail import ConvTail, ResidualStem, ResidualTail
+from samplecnn.models.spec import ConvSpec, ExcitationSpec, NetworkSpec, StageSpec, layer_label
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
 
 FLOAT = 4  # bytes of a float32
+NORM_VALUES = 4  # of a batch norm, for each feature: gamma, beta, running mean and running variance
 SAMPLE_RATE = 22050  # Hz, of a model that carries no task
 
 
@@ -118,7 +115,7 @@ class Summary:
         }
 
 
-def summarize(model: SampleCNN, samples: int | None = None, sample_rate: int | None = None) -> Summary:
+def summarize(model: "SampleCNN", samples: int | None = None, sample_rate: int | None = None) -> Summary:
     """Describes every layer of a network without running it.
 
     Args:
@@ -137,7 +134,7 @@ def summarize(model: SampleCNN, samples: int | None = None, sample_rate: int | N
     """
     task, config = model.task, model.config
     if samples is None:
-        samples = task.window if task else 3 ** (config.num_blocks + 1)
+        samples = task.window if task else model.spec.hop
     if samples < model.min_samples:
         raise UsageError(f"{samples} samples are too few: this model needs {model.min_samples} or more")
     return Summary(
@@ -145,109 +142,76 @@ def summarize(model: SampleCNN, samples: int | None = None, sample_rate: int | N
         samples=samples,
         sample_rate=sample_rate or (task.sample_rate if task else SAMPLE_RATE),
         classes=config.num_classes,
-        layers=tuple(_Walk(model, samples).rows()),
+        layers=tuple(_Rows(model.spec, samples)),
     )
 
 
-class _Walk:
-    """Goes through a network from the waveform to the classes, keeping the length and the reach."""
+class _Rows:
+    """The rows of a network from the waveform to the classes; `frames` and `reach` are those of the layer before."""
 
-    def __init__(self, model: SampleCNN, samples: int) -> None:
-        self.model, self.samples = model, samples
-        front, behind = first_padding(samples, model.config.first_padding)
-        self.time = (samples + front + behind) // 3
-        self.reach: Reach = first_reach(model, samples)
-        self.group = "conv0"
+    def __init__(self, spec: NetworkSpec, samples: int) -> None:
+        self.spec = spec
+        self.frames = spec.first_frames(samples)
+        self.reach = spec.first_reach(samples)
+        self.group = layer_label(spec.first.name)
 
-    def rows(self) -> Iterator[LayerSummary]:
-        model = self.model
-        yield self._conv("conv0", model.conv0, model.norm0)
-        stem = model.stem
-        if isinstance(stem, ResidualStem):
-            self.group = "stem"
-            yield self._conv("stem_scut", stem.scut_conv, stem.scut_norm)
-            self.reach = self.reach.conv()
-            yield self._conv("stem_conv", stem.conv, stem.norm)
-            yield self._excitation("stem_ex", stem.excitation)
-            yield self._sum("stem_sum", stem.conv.out_channels)
-        for number, block in enumerate(model.blocks):
-            self.group = f"block{number}"
-            yield from self._block(block)
-        self.group = "tail"
-        if isinstance(model.tail, ConvTail):
-            yield self._conv("tail_conv", model.tail.conv, model.tail.norm)
-        elif isinstance(model.tail, ResidualTail):
-            yield from self._path(model.tail)
-            yield self._sum("tail_sum", _width(model.tail))
+    def __iter__(self) -> Iterator[LayerSummary]:
+        spec = self.spec
+        yield self._conv(spec.first)
+        for stage in spec.stages:
+            self.group = stage.label
+            yield from self._stage(stage)
         self.group = "head"
-        width = model.final_fc.in_features
-        yield self._dense("head_pool", width, 0, 0, "pool")
-        yield self._dense("final_fc", width, _values(model.final_fc, model.final_norm), width * width)
-        classes = model.logit.out_features
-        yield self._dense("logit", classes, _values(model.logit), width * classes)
+        hidden, logit = spec.hidden, spec.logit
+        yield self._dense("head_pool", hidden.inputs, 0, 0, "pool")
+        yield self._dense(hidden.name, hidden.outputs, hidden.weights + NORM_VALUES * hidden.outputs, hidden.macs)
+        yield self._dense(logit.name, logit.outputs, logit.weights, logit.macs)
 
-    def _block(self, block: nn.Module) -> Iterator[LayerSummary]:
-        if isinstance(block, BasicBlock):
-            self.reach = self.reach.conv()
-            yield self._conv(f"{self.group}_conv", block.conv, block.norm)
-            yield self._pool(block.conv.out_channels)
-            if block.excitation is not None:
-                yield self._excitation(f"{self.group}_ex", block.excitation)
-        elif isinstance(block, ResidualBlock):
-            if block.scut_conv is not None:
-                before = self.reach
-                self.reach = before.conv(block.scut_conv.kernel_size[0])
-                yield self._conv(f"{self.group}_scut", block.scut_conv, block.scut_norm)
-                self.reach = before
-            yield from self._path(block)
-            yield self._pool(_width(block))
-
-    def _path(self, block: ResidualBlock | ResidualTail) -> Iterator[LayerSummary]:
-        for index, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True)):
-            assert isinstance(conv, Conv)
-            self.reach = self.reach.conv(conv.kernel_size[0])
-            yield self._conv(f"{self.group}_conv{index}", conv, norm)
-        if block.excitation is not None:
-            yield self._excitation(f"{self.group}_ex", block.excitation)
+    def _stage(self, stage: StageSpec) -> Iterator[LayerSummary]:
+        """The shortcut, then the path, in the order in which they are computed."""
+        start, features = self.reach, stage.features
+        if stage.shortcut is not None:
+            if not stage.shortcut_from_waveform:
+                self.reach = start.conv(stage.shortcut.width)
+            yield self._conv(stage.shortcut, f"{self.group}_scut")
+            self.reach = start
+        for conv in stage.convs:
+            self.reach = self.reach.conv(conv.width)
+            yield self._conv(conv)
+        excitation = [] if stage.excitation is None else [self._excitation(stage.excitation)]
+        if stage.residual:
+            yield from excitation
+            if stage.pool == 1:
+                yield self._row(f"{self.group}_sum", "sum", features)
+        if stage.pool > 1:
+            self.frames //= stage.pool
+            self.reach = self.reach.pool(stage.pool)
+            yield self._row(f"{self.group}_pool", "pool", features, stage.pool, stage.pool)
+        if not stage.residual and stage.excitation is not None:
+            yield self._excitation(stage.excitation)
 
     def _row(
-        self, name: str, kind: str, features: int, kernel: int | None, stride: int | None, values: int, macs: int
+        self,
+        name: str,
+        kind: str,
+        features: int,
+        kernel: int | None = None,
+        stride: int | None = None,
+        values: int = 0,
+        macs: int = 0,
     ) -> LayerSummary:
-        reach = self.reach
-        size = self.time * features * FLOAT
-        seen = (self.group, kind, self.time, features, kernel, stride, reach.field, reach.hop, reach.first)
-        return LayerSummary(name, *seen, values, macs, size)
+        reach, size = self.reach, self.frames * features * FLOAT
+        sees = reach.field, reach.hop, reach.first
+        return LayerSummary(name, self.group, kind, self.frames, features, kernel, stride, *sees, values, macs, size)
 
-    def _conv(self, name: str, conv: nn.Conv1d, norm: nn.Module | None) -> LayerSummary:
-        width, features = conv.kernel_size[0], conv.out_channels
-        macs = self.time * width * conv.in_channels * features
-        return self._row(name, "convolution", features, width, conv.stride[0], _values(conv, norm), macs)
+    def _conv(self, conv: ConvSpec, name: str | None = None) -> LayerSummary:
+        values = conv.weights + NORM_VALUES * conv.features
+        shape = conv.features, conv.width, conv.stride
+        return self._row(name or layer_label(conv.name), "convolution", *shape, values, conv.macs(self.frames))
 
-    def _pool(self, features: int) -> LayerSummary:
-        self.time //= 3
-        self.reach = self.reach.pool()
-        return self._row(f"{self.group}_pool", "pool", features, 3, 3, 0, 0)
-
-    def _sum(self, name: str, features: int) -> LayerSummary:
-        return self._row(name, "sum", features, None, None, 0, 0)
-
-    def _excitation(self, name: str, module: Excitation) -> LayerSummary:
-        macs = module.ex0.weight.numel() + module.ex1.weight.numel()
-        return self._row(name, "excitation", module.ex1.out_features, None, None, _values(module), macs)
+    def _excitation(self, excitation: ExcitationSpec) -> LayerSummary:
+        values = {"values": excitation.weights, "macs": excitation.macs}
+        return self._row(f"{self.group}_ex", "excitation", excitation.features, **values)
 
     def _dense(self, name: str, features: int, values: int, macs: int, kind: str = "dense") -> LayerSummary:
-        seen = (None,) * 5
-        return LayerSummary(name, self.group, kind, 1, features, *seen, values, macs, features * FLOAT)
-
-
-def _width(block: ResidualBlock | ResidualTail) -> int:
-    """Features that leave it."""
-    last = block.norms[-1]
-    assert isinstance(last, BatchNorm)
-    return last.weight.numel()
-
-
-def _values(*modules: nn.Module | None) -> int:
-    """Parameters and batch-norm statistics."""
-    present = [module for module in modules if module is not None]
-    return sum(v.numel() for module in present for v in (*module.parameters(), *module.buffers()))
+        return LayerSummary(name, self.group, kind, 1, features, *(None,) * 5, values, macs, features * FLOAT)

@@ -7,22 +7,12 @@ from typing import Any
 import torch
 
 from samplecnn.bench.steps import wait
-from samplecnn.models import ModelConfig
+from samplecnn.models import ModelConfig, network_spec
 
 
 def forward_flops(config: ModelConfig, window: int) -> int:
-    """FLOP of the convolutions for one segment, a multiply-add counted as two; all else is below one percent."""
-    steps, channels = -(-window // 3), config.features
-    flops = 2 * 3 * channels * steps
-    for features in config.widths:
-        kernels = 3 * channels * features
-        if config.block[-1] == "2":
-            kernels += 3 * features * features
-        if config.block.startswith("res") and channels != features:
-            kernels += channels * features
-        flops += 2 * kernels * steps
-        steps, channels = steps // 3, features
-    return flops
+    """FLOP of the network for one segment, a multiply-add counted as two."""
+    return 2 * network_spec(config).macs(window)
 
 
 def matrix_rate(dtype: torch.dtype, device: torch.device | None = None, size: int = 0, times: int = 7) -> float:

@@ -1,58 +1,61 @@
 """SampleCNN in the plainest PyTorch, as its peers write it: [batch, channels, time], one layer after the other."""
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.models import ModelConfig
-from samplecnn.models.config import INNER_DROPOUT, MULTI_LEVELS
+from samplecnn.models.config import ModelConfig
+from samplecnn.models.spec import ConvSpec, StageSpec, network_spec, same_padding
 
 
-def _conv(channels: int, features: int, width: int = 3, stride: int = 1) -> nn.Sequential:
-    padding = width // 2 if stride == 1 else 0
-    conv = nn.Conv1d(channels, features, width, stride=stride, padding=padding)
-    return nn.Sequential(conv, nn.BatchNorm1d(features, eps=1e-3, momentum=0.01))
+def _conv(spec: ConvSpec) -> nn.Sequential:
+    conv = nn.Conv1d(spec.channels, spec.features, spec.width, stride=spec.stride)
+    padding = same_padding(spec.width) if spec.stride == 1 else (0, 0)
+    norm = nn.BatchNorm1d(spec.features, eps=1e-3, momentum=0.01)
+    if padding[0] == padding[1]:
+        conv.padding = (padding[0],)
+        return nn.Sequential(conv, norm)
+    return nn.Sequential(nn.ConstantPad1d(padding, 0.0), conv, norm)
 
 
-class _Block(nn.Module):
-    def __init__(self, channels: int, features: int, config: ModelConfig) -> None:
+class _Stage(nn.Module):
+    def __init__(self, spec: StageSpec) -> None:
         super().__init__()
-        self.residual = config.block.startswith("res")
-        count = int(config.block[-1]) if self.residual else 1
-        self.convs = nn.ModuleList(_conv(channels if i == 0 else features, features) for i in range(count))
-        self.shortcut = _conv(channels, features, width=1) if self.residual and channels != features else nn.Identity()
-        hidden = int(features * config.amplifying_ratio)
-        dense = [nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, features), nn.Sigmoid()]
-        self.excitation = nn.Sequential(*dense) if "se" in config.block else None
+        self.spec = spec
+        self.convs = nn.ModuleList(_conv(conv) for conv in spec.convs)
+        self.shortcut = nn.Identity() if spec.shortcut is None else _conv(spec.shortcut)
+        self.excitation = None
+        if spec.excitation is not None:
+            features, hidden = spec.excitation.features, spec.excitation.hidden
+            dense = [nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, features), nn.Sigmoid()]
+            self.excitation = nn.Sequential(*dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.residual:
-            return self.excited(F.max_pool1d(F.relu(self.convs[0](x)), 3))
-        path = self.convs[0](x)
-        for conv in list(self.convs)[1:]:
-            path = conv(F.dropout(F.relu(path), INNER_DROPOUT, self.training))
-        return F.max_pool1d(F.relu(self.excited(path) + self.shortcut(x)), 3)
+        path = x
+        for i, (spec, conv) in enumerate(zip(self.spec.convs, self.convs, strict=True)):
+            path = conv(F.dropout(path, self.spec.inner_dropout, self.training) if i > 0 else path)
+            path = F.relu(path) if spec.relu else path
+        if not self.spec.residual:
+            return self.excited(F.max_pool1d(path, self.spec.pool))
+        return F.max_pool1d(F.relu(self.excited(path) + self.shortcut(x)), self.spec.pool)
 
     def excited(self, x: Tensor) -> Tensor:
         return x if self.excitation is None else x * self.excitation(x.mean(2)).unsqueeze(2)
 
 
 class PlainSampleCNN(nn.Module):
-    """The network of a `ModelConfig`; x [batch, samples] -> logits [batch, classes]."""
+    """The network of a `ModelConfig` without stem and tail; x [batch, samples] -> logits [batch, classes]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        widths = [config.features, *config.widths]
-        self.multi = config.multi
-        self.first = _conv(1, config.features, stride=3)
-        self.blocks = nn.ModuleList(_Block(a, b, config) for a, b in itertools.pairwise(widths))
-        head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
-        self.head = nn.Sequential(
-            nn.Linear(head, head), nn.BatchNorm1d(head, eps=1e-3, momentum=0.01), nn.ReLU(), nn.Dropout(config.dropout)
-        )
-        self.logit = nn.Linear(head, config.num_classes)
+        spec = network_spec(config)
+        self.levels = spec.levels
+        self.first = _conv(spec.first)
+        self.blocks = nn.ModuleList(_Stage(stage) for stage in spec.blocks)
+        width = spec.hidden.outputs
+        norm = nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)
+        self.head = nn.Sequential(nn.Linear(spec.hidden.inputs, width), norm, nn.ReLU(), nn.Dropout(spec.dropout))
+        self.logit = nn.Linear(spec.logit.inputs, spec.logit.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.first(x.unsqueeze(1)))
@@ -60,5 +63,5 @@ class PlainSampleCNN(nn.Module):
         for block in self.blocks:
             x = block(x)
             levels.append(x.amax(2))
-        pooled = torch.cat(levels[-MULTI_LEVELS:], 1) if self.multi else levels[-1]
+        pooled = torch.cat(levels[-self.levels :], 1) if self.levels > 1 else levels[-1]
         return self.logit(self.head(pooled))

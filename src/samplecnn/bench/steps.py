@@ -106,7 +106,7 @@ class Steps:
 
 def architecture(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
     """The network of a benchmark: as many blocks as `window` samples ask for."""
-    blocks = blocks_for_window(window)
+    blocks = blocks_for_window(window, block)
     return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
 
 

@@ -18,6 +18,7 @@ from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import rows
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze
+from samplecnn.models.layers import FUSED_POOL, FUSED_WIDTHS
 
 if TYPE_CHECKING:
     from samplecnn.inference.amx_blocks import Block
@@ -67,7 +68,9 @@ def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
-    return all(size % GROUP == 0 for layer in layers for size in layer.weight.shape[:2])
+    return all(stage.pool in (1, FUSED_POOL) for stage in stages) and all(
+        layer.width in FUSED_WIDTHS and all(size % GROUP == 0 for size in layer.weight.shape[:2]) for layer in layers
+    )
 
 
 class Tiled(Operations[Value]):
@@ -94,8 +97,8 @@ class Tiled(Operations[Value]):
     def conv(self, x: Value, layer: Layer, relu: bool) -> Value:
         return Pending(x if isinstance(x, First | Chain) else self.value(x).contiguous(), layer, relu)
 
-    def pool(self, x: Value) -> Value:
-        return self.plain.pool(self.value(x))
+    def pool(self, x: Value, size: int) -> Value:
+        return self.plain.pool(self.value(x), size)
 
     def excite(self, x: Value, squeeze: Squeeze) -> Value:
         return self.plain.excite(self.value(x), squeeze)
@@ -106,8 +109,10 @@ class Tiled(Operations[Value]):
     def head(self, levels: Sequence[Value], head: Layer, logit: Layer, softmax: bool) -> Value:
         return self.plain.head([self.value(level) for level in levels], head, logit, softmax)
 
-    def pool_excite(self, x: Value, squeeze: Squeeze | None) -> Value:
+    def pool_excite(self, x: Value, squeeze: Squeeze | None, pool: int) -> Value:
         assert isinstance(x, Pending) and x.relu
+        if pool == 1:
+            return x if squeeze is None else self.excite(x, squeeze)
         if isinstance(x.x, Chain) and x.x.steps >= MIN_CHAIN_STEPS:
             return Chain(x.x.x, (*x.x.blocks, (x.layer, squeeze)))
         if isinstance(x.x, First) or (isinstance(x.x, Tensor) and x.x.shape[1] >= MIN_CHAIN_STEPS):
@@ -117,7 +122,7 @@ class Tiled(Operations[Value]):
         self.chains.single(self.unit, rows(source), len(source), self.block(x.layer, squeeze), rows(out))
         return out
 
-    def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: bool) -> Value:
+    def join(self, x: Value, shortcut: Value, squeeze: Squeeze | None, pool: int) -> Value:
         return self.plain.join(self.value(x), self.value(shortcut), squeeze, pool)
 
     def value(self, x: Value) -> Tensor:

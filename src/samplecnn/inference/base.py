@@ -34,7 +34,7 @@ class Engine(ABC):
     def __call__(self, segments: np.ndarray) -> np.ndarray:
         if segments.ndim != 2:
             raise SampleCNNError(f"the model takes [batch, samples], not a shape of {list(segments.shape)}")
-        least = self.net.config.min_samples
+        least = self.net.spec.min_samples
         if segments.shape[1] < least:
             raise SampleCNNError(f"{segments.shape[1]} samples are too few: this model needs {least} or more")
         if len(segments) == 0:

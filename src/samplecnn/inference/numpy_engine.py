@@ -12,6 +12,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.spec import same_padding
 
 
 class NumpyEngine(Engine):
@@ -45,23 +46,25 @@ class Arrays(Operations[np.ndarray]):
         return self._taps[layer]
 
     def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
-        threes = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, 3)
-        return _ended(threes @ layer.weight[:, 0].T, layer, relu)
+        frames = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, layer.width)
+        return _ended(frames @ layer.weight[:, 0].T, layer, relu)
 
     def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
-        taps = self.taps(layer)
-        middle = len(taps) // 2
-        y = x @ taps[middle]
-        if middle:
-            y[:, 1:] += x[:, :-1] @ taps[0]
-            y[:, :-1] += x[:, 1:] @ taps[2]
+        taps, steps = self.taps(layer), x.shape[1]
+        before, _ = same_padding(layer.width)
+        y = x @ taps[before]
+        for number, tap in enumerate(taps):
+            shift = number - before  # of the input against the output, in frames
+            if 0 < abs(shift) < steps:
+                y[:, max(-shift, 0) : steps - max(shift, 0)] += x[:, max(shift, 0) : steps + min(shift, 0)] @ tap
         return _ended(y, layer, relu)
 
-    def pool(self, x: np.ndarray) -> np.ndarray:
-        steps = x.shape[1] // 3
-        first, second, third = (x[:, place : 3 * steps : 3] for place in range(3))
-        y = np.maximum(first, second)
-        return np.maximum(y, third, out=y)
+    def pool(self, x: np.ndarray, size: int) -> np.ndarray:
+        end = x.shape[1] // size * size
+        y = np.maximum(x[:, 0:end:size], x[:, 1:end:size])
+        for place in range(2, size):
+            np.maximum(y, x[:, place:end:size], out=y)
+        return y
 
     def excite(self, x: np.ndarray, squeeze: Squeeze) -> np.ndarray:
         hidden = np.maximum(_dense(x.mean(1), squeeze.ex0), 0)

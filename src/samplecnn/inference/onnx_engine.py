@@ -10,6 +10,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.spec import same_padding
 from samplecnn.system.cpu import num_threads
 
 OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
@@ -86,19 +87,19 @@ class Nodes(Operations[str]):
     def first(self, wave: str, layer: Layer, pads: tuple[int, int], relu: bool) -> str:
         before, behind = pads
         x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
-        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, 3])
+        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.width])
 
     def conv(self, x: str, layer: Layer, relu: bool) -> str:
-        pad = layer.weight.shape[2] // 2
-        return self._conv(x, layer, relu, pads=[0, pad, 0, pad])
+        before, behind = same_padding(layer.width)
+        return self._conv(x, layer, relu, pads=[0, before, 0, behind])
 
     def _conv(self, x: str, layer: Layer, relu: bool, **attributes: Any) -> str:
         weight = layer.weight.reshape(*layer.weight.shape[:2], 1, -1)
         y = self.node("Conv", [x, self.constant(weight), self.constant(layer.bias)], **attributes)
         return self.node("Relu", [y]) if relu else y
 
-    def pool(self, x: str) -> str:
-        return self.node("MaxPool", [x], kernel_shape=[1, 3], strides=[1, 3])
+    def pool(self, x: str, size: int) -> str:
+        return self.node("MaxPool", [x], kernel_shape=[1, size], strides=[1, size])
 
     def excite(self, x: str, squeeze: Squeeze) -> str:
         hidden = self._conv(self.node("GlobalAveragePool", [x]), squeeze.ex0, True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.spec import same_padding
 from samplecnn.system.cpu import num_threads
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
@@ -81,11 +82,10 @@ class Nodes(Operations[Any]):
 
     def first(self, wave: Any, layer: Layer, pads: tuple[int, int], relu: bool) -> Any:
         x = self.op.reshape(wave, self.op.constant(np.array([1, 1, 1, -1])), False)
-        return self._conv(x, layer, 3, pads, relu)
+        return self._conv(x, layer, layer.width, pads, relu)
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
-        pad = layer.weight.shape[2] // 2
-        return self._conv(x, layer, 1, (pad, pad), relu)
+        return self._conv(x, layer, 1, same_padding(layer.width), relu)
 
     def _conv(self, x: Any, layer: Layer, stride: int, pads: tuple[int, int], relu: bool) -> Any:
         """A dense layer is a convolution 1 wide."""
@@ -95,8 +95,8 @@ class Nodes(Operations[Any]):
         y = self.op.add(y, self.constant(bias.reshape(1, -1, 1, 1)))
         return self.op.relu(y) if relu else y
 
-    def pool(self, x: Any) -> Any:
-        return self.op.max_pool(x, [1, 3], [1, 1], [0, 0], [0, 0], [1, 3], "floor").output(0)
+    def pool(self, x: Any, size: int) -> Any:
+        return self.op.max_pool(x, [1, size], [1, 1], [0, 0], [0, 0], [1, size], "floor").output(0)
 
     def excite(self, x: Any, squeeze: Squeeze) -> Any:
         means = self.op.reduce_mean(x, self.op.constant(np.array([2, 3])), True)

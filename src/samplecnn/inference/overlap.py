@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from samplecnn.inference.base import Engine
-from samplecnn.inference.overlap_plan import EDGE, shared_depth
+from samplecnn.inference.overlap_plan import EDGE, frames_beyond, shared_depth
 from samplecnn.inference.torch_engine import TorchEngine
 from samplecnn.models.config import first_padding
-from samplecnn.models.graph import Stage, run_stage
+from samplecnn.models.graph import Graph, Stage, run_from, run_path
 
 TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
 
@@ -94,12 +94,7 @@ class Sharing:
 
     def _rest(self, x: Tensor) -> Tensor:
         """Probabilities of what is behind the shared blocks."""
-        levels = [x]
-        for stage in self.net.stages[self.depth :]:
-            levels.append(run_stage(stage, self.behind, levels[-1]))
-        if self.net.tail is not None:
-            levels[-1] = run_stage(self.net.tail, self.behind, levels[-1])
-        return self.behind.head(levels[-self.net.levels :], self.net.head, self.net.logit, self.net.softmax)  # type: ignore[no-any-return]
+        return run_from(self.net, self.behind, x, self.depth)  # type: ignore[no-any-return]
 
     def _first(self, wave: Tensor) -> _Level:
         """The first convolution, over all of the stretch, and over the ends of every window alone."""
@@ -122,22 +117,20 @@ class Sharing:
 
     def _path(self, stage: Stage, x: Tensor) -> tuple[Tensor, Tensor]:
         """A block up to its sum or its pooling, and its shortcut; where it has no convolution, x."""
-        path = x
-        for number, layer in enumerate(stage.convs, start=1):
-            path = self.operations.conv(path, layer, relu=not stage.residual or number < len(stage.convs))
+        path = run_path(stage, self.operations, x)
         return path, x if stage.shortcut is None else self.operations.conv(x, stage.shortcut, False)
 
     def _end(self, stage: Stage, path: Tensor, shortcut: Tensor) -> Tensor:
         if stage.residual:
             return self.operations.join(path, shortcut, stage.squeeze, stage.pool)
-        return self.operations.pool_excite(path, stage.squeeze) if stage.pool else path
+        return self.operations.pool_excite(path, stage.squeeze, stage.pool)
 
     def _pooled(self, stage: Stage, level: _Level) -> _Level:
         """A block without excitation."""
         if stage.residual:
             whole = self._end(stage, *self._path(stage, self.behind.value(level.whole))).contiguous()
         else:  # nobody looks between its operations, so they can be one
-            whole = self.behind.pool_excite(self.behind.conv(level.whole, stage.convs[0], True), None)
+            whole = self.behind.pool_excite(run_path(stage, self.behind, level.whole), None, stage.pool)
             whole = self.behind.value(whole).contiguous()
         head_path, tail_path = self._path(stage, level.heads), self._path(stage, level.tails)
         over = level.steps % 3
@@ -155,7 +148,7 @@ class Sharing:
         levels = self.behind.value(level.whole), level.heads, level.tails
         whole, heads, tails = (self._path(stage, x) for x in levels)
         paths, shortcuts = (replace(level, whole=whole[i].contiguous(), heads=heads[i], tails=tails[i]) for i in (0, 1))
-        inner = EDGE - len(stage.convs)  # the ends were cut off there, and convolutions have seen it
+        inner = EDGE - frames_beyond(stage)  # the ends were cut off there, and convolutions have seen it
         paths.heads, paths.tails = paths.heads[:, :inner], paths.tails[:, EDGE - inner :]
         return paths, shortcuts
 

@@ -1,6 +1,6 @@
 """How deep into the network overlapping windows share their layers (see `overlap`), and with which hops. No PyTorch."""
 
-from samplecnn.models.graph import Graph
+from samplecnn.models.graph import Graph, Stage
 
 EDGE = (
     7  # steps of a window's end: 3 that are pooled, up to 2 that pooling leaves over, 2 that convolutions look beyond
@@ -47,8 +47,19 @@ def _step(net: Graph, depth: int) -> int:
 
 
 def _can_share(net: Graph, depth: int, window: int) -> bool:
-    """Whether the windows are long enough there that their ends do not meet, and the head does not see the block."""
-    return window // 3 ** (depth + 2) >= 2 * EDGE and depth < len(net.stages) - net.levels
+    """Whether a block's values inside a window are those of the stretch but for one frame at either end.
+
+    That needs poolings of 3 and convolutions that look no more than 2 frames beyond; windows long enough that their
+    ends do not meet; and a head that does not see the block.
+    """
+    stage = net.stages[depth]
+    known = stage.pool == 3 and frames_beyond(stage) <= 2
+    return known and window // 3 ** (depth + 2) >= 2 * EDGE and depth < len(net.stages) - net.levels
+
+
+def frames_beyond(stage: Stage) -> int:
+    """Frames that the convolutions of a stage see on either side of a frame."""
+    return sum(layer.width // 2 for layer in stage.convs)
 
 
 def pays(net: Graph, window: int, hop: int) -> bool:

@@ -19,6 +19,8 @@ from samplecnn.inference.base import Engine
 from samplecnn.kernels import as_image, from_image
 from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.layers import FUSED_POOL
+from samplecnn.models.spec import same_padding
 
 CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
 
@@ -86,11 +88,14 @@ class Plain(Operations[Tensor]):
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         weight, bias = self.values(layer)
-        x = from_image(F.conv2d(as_image(x), weight, bias, padding=(weight.shape[2] // 2, 0)))
+        before, behind = same_padding(layer.width)
+        if before != behind:  # an even width, for which a convolution of PyTorch has no padding
+            x, before = F.pad(x, (0, 0, before, behind)), 0
+        x = from_image(F.conv2d(as_image(x), weight, bias, padding=(before, 0)))
         return x.relu_() if relu else x
 
-    def pool(self, x: Tensor) -> Tensor:
-        return from_image(F.max_pool2d(as_image(x), (3, 1), (3, 1)))
+    def pool(self, x: Tensor, size: int) -> Tensor:
+        return from_image(F.max_pool2d(as_image(x), (size, 1), (size, 1)))
 
     def factors(self, means: Tensor, squeeze: Squeeze) -> Tensor:
         """float32 [batch, features] of the means over time."""
@@ -116,15 +121,19 @@ class Plain(Operations[Tensor]):
 class OnCpu(Plain):
     """The same with oneDNN's packed weights and fused ReLU."""
 
+    @staticmethod
+    def fuses(layer: Layer) -> bool:
+        return layer.width % 2 == 1 and fuses()
+
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = super().prepare(layer)
-        if not fuses():
+        if not self.fuses(layer):
             return weight, bias
         pads = [weight.shape[2] // 2, 0]
         return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, [1, 1], [1, 1], 1), bias
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
-        if not fuses():
+        if not self.fuses(layer):
             return super().conv(x, layer, relu)
         weight, bias = self.values(layer)
         pads, kind = [layer.weight.shape[2] // 2, 0], "relu" if relu else "none"
@@ -165,25 +174,25 @@ class Compiled(OnCpu):
         parallel_for(self.passes.scale_shift, *flat.shape, *given)
         return out
 
-    def pool_excite(self, x: Tensor, squeeze: Squeeze | None) -> Tensor:
-        if squeeze is None:
-            return super().pool_excite(x, squeeze)
+    def pool_excite(self, x: Tensor, squeeze: Squeeze | None, pool: int) -> Tensor:
+        if squeeze is None or pool != FUSED_POOL:
+            return super().pool_excite(x, squeeze, pool)
         x = x.contiguous()
         batch, steps, features = x.shape
-        out = x.new_empty(batch, steps // 3, features)
+        out = x.new_empty(batch, steps // pool, features)
         sums = torch.zeros(batch, features)
         parallel_for(self.passes.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
-        factors = self.factors(sums / (steps // 3), squeeze)
-        parallel_for(self.passes.scale, batch * (steps // 3), features, steps // 3, rows(out), factors.numpy())
+        factors = self.factors(sums / (steps // pool), squeeze)
+        parallel_for(self.passes.scale, batch * (steps // pool), features, steps // pool, rows(out), factors.numpy())
         return out
 
-    def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: bool) -> Tensor:
-        if not pool:
+    def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: int) -> Tensor:
+        if pool != FUSED_POOL:
             return super().join(x, shortcut, squeeze, pool)
         x, shortcut = x.contiguous(), shortcut.contiguous()
         batch, steps, features = x.shape
         factors = torch.ones(batch, features) if squeeze is None else self.factors(self.means(x), squeeze)
-        out = x.new_empty(batch, steps // 3, features)
+        out = x.new_empty(batch, steps // pool, features)
         arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
         parallel_for(self.passes.join_pool, batch, steps * features, steps, *arguments)
         return out

@@ -3,12 +3,24 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from samplecnn.models.config import BLOCKS, CONVERTED_BLOCKS, ModelConfig, blocks_for_window
+from samplecnn.models.blocks import BLOCKS, CONVERTED_BLOCKS, BlockSpec
+from samplecnn.models.config import ModelConfig, blocks_for_window
+from samplecnn.models.spec import NetworkSpec, network_spec
 
 if TYPE_CHECKING:
     from samplecnn.models.samplecnn import SampleCNN, activate
 
-__all__ = ["BLOCKS", "CONVERTED_BLOCKS", "ModelConfig", "SampleCNN", "activate", "blocks_for_window"]
+__all__ = [
+    "BLOCKS",
+    "CONVERTED_BLOCKS",
+    "BlockSpec",
+    "ModelConfig",
+    "NetworkSpec",
+    "SampleCNN",
+    "activate",
+    "blocks_for_window",
+    "network_spec",
+]
 
 
 def __getattr__(name: str) -> Any:

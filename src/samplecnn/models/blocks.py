@@ -1,65 +1,82 @@
-"""The six building blocks (paper section II; the original's lib/model.py), and a relative of one of them.
+"""The kinds of building blocks, as data: a line in BLOCKS is all that a new kind needs.
 
-A block is a function (channels, features, config) -> module and a line in `config.BLOCKS`. Every block takes
-[batch, time, channels] to [batch, time // 3, features].
+`spec.network_spec` turns a kind and its place in the network into convolutions with names and widths. The torch
+modules, the folded graph of the engines, summaries, exports and the plain re-creations of the benchmarks are derived
+from that.
 """
 
-import itertools
-from functools import partial
+from dataclasses import dataclass
 
-from torch import Tensor, nn
-
-from samplecnn.models.config import INNER_DROPOUT, ModelConfig
-from samplecnn.models.layers import BatchNorm, Conv, Excitation, conv_norm, dropout, sum_pool
+from samplecnn.errors import UsageError
 
 
-class BasicBlock(nn.Module):
-    """conv 3, batch norm, ReLU, max-pool 3; with `excite` the result is scaled by its excitation."""
+@dataclass(frozen=True)
+class BlockSpec:
+    """A kind of building block: [batch, time, channels] -> [batch, time // pool, features].
 
-    def __init__(self, channels: int, features: int, config: ModelConfig, excite: bool) -> None:
-        super().__init__()
-        self.conv = Conv(channels, features)
-        self.norm = BatchNorm(features)
-        self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
+    Without a shortcut: (convolution, batch norm, ReLU) once or more, max-pooling, excitation. With one: the same
+    convolutions, no ReLU behind the last, excitation, plus the shortcut, ReLU, max-pooling.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return conv_norm(self.conv, self.norm, x, relu=True, pool=True, excitation=self.excitation)
+    Args:
+        convs: widths of the convolutions in frames, first to last; each keeps the length.
+        residual: whether a shortcut is added: the input, or a convolution of it where the number of features changes.
+        excites: whether the block scales its features by squeeze and excitation.
+        pool: frames of the max-pooling, which is as wide as its stride.
+        shortcut: width of the shortcut's convolution in frames.
+        inner_dropout: share of the values dropped between two convolutions in training.
+        residual_ends: whether the layers around the blocks are residual too: a stem behind the first convolution, and a
+            residual tail where the model has a tail.
 
-
-class ResidualBlock(nn.Module):
-    """One or two convolutions beside a shortcut, added, ReLU, max-pool 3; with `excite` the path is scaled first.
-
-    Where the number of features changes, the shortcut is a convolution too, `shortcut` wide.
+    Raises:
+        UsageError: a value outside its range.
     """
 
-    def __init__(
-        self, channels: int, features: int, config: ModelConfig, convs: int, excite: bool, shortcut: int = 1
-    ) -> None:
-        super().__init__()
-        widths = [channels] + [features] * convs
-        self.convs = nn.ModuleList(Conv(a, b) for a, b in itertools.pairwise(widths))
-        self.norms = nn.ModuleList(BatchNorm(features) for _ in range(convs))
-        self.excitation = Excitation(features, config.amplifying_ratio) if excite else None
-        self.scut_conv = Conv(channels, features, width=shortcut) if channels != features else None
-        self.scut_norm = BatchNorm(features) if channels != features else None
+    convs: tuple[int, ...] = (3,)
+    residual: bool = False
+    excites: bool = False
+    pool: int = 3
+    shortcut: int = 1
+    inner_dropout: float = 0.0
+    residual_ends: bool = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x
-        if self.scut_conv is not None and self.scut_norm is not None:
-            shortcut = conv_norm(self.scut_conv, self.scut_norm, x)
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if i > 0:
-                x = dropout(x, INNER_DROPOUT, self.training)
-            x = conv_norm(conv, norm, x, relu=i < len(self.convs) - 1)
-        if self.excitation is not None:
-            x = self.excitation(x)
-        return sum_pool(x, shortcut)
+    def __post_init__(self) -> None:
+        if not self.convs or min(*self.convs, self.shortcut) < 1:
+            raise UsageError(f"a block needs convolutions of at least one frame, not {self.convs}")
+        if self.pool < 2:
+            raise UsageError(f"a block must shorten its input: pool must be at least 2, not {self.pool}")
+        if not 0 <= self.inner_dropout < 1:
+            raise UsageError(f"inner dropout must be at least 0 and below 1, not {self.inner_dropout:g}")
 
 
-basic = partial(BasicBlock, excite=False)
-se = partial(BasicBlock, excite=True)
-res1 = partial(ResidualBlock, convs=1, excite=False)
-res2 = partial(ResidualBlock, convs=2, excite=False)
-rese1 = partial(ResidualBlock, convs=1, excite=True)
-rese2 = partial(ResidualBlock, convs=2, excite=True)
-rese2_wide = partial(ResidualBlock, convs=2, excite=True, shortcut=3)
+INNER_DROPOUT = 0.2  # of res2 and rese2, as in wide residual networks (the original's lib/model.py)
+
+# The six of the paper (JSTSP 2019, section II; the original's lib/model.py).
+BLOCKS = {
+    "basic": BlockSpec(),
+    "se": BlockSpec(excites=True),
+    "res1": BlockSpec(residual=True),
+    "res2": BlockSpec((3, 3), residual=True, inner_dropout=INNER_DROPOUT),
+    "rese1": BlockSpec(residual=True, excites=True),
+    "rese2": BlockSpec((3, 3), residual=True, excites=True, inner_dropout=INNER_DROPOUT),
+}
+# rese2 as minzwon/sota-music-tagging-models builds it. Such models are converted and used, not trained from scratch.
+WIDE = "rese2-wide"
+CONVERTED_BLOCKS = {
+    WIDE: BlockSpec((3, 3), residual=True, excites=True, shortcut=3, inner_dropout=INNER_DROPOUT, residual_ends=True)
+}
+
+
+def block_spec(name: str) -> BlockSpec:
+    """The kind of block of that name, in BLOCKS or CONVERTED_BLOCKS.
+
+    Raises:
+        UsageError: there is none.
+
+    Example:
+        >>> block_spec("rese2").convs
+        (3, 3)
+    """
+    kind = BLOCKS.get(name) or CONVERTED_BLOCKS.get(name)
+    if kind is None:
+        raise UsageError(f"unknown block {name!r}: choose one of {', '.join([*BLOCKS, *CONVERTED_BLOCKS])}")
+    return kind

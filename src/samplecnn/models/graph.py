@@ -1,10 +1,10 @@
-"""A trained network as what is left of it for inference, and the one description of what it computes.
+"""A trained network folded for inference, and the operations that an engine must implement to run it.
 
-Batch norms are constants then and go into the convolutions before them, in float64. `run` says what follows what, in
-terms of a few operations; an engine is an implementation of those (`Operations`), be it on arrays or on a graph.
+Batch norms are constants in inference and are folded into the convolutions before them, in float64. `run` states which
+operation follows which; an engine implements the operations (`Operations`), on arrays or as nodes of a graph. The
+structure comes from the network's specification (`spec`); nothing here needs PyTorch.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.models.config import EPSILON, MULTI_LEVELS, WIDE, ModelConfig, first_padding
+from samplecnn.models.config import EPSILON, ModelConfig, first_padding
+from samplecnn.models.spec import ConvSpec, DenseSpec, ExcitationSpec, NetworkSpec, StageSpec, network_spec
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -30,10 +31,15 @@ class Layer:
     weight: np.ndarray
     bias: np.ndarray
 
+    @property
+    def width(self) -> int:
+        """Frames that a convolution sees."""
+        return int(self.weight.shape[2])
+
 
 @dataclass(frozen=True, eq=False)
 class Squeeze:
-    """The two dense layers of an excitation: behind the mean, with ReLU, and before the sigmoid."""
+    """The two dense layers of an excitation: after the mean, with ReLU, and before the sigmoid."""
 
     ex0: Layer
     ex1: Layer
@@ -41,29 +47,32 @@ class Squeeze:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Convolutions with a ReLU between them; a residual one has no ReLU behind the last, but behind the sum.
+    """A stage with its weights.
 
     Args:
-        convs: one after the other.
-        squeeze: scales what comes of them; in a plain stage behind the pooling.
-        shortcut: a convolution beside them; None in a residual stage is the input itself.
-        residual: whether there is a shortcut at all.
-        pool: whether max-pooling by threes follows.
+        spec: its structure.
+        convs: of the path, first to last.
+        squeeze: of its excitation, if it has one.
+        shortcut: the shortcut's convolution; None in a residual stage is the input itself.
     """
 
+    spec: StageSpec
     convs: tuple[Layer, ...]
     squeeze: Squeeze | None = None
     shortcut: Layer | None = None
-    residual: bool = False
-    pool: bool = True
+
+    @property
+    def residual(self) -> bool:
+        return self.spec.residual
+
+    @property
+    def pool(self) -> int:
+        return self.spec.pool
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network for inference: `first` on the waveform, stages, the last of which (`levels` of them) the head sees.
-
-    `stem`, where there is one, is a residual stage whose shortcut sees the waveform.
-    """
+    """A network for inference: `first` on the waveform, then stages, of which the head sees the last `levels`."""
 
     config: ModelConfig
     task: Task
@@ -75,12 +84,16 @@ class Graph:
     logit: Layer
 
     @property
+    def spec(self) -> NetworkSpec:
+        return network_spec(self.config)
+
+    @property
     def classes(self) -> int:
         return len(self.logit.bias)
 
     @property
     def levels(self) -> int:
-        return MULTI_LEVELS if self.config.multi else 1
+        return self.spec.levels
 
     @property
     def softmax(self) -> bool:
@@ -88,23 +101,23 @@ class Graph:
 
 
 class Operations(ABC, Generic[V]):
-    """What a network is made of. Values are [batch, time, features] in meaning; their layout is the engine's."""
+    """The operations of a network. Values mean [batch, time, features]; their memory layout is the engine's choice."""
 
     @abstractmethod
     def first(self, wave: V, layer: Layer, pads: tuple[int, int], relu: bool) -> V:
-        """The 3-wide convolution in strides of 3 on [batch, samples]; `pads`: zeros in front and behind, 0 or more."""
+        """The convolution on [batch, samples] whose stride is its width; `pads`: zeros before and after, 0 or more."""
 
     @abstractmethod
     def conv(self, x: V, layer: Layer, relu: bool) -> V:
-        """A convolution, 1 or 3 wide, that keeps the length."""
+        """A convolution that keeps the length (`spec.same_padding`)."""
 
     @abstractmethod
-    def pool(self, x: V) -> V:
-        """The largest of every three steps; what is left over is dropped."""
+    def pool(self, x: V, size: int) -> V:
+        """The largest of every `size` frames; frames left over at the end are dropped."""
 
     @abstractmethod
     def excite(self, x: V, squeeze: Squeeze) -> V:
-        """x times what its mean over time gives."""
+        """x scaled by the factors that its mean over time gives."""
 
     @abstractmethod
     def add(self, x: V, y: V) -> V:
@@ -112,26 +125,26 @@ class Operations(ABC, Generic[V]):
 
     @abstractmethod
     def head(self, levels: Sequence[V], head: Layer, logit: Layer, softmax: bool) -> V:
-        """The largest over time of every level, side by side; two dense layers; probabilities [batch, classes]."""
+        """The maximum over time of every level, concatenated; two dense layers; probabilities [batch, classes]."""
 
     @property
     def stepwise(self) -> "Operations[Any]":
-        """The same with every value there at once, for those who look between the operations."""
+        """The same operations with every intermediate value computed at once, for those that need it."""
         return self
 
     def value(self, x: V) -> Any:
-        """The value itself, where an operation has put it off until it is known what follows."""
+        """The value itself, where an operation is deferred until it is known what follows."""
         return x
 
-    def pool_excite(self, x: V, squeeze: Squeeze | None) -> V:
+    def pool_excite(self, x: V, squeeze: Squeeze | None, pool: int) -> V:
         """The end of a plain stage."""
-        x = self.pool(x)
+        x = self.pool(x, pool) if pool > 1 else x
         return x if squeeze is None else self.excite(x, squeeze)
 
-    def join(self, x: V, shortcut: V, squeeze: Squeeze | None, pool: bool) -> V:
+    def join(self, x: V, shortcut: V, squeeze: Squeeze | None, pool: int) -> V:
         """The end of a residual stage."""
         x = self.add(x if squeeze is None else self.excite(x, squeeze), shortcut)
-        return self.pool(x) if pool else x
+        return self.pool(x, pool) if pool > 1 else x
 
 
 def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
@@ -141,33 +154,38 @@ def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
     if net.stem is not None:
         assert net.stem.shortcut is not None
         shortcut = operations.first(wave, net.stem.shortcut, pads, False)
-        x = operations.join(_path(net.stem, operations, x), shortcut, net.stem.squeeze, False)
-    levels = []
-    for stage in net.stages:
-        x = run_stage(stage, operations, x)
-        levels.append(x)
+        x = operations.join(run_path(net.stem, operations, x), shortcut, net.stem.squeeze, net.stem.pool)
+    return run_from(net, operations, x, 0)
+
+
+def run_from(net: Graph, operations: Operations[V], x: V, start: int) -> V:
+    """Probabilities [batch, classes] of the input of stage `start`; the head sees nothing of what lies before."""
+    levels = [x]
+    for stage in net.stages[start:]:
+        levels.append(run_stage(stage, operations, levels[-1]))
     if net.tail is not None:
-        levels[-1] = run_stage(net.tail, operations, x)
+        levels[-1] = run_stage(net.tail, operations, levels[-1])
     return operations.head(levels[-net.levels :], net.head, net.logit, net.softmax)
 
 
 def run_stage(stage: Stage, operations: Operations[V], x: V) -> V:
     """A block, or a tail."""
-    path = _path(stage, operations, x)
+    path = run_path(stage, operations, x)
     if stage.residual:
         shortcut = x if stage.shortcut is None else operations.conv(x, stage.shortcut, False)
         return operations.join(path, shortcut, stage.squeeze, stage.pool)
-    return operations.pool_excite(path, stage.squeeze) if stage.pool else path
+    return operations.pool_excite(path, stage.squeeze, stage.pool)
 
 
-def _path(stage: Stage, operations: Operations[V], x: V) -> V:
-    for number, layer in enumerate(stage.convs, start=1):
-        x = operations.conv(x, layer, relu=not stage.residual or number < len(stage.convs))
+def run_path(stage: Stage, operations: Operations[V], x: V) -> V:
+    """The convolutions of a stage's path."""
+    for spec, layer in zip(stage.spec.convs, stage.convs, strict=True):
+        x = operations.conv(x, layer, relu=spec.relu)
     return x
 
 
 def fold(model: "SampleCNN") -> Graph:
-    """What a model computes in evaluation mode, from the values that it has now.
+    """The graph of a model in evaluation mode, with the values that it has now.
 
     Raises:
         UsageError: a model without a task, which has no probabilities.
@@ -179,111 +197,74 @@ def fold(model: "SampleCNN") -> Graph:
 
 
 def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Task) -> Graph:
-    """The same of values by their names in `SampleCNN.state_dict`.
+    """The graph of values by their names in `SampleCNN.state_dict`.
 
     Raises:
-        SampleCNNError: they are not those of such a network.
+        SampleCNNError: a value is missing, has another shape, or has no place in such a network.
     """
-    made = _Folding(values, beside=3 if config.block == WIDE else 1)
-    widths = [config.features, *config.widths]
-    head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
+    spec, folding = network_spec(config), _Folding(values)
     net = Graph(
         config=config,
         task=task,
-        first=made.normed("conv0", "norm0", 1, widths[0], 3),
-        stem=made.stem(widths[0]) if config.block == WIDE else None,
-        stages=tuple(made.stage(f"blocks.{i}", a, b, 3) for i, (a, b) in enumerate(itertools.pairwise(widths))),
-        tail=made.stage("tail", widths[-1], widths[-1], 1) if config.tail else None,
-        head=made.normed("final_fc", "final_norm", head, head),
-        logit=made.layer("logit", head, task.num_classes),
+        first=folding.conv(spec.first),
+        stem=None if spec.stem is None else folding.stage(spec.stem),
+        stages=tuple(folding.stage(block) for block in spec.blocks),
+        tail=None if spec.tail is None else folding.stage(spec.tail),
+        head=folding.dense(spec.hidden),
+        logit=folding.dense(spec.logit),
     )
-    for stage in net.stages:
-        if (len(stage.convs), stage.squeeze is not None) != (config.kind.convs, config.kind.excites):
-            found = f"{stage.convs[-1].name}, {'an' if stage.squeeze else 'no'} excitation"
-            raise SampleCNNError(f"{found}: not a block of {config.block}")
-    if made.left:
-        raise SampleCNNError(f"this network has no {sorted(made.left)[0]}")
+    if folding.unused:
+        raise SampleCNNError(f"this network has no {sorted(folding.unused)[0]}")
     return net
 
 
 class _Folding:
-    """Takes a network's values apart, by the names that all blocks' parts share; `left` are those not used so far.
+    """Takes values by the names of a specification, and checks their shapes; `unused` are those not taken so far."""
 
-    Args:
-        values: by their names.
-        beside: width of the shortcuts' convolutions.
-    """
-
-    def __init__(self, values: Mapping[str, np.ndarray], beside: int) -> None:
+    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
         self.values = values
-        self.beside = beside
-        self.left = set(values)
+        self.unused = set(values)
 
-    def stem(self, features: int) -> Stage:
-        conv = self.normed("stem.conv", "stem.norm", features, features, 3)
-        shortcut = self.normed("stem.scut_conv", "stem.scut_norm", 1, features, 3)
-        return Stage((conv,), self._squeeze("stem", features), shortcut, residual=True, pool=False)
+    def stage(self, spec: StageSpec) -> Stage:
+        squeeze = None if spec.excitation is None else self.squeeze(spec.excitation)
+        shortcut = None if spec.shortcut is None else self.conv(spec.shortcut)
+        return Stage(spec, tuple(self.conv(conv) for conv in spec.convs), squeeze, shortcut)
 
-    def stage(self, name: str, channels: int, features: int, width: int) -> Stage:
-        """A block, whose convolutions are 3 wide, or a tail."""
-        convs: list[Layer] = []
-        shortcut, residual = None, self._has(f"{name}.convs.0")
-        if residual:
-            seen = channels
-            while self._has(f"{name}.convs.{len(convs)}"):
-                number = len(convs)
-                convs.append(self.normed(f"{name}.convs.{number}", f"{name}.norms.{number}", seen, features, width))
-                seen = features
-            if channels != features:
-                shortcut = self.normed(f"{name}.scut_conv", f"{name}.scut_norm", channels, features, self.beside)
-        else:
-            convs = [self.normed(f"{name}.conv", f"{name}.norm", channels, features, width)]
-        return Stage(tuple(convs), self._squeeze(name, features), shortcut, residual, pool=width == 3)
+    def conv(self, spec: ConvSpec) -> Layer:
+        return self.normed(self.layer(spec.name, (spec.features, spec.channels, spec.width)), spec.norm)
 
-    def normed(self, layer: str, norm: str, channels: int, features: int, width: int | None = None) -> Layer:
+    def dense(self, spec: DenseSpec) -> Layer:
+        layer = self.layer(spec.name, (spec.outputs, spec.inputs))
+        return layer if spec.norm is None else self.normed(layer, spec.norm)
+
+    def squeeze(self, spec: ExcitationSpec) -> Squeeze:
+        ex0 = self.layer(f"{spec.name}.ex0", (spec.hidden, spec.features))
+        return Squeeze(ex0, self.layer(f"{spec.name}.ex1", (spec.features, spec.hidden)))
+
+    def layer(self, name: str, shape: tuple[int, ...]) -> Layer:
+        return Layer(name, self.value(f"{name}.weight", shape), self.value(f"{name}.bias", shape[:1]))
+
+    def normed(self, layer: Layer, norm: str) -> Layer:
         """A layer and the batch norm behind it as one layer."""
-        plain = self.layer(layer, channels, features, width)
-        statistics = [
-            self._vector(f"{norm}.{part}", features) for part in ("weight", "bias", "running_mean", "running_var")
-        ]
-        return Layer(layer, *with_norm(plain.weight, plain.bias, *statistics))
+        shape = layer.bias.shape
+        parts = [self.value(f"{norm}.{part}", shape) for part in ("weight", "bias", "running_mean", "running_var")]
+        return Layer(layer.name, *with_norm(layer.weight, layer.bias, *parts))
 
-    def layer(self, name: str, channels: int, features: int, width: int | None = None) -> Layer:
-        """A convolution; or without a `width` a dense layer."""
-        weight = self._value(f"{name}.weight")
-        wanted = (features, channels) if width is None else (features, channels, width)
-        if weight.shape != wanted:
-            raise SampleCNNError(f"{name}.weight is {list(weight.shape)} where {list(wanted)} is expected")
-        return Layer(name, weight, self._vector(f"{name}.bias", features))
-
-    def _squeeze(self, name: str, features: int) -> Squeeze | None:
-        ex0, ex1 = f"{name}.excitation.ex0", f"{name}.excitation.ex1"
-        if not self._has(ex0):
-            return None
-        hidden = len(self._value(f"{ex0}.weight"))
-        return Squeeze(self.layer(ex0, features, hidden), self.layer(ex1, hidden, features))
-
-    def _has(self, layer: str) -> bool:
-        return f"{layer}.weight" in self.values
-
-    def _vector(self, name: str, size: int) -> np.ndarray:
-        value = self._value(name)
-        if value.shape != (size,):
-            raise SampleCNNError(f"{name} is {list(value.shape)} where [{size}] is expected")
-        return value
-
-    def _value(self, name: str) -> np.ndarray:
-        """A copy that training on does not change."""
+    def value(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A copy, which further training does not change."""
         if name not in self.values:
             raise SampleCNNError(f"{name} is missing")
-        self.left.discard(name)
-        return np.array(self.values[name], np.float32, order="C")
+        value = self.values[name]
+        if value.shape != shape:
+            raise SampleCNNError(f"{name} is {list(value.shape)} where {list(shape)} is expected")
+        self.unused.discard(name)
+        return np.array(value, np.float32, order="C")
 
 
 def with_norm(
     weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias of a convolution or a dense layer that has taken in the batch norm behind it; float32."""
+    """Weight and bias of a convolution or a dense layer with the batch norm behind it folded in; float32."""
     scale = gamma.astype(np.float64) / np.sqrt(var.astype(np.float64) + EPSILON)
     shift = (bias.astype(np.float64) - mean) * scale + beta
     return (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), shift.astype(np.float32)

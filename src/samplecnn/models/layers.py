@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.models.config import EPSILON, NORM_UPDATE, FirstPadding, first_padding
+from samplecnn.models.spec import same_padding
+
+FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other is PyTorch's
+FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know
 
 
 class FirstConv(nn.Conv1d):
@@ -32,19 +36,24 @@ class FirstConv(nn.Conv1d):
 
 
 class Conv(nn.Conv1d):
-    """A 3-wide (or 1-wide) convolution that keeps the length, on [batch, time, channels]; a batch norm follows it."""
+    """A convolution that keeps the length, on [batch, time, channels]; a batch norm follows it."""
 
     def __init__(self, channels: int, features: int, width: int = 3) -> None:
-        super().__init__(channels, features, width, padding=width // 2)
+        super().__init__(channels, features, width, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
-        return kernels.conv(x, self.weight, self.bias, normed=self.training)
+        width = self.weight.shape[2]
+        if width in FUSED_WIDTHS:
+            return kernels.conv(x, self.weight, self.bias, normed=self.training)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        padded = F.pad(x.transpose(1, 2), same_padding(width))
+        return F.conv1d(padded, self.weight.to(x.dtype), bias).transpose(1, 2).contiguous()
 
 
 class BatchNorm(nn.Module):
     """Batch norm as in Keras: epsilon 1e-3, keeps 0.99 of its running averages, running variance uncorrected.
 
-    Takes [batch, channels] or [batch, time, channels]. A ReLU and max-pooling by threes over time may follow at once.
+    Takes [batch, channels] or [batch, time, channels]. A ReLU and max-pooling over `pool` frames may follow at once.
     """
 
     EPSILON = EPSILON
@@ -60,14 +69,16 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
 
-    def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False, pool: int = 1) -> Tensor:
         count = x.numel() // x.shape[-1]
         if not self.training or count == 1:  # one value has no variance: the running averages are all there is
             y = _channels_second(x)
             y = F.batch_norm(y, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
             return _followed(_channels_last(y, x), relu, pool)
         if x.ndim == 3 and kernels.is_faster(x):
-            x, mean, var = kernels.batch_norm(x, self.weight, self.bias, self.EPSILON, relu, pool)
+            fused = pool == FUSED_POOL
+            x, mean, var = kernels.batch_norm(x, self.weight, self.bias, self.EPSILON, relu, fused)
+            x = x if fused else max_pool(x, pool)
         else:
             mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
             y = F.batch_norm(_channels_second(x), mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
@@ -92,9 +103,8 @@ def _channels_last(y: Tensor, x: Tensor) -> Tensor:
     return y if x.ndim == 2 else kernels.from_image(y)
 
 
-def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
-    x = F.relu(x, inplace=True) if relu else x
-    return max_pool(x) if pool else x
+def _followed(x: Tensor, relu: bool, pool: int) -> Tensor:
+    return max_pool(F.relu(x, inplace=True) if relu else x, pool)
 
 
 class Excitation(nn.Module):
@@ -103,9 +113,8 @@ class Excitation(nn.Module):
     Keeps the shape, [batch, time, features] (paper section II-B; Hu et al. 2018 for images).
     """
 
-    def __init__(self, features: int, ratio: float) -> None:
+    def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
-        hidden = int(features * ratio)
         self.ex0 = nn.Linear(features, hidden)
         self.ex1 = nn.Linear(hidden, features)
 
@@ -129,17 +138,20 @@ def conv_norm(
     norm: nn.Module,
     x: Tensor,
     relu: bool = False,
-    pool: bool = False,
+    pool: int = 1,
     excitation: Excitation | None = None,
 ) -> Tensor:
-    """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and behind that an excitation."""
+    """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and then an excitation."""
     assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
-    if not norm.training or x.shape[0] * x.shape[1] == 1 or not kernels.is_supported(x, conv.out_channels):
+    known = conv.kernel_size[0] in FUSED_WIDTHS and pool in (1, FUSED_POOL)
+    fused = known and kernels.is_supported(x, conv.out_channels)
+    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fused:
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)
     values = None if excitation is None else excitation.values()
     parameters = (conv.weight, conv.bias), (norm.weight, norm.bias)
-    x, mean, var = kernels.conv_norm(x, *parameters, kernels.Following(norm.EPSILON, relu, pool), values)
+    following = kernels.Following(norm.EPSILON, relu, pool == FUSED_POOL)
+    x, mean, var = kernels.conv_norm(x, *parameters, following, values)
     norm.update_running_stats(mean, var)
     return x
 
@@ -159,13 +171,15 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)
 
 
-def sum_pool(x: Tensor, y: Tensor) -> Tensor:
+def sum_pool(x: Tensor, y: Tensor, pool: int) -> Tensor:
     """The end of a residual block: x + y, ReLU, max-pooling."""
-    if torch.is_grad_enabled() and kernels.is_faster(x):
+    if pool == FUSED_POOL and torch.is_grad_enabled() and kernels.is_faster(x):
         return kernels.sum_pool(x, y)
-    return max_pool(F.relu(x + y, inplace=True))
+    return max_pool(F.relu(x + y, inplace=True), pool)
 
 
-def max_pool(x: Tensor) -> Tensor:
-    """Max over time by threes; what is left over at the end is dropped."""
-    return _channels_last(F.max_pool2d(_channels_second(x), (3, 1), (3, 1)), x)
+def max_pool(x: Tensor, size: int) -> Tensor:
+    """The largest of every `size` frames, which need not overlap; frames left over at the end are dropped."""
+    if size == 1:
+        return x
+    return _channels_last(F.max_pool2d(_channels_second(x), (size, 1), (size, 1)), x)

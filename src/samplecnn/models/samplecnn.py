@@ -1,17 +1,16 @@
 """SampleCNN: stacks of tiny convolutions on the waveform (Kim, Lee, Nam: ICASSP 2018 and IEEE JSTSP 2019)."""
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.errors import SampleCNNError
-from samplecnn.models.config import MULTI_LEVELS, ModelConfig
+from samplecnn.models.config import ModelConfig
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layers import BatchNorm, FirstConv
-from samplecnn.models.stem_tail import stem_of, tail_of
+from samplecnn.models.spec import network_spec
+from samplecnn.models.stages import Stage
 from samplecnn.task import Task
 
 
@@ -47,22 +46,32 @@ class SampleCNN(nn.Module):
         self.task = task
         self.compute_dtype = torch.float32
 
-        widths = [config.features, *config.widths]
-        self.conv0 = FirstConv(config.features, config.first_padding)
-        self.norm0 = BatchNorm(config.features)
-        self.stem = stem_of(config)
-        self.blocks = nn.ModuleList(config.kind.make(a, b, config) for a, b in itertools.pairwise(widths))
-        self.tail = tail_of(config)
-        head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
-        self.final_fc = nn.Linear(head, head)
-        self.final_norm = BatchNorm(head)
-        self.logit = nn.Linear(head, config.num_classes)
+        self.spec = spec = network_spec(config)
+        padding = spec.first_padding
+        self.conv0 = FirstConv(spec.first.features, padding)
+        self.norm0 = BatchNorm(spec.first.features)
+        self.stem = None if spec.stem is None else Stage(spec.stem, padding)
+        self.blocks = nn.ModuleList(Stage(block) for block in spec.blocks)
+        self.tail = None if spec.tail is None else Stage(spec.tail)
+        self.final_fc = nn.Linear(spec.hidden.inputs, spec.hidden.outputs)
+        self.final_norm = BatchNorm(spec.hidden.outputs)
+        self.logit = nn.Linear(spec.logit.inputs, spec.logit.outputs)
         initialize(self)
 
     @property
     def min_samples(self) -> int:
-        """The shortest input that every pooling leaves something of."""
-        return self.config.min_samples
+        """The shortest input of which every pooling leaves something, in samples."""
+        return self.spec.min_samples
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame sees just before the head, whose pooling over time looks at all frames."""
+        return self.spec.receptive_field
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame of the last block's output to the next."""
+        return self.spec.hop
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [batch, samples] -> every block's output [batch, time, features], first to last."""
@@ -73,7 +82,7 @@ class SampleCNN(nn.Module):
         wave = x
         x = self.first(wave)
         if self.stem is not None:
-            x = self.stem(wave, x)
+            x = self.stem(x, wave)
         outputs = []
         for block in self.blocks:
             x = block(x)
@@ -81,6 +90,11 @@ class SampleCNN(nn.Module):
         if self.tail is not None:
             outputs[-1] = self.tail(outputs[-1])
         return outputs
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Stem, blocks and tail, as far as there are any, first to last."""
+        return [stage for stage in (self.stem, *self.blocks, self.tail) if isinstance(stage, Stage)]
 
     def first(self, wave: Tensor) -> Tensor:
         """The first convolution, batch norm and ReLU: [batch, samples] -> [batch, time, features].
@@ -98,7 +112,7 @@ class SampleCNN(nn.Module):
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        levels = self.features(x)[-MULTI_LEVELS if self.config.multi else -1 :]
+        levels = self.features(x)[-self.spec.levels :]
         pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
         hidden = F.relu(self.final_norm(self.final_fc(pooled)))
         return self.logit(F.dropout(hidden, self.config.dropout, self.training))

@@ -11,6 +11,7 @@ from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.hardware import choose_device
+from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.shards import Segments, open_split
 from samplecnn.system.arguments import checked
@@ -109,12 +110,15 @@ def train(
     config = ModelConfig(
         block=options.block,
         multi=options.multi,
-        num_blocks=blocks_for_window(task.window),
+        num_blocks=blocks_for_window(task.window, options.block),
         num_classes=task.num_classes,
         features=options.features,
         amplifying_ratio=options.amplifying_ratio,
         dropout=options.dropout,
     )
+    problem = unsupported(config)
+    if problem is not None:  # found out now, not when the run is over and its .h5 file is due
+        raise UsageError(f"a run ends by writing a Keras .h5 file, which cannot represent {problem}")
     torch_device = choose_device(None if options.device == "auto" else options.device)
     chosen = training_precision(options.precision, torch_device)
     torch.manual_seed(options.seed)

@@ -1,12 +1,10 @@
 """The Keras `.h5` files of the original code: what can be represented, reading and writing."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from samplecnn.models.config import ModelConfig
+from samplecnn.models.blocks import CONVERTED_BLOCKS
+from samplecnn.models.config import ModelConfig
 
 
-def unsupported(config: "ModelConfig") -> str | None:
+def unsupported(config: ModelConfig) -> str | None:
     """What of an architecture the original's Keras network cannot represent; None where it can represent all of it.
 
     A training run ends by writing an .h5, so it asks this before it starts.
@@ -19,4 +17,8 @@ def unsupported(config: "ModelConfig") -> str | None:
         >>> keras.unsupported(ModelConfig(block="rese2-wide"))
         'its block rese2-wide'
     """
-    return config.unsupported_by_keras
+    if config.block in CONVERTED_BLOCKS:
+        return f"its block {config.block}"
+    if config.tail:
+        return "its layer between the last block and the head"
+    return "its first convolution, centred on the samples" if config.first_padding == "centred" else None

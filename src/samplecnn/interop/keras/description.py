@@ -10,7 +10,8 @@ from typing import Any
 
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras.hdf5 import shown
-from samplecnn.models.config import EPSILON, INNER_DROPOUT, MULTI_LEVELS, NORM_UPDATE, ModelConfig
+from samplecnn.models.config import EPSILON, NORM_UPDATE, ModelConfig
+from samplecnn.models.spec import ConvSpec, StageSpec, layer_label, network_spec
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
 HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
@@ -34,11 +35,12 @@ class _Graph:
         self.layers[name] = Layer(kind, name, inputs, settings)
         return name
 
-    def conv(self, name: str, x: str, features: int, width: int = 3, stride: int = 1, padding: str = "same") -> str:
-        return self.add(
-            "Conv1D", name, x, filters=features, kernel_size=[width], strides=[stride], padding=padding,
-            dilation_rate=[1], activation="linear", use_bias=True,
+    def conv_norm(self, conv: ConvSpec, x: str, padding: str = "same") -> str:
+        x = self.add(
+            "Conv1D", layer_label(conv.name), x, filters=conv.features, kernel_size=[conv.width],
+            strides=[conv.stride], padding=padding, dilation_rate=[1], activation="linear", use_bias=True,
         )  # fmt: skip
+        return self.norm(layer_label(conv.norm), x)
 
     def norm(self, name: str, x: str) -> str:
         return self.add("BatchNormalization", name, x, momentum=1 - NORM_UPDATE, epsilon=EPSILON)
@@ -46,60 +48,54 @@ class _Graph:
     def relu(self, name: str, x: str) -> str:
         return self.add("Activation", name, x, activation="relu")
 
-    def pool(self, name: str, x: str) -> str:
-        return self.add("MaxPooling1D", name, x, pool_size=[3], strides=[3], padding="valid")
+    def pool(self, name: str, x: str, size: int) -> str:
+        return self.add("MaxPooling1D", name, x, pool_size=[size], strides=[size], padding="valid")
 
     def dense(self, name: str, x: str, units: int, activation: str = "linear") -> str:
         return self.add("Dense", name, x, units=units, activation=activation, use_bias=True)
 
-    def scaled(self, block: str, x: str, features: int, ratio: float) -> str:
+    def scaled(self, x: str, stage: StageSpec) -> str:
+        if stage.excitation is None:
+            return x
+        block, excitation = stage.label, stage.excitation
         squeezed = self.add("GlobalAveragePooling1D", f"{block}_squeeze", x)
-        factors = self.add("Reshape", f"{block}_reshape", squeezed, target_shape=[1, features])
-        factors = self.dense(f"{block}_ex0", factors, int(features * ratio), "relu")
-        factors = self.dense(f"{block}_ex1", factors, features, "sigmoid")
+        factors = self.add("Reshape", f"{block}_reshape", squeezed, target_shape=[1, excitation.features])
+        factors = self.dense(f"{block}_ex0", factors, excitation.hidden, "relu")
+        factors = self.dense(f"{block}_ex1", factors, excitation.features, "sigmoid")
         return self.add("Multiply", f"{block}_scale", x, factors)
 
-    def plain_block(self, block: str, x: str, features: int, config: ModelConfig) -> str:
-        x = self.norm(f"{block}_norm", self.conv(f"{block}_conv", x, features))
-        x = self.pool(f"{block}_pool", self.relu(f"{block}_relu", x))
-        return self.scaled(block, x, features, config.amplifying_ratio) if config.block == "se" else x
-
-    def residual_block(self, block: str, x: str, features: int, config: ModelConfig, widens: bool) -> str:
-        shortcut = x
-        if widens:
-            shortcut = self.norm(f"{block}_scut_norm", self.conv(f"{block}_scut_conv", x, features, width=1))
-        for i in range(int(config.block[-1])):
-            if i > 0:
-                x = self.relu(f"{block}_relu{i - 1}", x)
-                x = self.add("Dropout", f"{block}_drop{i - 1}", x, rate=INNER_DROPOUT)
-            x = self.norm(f"{block}_norm{i}", self.conv(f"{block}_conv{i}", x, features))
-        if config.block.startswith("rese"):
-            x = self.scaled(block, x, features, config.amplifying_ratio)
-        x = self.add("Add", f"{block}_scut", shortcut, x)
-        return self.pool(f"{block}_pool", self.relu(f"{block}_relu1", x))
+    def block(self, x: str, stage: StageSpec) -> str:
+        block, shortcut = stage.label, x
+        if stage.shortcut is not None:
+            shortcut = self.conv_norm(stage.shortcut, x)
+        for i, conv in enumerate(stage.convs):
+            if i > 0 and stage.inner_dropout > 0:
+                x = self.add("Dropout", f"{block}_drop{i - 1}", x, rate=stage.inner_dropout)
+            x = self.conv_norm(conv, x)
+            if conv.relu:
+                x = self.relu(f"{block}_relu" if len(stage.convs) == 1 else f"{block}_relu{i}", x)
+        if not stage.residual:
+            return self.scaled(self.pool(f"{block}_pool", x, stage.pool), stage)
+        x = self.add("Add", f"{block}_scut", shortcut, self.scaled(x, stage))
+        return self.pool(f"{block}_pool", self.relu(f"{block}_relu1", x), stage.pool)
 
 
 def network(config: ModelConfig, activation: str) -> list[Layer]:
     """The layers of a model in the order in which Keras keeps them (and their weights) in a file.
 
     Args:
-        config: the architecture; its first padding must be one that Keras knows ("same" or "valid").
+        config: an architecture that Keras can represent (`keras.unsupported`).
         activation: of the outputs, "sigmoid" or "softmax".
     """
-    graph = _Graph()
+    graph, spec = _Graph(), network_spec(config)
     x = graph.add("InputLayer", "input", batch_input_shape=[None, None, 1], dtype="float32", sparse=False)
-    x = graph.conv("conv0", x, config.features, stride=3, padding=config.first_padding)
-    x = graph.relu("relu0", graph.norm("norm0", x))
-    width, outputs = config.features, []
-    for i, features in enumerate(config.widths):
-        if config.block in ("basic", "se"):
-            x = graph.plain_block(f"block{i}", x, features, config)
-        else:
-            x = graph.residual_block(f"block{i}", x, features, config, widens=features != width)
+    x = graph.relu("relu0", graph.conv_norm(spec.first, x, padding=config.first_padding))
+    outputs = []
+    for stage in spec.blocks:
+        x = graph.block(x, stage)
         outputs.append(x)
-        width = features
-    if config.multi:
-        levels = enumerate(outputs[-MULTI_LEVELS:])
+    if spec.levels > 1:
+        levels = enumerate(outputs[-spec.levels :])
         x = graph.add(
             "Concatenate",
             "multi",
@@ -108,11 +104,11 @@ def network(config: ModelConfig, activation: str) -> list[Layer]:
         )
     else:
         x = graph.add("GlobalMaxPooling1D", "final_pool", x)
-    head = sum(config.widths[-MULTI_LEVELS:]) if config.multi else config.widths[-1]
-    x = graph.relu("final_relu", graph.norm("final_norm", graph.dense("final_fc", x, head)))
-    if config.dropout > 0:
-        x = graph.add("Dropout", "final_drop", x, rate=config.dropout)
-    x = graph.dense("logit", x, config.num_classes)
+    x = graph.norm("final_norm", graph.dense(spec.hidden.name, x, spec.hidden.outputs))
+    x = graph.relu("final_relu", x)
+    if spec.dropout > 0:
+        x = graph.add("Dropout", "final_drop", x, rate=spec.dropout)
+    x = graph.dense(spec.logit.name, x, spec.logit.outputs)
     return _in_order(graph.layers, graph.add("Activation", "pred", x, activation=activation))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from samplecnn import datasets
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.interop.folding import fold_epsilon
-from samplecnn.interop.keras import description, layers_2018
+from samplecnn.interop.keras import description, layers_2018, unsupported
 from samplecnn.interop.keras.hdf5 import CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
 from samplecnn.interop.keras.sandbox import read as read_contents
 from samplecnn.interop.keras.weights import WEIGHTS, Weight, module_name, weight_shapes
@@ -86,7 +86,7 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
     import h5py
 
     stored = model if isinstance(model, StoredModel) else StoredModel.of(model)
-    beyond = stored.config.unsupported_by_keras
+    beyond = unsupported(stored.config)
     if beyond is not None:
         raise UsageError(f"{path}: the original's Keras network cannot express this model: {beyond}")
     layers = description.network(stored.config, stored.task.activation)

@@ -19,7 +19,7 @@ from samplecnn.interop.third_party.weights import (
     num_blocks,
 )
 from samplecnn.models import ModelConfig
-from samplecnn.models.config import WIDE
+from samplecnn.models.blocks import WIDE
 
 NAME = "minzwon/sota-music-tagging-models"
 RATE = 16000

@@ -1,0 +1,329 @@
+"""The one description of a network: its layers in order, with names, widths and receptive fields, and no weights.
+
+Everything that must know the structure reads it here: the torch modules (`stages`, `samplecnn`), the folded graph of
+the engines (`graph`), overlapping windows, the summary, Keras's layer names, exports and the plain re-creations of the
+benchmarks. Nothing here needs PyTorch.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from samplecnn.models.blocks import BlockSpec, block_spec
+from samplecnn.models.config import FIRST_WIDTH, MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """A convolution over time with the batch norm behind it.
+
+    Args:
+        name, norm: paths of the two modules: "blocks.2.convs.0", "blocks.2.norms.0".
+        channels, features: of input and output.
+        width: frames of its input (samples for the first convolution) that one output frame sees.
+        stride: 1, or the width for a convolution on the waveform.
+        relu: whether a ReLU follows the batch norm.
+    """
+
+    name: str
+    norm: str
+    channels: int
+    features: int
+    width: int = 3
+    stride: int = 1
+    relu: bool = True
+
+    @property
+    def weights(self) -> int:
+        """Values of the convolution itself, its biases counted."""
+        return (self.width * self.channels + 1) * self.features
+
+    def macs(self, frames: int) -> int:
+        """Multiply-accumulates for as many output frames."""
+        return frames * self.width * self.channels * self.features
+
+
+@dataclass(frozen=True)
+class ExcitationSpec:
+    """Squeeze and excitation: a mean over time, a dense layer with ReLU to `hidden`, one with sigmoid back."""
+
+    name: str
+    features: int
+    hidden: int
+
+    @property
+    def macs(self) -> int:
+        return 2 * self.features * self.hidden
+
+    @property
+    def weights(self) -> int:
+        return self.macs + self.features + self.hidden
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """A block, or what stands before the blocks (stem) or behind them (tail). See `blocks.BlockSpec` for the order.
+
+    Args:
+        name: path of its module: "stem", "blocks.2", "tail".
+        convs: of the path, first to last.
+        residual: whether a shortcut is added to the path.
+        shortcut: its convolution; None in a residual stage is the input itself.
+        excitation: scales the features: behind the pooling, or in a residual stage behind the last convolution.
+        pool: frames of the max-pooling; 1 is none.
+        inner_dropout: share of the values dropped between two convolutions in training.
+        shortcut_from_waveform: whether the shortcut's convolution reads the waveform, as in a stem.
+    """
+
+    name: str
+    convs: tuple[ConvSpec, ...]
+    residual: bool = False
+    shortcut: ConvSpec | None = None
+    excitation: ExcitationSpec | None = None
+    pool: int = 1
+    inner_dropout: float = 0.0
+    shortcut_from_waveform: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in files of the original: block2."""
+        return layer_label(self.name)
+
+    @property
+    def features(self) -> int:
+        return self.convs[-1].features
+
+    @property
+    def convolutions(self) -> tuple[ConvSpec, ...]:
+        """Those of the path, then the shortcut's."""
+        return self.convs if self.shortcut is None else (*self.convs, self.shortcut)
+
+
+@dataclass(frozen=True)
+class DenseSpec:
+    """A dense layer, and where there is one the batch norm behind it."""
+
+    name: str
+    inputs: int
+    outputs: int
+    norm: str | None = None
+
+    @property
+    def weights(self) -> int:
+        return (self.inputs + 1) * self.outputs
+
+    @property
+    def macs(self) -> int:
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The samples that frames see: frame n sees samples `first` + n * `hop` to `first` + n * `hop` + `field`.
+
+    Args:
+        field: samples that one frame sees (the receptive field).
+        hop: samples from one frame to the next.
+        first: sample at which the field of frame 0 begins; below zero it begins in the padding.
+    """
+
+    field: int
+    hop: int
+    first: int
+
+    def conv(self, width: int) -> "Reach":
+        """After a convolution of `width` frames that keeps the length."""
+        return Reach(self.field + (width - 1) * self.hop, self.hop, self.first - same_padding(width)[0] * self.hop)
+
+    def pool(self, size: int) -> "Reach":
+        """After a pooling of `size` frames."""
+        return Reach(self.field + (size - 1) * self.hop, size * self.hop, self.first)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A whole network, from the waveform [batch, samples] to logits [batch, classes].
+
+    Args:
+        first: the strided convolution on the waveform, with batch norm and ReLU.
+        first_padding: how it pads the waveform.
+        stem: a residual stage behind it, without pooling.
+        blocks: first to last.
+        tail: a stage behind the last block, without pooling.
+        levels: outputs of as many stages, the last ones, go to the head: each one's largest value over time.
+        hidden: the dense layer of the head, with batch norm and ReLU.
+        dropout: behind it.
+        logit: the last layer.
+    """
+
+    first: ConvSpec
+    first_padding: FirstPadding
+    stem: StageSpec | None
+    blocks: tuple[StageSpec, ...]
+    tail: StageSpec | None
+    levels: int
+    hidden: DenseSpec
+    dropout: float
+    logit: DenseSpec
+
+    @property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """Stem, blocks and tail, as far as there are any."""
+        return tuple(stage for stage in (self.stem, *self.blocks, self.tail) if stage is not None)
+
+    @property
+    def convolutions(self) -> tuple[ConvSpec, ...]:
+        """All of them; those of a stage's path before its shortcut."""
+        return (self.first, *(conv for stage in self.stages for conv in stage.convolutions))
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame of the last block's output to the next."""
+        return math.prod((self.first.stride, *(stage.pool for stage in self.blocks)))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame sees just before the head, whose pooling looks at all frames."""
+        return self.reaches(self.hop)[-1].field
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest input of which every pooling leaves something."""
+        return self.hop - (0 if self.first_padding == "valid" else self.first.stride - 1)
+
+    def first_frames(self, samples: int) -> int:
+        """Frames after the first convolution."""
+        return (samples + sum(first_padding(samples, self.first_padding))) // self.first.stride
+
+    def first_reach(self, samples: int) -> Reach:
+        """Reach after the first convolution, whose padding may depend on the number of samples."""
+        return Reach(self.first.width, self.first.stride, -first_padding(samples, self.first_padding)[0])
+
+    def reaches(self, samples: int) -> list[Reach]:
+        """Reach after the first convolution and after each stage, along its path."""
+        reaches = [self.first_reach(samples)]
+        for stage in self.stages:
+            reach = reaches[-1]
+            for conv in stage.convs:
+                reach = reach.conv(conv.width)
+            reaches.append(reach.pool(stage.pool))
+        return reaches
+
+    def conv_frames(self, samples: int) -> Iterator[tuple[ConvSpec, int]]:
+        """Every convolution with its number of output frames."""
+        frames = self.first_frames(samples)
+        yield self.first, frames
+        for stage in self.stages:
+            for conv in stage.convolutions:
+                yield conv, frames
+            frames //= stage.pool
+
+    def macs(self, samples: int) -> int:
+        """Multiply-accumulates of convolutions and dense layers for one input."""
+        excitations = sum(stage.excitation.macs for stage in self.stages if stage.excitation is not None)
+        convolutions = sum(conv.macs(frames) for conv, frames in self.conv_frames(samples))
+        return convolutions + excitations + self.hidden.macs + self.logit.macs
+
+
+def same_padding(width: int) -> tuple[int, int]:
+    """Zeros before and after that let a convolution of `width` frames keep the length, TensorFlow's "same".
+
+    Example:
+        >>> same_padding(3), same_padding(4)
+        ((1, 1), (1, 2))
+    """
+    return (width - 1) // 2, width // 2
+
+
+def layer_label(path: str) -> str:
+    """A module's path as the original's files name the layer.
+
+    Example:
+        >>> layer_label("blocks.2.convs.1"), layer_label("blocks.0.excitation.ex0")
+        ('block2_conv1', 'block0_ex0')
+    """
+    path = re.sub(r"\b(block|conv|norm)s\.(\d+)", r"\1\2", path.replace("excitation.", ""))
+    return path.replace(".", "_")
+
+
+@lru_cache(maxsize=64)
+def network_spec(config: ModelConfig) -> NetworkSpec:
+    """The layers of a network with these settings.
+
+    Example:
+        >>> spec = network_spec(ModelConfig(block="se", num_blocks=9, num_classes=50))
+        >>> spec.receptive_field, spec.hop
+        (118097, 59049)
+    """
+    kind = block_spec(config.block)
+    widths = [config.features, *config.widths]
+    stages = [
+        _stage(f"blocks.{i}", kind, channels, features, config)
+        for i, (channels, features) in enumerate(itertools.pairwise(widths))
+    ]
+    head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
+    return NetworkSpec(
+        first=ConvSpec("conv0", "norm0", 1, config.features, FIRST_WIDTH, FIRST_WIDTH),
+        first_padding=config.first_padding,
+        stem=_stem(config) if kind.residual_ends else None,
+        blocks=tuple(stages),
+        tail=_tail(kind, config) if config.tail else None,
+        levels=MULTI_LEVELS if config.multi else 1,
+        hidden=DenseSpec("final_fc", head, head, "final_norm"),
+        dropout=config.dropout,
+        logit=DenseSpec("logit", head, config.num_classes),
+    )
+
+
+def _stage(name: str, kind: BlockSpec, channels: int, features: int, config: ModelConfig) -> StageSpec:
+    """A stage of that kind. A path of one convolution is called "conv", any other "convs.0", "convs.1", ..."""
+    inputs = [channels] + [features] * (len(kind.convs) - 1)
+    single = not kind.residual and len(kind.convs) == 1
+    convs = [
+        ConvSpec(
+            f"{name}.conv" if single else f"{name}.convs.{i}",
+            f"{name}.norm" if single else f"{name}.norms.{i}",
+            before,
+            features,
+            width,
+            relu=not kind.residual or i < len(kind.convs) - 1,
+        )
+        for i, (before, width) in enumerate(zip(inputs, kind.convs, strict=True))
+    ]
+    shortcut = ConvSpec(f"{name}.scut_conv", f"{name}.scut_norm", channels, features, kind.shortcut, relu=False)
+    return StageSpec(
+        name,
+        tuple(convs),
+        residual=kind.residual,
+        shortcut=shortcut if kind.residual and channels != features else None,
+        excitation=_excitation(name, features, config) if kind.excites else None,
+        pool=kind.pool,
+        inner_dropout=kind.inner_dropout,
+    )
+
+
+def _stem(config: ModelConfig) -> StageSpec:
+    """The second half of a residual block that begins with the first convolution; its shortcut reads the waveform."""
+    width = config.features
+    return StageSpec(
+        "stem",
+        (ConvSpec("stem.conv", "stem.norm", width, width, relu=False),),
+        residual=True,
+        shortcut=ConvSpec("stem.scut_conv", "stem.scut_norm", 1, width, FIRST_WIDTH, FIRST_WIDTH, relu=False),
+        excitation=_excitation("stem", width, config),
+        shortcut_from_waveform=True,
+    )
+
+
+def _tail(kind: BlockSpec, config: ModelConfig) -> StageSpec:
+    """1-wide convolutions without pooling: behind the last block, one frame is left of a window."""
+    ends = BlockSpec((1, 1), residual=True, excites=True) if kind.residual_ends else BlockSpec((1,))
+    width = config.widths[-1]
+    return replace(_stage("tail", ends, width, width, config), pool=1)
+
+
+def _excitation(stage: str, features: int, config: ModelConfig) -> ExcitationSpec:
+    return ExcitationSpec(f"{stage}.excitation", features, int(features * config.amplifying_ratio))
