@@ -10,6 +10,7 @@ from samplecnn.extras import require
 from samplecnn.interop.class_names import abbreviated, class_names, reorder
 from samplecnn.interop.presets import PRESETS
 from samplecnn.models.config import ModelConfig
+from samplecnn.models.spec import network_spec
 from samplecnn.models.stored import StoredModel, values_of
 from samplecnn.task import Kind, Task
 
@@ -102,8 +103,8 @@ def convert(
     else:
         stored, lines = _read_third_party(source, options, head, encoder_only)
     values, config, task = dict(stored.values), stored.config, stored.task
-    if task.window < config.min_samples:
-        raise UsageError(f"--window {task.window}: {source} needs {config.min_samples} samples or more")
+    if task.window < network_spec(config).min_samples:
+        raise UsageError(f"--window {task.window}: {source} needs {network_spec(config).min_samples} samples or more")
     lines.append(
         f"audio: {task.sample_rate:,} Hz, windows of {task.window:,} samples "
         f"({task.window / task.sample_rate:.2f} s), mean {task.mean:g}, std {task.std:g}; {task.activation}"

@@ -17,9 +17,10 @@ from samplecnn import datasets
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.interop.folding import fold_epsilon
 from samplecnn.interop.keras import description, layers_2018, unsupported
-from samplecnn.interop.keras.hdf5 import CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
+from samplecnn.interop.keras.hdf5 import BLOCK_ATTRIBUTE, CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
 from samplecnn.interop.keras.sandbox import read as read_contents
 from samplecnn.interop.keras.weights import WEIGHTS, Weight, module_name, weight_shapes
+from samplecnn.models.blocks import BLOCKS
 from samplecnn.models.config import EPSILON, ModelConfig
 from samplecnn.models.stored import StoredModel
 from samplecnn.system.files import written_aside
@@ -40,12 +41,13 @@ class Stored(NamedTuple):
 
 
 class Found(NamedTuple):
-    """All that a file tells: layers and their settings by the names of 2019, our task, and which code it is of."""
+    """What a file holds: layers and settings by the names of 2019, our task and block, and whether it is of 2018."""
 
     layers: dict[str, Stored]
     settings: dict[str, tuple[str, dict[str, Any]]]
     task: str | None
     older: bool
+    block: str | None = None
 
 
 def read(path: str | Path) -> StoredModel:
@@ -106,6 +108,7 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
         group.attrs["layer_names"] = [layer.name.encode() for layer in layers]
         file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
         file.attrs[TASK_ATTRIBUTE] = stored.task.to_json()
+        file.attrs[BLOCK_ATTRIBUTE] = stored.config.block
 
 
 def _found(contents: Contents, path: Path) -> Found:
@@ -114,7 +117,7 @@ def _found(contents: Contents, path: Path) -> Found:
     task = contents.texts.get(TASK_ATTRIBUTE)
     if not layers_2018.is_older(contents.layers):
         layers = {shown(name): Stored(shown(name), weights) for name, weights in contents.layers.items()}
-        return Found(layers, settings, task, older=False)
+        return Found(layers, settings, task, False, contents.texts.get(BLOCK_ATTRIBUTE))
     kernels = {}
     for name, weights in contents.layers.items():
         kernels[name] = weights["kernel"].shape if "kernel" in weights else ()
@@ -145,13 +148,15 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
     blocks = 1 + max((int(m[1]) for m in map(re.compile(r"block(\d{1,9})_").match, layers) if m), default=-1)
     if not 1 <= blocks <= MOST_BLOCKS or not 1 <= features <= MOST_FEATURES:
         raise SampleCNNError(f"{path}: {blocks} blocks of {features} features are not a SampleCNN")
+    if found.block is not None and found.block not in BLOCKS:
+        raise SampleCNNError(f"{path}: its block {shown(found.block)} is not known here; known are {', '.join(BLOCKS)}")
     excited, residual = "block0_ex0" in layers, "block0_conv0" in layers
     kind = ("se" if excited else "basic") if not residual else ("rese" if excited else "res")
     if residual:
         kind += "2" if "block0_conv1" in layers else "1"
     hidden, classes = shape("logit", 2)
     config = ModelConfig(
-        block=kind,
+        block=found.block or kind,
         num_blocks=blocks,
         num_classes=classes,
         features=features,
