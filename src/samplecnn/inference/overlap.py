@@ -25,7 +25,7 @@ from samplecnn.inference.base import Engine
 from samplecnn.inference.overlap_plan import EDGE, frames_beyond, shared_depth
 from samplecnn.inference.torch_engine import TorchEngine
 from samplecnn.models.config import first_padding
-from samplecnn.models.graph import Graph, Stage, run_from, run_path
+from samplecnn.models.graph import Stage, run_from, run_path
 
 TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
 
