@@ -7,7 +7,8 @@ from torch import Tensor
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.layers import BatchNorm, Conv, FirstConv
-from samplecnn.models.spec import Reach, layer_label
+from samplecnn.models.reach import Reach
+from samplecnn.models.spec import layer_label
 
 
 @dataclass(frozen=True)

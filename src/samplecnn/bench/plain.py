@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.config import ModelConfig
-from samplecnn.models.spec import ConvSpec, StageSpec, network_spec, same_padding
+from samplecnn.models.reach import same_padding
+from samplecnn.models.spec import ConvSpec, StageSpec, network_spec
 
 
 def _conv(spec: ConvSpec) -> nn.Sequential:

@@ -20,7 +20,7 @@ from samplecnn.kernels import as_image, from_image
 from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
 from samplecnn.models.layers import FUSED_POOL
-from samplecnn.models.spec import same_padding
+from samplecnn.models.reach import same_padding
 
 CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
 

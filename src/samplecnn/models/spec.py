@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from samplecnn.models.blocks import BlockSpec, block_spec
 from samplecnn.models.config import FIRST_WIDTH, MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
+from samplecnn.models.reach import Reach
 
 
 @dataclass(frozen=True)
@@ -121,29 +122,6 @@ class DenseSpec:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """The samples that frames see: frame n sees samples `first` + n * `hop` to `first` + n * `hop` + `field`.
-
-    Args:
-        field: samples that one frame sees (the receptive field).
-        hop: samples from one frame to the next.
-        first: sample at which the field of frame 0 begins; below zero it begins in the padding.
-    """
-
-    field: int
-    hop: int
-    first: int
-
-    def conv(self, width: int) -> "Reach":
-        """After a convolution of `width` frames that keeps the length."""
-        return Reach(self.field + (width - 1) * self.hop, self.hop, self.first - same_padding(width)[0] * self.hop)
-
-    def pool(self, size: int) -> "Reach":
-        """After a pooling of `size` frames."""
-        return Reach(self.field + (size - 1) * self.hop, size * self.hop, self.first)
-
-
-@dataclass(frozen=True)
 class NetworkSpec:
     """A whole network, from the waveform [batch, samples] to logits [batch, classes].
 
@@ -226,16 +204,6 @@ class NetworkSpec:
         excitations = sum(stage.excitation.macs for stage in self.stages if stage.excitation is not None)
         convolutions = sum(conv.macs(frames) for conv, frames in self.conv_frames(samples))
         return convolutions + excitations + self.hidden.macs + self.logit.macs
-
-
-def same_padding(width: int) -> tuple[int, int]:
-    """Zeros before and after that let a convolution of `width` frames keep the length, TensorFlow's "same".
-
-    Example:
-        >>> same_padding(3), same_padding(4)
-        ((1, 1), (1, 2))
-    """
-    return (width - 1) // 2, width // 2
 
 
 def layer_label(path: str) -> str:
