@@ -1,8 +1,13 @@
 """Checkpoints that cannot be converted: a single clear error, no code run, nothing written, little memory."""
 
 import argparse
+import functools
+import importlib
 import io
+import os
+import pickle
 import resource
+import subprocess
 import sys
 import types
 import zipfile
@@ -102,9 +107,60 @@ def test_code_in_a_file_is_never_run(zipped, tmp_path):
     mark = tmp_path / "executed"
     state = {**small("SotaPlain").state_dict(), "more": Trap(mark)}
     path = save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(SampleCNNError, match=r"io\.open, which is code; save the weights alone.*python -c"):
+    with pytest.raises(SampleCNNError, match=r"io\.open, which is code; save the weights alone in the program that"):
         convert(path, tmp_path / "ours", TAGS)
     assert not mark.exists()
+
+
+class Call:
+    """Unpickles as a call of any function with any arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+HOSTILE = {
+    "system": Call(os.system, "true"),
+    "eval": Call(eval, "1"),
+    "attribute": Call(getattr, 1, "real"),
+    "import": Call(importlib.import_module, "os"),
+    "nested": {"a": [Call(subprocess.Popen, "true")]},
+    "partial": functools.partial(os.system, "true"),
+    "trusted name": Call(pickle.loads, b"weights_only=False, if you trust the source"),
+    "numpy": Call(np.load, "x.npy"),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_no_message_advises_to_run_the_code_of_a_file(case, zipped, tmp_path):
+    path = save({"state_dict": HOSTILE[case]}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(SampleCNNError) as caught:
+        convert(path, tmp_path / "ours", TAGS)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    assert not any(word in message for word in ("weights_only", "trust", "add_safe_globals", "torch.load"))
+
+
+def test_pickles_that_only_the_unpickler_refuses_get_no_advice_either(tmp_path):
+    """Operations that are allowed by name and refused when they are carried out."""
+    whole = torch_bytes({"a": torch.zeros(2)})
+    pickles = (
+        b"\x80\x02cos\nsystem\n(S'true'\ntR.",
+        b"\x80\x02]\x93.",
+        b"\x80\x02ctorch\nload\n)R.",
+        b"\x80\x04\x8c\x01a\x93.",
+    )
+    for pickled in pickles:
+        path = tmp_path / "a.pth"
+        for content in (repacked(whole, change=lambda _, pickled=pickled: pickled), pickled):
+            path.write_bytes(content)
+            with pytest.raises(SampleCNNError) as caught:
+                convert(path, tmp_path / "ours", TAGS)
+            assert not any(word in str(caught.value) for word in ("weights_only", "trust", "safe_globals"))
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -67,6 +67,24 @@ def build(
             metavar="P", help="Folder or manifest: probability above which a class counts as present. [default: 0.5]"
         ),
     ] = None,
+    skip_unlabelled: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unlabelled",
+            help="Manifest: leave out rows without label. By default they are clips that have none of the classes.",
+        ),
+    ] = False,
+    path_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Manifest: column of the paths. [default: path, file, filename]")
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Manifest: column of the labels. [default: labels, label, class, category]"),
+    ] = None,
+    label_separator: Annotated[
+        str | None,
+        typer.Option(metavar="CHARACTER", help="Manifest: separates several labels in a cell. [default: |]"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build again what has been built.")] = False,
 ) -> None:
     """Decode a data set's recordings into shards for training.
@@ -91,6 +109,10 @@ def build(
             clip_seconds=clip_seconds,
             kind=cast(Kind | None, kind),
             threshold=threshold,
+            skip_unlabelled=skip_unlabelled,
+            path_column=path_column,
+            label_column=label_column,
+            label_separator=label_separator,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues the build", err=True)

@@ -38,6 +38,10 @@ def build(
     clip_seconds: float | None = None,
     kind: Kind | None = None,
     threshold: float | None = None,
+    skip_unlabelled: bool | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    label_separator: str | None = None,
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
@@ -58,6 +62,9 @@ def build(
         clip_seconds: seconds used of each recording of a folder or manifest, from its start; None uses all of it.
         kind: "multilabel" or "multiclass", for a folder or manifest; None lets the labels decide.
         threshold: probability above which a class counts as present, for a folder or manifest; None is 0.5.
+        skip_unlabelled: leaves out rows of a manifest that have no label, instead of clips that have no class.
+        path_column, label_column: names of a manifest's columns, where they are not among the usual ones.
+        label_separator: separates several labels in a cell of a manifest; None is "|".
 
     Raises:
         UsageError: the data set cannot be found, or an option does not fit it.
@@ -82,6 +89,10 @@ def build(
         "clip_seconds": clip_seconds,
         "kind": kind,
         "threshold": threshold,
+        "skip_unlabelled": skip_unlabelled or None,
+        "path_column": path_column,
+        "label_column": label_column,
+        "label_separator": label_separator,
     }
     source = open_dataset(spec, Path(data_dir), **({} if registered else {"seed": seed}), **options)
     if spec == "demo":

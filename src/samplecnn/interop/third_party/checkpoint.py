@@ -28,11 +28,9 @@ BOOKKEEPING = (
     "argparse", "pathlib", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "omegaconf", "numpy",
 )  # fmt: skip
 
-REMEDY = (
-    'save the weights alone, where that program is installed and if you trust the file: python -c "import torch; '
-    "m = torch.load('{name}', weights_only=False); "
-    "torch.save(m['state_dict'] if isinstance(m, dict) else m.state_dict(), 'weights.pt')\""
-)
+# Loading such a file any other way would run its code, so the remedy lies with the program that wrote it.
+REMEDY = "save the weights alone in the program that made it: torch.save(model.state_dict(), 'weights.pt')"
+ADVICE = ("weights_only", "trust")  # words of PyTorch's own advice, which would have users run the code of a file
 
 
 class StandIn:
@@ -115,7 +113,7 @@ def _check_zip(path: Path) -> list[str]:
                     raise SampleCNNError(f"{path}: a zip archive that holds {inner}; unpack it and convert that")
                 raise SampleCNNError(f"{path}: a zip archive, but not a PyTorch checkpoint")
             if any("/code/" in name for name in names):
-                raise SampleCNNError(f"{path}: a TorchScript program, not weights; {REMEDY.format(name=path.name)}")
+                raise SampleCNNError(f"{path}: a TorchScript program, not weights; {REMEDY}")
             if any(record.compress_type != zipfile.ZIP_STORED for record in records):
                 raise SampleCNNError(f"{path}: compressed records, which torch.save does not write; save it again")
             if sum(record.file_size for record in records) > path.stat().st_size:
@@ -130,7 +128,7 @@ def _check_zip(path: Path) -> list[str]:
         raise _refusal(path, error) from error
     for name in needed:
         if name.split(".")[0] not in BOOKKEEPING:
-            raise SampleCNNError(f"{path}: holds an object of {name}, which is code; {REMEDY.format(name=path.name)}")
+            raise SampleCNNError(f"{path}: holds an object of {name}, which is code; {REMEDY}")
     return needed
 
 
@@ -138,10 +136,12 @@ def _refusal(path: Path, error: Exception) -> SampleCNNError:
     text = str(error)
     named = re.search(r"GLOBAL (\S+) (?:was not|whose)", text)
     if named:
-        return SampleCNNError(f"{path}: holds an object of {named[1]}, which is code; {REMEDY.format(name=path.name)}")
-    if isinstance(error, pickle.UnpicklingError):  # torch wraps these into advice that does not fit here
+        return SampleCNNError(f"{path}: holds an object of {named[1]}, which is code; {REMEDY}")
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch adds advice on how to load the file in spite of the error
         text = text.split("WeightsUnpickler error:")[-1].split("Check the documentation")[0]
-    detail = (text.strip().splitlines() or [type(error).__name__])[0][:150]
+    detail = (text.strip().splitlines() or [""])[0][:150]
+    if not detail or any(word in detail for word in ADVICE):
+        detail = type(error).__name__
     return SampleCNNError(f"{path}: damaged, or not a PyTorch checkpoint ({detail}); copy it again from its source")
 
 
@@ -158,7 +158,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and settings of whatever structure a program saved."""
     if isinstance(held, StandIn):
-        raise SampleCNNError(f"{path}: a whole pickled object, not weights; {REMEDY.format(name=path.name)}")
+        raise SampleCNNError(f"{path}: a whole pickled object, not weights; {REMEDY}")
     if not isinstance(held, dict):
         raise SampleCNNError(f"{path}: holds a {type(held).__name__}, not a state dict (tensors by name)")
     settings: dict[str, Any] = {}
