@@ -1,0 +1,62 @@
+"""Where compiled kernels are kept, and what happens where they cannot be."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
+
+CALL = """
+import torch
+from samplecnn.kernels import batch_norm
+from samplecnn.kernels.norm_passes import moments
+y, mean, var = batch_norm(torch.randn(2, 9, 4), torch.ones(4), torch.zeros(4), 1e-3, True, True)
+print(y.shape == (2, 3, 4), sum(moments.stats.cache_hits.values()), sum(moments.stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def package(root, tmp_path):
+    """A copy of the package with nothing compiled."""
+    shutil.copytree(root / "src" / "samplecnn", tmp_path / "samplecnn", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "samplecnn"
+
+
+def call(package, prepare: str = "", **environment):
+    """Whether a kernel computed, how often it was found compiled, how often not."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CACHE")}
+    variables = {**inherited, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    result = subprocess.run([sys.executable, "-c", prepare + CALL], capture_output=True, text=True, env=variables, timeout=280)
+    assert result.returncode == 0, result.stderr
+    computed, hits, misses = result.stdout.split()
+    assert computed == "True"
+    return int(hits), int(misses)
+
+
+def test_a_change_of_any_kernel_source_compiles_all_again(package):
+    assert call(package) == (0, 1)
+    assert call(package) == (1, 0)
+    callee = package / "kernels" / "bfloat16.py"
+    callee.write_text(callee.read_text() + "\n# changed\n")
+    assert call(package) == (0, 1)
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_kept(package, tmp_path):
+    """A file where numba would make its folder, in the package and at home: nobody, root included, can write there."""
+    (package / "kernels" / "__pycache__").write_text("")
+    (tmp_path / "home").write_text("")
+    home = str(tmp_path / "home")
+    for _ in range(2):
+        assert call(package, HOME=home, XDG_CACHE_HOME=home + "/cache")[0] == 0
+
+
+def test_on_a_full_disk_kernels_are_compiled_and_not_kept(package):
+    """No file may grow beyond 0 bytes."""
+    pytest.importorskip("resource")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    for _ in range(2):
+        assert call(package, limit)[0] == 0
+    assert call(package) == (0, 1) and call(package) == (1, 0), "nothing half-written is in the way"
