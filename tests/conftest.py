@@ -135,8 +135,8 @@ def has_amx() -> bool:
 def unit(request, monkeypatch):
     """A micro-kernel, selected for the test."""
     pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
-    from samplecnn.kernels import amx_products, micro_kernel
+    from samplecnn.kernels import amx_products, selection
 
     chosen = {"amx": amx_products.AMX, "plain": amx_products.PLAIN}[request.param]
-    monkeypatch.setattr(micro_kernel, "selected", lambda: chosen)
+    monkeypatch.setattr(selection, "selected", lambda: chosen)
     return chosen

@@ -50,7 +50,6 @@ BACKWARD: set[tuple[str, str]] = set()
 
 # Import cycles between files that are still to be removed.
 CYCLES = {
-    frozenset({"kernels.amx_products", "kernels.amx_tiles", "kernels.micro_kernel"}),
     frozenset({"inference.torch_engine", "inference.amx_engine"}),
 }
 

@@ -11,7 +11,7 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.hardware import Choice
 from samplecnn.inference import ENGINES, installed, open_engine, registry
 from samplecnn.inference.amx_engine import Tiled
-from samplecnn.kernels import micro_kernel
+from samplecnn.kernels import selection
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.graph import fold
 
@@ -165,7 +165,7 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
     assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
-    assert registry.choose(wide, "bf16", None, many) == ("torch" if micro_kernel.selected() else "openvino")
+    assert registry.choose(wide, "bf16", None, many) == ("torch" if selection.selected() else "openvino")
     assert registry.choose(wide, "fp32", None, many) == "openvino"
 
 

@@ -29,7 +29,9 @@ def call(package, prepare: str = "", **environment):
     """Whether a kernel computed, how often it was found compiled, how often not."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CACHE")}
     variables = {**inherited, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    result = subprocess.run([sys.executable, "-c", prepare + CALL], capture_output=True, text=True, env=variables, timeout=280)
+    result = subprocess.run(
+        [sys.executable, "-c", prepare + CALL], capture_output=True, text=True, env=variables, timeout=280
+    )
     assert result.returncode == 0, result.stderr
     computed, hits, misses = result.stdout.split()
     assert computed == "True"

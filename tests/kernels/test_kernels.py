@@ -15,7 +15,7 @@ from samplecnn.kernels import (
     first_conv,
     is_faster,
     is_supported,
-    micro_kernel,
+    selection,
     sum_pool,
     winograd,
 )
@@ -106,7 +106,7 @@ def test_networks_train_alike_with_a_micro_kernel_and_without(unit, block, monke
     """Loss, running statistics and gradients of a step in bfloat16, about as far from float32 with it as without."""
     results = []
     for dtype, chosen in ((torch.float32, None), (torch.bfloat16, None), (torch.bfloat16, unit)):
-        monkeypatch.setattr(micro_kernel, "selected", lambda chosen=chosen: chosen)
+        monkeypatch.setattr(selection, "selected", lambda chosen=chosen: chosen)
         torch.manual_seed(0)
         model = SampleCNN(ModelConfig(block=block, num_blocks=5, num_classes=5, features=32, dropout=0.0)).train()
         model.compute_dtype = dtype

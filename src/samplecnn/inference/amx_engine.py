@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from samplecnn.inference.torch_engine import Compiled, first_values, frames
-from samplecnn.kernels import micro_kernel
+from samplecnn.kernels import selection
 from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import rows
@@ -64,7 +64,7 @@ Value = Tensor | First | Chain | Pending
 
 def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether there is a micro-kernel, and it takes all of this network's convolutions."""
-    if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or micro_kernel.selected() is None:
+    if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or selection.selected() is None:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
@@ -83,7 +83,7 @@ class Tiled(Operations[Value]):
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         from samplecnn.inference import amx_blocks  # compiled by numba, which need not be there
 
-        self.plain, self.chains, self.unit = Compiled(dtype, device), amx_blocks, micro_kernel.selected()
+        self.plain, self.chains, self.unit = Compiled(dtype, device), amx_blocks, selection.selected()
         self._packed: dict[Layer, np.ndarray] = {}
         self._computed: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
 

@@ -9,8 +9,8 @@ from samplecnn.kernels.conv import as_image, conv, from_image
 from samplecnn.kernels.conv_norm import conv_norm
 from samplecnn.kernels.excite import excite
 from samplecnn.kernels.first_conv import first_conv
-from samplecnn.kernels.micro_kernel import is_supported
 from samplecnn.kernels.residual import dropout, sum_pool
+from samplecnn.kernels.selection import is_supported
 from samplecnn.kernels.threads import is_faster
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.kernels import micro_kernel
+from samplecnn.kernels import selection
 from samplecnn.kernels.batch_norm import Following, Normed, Sums, from_sums, gradients, normalised
 from samplecnn.kernels.excite import excitation, excitation_back
 from samplecnn.kernels.micro_kernel import GROUP
@@ -45,7 +45,7 @@ class _ConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, following, x, weight, bias, gamma, beta, *dense):  # type: ignore[no-untyped-def]
         x, batch = x.contiguous(), len(x)
-        ctx.unit = micro_kernel.selected()
+        ctx.unit = selection.selected()
         y, moments = _forward(ctx.unit, x, weight)
         over_time = torch.zeros(batch, len(weight)) if dense else None
         out, normed = normalised(y, moments, gamma, beta, following, over_time)

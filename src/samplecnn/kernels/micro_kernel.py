@@ -1,35 +1,11 @@
-"""The micro-kernel: what multiplies inside the loops over rows, interchangeable, chosen for the machine.
+"""The micro-kernel: what multiplies inside the loops over rows, interchangeable.
 
 The loops (`conv_forward`, `conv_backward`, `conv_inference`) bring rows into the caches, call a micro-kernel there, and
 do with its result what follows the convolution. A micro-kernel is a NamedTuple. Its type says which implementation of
 the functions below numba compiles into the loops; `numba.extending.overload` adds them (see `amx_products`).
 """
 
-from functools import cache
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from samplecnn.kernels.threads import compiled_passes
-
 GROUP = 32  # channels or features: a line of the caches in bfloat16, and what micro-kernels take at a time
-
-
-@cache
-def selected() -> Any:
-    """The micro-kernel for bfloat16 that is faster here than PyTorch's convolutions; None where there is none."""
-    if compiled_passes() is None:
-        return None
-    from samplecnn.kernels import amx_products, amx_tiles
-
-    return amx_products.AMX if amx_tiles.available() else None
-
-
-def is_supported(x: Tensor, features: int) -> bool:
-    """Whether a micro-kernel takes x [batch, time, channels] and gives as many features."""
-    whole = x.shape[-1] % GROUP == 0 and features % GROUP == 0
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and whole and x.numel() > 0 and selected() is not None
 
 
 def configure(unit):  # type: ignore[no-untyped-def]

@@ -1,0 +1,26 @@
+"""Which micro-kernel this machine multiplies with in bfloat16."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplecnn.kernels.micro_kernel import GROUP
+from samplecnn.kernels.threads import compiled_passes
+
+
+@cache
+def selected() -> Any:
+    """The micro-kernel for bfloat16 that is faster here than PyTorch's convolutions; None where there is none."""
+    if compiled_passes() is None:
+        return None
+    from samplecnn.kernels import amx_products, amx_tiles
+
+    return amx_products.AMX if amx_tiles.available() else None
+
+
+def is_supported(x: Tensor, features: int) -> bool:
+    """Whether a micro-kernel takes x [batch, time, channels] and gives as many features."""
+    whole = x.shape[-1] % GROUP == 0 and features % GROUP == 0
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and whole and x.numel() > 0 and selected() is not None
