@@ -270,7 +270,7 @@ def test_flac_of_unknown_length_is_whole(tone):
     assert len(decode(io.BytesIO(bytes(data)), 22050)) == 22050
 
 
-@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36])
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36, 0x80000000])
 def test_streams_written_without_their_length_are_whole(tone, length):
     data = bytearray(wav_bytes(tone(440, 1.0), 22050))
     at = data.index(b"data") + 4

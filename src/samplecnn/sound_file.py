@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import soundfile
 
 from samplecnn.errors import AudioError
-from samplecnn.truncation import cut_short
+from samplecnn.truncation import forgotten_length, incomplete
 
 Recording = str | os.PathLike[str] | BinaryIO
 STDIN = "-"
@@ -47,9 +47,9 @@ class Sound:
             AudioError: without the recording's name: its end is missing.
         """
         self.check_reads()
-        reason = cut_short(self.raw.file, self.file.format, self.size, frames, self.promised)
+        reason = incomplete(self.raw.file, self.file.format, self.size, frames, self.promised)
         if reason:
-            raise AudioError(f"{reason}; download or copy it again, or write it anew to keep what is there")
+            raise AudioError(reason)
 
     def check_reads(self) -> None:
         """Raises OSError where reading has failed, which libsndfile takes for the end."""
@@ -74,24 +74,41 @@ def opened(source: Recording) -> Iterator[Sound]:
     elif Path(source).is_dir():
         raise AudioError("a folder, not a recording; name the files in it")
     else:
-        with Path(source).open("rb", buffering=0) as file, _opened(file) as sound:
+        with Path(source).open("rb", buffering=0) as file, _opened(file, Path(source)) as sound:
             yield sound
 
 
 @contextlib.contextmanager
-def _opened(file: Any) -> Iterator[Sound]:
+def _opened(file: Any, path: Path | None = None) -> Iterator[Sound]:
     if not file.seekable():
         file = io.BytesIO(file.read())
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if size == 0:
         raise AudioError("empty, 0 bytes; download or copy it again")
-    # Without its name, since soundfile trusts the suffix of a name like x.raw. libsndfile reads a plain file by itself,
-    # which is faster than through Python.
-    nameless = _Nameless(file)
-    plain = type(file) is io.FileIO
-    with SequentialFile(file.fileno() if plain else nameless, closefd=False) as sound:
-        yield Sound(sound, nameless, size)
+    raw = _Nameless(file)
+    with _sequential(file, raw, path) as sound:
+        patch = forgotten_length(file, size) if sound.frames == 0 and sound.format in ("WAV", "WAVEX") else None
+        if patch is None:
+            yield Sound(sound, raw, size)
+            return
+    patched = _Patched(file, *patch)
+    patched.seek(0)
+    with SequentialFile(patched) as sound:
+        yield Sound(sound, patched, size)
+
+
+def _sequential(file: Any, raw: "_Nameless", path: Path | None) -> SequentialFile:
+    """Opened without its name, since soundfile trusts the suffix of a name like x.raw. libsndfile reads a plain file by
+    itself, which is faster than through Python.
+    """
+    try:
+        return SequentialFile(file.fileno() if type(file) is io.FileIO else raw, closefd=False)
+    except soundfile.LibsndfileError:
+        # An mp3 behind zeros or an odd tag is not recognised, but decoded where its name says what it is.
+        if path is None or path.suffix.lower() != ".mp3":
+            raise
+        return SequentialFile(str(path))
 
 
 class _Nameless:
@@ -115,6 +132,23 @@ class _Nameless:
 
     def tell(self) -> int:
         return self.file.tell()
+
+
+class _Patched(_Nameless):
+    """The same with some bytes in it replaced."""
+
+    def __init__(self, file: Any, place: int, content: bytes) -> None:
+        super().__init__(file)
+        self.place, self.content = place, content
+
+    def read(self, count: int) -> bytes:
+        at = self.file.tell()
+        data = super().read(count)
+        first, last = max(self.place, at), min(self.place + len(self.content), at + len(data))
+        if first >= last:
+            return data
+        middle = self.content[first - self.place : last - self.place]
+        return data[: first - at] + middle + data[last - at :]
 
 
 @contextlib.contextmanager
