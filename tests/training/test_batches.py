@@ -1,4 +1,4 @@
-"""Batches of an epoch: every segment once, whoever reads them, and the same bits by every way to the model's input."""
+"""Batches of an epoch: every segment once, whoever reads them, and the same model input from every stored type."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The stage schedule, exact resume, and the ways a run can end."""
+"""The stage schedule, exact resume, and how a run can end."""
 
 import json
 import os
@@ -18,8 +18,9 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS
 from samplecnn.training import TrainOptions, loop, resume, train
 from samplecnn.training.batches import batches, epoch_order, standardised
-from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
+from samplecnn.training.checkpoint import CHECKPOINT, RunState, load_checkpoint
 from samplecnn.training.logging import read_metrics
+from samplecnn.training.schedule import epochs_left
 
 SMALL = {"block": "basic", "features": 4, "num_stages": 2, "max_epochs": 2, "batch_size": 8, "precision": "fp32"}
 
@@ -119,7 +120,7 @@ def test_same_seed_same_weights_and_another_seed_others(built, tmp_path):
 def test_resume_from_every_checkpoint_gives_the_same_weights(built, tmp_path, monkeypatch, precision):
     """A checkpoint after every step, copied aside; a run resumed from any of them ends bit for bit the same."""
     copies: list[bytes] = []
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", -1.0)
     original = loop.save_checkpoint
 
     def keep(run: Path, checkpoint) -> None:
@@ -129,14 +130,14 @@ def test_resume_from_every_checkpoint_gives_the_same_weights(built, tmp_path, mo
     monkeypatch.setattr(loop, "save_checkpoint", keep)
     whole = run_small(built, tmp_path, block="rese2", features=8, precision=precision).run
     monkeypatch.setattr(loop, "save_checkpoint", original)
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 1e9)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 1e9)
     points = len(copies) - 1  # the last is that of the finished run
     assert points > 20
     for index in sorted({0, 1, points // 4, points // 2, points // 2 + 1, points - 2, points - 1}):
         run = tmp_path / f"resumed{index}"
         run.mkdir()
         (run / CHECKPOINT).write_bytes(copies[index])
-        (run / "metrics.jsonl").write_text('{"event": "epoch", "stage": 9}\n')  # what a killed process left too much
+        (run / "metrics.jsonl").write_text('{"event": "epoch", "stage": 9}\n')  # written after the checkpoint
         resume(run)
         assert same(whole, run), index
         timing = ("seconds", "segments_per_second")
@@ -174,7 +175,7 @@ def test_killed_processes_resume_to_the_same_weights(built, tmp_path, root):
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(built, tmp_path):
+def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_resume(built, tmp_path):
     command = [sys.executable, "-m", "samplecnn", "train", str(built / "sounds"), "--data-dir", str(built / "data")]
     command += ["--log-dir", str(tmp_path), "--features", "8", "--batch-size", "2", "--max-epochs", "1000"]
     command += ["--patience", "1000"]
@@ -199,7 +200,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(built, tmp_path):
     assert load_checkpoint(run).state.total_steps > 0
 
 
-def test_a_loss_that_is_no_number_ends_with_one_line_and_a_good_checkpoint(built, tmp_path):
+def test_a_loss_that_is_not_finite_ends_with_one_line_and_a_good_checkpoint(built, tmp_path):
     with pytest.raises(SampleCNNError, match=r"loss became (nan|inf).*smaller --lr") as caught:
         run_small(built, tmp_path, lr=1e30, max_epochs=5)
     assert "\n" not in str(caught.value)
@@ -226,6 +227,49 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(built, tmp_path, monkeypatch
     (run,) = tmp_path.iterdir()
     result = resume(run)
     assert same(result.run, run_small(built, tmp_path / "whole").run)
+
+
+@pytest.mark.parametrize("kind", ["dangling link", "file", "below a file"])
+def test_a_log_dir_that_cannot_be_a_folder_is_one_line(built, tmp_path, kind):
+    log = tmp_path / "log"
+    if kind == "dangling link":
+        log.symlink_to(tmp_path / "nowhere")
+    else:
+        log.write_text("")
+    with pytest.raises(UsageError, match=r"log_dir .* is (a link to something that does not exist|not a folder)"):
+        run_small(built, log / "deeper" if kind == "below a file" else log)
+
+
+def test_checkpoints_of_earlier_versions_are_resumed(built, tmp_path):
+    """They call the number of epochs without improvement `waited`."""
+    run = run_small(built, tmp_path, num_stages=1, max_epochs=1).run
+    values = torch.load(run / CHECKPOINT, weights_only=True)
+    values["state"]["waited"] = values["state"].pop("bad_epochs") + 1
+    torch.save(values, run / CHECKPOINT)
+    assert load_checkpoint(run).state.bad_epochs == 1
+
+
+def run_lengths(stages: int, patience: int, max_epochs: int, stage=0, epoch=0, bad=0) -> set[int]:
+    """How many epochs are left, for every possible course of the validation loss."""
+    if epoch == max_epochs or bad == patience:
+        return {0} if stage + 1 == stages else run_lengths(stages, patience, max_epochs, stage + 1)
+    outcomes = (True,) if epoch == 0 else (True, False)
+    return {
+        1 + left
+        for better in outcomes
+        for left in run_lengths(stages, patience, max_epochs, stage, epoch + 1, 0 if better else bad + 1)
+    }
+
+
+@pytest.mark.parametrize(("stages", "patience", "max_epochs"), [(1, 1, 1), (1, 2, 5), (2, 2, 4), (3, 1, 3), (2, 5, 3)])
+def test_the_epochs_left_are_the_shortest_and_the_longest_course(stages, patience, max_epochs):
+    options = TrainOptions("scd", num_stages=stages, patience=patience, max_epochs=max_epochs)
+    for stage in range(stages):
+        for epoch in range(1, max_epochs + 1):
+            for bad in range(min(epoch, patience + 1)):
+                lengths = run_lengths(stages, patience, max_epochs, stage, epoch, bad)
+                state = RunState(stage=stage, epoch=epoch, bad_epochs=bad)
+                assert epochs_left(options, state) == (min(lengths), max(lengths))
 
 
 def test_an_empty_split_is_named(built, tmp_path):
@@ -257,7 +301,7 @@ def test_many_labels(built, tmp_path):
     assert "val_accuracy" not in epochs(result.run)[0]
 
 
-def test_init_from_takes_the_body_and_leaves_other_classes_fresh(built, tmp_path, capsys):
+def test_init_from_copies_the_layers_and_resets_the_last_one_for_other_classes(built, tmp_path, capsys):
     first = run_small(built, tmp_path, num_stages=1, max_epochs=1)
     body, head = "blocks.0.conv.weight", "logit.weight"
     same_task = run_small(built, tmp_path, num_stages=1, max_epochs=1, lr=1e-12, init_from=str(first.run))
@@ -288,7 +332,7 @@ def test_weight_decay_is_an_l2_penalty_on_convolution_kernels(built, tmp_path):
         torch.testing.assert_close(states[1][name], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_batches_hold_every_segment_once_in_an_order_of_their_own(built):
+def test_batches_hold_every_segment_once_in_a_shuffled_order(built):
     from samplecnn.shards import open_split
 
     segments = open_split(str(built / "sounds"), built / "data", "train")

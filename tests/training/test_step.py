@@ -1,4 +1,4 @@
-"""One step of training: the same whatever the way, in one piece for a compiler, and what cannot be had is told."""
+"""One step of training: the same in every mode, one graph for a compiler, and unavailable modes are reported."""
 
 import functools
 
@@ -10,10 +10,10 @@ from samplecnn.bench.steps import noise_task
 from samplecnn.errors import SampleCNNError
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN
 from samplecnn.training import train
-from samplecnn.training.batches import on_device, standardised
+from samplecnn.training.batches import on_device, standardised, standardised_by_torch
 from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.losses import cross_entropy
-from samplecnn.training.step import WAYS, Step
+from samplecnn.training.step import MODES, Step
 
 WINDOW, CLASSES = 729, 5
 TASK = noise_task(WINDOW, CLASSES)
@@ -56,19 +56,19 @@ def test_a_step_is_what_one_would_write():
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("way", WAYS[1:])
-def test_what_cannot_be_had_is_told_in_a_line_and_done_without(way, monkeypatch):
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_an_unavailable_mode_is_reported_in_a_line_and_steps_run_eagerly(mode, monkeypatch):
     def no_compiler(*_, **__):
         raise RuntimeError("no compiler here\nand much more about it")
 
     monkeypatch.setattr(torch, "compile", lambda function, **_: no_compiler)
     model, same = network(), network()
     lines: list[str] = []
-    losses = trained(model, Step(model, TASK, way, lines.append), (4, 4, 3))
+    losses = trained(model, Step(model, TASK, mode, lines.append), (4, 4, 3))
     assert losses == trained(same, Step(same, TASK), (4, 4, 3))
     (line,) = lines
-    reason = "CUDA graphs are for NVIDIA GPUs" if way != "compile" else "no compiler here"
-    assert f"without {way}" in line and reason in line and "\n" not in line
+    reason = "CUDA graphs are for NVIDIA GPUs" if mode != "compile" else "no compiler here"
+    assert f"without {mode}" in line and reason in line and "\n" not in line
     with pytest.raises(ValueError, match="expected one of eager"):
         Step(model, TASK, "faster")
 
@@ -91,6 +91,7 @@ def test_compiled_steps_are_the_same_steps(monkeypatch):
     compiled = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr(kernels, "is_faster", lambda *_: False)
+    monkeypatch.setattr("samplecnn.training.step.standardised", standardised_by_torch)
     monkeypatch.setattr(
         kernels, "conv", lambda x, weight, bias, normed: kernels.from_image(_conv2d(kernels.as_image(x), weight, bias))
     )
@@ -135,11 +136,11 @@ def test_a_device_without_enough_memory_ends_with_a_line(built, tmp_path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("way", WAYS)
-def test_on_a_gpu_every_way_takes_the_same_steps(way):
+@pytest.mark.parametrize("mode", MODES)
+def test_on_a_gpu_every_mode_takes_the_same_steps(mode):
     sizes = (6, 6, 6, 6, 6, 3, 6, 6)
     losses = []
-    for chosen in ("eager", way):
+    for chosen in ("eager", mode):
         model = network("se").cuda()
         lines: list[str] = []
         step, optimizer = Step(model, TASK, chosen, lines.append), optimizer_of(model)

@@ -19,7 +19,7 @@ from samplecnn.kernels.conv import conv_as_wide_image
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.models.layers import Conv
 from samplecnn.task import Task
-from samplecnn.training.step import FIRST_STEPS, Step
+from samplecnn.training.step import WARMUP_STEPS, Step
 
 RATE = 1e-3  # of learning
 WAY_NAMES = {"graph": "CUDA graph", "compile": "compiled", "compile+graph": "compiled, CUDA graph"}
@@ -91,7 +91,7 @@ class Steps:
 
     def ready(self) -> None:
         """Takes the steps in which things are compiled, recorded and chosen by trial."""
-        self._take(FIRST_STEPS + 2 if self.device.type == "cuda" else 1)
+        self._take(WARMUP_STEPS + 2 if self.device.type == "cuda" else 1)
 
     def __call__(self) -> int:
         self._take(self.steps)

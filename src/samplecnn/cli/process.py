@@ -91,7 +91,7 @@ def prepare_streams() -> None:
 
 
 def terminate_as_interrupt() -> Callable[[], bool]:
-    """Lets SIGTERM act like Ctrl-C, so that work is saved and continued the same way; returns whether it came."""
+    """Lets SIGTERM act like Ctrl-C, so that work is saved and can be resumed; returns whether it was received."""
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:

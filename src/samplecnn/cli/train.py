@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from samplecnn.cli.choices import BLOCKS, DATA_SETS, TRAIN_PRECISIONS, choice
-from samplecnn.cli.shared import SkipCorrupt
+from samplecnn.cli.shared import SkipCorrupt, next_command
 from samplecnn.errors import UsageError
 from samplecnn.extras import require
 from samplecnn.training.options import TrainOptions as Default
@@ -90,14 +90,16 @@ def train(
         changed = _changed_on_resume(context)
         from samplecnn.training import resume as resume_run
 
-        resume_run(resume, **changed)
+        result = resume_run(resume, **changed)
+        next_command("tag", str(result.run), "RECORDING")
         return
     if dataset is None:
         raise UsageError("which data set? samplecnn train DATASET [NAME], or --resume RUN")
     settings = {key: value for key, value in context.params.items() if key in Default.__dataclass_fields__}
     from samplecnn.training import train as train_run
 
-    train_run(**settings)
+    result = train_run(**settings)
+    next_command("tag", str(result.run), "RECORDING")
 
 
 def _changed_on_resume(context: typer.Context) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Batches of a split, in an order that only seed, stage and epoch decide."""
+"""Batches of a split, in an order that depends on seed, stage and epoch only."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,8 +31,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches (audio [batch, window] as stored, labels float32 [batch, classes]) along `order`, from batch `first` on.
 
-    The last one may be smaller. `readers` threads copy them out of the mapped shards ahead of their use, and for a GPU
-    into memory that it can fetch from by itself; they come on `device`, still as stored, which is half of float32.
+    The last one may be smaller. `readers` threads copy them out of the mapped shards ahead of their use, for a GPU into
+    pinned memory; they are moved to `device` as stored, which takes half the bandwidth of float32.
     """
     pinned = device is not None and device.type == "cuda"
 
@@ -51,39 +51,44 @@ def batches(
 
 
 def on_device(source: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches copied to a GPU on a stream of its own, each while the one before is in use; elsewhere just copied."""
+    """Batches copied to a GPU on a separate stream, each while the previous one is in use; elsewhere just copied."""
     if device.type != "cuda":
         yield from ((audio.to(device), labels.to(device)) for audio, labels in source)
         return
-    beside = torch.cuda.Stream(device)
-    under_way: deque[tuple[Tensor, Tensor, torch.cuda.Event]] = deque()
+    copying = torch.cuda.Stream(device)
+    pending: deque[tuple[Tensor, Tensor, torch.cuda.Event]] = deque()
 
     def next_one() -> tuple[Tensor, Tensor]:
-        audio, labels, copied = under_way.popleft()
-        used = torch.cuda.current_stream(device)
-        used.wait_event(copied)
-        audio.record_stream(used)  # so that the allocator gives their memory to no other copy before they are used
-        labels.record_stream(used)
+        audio, labels, copied = pending.popleft()
+        computing = torch.cuda.current_stream(device)
+        computing.wait_event(copied)
+        audio.record_stream(computing)  # so that the allocator does not reuse their memory before they are used
+        labels.record_stream(computing)
         return audio, labels
 
     for audio, labels in source:
-        with torch.cuda.stream(beside):
+        with torch.cuda.stream(copying):
             copies = audio.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            under_way.append((*copies, beside.record_event()))
-        if len(under_way) > 1:
+            pending.append((*copies, copying.record_event()))
+        if len(pending) > 1:
             yield next_one()
-    while under_way:
+    while pending:
         yield next_one()
 
 
 def standardised(audio: Tensor, task: Task) -> Tensor:
     """int16, or float32 in [-1, 1], [batch, window] on its device -> the model's float32 input.
 
-    The same sound gives the same bits in either form, since their scales differ by a power of two, and on any device.
+    The same audio gives the same bits in either type, since their scales differ by a power of two, and on any device.
     """
     if audio.device.type == "cpu":  # by NumPy, which reads and writes the memory once and PyTorch three times
         filled = torch.empty(audio.shape, dtype=torch.float32)
         standardise(audio.numpy(), task, out=filled.numpy())
         return filled
+    return standardised_by_torch(audio, task)
+
+
+def standardised_by_torch(audio: Tensor, task: Task) -> Tensor:
+    """The same with PyTorch's operations, on any device; a compiler can fuse them."""
     factor, offset = scale_and_offset(task, integers=audio.dtype == torch.int16)
     return audio.float().mul(factor).sub_(offset)

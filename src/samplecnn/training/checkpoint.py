@@ -1,4 +1,4 @@
-"""All that a run needs to go on as if it had never stopped, in one file that is whole or absent."""
+"""All that a run needs to resume as if it had never been interrupted, in one file that is complete or absent."""
 
 import io
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class RunState:
-    """Where a run stands, and its past.
+    """The position of a run, and its history.
 
     `step` counts the batches done in this epoch, `total_steps` those of the run. `best_loss` is the stage's.
     """
@@ -45,7 +45,7 @@ class Checkpoint:
     options: dict[str, Any]
     model: dict[str, Any]  # the ModelConfig
     task: dict[str, Any]
-    segments: int  # of the training split, to notice another data set under the same name
+    segments: int  # of the training split, to detect another data set under the same name
     precision: str
     state: RunState
     weights: Weights
@@ -61,7 +61,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
         "state": asdict(checkpoint.state),
         "format_version": FORMAT_VERSION,
     }
-    memory = io.BytesIO()  # torch's own writer hides a full disk behind an error of its own
+    memory = io.BytesIO()  # torch's writer replaces the error of a full disk by another
     torch.save(values, memory)
     with written_aside(run / CHECKPOINT) as aside:
         aside.write_bytes(memory.getbuffer())
@@ -76,7 +76,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
     """
     path = run / CHECKPOINT
     if not path.exists():
-        raise UsageError(f"{path}: there is no checkpoint to go on from; give --resume a run directory of a training")
+        raise UsageError(f"{path}: no checkpoint to resume from; give --resume the run directory of a training")
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
         if values.pop("format_version") != FORMAT_VERSION:
@@ -88,6 +88,6 @@ def load_checkpoint(run: Path) -> Checkpoint:
         return Checkpoint(**values)
     except SampleCNNError:
         raise
-    except Exception as error:  # torch.load raises whatever the damage looks like to it
+    except Exception as error:  # what torch.load raises depends on the damage
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SampleCNNError(f"{path}: damaged ({detail}); start the training again") from error

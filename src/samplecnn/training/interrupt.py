@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Ctrl-C that takes effect between two steps instead of in the middle of one."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether the user asked to stop."""
+    """Whether the user has asked to stop."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -16,17 +16,17 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Notes the first Ctrl-C for the block to act on; a second one interrupts at once."""
+    """Records the first Ctrl-C for the block to act on; a second one interrupts immediately."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield interrupt
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
         signal.signal(signal.SIGINT, previous)
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, record)
     try:
         yield interrupt
     finally:

@@ -1,4 +1,4 @@
-"""What a run leaves behind to read: metrics.jsonl, TensorBoard events and the learning curves as a picture."""
+"""The log of a run: metrics.jsonl, TensorBoard events and the learning curves as a picture."""
 
 import json
 import time
@@ -11,16 +11,16 @@ from samplecnn.system.files import write_text, written_aside
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
-DRAW_EVERY = 20.0  # seconds: a picture takes half of one, and some epochs no longer
+DRAW_INTERVAL = 20.0  # seconds: a picture takes half a second, as long as some epochs
 
 Row = dict[str, Any]
 
 
-class Record:
+class RunLog:
     """Keeps the files of a run up to date with its history.
 
-    `history` is the run's own list of rows (epochs and tests); what a stopped process wrote beyond it is dropped, so a
-    resumed run leaves what an uninterrupted one would have.
+    `history` is the run's list of rows (epochs and tests). Rows that an interrupted process wrote after its last
+    checkpoint are dropped, so that a resumed run leaves the same files as an uninterrupted one.
     """
 
     def __init__(self, run: Path, history: list[Row], total_steps: int) -> None:
@@ -28,16 +28,16 @@ class Record:
 
         self.run, self.history = run, history
         self.events = SummaryWriter(str(run), purge_step=total_steps + 1 if total_steps else None)
-        self.drawn_at = -DRAW_EVERY
+        self.drawn_at = -DRAW_INTERVAL
         self._write_metrics()
 
-    def loss(self, step: int, value: float, lr: float) -> None:
-        """One training step's loss, to TensorBoard only."""
-        self.events.add_scalar("train/step_loss", value, step)
+    def step(self, step: int, loss: float, lr: float) -> None:
+        """Loss and learning rate of one training step, for TensorBoard only."""
+        self.events.add_scalar("train/step_loss", loss, step)
         self.events.add_scalar("train/lr", lr, step)
 
     def add(self, row: Row) -> None:
-        """An epoch's or a test's figures."""
+        """The figures of an epoch or a test."""
         row = {key: None if value != value else value for key, value in row.items()}  # JSON has no NaN
         self.history.append(row)
         for name, value in row.items():
@@ -47,8 +47,8 @@ class Record:
         self._write_metrics()
 
     def draw(self, at_once: bool = True) -> None:
-        """Draws the curves; unless `at_once`, not more often than every DRAW_EVERY seconds."""
-        if not at_once and time.monotonic() - self.drawn_at < DRAW_EVERY:
+        """Draws the curves; unless `at_once`, at most once every DRAW_INTERVAL seconds."""
+        if not at_once and time.monotonic() - self.drawn_at < DRAW_INTERVAL:
             return
         self.drawn_at = time.monotonic()
         draw_curves(self.history, self.run / CURVES, title=self.run.name.replace("$", r"\$"))  # plain text, not TeX
@@ -66,7 +66,7 @@ def read_metrics(run: Path) -> list[Row]:
 
 
 def draw_curves(history: list[Row], path: Path, title: str) -> None:
-    """Losses and validation scores by epoch, stages side by side, every stage's test score at its end."""
+    """Losses and validation scores by epoch, stages next to each other, every stage's test score at its end."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""What is minimised."""
+"""The loss that training minimises."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,8 +9,8 @@ from samplecnn.task import Task
 def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
     """Mean over the batch of logits and labels, both [batch, classes].
 
-    Binary, and the mean over classes too, where a clip can have several (Keras's binary_crossentropy); categorical
-    where it has one.
+    Multi-label tasks use the binary cross-entropy, averaged over classes too, as Keras's binary_crossentropy does;
+    tasks with one class per clip the categorical one.
     """
     if task.kind == "multilabel":
         return F.binary_cross_entropy_with_logits(logits, labels)

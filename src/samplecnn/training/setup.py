@@ -9,7 +9,7 @@ import torch
 from samplecnn import model_files
 from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import OptionError, SampleCNNError, UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
@@ -171,10 +171,10 @@ def resume(run: str | Path, data_dir: str | Path | None = None, device: str | No
 
 
 def initial_weights(model: SampleCNN, source: str) -> str:
-    """Copies the weights of `source` wherever name and shape agree; the last layer only for the very same classes.
+    """Copies the weights of `source` wherever name and shape agree; the last layer only for identical classes.
 
     Returns:
-        One line that says what was copied and what stays fresh.
+        One line that says what was copied and which layers keep their initial values.
 
     Raises:
         UsageError: `source` is another architecture.
@@ -198,21 +198,21 @@ def initial_weights(model: SampleCNN, source: str) -> str:
     values, fresh = model.state_dict(), []
     with torch.no_grad():
         for name, value in other.state_dict().items():
-            fits = name in values and values[name].shape == value.shape
-            if fits and (same_classes or not name.startswith("logit.")):
+            same_shape = name in values and values[name].shape == value.shape
+            if same_shape and (same_classes or not name.startswith("logit.")):
                 values[name].copy_(value)
             else:
                 fresh.append(name.rsplit(".", 1)[0])
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
-    # Centred threes see what ours see of a waveform one sample earlier: nothing that a training would notice.
+    # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
     return f"weights from {source}; fresh: {left}"
 
 
 def open_splits(options: TrainOptions) -> dict[str, Segments]:
-    """The three splits of a built data set; scores need two clips at least.
+    """The three splits of a built data set; scores need at least two clips in each.
 
     Raises:
-        UsageError: not built, or too little in a split.
+        UsageError: not built, or too few clips in a split.
     """
     splits = {split: open_split(options.dataset, options.data_dir, split, options.skip_corrupt) for split in SPLITS}
     for split, segments in splits.items():
@@ -226,11 +226,20 @@ def open_splits(options: TrainOptions) -> dict[str, Segments]:
 
 
 def new_run(log_dir: Path, name: str) -> Path:
-    """A run directory of its own, named by the time as the original's are."""
+    """Makes a new run directory, named by the time as the original's are.
+
+    Raises:
+        OptionError: `log_dir` cannot be a folder.
+    """
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        problem = "a link to something that does not exist" if log_dir.is_symlink() else "not a folder"
+        raise OptionError("log_dir", f"{log_dir} is {problem}; choose another folder") from error
     while True:
         run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
         try:
-            run.mkdir(parents=True)
+            run.mkdir()
             return run
-        except FileExistsError:  # another run began in this second
+        except FileExistsError:  # another run was started in this second
             time.sleep(0.5)

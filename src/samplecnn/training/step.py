@@ -1,12 +1,13 @@
-"""One step of training, forward, backward and SGD, and three ways to have a GPU do it with less ado.
+"""One step of training: forward, backward and SGD, optionally with CUDA graphs or torch.compile.
 
-On a GPU a step of this network is hundreds of short kernels, which Python starts more slowly than they run. "graph"
-records a step once as a CUDA graph and plays it back as a whole; "compile" lets torch.compile fuse what lies between
-the convolutions, which needs a compiler there (Triton); "compile+graph" does both. What cannot be had is told in a
-line, and the step goes on without.
+On a GPU a step of this network is hundreds of short kernels, which Python launches more slowly than they run. Mode
+"graph" records a step once as a CUDA graph and replays it as a whole; "compile" lets torch.compile fuse the operations
+between the convolutions, which needs a compiler (Triton); "compile+graph" does both. If a mode is unavailable, that is
+reported in one line and steps run in mode "eager".
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,85 +15,104 @@ from torch import Tensor, nn
 from samplecnn.task import Task
 from samplecnn.training.batches import standardised
 from samplecnn.training.losses import cross_entropy
+from samplecnn.training.options import TrainOptions
 
-WAYS = ("eager", "compile", "graph", "compile+graph")
-FIRST_STEPS = 3  # taken singly before a graph is recorded: cuDNN tries its algorithms, the optimizer gets its buffers
+MODES = ("eager", "compile", "graph", "compile+graph")
+WARMUP_STEPS = 3  # before a graph is recorded: cuDNN tries its algorithms, the optimizer allocates its buffers
+
+
+def sgd(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """A new optimizer of a model's parameters: SGD with Nesterov momentum.
+
+    The penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w, which is PyTorch's weight decay of
+    2 * wd.
+    """
+    kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv1d)]
+    chosen = {id(kernel) for kernel in kernels}
+    others = [value for value in model.parameters() if id(value) not in chosen]
+    groups: list[dict[str, Any]] = [
+        {"params": kernels, "weight_decay": 2 * options.weight_decay},
+        {"params": others},
+    ]
+    fused = all(value.device.type in ("cpu", "cuda") for value in others)
+    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0, fused=fused)
 
 
 class Step:
-    """Takes steps with a network, whatever the size of the batch.
+    """Takes steps with a network, with batches of any size.
 
     Args:
         model: [batch, samples] -> logits [batch, classes], on its device and in training mode.
-        task: says how sound is standardised, and which loss.
-        way: one of WAYS. It is taken for batches as large as the first one; others (an epoch's last) take single
-            kernels.
-        tell: is called with a line if that way cannot be gone.
+        task: decides how audio is standardised, and which loss is used.
+        mode: one of MODES. It applies to batches of the first batch's size; others (the last of an epoch) run eagerly.
+        on_failure: is called with one line if the mode is unavailable.
     """
 
-    def __init__(self, model: nn.Module, task: Task, way: str = "eager", tell: Callable[[str], None] = print) -> None:
-        if way not in WAYS:
-            raise ValueError(f"{way!r}: expected one of {', '.join(WAYS)}")
-        self.model, self.task, self.way, self.tell = model, task, way, tell
-        self._compiled = torch.compile(self.loss, dynamic=False) if "compile" in way else self.loss
+    def __init__(
+        self, model: nn.Module, task: Task, mode: str = "eager", on_failure: Callable[[str], None] = print
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f"{mode!r}: expected one of {', '.join(MODES)}")
+        self.model, self.task, self.mode, self.on_failure = model, task, mode, on_failure
+        self._compiled = torch.compile(self.loss, dynamic=False) if "compile" in mode else self.loss
         self._shape: torch.Size | None = None
-        self._done = 0
+        self._warm = 0
         self._graph: _Graph | None = None
 
     def loss(self, audio: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of a batch; binary, over classes too, where a clip can have several."""
+        """Mean cross-entropy of a batch; see `cross_entropy`."""
         return cross_entropy(self.model(standardised(audio, self.task)), labels, self.task)
 
     def __call__(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
         """Takes a step.
 
         Args:
-            optimizer: of the model's parameters; another one than last time is as good.
+            optimizer: of the model's parameters; may be a new one.
             audio: int16, or float32 in [-1, 1], [batch, window], on the model's device.
-            labels: float32 [batch, classes], there too.
+            labels: float32 [batch, classes], on the model's device.
             rate: the learning rate.
 
         Returns:
-            The loss before the step, on the device, not waited for.
+            The loss before the step, on the device; reading it waits for the device.
         """
         for group in optimizer.param_groups:
             group["lr"] = rate
         self._shape = self._shape or audio.shape
-        if self.way == "eager" or audio.shape != self._shape:
-            return _taken(self.loss, optimizer, audio, labels)
+        if self.mode == "eager" or audio.shape != self._shape:
+            return _eager_step(self.loss, optimizer, audio, labels)
         if self._graph is not None and self._graph.optimizer is optimizer:
-            return self._graph.play(audio, labels, rate)
+            return self._graph.replay(audio, labels, rate)
         try:
-            return self._first_steps(optimizer, audio, labels, rate)
+            return self._faster_step(optimizer, audio, labels, rate)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever a compiler or a driver says; nothing has been changed yet
+        except Exception as error:  # whatever a compiler or a driver raises; no weight has been changed yet
             first_line = str(error).strip().partition("\n")[0] or type(error).__name__
-            self.tell(f"training without {self.way}, which failed here: {first_line}")
-            self.way, self._graph = "eager", None
-            return _taken(self.loss, optimizer, audio, labels)
+            self.on_failure(f"training without {self.mode}, which failed here: {first_line}")
+            self.mode, self._graph = "eager", None
+            return _eager_step(self.loss, optimizer, audio, labels)
 
-    def _first_steps(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
-        if "graph" not in self.way:
-            return _taken(self._compiled, optimizer, audio, labels)
+    def _faster_step(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
+        if "graph" not in self.mode:
+            return _eager_step(self._compiled, optimizer, audio, labels)
         if audio.device.type != "cuda":
             raise RuntimeError(f"CUDA graphs are for NVIDIA GPUs, not for this {audio.device.type}")
         if self._graph is not None:
-            self._graph, self._done = None, 0  # of the optimizer before
-        if self._done >= FIRST_STEPS:
+            self._graph, self._warm = None, 0  # it belongs to the previous optimizer
+        if self._warm >= WARMUP_STEPS:
             with torch.cuda.device(audio.device):  # graphs are recorded on the current one
                 self._graph = _Graph(self._compiled, optimizer, audio, labels)
-            return self._graph.play(audio, labels, rate)
-        here, beside = torch.cuda.current_stream(audio.device), torch.cuda.Stream(audio.device)
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):  # what belongs to the stream of its first use must not be the default one's
-            loss = _taken(self._compiled, optimizer, audio, labels)
-        here.wait_stream(beside)
-        self._done += 1
+            return self._graph.replay(audio, labels, rate)
+        current, side = torch.cuda.current_stream(audio.device), torch.cuda.Stream(audio.device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):  # memory belongs to the stream of its first use: not to the default one
+            loss = _eager_step(self._compiled, optimizer, audio, labels)
+        current.wait_stream(side)
+        self._warm += 1
         return loss
 
 
-def _taken(
+def _eager_step(
     loss_of: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor
 ) -> Tensor:
     loss = loss_of(audio, labels)
@@ -103,7 +123,7 @@ def _taken(
 
 
 class _Graph:
-    """A whole step as a CUDA graph, which reads batch and learning rate from the same places every time."""
+    """A whole step as a CUDA graph, which reads batch and learning rate from fixed addresses."""
 
     def __init__(
         self,
@@ -116,18 +136,18 @@ class _Graph:
         self.rate = torch.zeros((), device=audio.device)
         self.graph = torch.cuda.CUDAGraph()
         rates = [group["lr"] for group in optimizer.param_groups]
-        optimizer.zero_grad(set_to_none=True)  # so that the graph writes gradients and does not add to them
+        optimizer.zero_grad(set_to_none=True)  # so that the graph writes gradients instead of adding to them
         try:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate
-            # Nothing runs in here, it is only recorded; the threads that read batches may go on meanwhile.
+            # Nothing runs in here, it is only recorded; the threads that read batches keep running.
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.loss = _taken(loss_of, optimizer, self.audio, self.labels)
+                self.loss = _eager_step(loss_of, optimizer, self.audio, self.labels)
         finally:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
 
-    def play(self, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def replay(self, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
         self.audio.copy_(audio)
         self.labels.copy_(labels)
         self.rate.fill_(rate)

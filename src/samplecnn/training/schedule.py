@@ -1,0 +1,49 @@
+"""The original's schedule: learning rate by stage and step, and how many epochs are still to come."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samplecnn.training.checkpoint import RunState
+    from samplecnn.training.options import TrainOptions
+
+LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), step counted from 0 in every stage
+
+
+def learning_rate(options: "TrainOptions", state: "RunState") -> float:
+    """Of the next step: the stage's rate, slowly decaying; in the first stage it rises from 0 over the first steps.
+
+    With the original's initial values the gradient of a kernel is a hundred times the kernel. At the full rate, the
+    first step turns all filters of a layer towards what varies most in the first batch, its loudness, and thousands of
+    steps pass before they differ again (docs/training.md has the measurement).
+    """
+    rate = stage_rate(options, state.stage) / (1 + LR_TIME_DECAY * state.stage_steps)
+    if state.stage == 0 and state.stage_steps < options.warmup:
+        rate *= (state.stage_steps + 1) / options.warmup
+    return rate
+
+
+def stage_rate(options: "TrainOptions", stage: int) -> float:
+    """The learning rate that a stage starts with; stages count from 0."""
+    return options.lr * options.lr_decay**stage
+
+
+def epochs_left(options: "TrainOptions", state: "RunState") -> tuple[int, int]:
+    """The fewest and the most epochs until the run ends, after an epoch has ended.
+
+    A stage ends after `patience` epochs without a better validation loss, at the earliest after 1 + `patience` epochs,
+    and at the latest after `max_epochs`.
+
+    Example:
+        >>> from samplecnn.training.checkpoint import RunState
+        >>> from samplecnn.training.options import TrainOptions
+        >>> epochs_left(TrainOptions("demo", num_stages=2, max_epochs=10), RunState(stage=0, epoch=4, bad_epochs=1))
+        (4, 16)
+    """
+    stages = max(options.num_stages - state.stage - 1, 0)
+    in_stage = max(options.max_epochs - state.epoch, 0)
+    least = min(max(options.patience - state.bad_epochs, 0), in_stage)
+    ended = least == 0
+    return (
+        least + stages * min(1 + options.patience, options.max_epochs),
+        (0 if ended else in_stage) + stages * options.max_epochs,
+    )
