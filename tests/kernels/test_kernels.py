@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,38 @@ def test_convolution(dtype, tolerance, width, shape):
     assert y.dtype == dtype and y.is_contiguous()
     assert [value.dtype for value in found] == [dtype, torch.float32, torch.float32]
     assert worst((y, *found), (expected, *gradients)) < tolerance
+
+
+@needs_numba
+def test_tiles_multiply(unit):
+    """A product of rows that lie apart, added twice, against NumPy; beside it nothing is written."""
+    from numba import njit
+
+    from samplecnn.kernels.amx_tiles import tile_load, tile_product, tile_store, tile_zero
+    from samplecnn.kernels.micro_kernel import configure, release
+
+    @njit
+    def twice(unit, a, b, out):
+        state = configure(unit)
+        tile_load(state, 0, np.int64(b.ctypes.data), np.int64(b.strides[0]))
+        tile_zero(state, 0)
+        tile_load(state, 4, np.int64(a.ctypes.data), np.int64(a.strides[0]))
+        tile_load(state, 6, np.int64(b.ctypes.data), np.int64(b.strides[0]))
+        tile_product(state, 0, 4, 6)
+        tile_store(state, 0, np.int64(out.ctypes.data), np.int64(out.strides[0]))
+        tile_zero(state, 0)
+        tile_load(state, 0, np.int64(out.ctypes.data), np.int64(out.strides[0]))
+        tile_product(state, 0, 4, 6)
+        tile_store(state, 0, np.int64(out.ctypes.data), np.int64(out.strides[0]))
+        release(state)
+
+    torch.manual_seed(0)
+    a, b = torch.randn(16, 48).bfloat16(), torch.randn(32, 16).bfloat16()
+    pairs = b.view(16, 2, 16).transpose(1, 2).reshape(16, 32).contiguous()  # two rows side by side
+    out = np.full((17, 24), 7, np.float32)
+    twice(unit, *(value.view(torch.int16).numpy().view(np.uint16) for value in (a, pairs)), out)
+    np.testing.assert_allclose(out[:16, :16], 2 * (a[:, :32].double() @ b.double()).numpy(), rtol=0, atol=1e-4)
+    assert (out[16] == 7).all() and (out[:, 16:] == 7).all()
 
 
 FOLLOWED = [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
