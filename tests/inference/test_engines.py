@@ -154,7 +154,7 @@ def test_a_precision_that_an_engine_has_not(make_network):
 
 def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     net, gpu = fold(make_network()), torch.device("cuda")  # too narrow for tiles
-    few, many = registry.NUMPY_FIRST, 10**6
+    few, many = registry.NUMPY_FIRST["torch"], 10**6
     monkeypatch.setattr(registry, "is_installed", lambda module: module == "torch")
     for precision in ("fp32", "bf16"):
         assert registry.choose(net, precision, None, few) == "numpy"
@@ -162,6 +162,9 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
         assert registry.choose(net, precision, None, None) == registry.choose(net, precision, None, few + 1) == "torch"
         assert registry.choose(net, precision, None, many) == "torch"
     monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
+    few = registry.NUMPY_FIRST["openvino"]
+    assert registry.choose(net, "fp32", None, few) == "numpy" and registry.choose(net, "fp32", None, None) == "openvino"
+    assert registry.choose(net, "fp32", None, few + 1) == "openvino", "which starts sooner than PyTorch"
     assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
     assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
@@ -170,15 +173,15 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
 
 
 def test_without_torch_other_engines_are_taken(make_network, monkeypatch):
-    net, few, many = fold(make_network()), registry.NUMPY_FIRST, 10**6
+    net, many = fold(make_network()), 10**6
     for modules, some, lots in (
         (("openvino", "onnx", "onnxruntime"), "openvino", "openvino"),
         (("onnx", "onnxruntime"), "onnx", "onnx"),
         ((), "numpy", "numpy"),
     ):
         monkeypatch.setattr(registry, "is_installed", modules.__contains__)
-        assert registry.choose(net, "fp32", None, few) == "numpy"
-        assert registry.choose(net, "fp32", None, None) == some
+        assert registry.choose(net, "fp32", None, 1) == "numpy"
+        assert registry.choose(net, "fp32", None, None) == registry.choose(net, "fp32", None, 40) == some
         assert registry.choose(net, "fp32", None, many) == lots
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "fp32", "bf16")
 QUICK_START = 128  # segments below which a short start-up counts for more than speed
-NUMPY_FIRST = 48  # segments up to which NumPy is done before PyTorch is imported: 2 s, in which it runs about as many
+# Segments up to which NumPy, which needs no start-up, is done before another engine: importing PyTorch takes 2 s,
+# OpenVINO or ONNX Runtime some tenths of a second.
+NUMPY_FIRST = {"torch": 48, "openvino": 4, "onnx": 4, "numpy": 0}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ ENGINES = {
     "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime")),
 }
 BY_SPEED = ("openvino", "torch", "onnx", "numpy")  # on many segments, fastest first
-BY_START = ("torch", "openvino", "onnx", "numpy")  # on segments too many for NumPy and too few for BY_SPEED
+BY_START = ("openvino", "torch", "onnx", "numpy")  # on fewer than QUICK_START, the one that is done first
 DECIDING = ("torch", "openvino")  # the first one installed decides the precision where engine and precision are auto
 
 
@@ -192,14 +194,16 @@ def choose(
     """
     if device is not None and device.type != "cpu":
         return "torch"
-    if segments is not None and segments <= NUMPY_FIRST and not imported:
-        return "numpy"
-    few = segments is None or segments < QUICK_START
     usable = [name for name in installed() if precision in ENGINES[name].precisions]
-    if not few and precision == "bf16" and "torch" in usable:
+    if segments is None or segments < QUICK_START:
+        if imported and "torch" in usable:
+            return "torch"
+        first = next(name for name in BY_START if name in usable)
+        return "numpy" if segments is not None and segments <= NUMPY_FIRST[first] else first
+    if precision == "bf16" and "torch" in usable:
         from samplecnn.hardware import dtype
         from samplecnn.inference.amx_engine import is_supported
 
         if is_supported(net, dtype(precision), choose_device("cpu")):
             return "torch"
-    return next(name for name in (BY_START if few else BY_SPEED) if name in usable)
+    return next(name for name in BY_SPEED if name in usable)
