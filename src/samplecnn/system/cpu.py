@@ -45,9 +45,9 @@ def _cpuinfo() -> str:
 
 def num_threads() -> int:
     """Threads for computing: PyTorch's setting where it is imported, else OMP_NUM_THREADS, else the CPUs we may use."""
-    torch = sys.modules.get("torch")
-    if hasattr(torch, "get_num_threads"):  # imported, and not just being imported
-        return int(torch.get_num_threads())
+    torch_threads = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    if torch_threads is not None:
+        return int(torch_threads())
     with suppress(ValueError):
         threads = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
         if threads > 0:
