@@ -381,8 +381,8 @@ def test_any_exception_of_a_decoder_skips_one_file(monkeypatch):
     def explode(*_args):
         raise ZeroDivisionError("odd")
 
-    monkeypatch.setattr(worker, "decode", explode)
-    audio, remark = worker._audio_of("x.wav", _TASK, False)
+    monkeypatch.setattr(worker, "stream", explode)
+    audio, remark = worker._audio_of("x.wav", _TASK, False, Path())
     assert audio is None and "ZeroDivisionError: odd" in remark
 
 
@@ -511,6 +511,53 @@ def test_memory_does_not_grow_with_the_data(recordings, tmp_path):
         peaks.append([int(peak) / 1024 for peak in result.stdout.split()])
     for few, many in zip(*peaks, strict=True):
         assert many < few + 24, peaks  # MB
+
+
+@pytest.mark.slow
+def test_a_long_recording_is_built_within_bounded_memory(tmp_path, monkeypatch):
+    """What is set aside does not grow with the recording, and the samples are those of decoding it at once."""
+    import tracemalloc
+
+    from samplecnn.shards import worker
+    from samplecnn.shards.formats import FORMATS
+
+    random = np.random.default_rng(0)
+
+    def peak(minutes: int) -> int:
+        folder = tmp_path / f"{minutes}"
+        folder.mkdir()
+        with soundfile.SoundFile(folder / "long.wav", "w", 16000, 1) as file:
+            for _ in range(minutes):
+                file.write(random.uniform(-0.5, 0.5, 16000 * 60))
+        order = {"name": "train.arrow", "split": "train", "measured": True, "crashers": []}
+        tracemalloc.start()
+        worker.make_shard(
+            folder, _TASK, FORMATS["arrow"], order | {"clips": [["x", str(folder / "long.wav"), [0]]]}, lambda _: None
+        )
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(list(folder.iterdir())) == 3, "the recording, the shard and its counts"
+        return most
+
+    peak(5)
+    assert peak(20) < 32 << 20, "bytes; decoded, the recording has 38 MB"
+    folder = tmp_path / "20"
+    (folder / "train.arrow").rename(folder / "train-00001-of-00001.arrow")
+    segments = ArrowSegments(folder, "train")
+    expected = to_int16(cut(decode(folder / "long.wav", 8000), _TASK))
+    assert np.array_equal(segments.gather(range(len(segments))), expected)
+
+
+def test_a_kill_while_rebuilding_leaves_nothing_behind(recordings, tmp_path, digests):
+    """`build --force` is interrupted; the next build finds the shards in use complete and sweeps the rest."""
+    table = recordings()
+    before = digests(build(table, tmp_path / "made").folder)
+    building = tmp_path / "made" / "arrow.building"
+    building.mkdir()
+    (building / ".train-00001-of-00003.arrow.123.part").write_bytes(b"half")
+    assert build(table, tmp_path / "made").already_built
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {"arrow"}
+    assert digests(tmp_path / "made" / "arrow") == before
 
 
 def test_workers_import_no_torch():

@@ -21,6 +21,16 @@ def test_a_file_is_whole_or_absent(tmp_path):
     assert (tmp_path / "new" / "x").read_text() == "whole" and len(list((tmp_path / "new").iterdir())) == 1
 
 
+def test_parts_of_killed_processes_are_swept(tmp_path):
+    names = [".x.1.part", ".x.2.part", ".y.1.part", ".x.part", "x.1.part"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / ".x.2.part")  # which may still be written
+    write_text(tmp_path / "x", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*names, "x"} - {".x.1.part"})
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o027])
 def test_the_mode_is_the_umasks_whatever_the_writer_sets(tmp_path, umask):
     before = os.umask(umask)

@@ -66,6 +66,11 @@ class BuildFolder:
         write_json(self.building / PLAN, wanted)
         return notes
 
+    def discard_unfinished(self) -> None:
+        """Removes what an interrupted rebuild has left next to complete shards."""
+        if self.building.exists():
+            shutil.rmtree(self.building)
+
     def waiting(self, plan: Plan) -> list[Shard]:
         """The shards that are still to be built."""
         if self.is_sealed(plan):

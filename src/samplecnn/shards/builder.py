@@ -139,6 +139,7 @@ def build_table(
         folders.recover()
         plan = make_plan(table, seed, padding, clips_per_shard, format)
         if not force and folders.is_built(plan):
+            folders.discard_unfinished()
             return read_built(folders.final, name, notes=table.notes, already_built=True)
         notes = [*table.notes, *folders.begin(plan, force)]
         waiting = folders.waiting(plan)

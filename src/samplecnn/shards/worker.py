@@ -1,13 +1,15 @@
 """Decoding in a worker process: one order, one shard. Imports no torch."""
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from samplecnn.audio import cut, decode, is_silent, to_int16
+from samplecnn.audio import cut, is_silent, stream, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.system.allocator import keep_freed_memory
@@ -31,7 +33,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     clips = segments = total = squares = 0
     with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
         for index, (id, path, labels) in enumerate(order["clips"]):
-            audio, remark = _audio_of(path, task, index in order["crashers"])
+            audio, remark = _audio_of(path, task, index in order["crashers"], folder)
             if remark:
                 issues.append([path, split, "skipped" if audio is None else "warning", remark])
             if audio is not None:
@@ -57,7 +59,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
 
 
-def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, str]:
+def _audio_of(path: str, task: Task, crasher: bool, folder: Path) -> tuple[np.ndarray | None, str]:
     """A clip's segments, int16 [n, window], or None; and the remark for the report.
 
     Whatever goes wrong in decoding, only this recording is skipped.
@@ -65,13 +67,32 @@ def _audio_of(path: str, task: Task, crasher: bool) -> tuple[np.ndarray | None, 
     if crasher:
         return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers"
     try:
-        wave = decode(path, task.sample_rate, task.clip_seconds)
-        windows = cut(wave, task)
-        return to_int16(windows), "silent: every sample is zero" if is_silent(wave) else ""
+        samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds), folder)
+        return cut(samples, task), "silent: every sample is zero" if silent else ""
     except AudioError as error:
         return None, str(error).removeprefix(f"{path}: ")
+    except OSError:
+        raise  # of the folder of the shards: those of the recording are AudioErrors
     except Exception as error:
         return None, f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out"
+
+
+def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bool]:
+    """A recording as int16 [samples], and whether it is silent. A long one goes through a file: a day of sound at
+    22,050 Hz takes 3.8 GB.
+    """
+    first = next(pieces)
+    silent, samples = is_silent(first), to_int16(first)
+    second = next(pieces, None)
+    if second is None:
+        return samples, silent
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(samples.data)
+        for piece in chain((second,), pieces):
+            silent = silent and is_silent(piece)
+            file.write(to_int16(piece).data)
+        file.flush()
+        return np.memmap(file, np.int16, "r"), silent  # the map keeps the file, which has no name, until it is dropped
 
 
 def _sums(audio: np.ndarray) -> tuple[int, int]:

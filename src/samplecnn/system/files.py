@@ -6,10 +6,12 @@ device, "-" for the standard output) is written into and never replaced, and an 
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from samplecnn.errors import UsageError
 
 STDOUT = "-"
 SYSTEM_FOLDERS = ("/dev/", "/proc/")
+STALE_SECONDS = 3600.0
 
 
 def is_regular(output: str | Path) -> bool:
@@ -88,6 +91,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     path = target_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _sweep(path)
     try:
         aside.touch()
         mode = stat.S_IMODE(aside.stat().st_mode)  # by the umask; some libraries make files private
@@ -98,6 +102,19 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes have left of the same output. Of one on another machine nothing is known, so only
+    parts that have not been written to for an hour count.
+    """
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.part")
+    with os.scandir(path.parent) as listing:
+        stale = [entry.path for entry in listing if entry.name[0] == "." and pattern.fullmatch(entry.name)]
+    for part in map(Path, stale):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+                part.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
