@@ -389,7 +389,13 @@ def test_any_exception_of_a_decoder_skips_one_file(monkeypatch):
 def test_odd_names(tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
-    names = ["ü ñ 音.wav", 'quote " comma ,.wav', "new\nline.wav", os.fsdecode(b"not-utf8-\xff.wav")]
+    names = [
+        "ü ñ 音.wav",
+        'quote " comma ,.wav',
+        "new\nline.wav",
+        "carriage\rreturn.wav",
+        os.fsdecode(b"not-utf8-\xff.wav"),
+    ]
     clips = []
     for number, name in enumerate(names):
         try:
@@ -399,7 +405,7 @@ def test_odd_names(tmp_path):
             continue
         clips.append(Clip(str(number), folder / name, "train", (0,)))
     clips[0] = clips[0]._replace(id=os.fsdecode(b"caf\xe9"))
-    broken = folder / (names[-1] + ".mp3")
+    broken = folder / (names[-1] + "\r.mp3")
     broken.write_bytes(b"broken")
     clips.append(Clip("x", broken, "train", (0,)))
     report = build(Table(_TASK, clips, measured=True), tmp_path / "made")

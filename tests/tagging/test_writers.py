@@ -16,7 +16,7 @@ OVER_TIME = np.array([[0.25, 0.5, 0.1], [0.75, 0.5, 0.2], [0.5, 0.5, 0.3]], np.f
 TAGS = Tags(TASK, OVER_TIME, np.array([0, 4000, 6000]), 10000)
 SHORT = Tags(TASK, OVER_TIME[:1], np.array([0]), 1000)
 ERROR = AudioError("b.wav: empty, 0 bytes")
-ODD = "b\udce9b\u00e9\n.wav"  # a name that is no UTF-8, with an accent and a line break
+ODD = "b\udce9b\u00e9\r\n.\rwav"  # a name that is not UTF-8, with an accent and line breaks
 
 
 def written(kind, selection=None, outcomes=(("a.wav", TAGS), ("b.wav", ERROR), ("c.wav", SHORT)), **more) -> str:
@@ -50,6 +50,17 @@ def test_csv_has_a_column_for_every_class():
     assert list(rows[0]) == ["path", "error", *TASK.classes]
     assert [float(rows[0][name]) for name in TASK.classes] == pytest.approx([0.5, 0.5, 0.2])
     assert rows[1]["error"] == "empty, 0 bytes" and rows[1]["dog"] == ""
+
+
+def test_csv_columns_differ_whatever_the_classes_are_called():
+    classes = ("path", "error", "start")
+    for selection, expected in (
+        (Selection(), ["path", "error", "path (class)", "error (class)", "start"]),
+        (Selection(over_time=True), ["path", "start", "end", "error", *(f"{name} (class)" for name in classes)]),
+    ):
+        file = io.StringIO()
+        CsvWriter(file, selection, classes)
+        assert next(csv.reader([file.getvalue()])) == expected
 
 
 def test_selections_leave_the_other_cells_of_csv_empty():
@@ -120,7 +131,7 @@ def test_odd_file_names_survive(tmp_path, name):
     elif name == "jsonl":
         assert json.loads(content)["path"] == ODD
     else:
-        assert b"b\xe9b\xc3\xa9\n.wav" in content, "byte for byte as the file system has it"
+        assert b"b\xe9b\xc3\xa9\r\n.\rwav" in content, "byte for byte as the file system has it"
 
 
 @pytest.mark.parametrize("name", FORMATS)

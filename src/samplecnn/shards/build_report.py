@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from samplecnn.system.files import written_aside
+from samplecnn.system.files import csv_row, written_aside
 from samplecnn.system.progress import duration
 from samplecnn.task import Task
 
@@ -111,14 +111,11 @@ def _printable(text: str) -> str:
 
 def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
     """CSV: path, split, status, reason; with a header, also where there are no issues."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(BuildIssue._fields)
-    writer.writerows(sorted(rows))
+    text = "".join(map(csv_row, [BuildIssue._fields, *sorted(rows)]))
     with written_aside(path) as aside:  # names that are not UTF-8 keep their bytes
-        aside.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+        aside.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def read_report(path: Path) -> list[BuildIssue]:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return [BuildIssue(*row) for row in list(csv.reader(io.StringIO(text)))[1:]]
+    return [BuildIssue(*row) for row in list(csv.reader(io.StringIO(text, newline="")))[1:]]

@@ -4,6 +4,8 @@ This is also the one place that decides where output goes: links are followed, w
 device, "-" for the standard output) is written into and never replaced, and an output that is an input is refused.
 """
 
+import csv
+import io
 import json
 import os
 import re
@@ -115,6 +117,16 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > STALE_SECONDS:
                 part.unlink()
+
+
+def csv_row(values: Iterable[Any]) -> str:
+    """A line of CSV, which ends in a line feed.
+
+    Told to end lines so, the csv module leaves carriage returns unquoted, and then cannot read what it has written.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -24,13 +24,13 @@ from samplecnn.task import Task
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-LOOKED_INTO = 3  # files whose length tells that of all
-NAMED = 10  # files that a message names at most
+SAMPLED_FILES = 3  # whose length is taken for that of all
+NAMED = 10  # files that a message lists at most
 
 
 @dataclass
 class TagReport:
-    """What became of the files: how many there were, which failed and why, and which are silent."""
+    """The outcome of tagging: how many files there were, which failed and why, and which are silent."""
 
     files: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class TagReport:
             self.silent.append(path)
 
     def lines(self) -> list[str]:
-        """What a user should hear, a line each."""
+        """Warnings and failures to print, a line each."""
         lines = []
         if self.silent:
             names = _listed(self.silent, ", ")
@@ -148,21 +148,21 @@ def _write(
 
 
 def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> int:
-    """About how many windows there will be: as many in every file as in the few that are looked into."""
+    """An estimate of the number of windows, from the length of a few files."""
     import soundfile
 
     seconds = []
-    for file in files[:: max(len(files) // LOOKED_INTO, 1)][:LOOKED_INTO]:
+    for file in files[:: max(len(files) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
         if file == STDIN or is_special(file):
             continue  # looking would use it up
-        with suppress(OSError, RuntimeError, ValueError, TypeError):  # what is wrong is told where it is read
+        with suppress(OSError, RuntimeError, ValueError, TypeError):  # reading it reports what is wrong
             seconds.append(task.clip_seconds or 0.0 if is_record(file) else float(soundfile.info(file).duration))
     every = hop or task.window / task.sample_rate
     return round(len(files) * max(1.0, sum(seconds) / max(len(seconds), 1) / every))
 
 
 def _described(tagger: Tagger) -> str:
-    """What the tags come from, in a line."""
+    """Engine, precision and hop, in a line."""
     line = f"engine {tagger.engine.name}, {tagger.engine.precision}"
     if tagger.hop != tagger.task.window:
         line += f"; windows {tagger.hop / tagger.task.sample_rate:.6g} s apart"

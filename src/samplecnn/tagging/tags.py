@@ -1,4 +1,4 @@
-"""What a model says of one recording."""
+"""The result of tagging one recording."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Tags:
         over_time: probabilities, float32 [segments, classes].
         starts: first sample of every segment at the task's rate, int64 [segments].
         samples: length of the recording at the task's rate.
-        silent: every sample is zero, so that the tags say nothing.
+        silent: every sample is zero, so that the tags mean nothing.
     """
 
     task: Task

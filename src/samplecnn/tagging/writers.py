@@ -1,6 +1,5 @@
-"""One small writer for each form that tags can take. All write a recording as soon as it is tagged."""
+"""Output formats of tags: one small writer each. All write a recording as soon as it is tagged."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +8,13 @@ from typing import IO, Any
 import numpy as np
 
 from samplecnn.errors import AudioError
+from samplecnn.system.files import csv_row
 from samplecnn.tagging.tags import Tags, ranked
 
 Outcome = Tags | AudioError
 
 DIGITS = 6  # a float32 probability has no more
-TABLE_TOP = 5  # classes that a table shows where nothing else is asked for
+TABLE_TOP = 5  # classes that a table shows by default
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Selection:
 
     @property
     def some(self) -> bool:
-        """Whether there may be scores that are not shown."""
+        """Whether some scores may be left out."""
         return self.top is not None or self.threshold is not None
 
     def of(self, scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
@@ -45,12 +45,12 @@ class Writer:
         file: open for text.
         selection: which scores to show.
         classes: of the model, in its order.
-        about: what a reader of the file should know: the model's name and the task's.
+        about: metadata for readers of the file: names of the model and the task, engine, precision.
         paths: all that will be written, where known; for the width of a table.
-        begun: the file already holds its beginning.
+        begun: the file already has its beginning.
     """
 
-    streams = False  # whether what is written so far is a file in its own right
+    streams = False  # whether an unfinished file is of use, and resumable
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Writer:
         self.begin(begun)
 
     def begin(self, begun: bool) -> None:
-        """Writes what comes before the first recording, unless it is there."""
+        """Writes what comes before the first recording, unless `begun`."""
 
     def write(self, path: str, outcome: Outcome) -> None:
         """Writes one recording."""
@@ -134,7 +134,7 @@ class JsonLinesWriter(Writer):
 
 
 class JsonWriter(JsonLinesWriter):
-    """One JSON object: the model, the task, the classes, and `files`, a list of what JSON lines would give."""
+    """One JSON object: the model, the task, the classes, and `files`, a list of the objects of JSON lines."""
 
     streams = False
 
@@ -152,7 +152,8 @@ class JsonWriter(JsonLinesWriter):
 
 
 class CsvWriter(Writer):
-    """Columns path, error, then one for every class; a row for each recording.
+    """Columns path, error, then one for each class; a row for each recording. A class named like another column is
+    written as "NAME (class)".
 
     With `over_time`, a row for each segment, and columns start and end (seconds) after the path. Scores that are not
     selected leave their cells empty.
@@ -161,23 +162,26 @@ class CsvWriter(Writer):
     streams = True
 
     def begin(self, begun: bool) -> None:
-        self.rows = csv.writer(self.file, lineterminator="\n")
         if not begun:
-            self.rows.writerow(self.header(self.selection, self.classes))
+            self._row(self.header(self.selection, self.classes))
 
     @staticmethod
     def header(selection: Selection, classes: tuple[str, ...]) -> list[str]:
-        return ["path", *(("start", "end") if selection.over_time else ()), "error", *classes]
+        fixed = ["path", *(("start", "end") if selection.over_time else ()), "error"]
+        return fixed + [f"{name} (class)" if name in fixed else name for name in classes]
+
+    def _row(self, values: Sequence[str]) -> None:
+        self.file.write(csv_row(values))
 
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
             times = ["", ""] if self.selection.over_time else []
-            self.rows.writerow([path, *times, reason(path, outcome), *("" for _ in self.classes)])
+            self._row([path, *times, reason(path, outcome), *("" for _ in self.classes)])
         elif self.selection.over_time:
             for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True):
-                self.rows.writerow([path, f"{start:.3f}", f"{end:.3f}", "", *self._cells(scores)])
+                self._row([path, f"{start:.3f}", f"{end:.3f}", "", *self._cells(scores)])
         else:
-            self.rows.writerow([path, "", *self._cells(outcome.scores)])
+            self._row([path, "", *self._cells(outcome.scores)])
         self.file.flush()
 
     def _cells(self, scores: np.ndarray) -> list[str]:
@@ -202,7 +206,7 @@ def spans(tags: Tags) -> tuple[list[float], list[float]]:
 
 
 def reason(path: str, error: AudioError) -> str:
-    """What is wrong with a file, without its name, which stands beside it."""
+    """What is wrong with a file, without its name, which is written next to it."""
     return str(error).removeprefix(f"{path}: ")
 
 
