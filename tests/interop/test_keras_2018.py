@@ -1,4 +1,4 @@
-"""Files of the code of 2018, made here layer by layer as that code and Keras 2.0.5 make them."""
+"""Files of the code of 2018, built here layer by layer as that code and Keras 2.0.5 build them."""
 
 import json
 
@@ -14,17 +14,17 @@ from samplecnn.interop.keras import h5
 
 pytestmark = [
     pytest.mark.usefixtures("in_this_process"),
-    pytest.mark.filterwarnings("error::UserWarning"),  # nothing in these files is left out
+    pytest.mark.filterwarnings("error::UserWarning"),  # no layer of these files is left out
 ]
 
 
 class Keras2018:
-    """Numbers layers as it makes them, keeps their values, and computes what they give for a wave [batch, samples]."""
+    """Numbers layers in the order of creation, keeps their weights and computes outputs for a wave [batch, samples]."""
 
     def __init__(self, wave: np.ndarray, before: int = 0) -> None:
         self.random = np.random.default_rng(0)
         self.numbers: dict[str, int] = {}
-        self.before = before  # layers of each kind made earlier in the session, for another model
+        self.before = before  # layers of each kind created earlier in the session, for another model
         self.weights: dict[str, dict[str, np.ndarray]] = {}
         self.layers: list[dict] = []
         self.y = wave[:, :, None]
@@ -141,8 +141,8 @@ def outputs(model, samples: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["basic", "se", "res", "rese"])
 @pytest.mark.parametrize("multi", [False, True])
-def test_gives_what_the_code_of_2018_gives(tmp_path, kind, multi):
-    """On a length that three does not divide, so that `valid` shows; with numbers that go on from another model."""
+def test_outputs_are_those_of_the_code_of_2018(tmp_path, kind, multi):
+    """Length not a multiple of 3, where `valid` matters; numbers that continue those of another model."""
     older = make(kind, multi, alpha=2, blocks=4, samples=800, before=17)
     for whole in (True, False):
         older.save(tmp_path / "m.hdf5", whole, nested=whole)
@@ -166,7 +166,7 @@ def test_the_published_models_layout(tmp_path, kind):
     assert (model.task.mean, model.task.std, model.task.window) == (0.0, 1.0, 59049)
 
 
-def test_goes_into_the_layout_of_2019_and_back(tmp_path):
+def test_conversion_to_the_layout_of_2019_and_back(tmp_path):
     older = make("rese", alpha=3, blocks=3, samples=250, classes=5)
     older.save(tmp_path / "m.hdf5", whole=False)
     model = samplecnn.load(tmp_path / "m.hdf5")
@@ -189,7 +189,7 @@ def add_gru(older: Keras2018) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda o: o.weights["dense_3"].update(kernel=zeros(4, 9)), r"dense_3 .*\[4, 9\], expected .*\[4, 8\]"),
         (lambda o: o.weights["conv1d_3"].update(kernel=zeros(3, 4, 9)), r"conv1d_3 .*\[3, 4, 9\].*\[3, 4, 4\]"),
@@ -200,10 +200,10 @@ def add_gru(older: Keras2018) -> None:
         (lambda o: settings(o, "dense_1").update(activation="tanh"), "dense_1 has activation 'tanh'"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, change, said):
+def test_mismatches_are_named(tmp_path, change, message):
     older = make("se", multi=False, alpha=2, blocks=3, samples=250)
     change(older)
     older.save(tmp_path / "m.hdf5", whole=True)
-    with pytest.raises(SampleCNNError, match=said) as error:
+    with pytest.raises(SampleCNNError, match=message) as error:
         samplecnn.load(tmp_path / "m.hdf5")
     assert str(error.value).startswith(str(tmp_path / "m.hdf5"))

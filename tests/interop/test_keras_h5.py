@@ -1,4 +1,4 @@
-"""Models of the original code: its outputs, its names, and files that are not what they say."""
+"""Models of the original code: outputs, names of layers, and damaged or foreign files."""
 
 import json
 
@@ -15,7 +15,7 @@ from samplecnn.models import BLOCKS
 
 
 @pytest.mark.parametrize("name", ["scd-se", "scd-rese2_multi", "mtt-se_multi"])
-def test_gives_the_originals_outputs(shared, name):
+def test_outputs_are_the_originals(shared, name):
     model = samplecnn.load(shared / "interop" / "keras" / f"{name}.h5")
     expected = np.load(shared / "interop" / "keras" / f"{name}.npz")
     assert model.task.name == name.split("-")[0]
@@ -35,7 +35,7 @@ def make(block="se", multi=False, classes=("a", "b c", "ü"), **changes) -> Samp
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("multi", [False, True])
-def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
+def test_written_files_are_read_back_bit_for_bit(tmp_path, block, multi):
     model = make(block, multi, dropout=0.25 if multi else 0.0)
     h5.write(model, tmp_path / "m.h5")
     again = samplecnn.load(tmp_path / "m.h5")
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_bit_for_bit(tmp_path, block, multi):
 
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("ratio", [0.0625, 0.125, 0.13, 0.5, 1.0, 2.0, 4.0])
-def test_amplifying_ratios_are_found(tmp_path, ratio):
+def test_amplifying_ratios_are_derived_from_shapes(tmp_path, ratio):
     model = make(amplifying_ratio=ratio)
     h5.write(model, tmp_path / "m.h5")
     again = h5.read(tmp_path / "m.h5").module()
@@ -57,7 +57,7 @@ def test_amplifying_ratios_are_found(tmp_path, ratio):
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("classes", "features"), [(1, 1), (2, 3), (70, 24)])
 @pytest.mark.parametrize("num_blocks", [1, 2, 11])
-def test_any_size_is_found(tmp_path, classes, features, num_blocks):
+def test_sizes_are_derived_from_shapes(tmp_path, classes, features, num_blocks):
     names = tuple(f"c{i}" for i in range(classes))
     model = make("rese1", num_blocks=num_blocks, features=features, amplifying_ratio=1.5, classes=names)
     h5.write(model, tmp_path / "m.h5")
@@ -65,14 +65,14 @@ def test_any_size_is_found(tmp_path, classes, features, num_blocks):
     assert again.config == model.config and again.task == model.task
 
 
-def test_a_padding_of_the_first_convolution_that_keras_has_is_kept(tmp_path):
+def test_first_padding_valid_is_kept(tmp_path):
     model = make(first_padding="valid")
     h5.write(model, tmp_path / "m.h5")
     assert samplecnn.load(tmp_path / "m.h5").config == model.config
 
 
 @pytest.mark.parametrize("beyond", [{"first_padding": "centred"}, {"tail": True}])
-def test_what_the_originals_network_cannot_express_is_not_written(tmp_path, beyond):
+def test_architectures_that_keras_cannot_represent_are_not_written(tmp_path, beyond):
     with pytest.raises(UsageError, match=r"m\.h5: the original's Keras network cannot express"):
         h5.write(make(**beyond), tmp_path / "m.h5")
     assert not list(tmp_path.iterdir())
@@ -83,7 +83,7 @@ def text(name: bytes | str) -> str:
 
 
 def test_names_are_the_originals(shared, tmp_path):
-    """Layer by layer and weight by weight, what we write is laid out as what the original wrote."""
+    """Every layer and weight is written with the name and at the path that the original uses."""
     for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
         source = shared / "interop" / "keras" / f"{name}.h5"
         h5.write(h5.read(source), tmp_path / "m.h5")
@@ -104,7 +104,7 @@ SET_BY = {
 
 
 def test_the_description_is_the_originals(shared, tmp_path):
-    """Same layers in the same order, with the same inputs and settings; initial values and penalties are not told."""
+    """Same layers, order, inputs and settings; initial values and penalties are not described."""
     for name in ("scd-se", "scd-rese2_multi", "mtt-se_multi"):
         source = shared / "interop" / "keras" / f"{name}.h5"
         h5.write(h5.read(source), tmp_path / "m.h5")
@@ -120,8 +120,8 @@ def test_the_description_is_the_originals(shared, tmp_path):
             assert {k: mine[k] for k in SET_BY if k in mine} == {k: original[k] for k in SET_BY if k in original}
 
 
-def test_texts_are_bytes_for_the_keras_of_that_time(tmp_path):
-    """It calls decode on them; h5py of that time gave bytes for ASCII and str for UTF-8."""
+def test_texts_are_bytes_for_keras_2_1(tmp_path):
+    """Keras 2.1 calls decode on them; h5py of 2018 returned bytes for ASCII and str for UTF-8."""
     h5.write(make(), tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
         for place in (file, file["model_weights"]):
@@ -153,7 +153,7 @@ def test_damaged_and_foreign_files(tmp_path):
         samplecnn.load(tmp_path / "foreign.h5")
 
 
-def test_a_saved_folder_holds_all_that_is_needed(tmp_path):
+def test_a_saved_folder_is_complete(tmp_path):
     model = make("rese2", multi=True)
     model_files.save(model, tmp_path)
     for path in (tmp_path, tmp_path / model_files.WEIGHTS):
@@ -162,7 +162,7 @@ def test_a_saved_folder_holds_all_that_is_needed(tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in (model, again)), strict=True))
 
 
-def test_missing_and_damaged_models_are_one_line(tmp_path):
+def test_missing_and_damaged_models_are_a_single_line(tmp_path):
     with pytest.raises(UsageError, match="there is no such model"):
         samplecnn.load(tmp_path / "no.h5")
     with pytest.raises(UsageError, match=r"no model\.safetensors"):

@@ -1,4 +1,4 @@
-"""Against TensorFlow itself: what we write, Keras reads; what Keras writes, we read; the outputs are the same."""
+"""Against TensorFlow itself: files are read in both directions with the same outputs."""
 
 import json
 import subprocess

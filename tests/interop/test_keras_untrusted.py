@@ -119,8 +119,8 @@ REFUSED = {
     "variable-length texts": (lambda f: put(f, GAMMA, ["x"] * 8, dtype=h5py.string_dtype()), "gamma of layer norm0 is"),
     "references": (lambda f: put(f, GAMMA, [f.ref] * 8, dtype=h5py.ref_dtype), "gamma of layer norm0 is"),
     "records": (lambda f: put(f, GAMMA, np.zeros(8, [("a", "f4"), ("b", "f4")])), "gamma of layer norm0 is"),
-    "empty": (lambda f: put(f, GAMMA, h5py.Empty("f4")), "gamma of layer norm0 is no array"),
-    "a type": (lambda f: put_type(f), "gamma of layer norm0 is no array"),
+    "empty": (lambda f: put(f, GAMMA, h5py.Empty("f4")), "gamma of layer norm0 is not an array"),
+    "a type": (lambda f: put_type(f), "gamma of layer norm0 is not an array"),
     "negative variance": (lambda f: put(f, VARIANCE, np.full(8, -0.1, "f4")), "moving_variance of layer norm0 has neg"),
     "external link": (lambda f: replace(f, "final_fc", h5py.ExternalLink("/etc/x.h5", "/x")), "final_fc is a link"),
     "soft link": (lambda f: replace(f, "norm0", h5py.SoftLink("/model_weights/final_norm")), "norm0 is a link"),
@@ -131,10 +131,13 @@ REFUSED = {
     "huge": (lambda f: huge(f, shape=(3, 1, 1 << 40), chunks=(3, 1, 1024)), "more than"),
     "huge packed": (lambda f: huge(f, shape=(3, 1, 1 << 40), chunks=(3, 1, 1024), compression="gzip"), "more than"),
     "huge chunk": (lambda f: huge(f, shape=(3, 1, 8), maxshape=(3, 1, None), chunks=(3, 1, 1 << 28)), "more than"),
-    "up": (names(b"../norm0/norm0/gamma:0"), "'..' is no name"),
-    "from the root": (names(b"/model_weights/norm0/norm0/gamma:0"), "'' is no name"),
+    "up": (names(b"../norm0/norm0/gamma:0"), "'..' is not the name"),
+    "from the root": (names(b"/model_weights/norm0/norm0/gamma:0"), "'' is not the name"),
     "no such weight": (names(b"conv0/other:0"), "layer conv0: other:0 is missing"),
     "twice": (names(b"conv0/bias:0", b"conv0/bias:0"), "conv0 has two weights named bias"),
+    "a model for several GPUs": (
+        lambda f: nest(f), r"layer sample_cnn is a model itself.*multi_gpu_model.*get_layer\('sample_cnn'\)\.save",
+    ),
     "many names": (names(*[b"conv0/bias:0"] * 100), "weight_names is longer"),
     "numbers for names": (names(1.0, 2.0), "weight_names is not text"),
     "long names": (names(b"x" * 60000), "conv0"),
@@ -156,6 +159,20 @@ REFUSED = {
     "class names": (lambda f: f.attrs.__setitem__("samplecnn_task", "[" * 100_000), "samplecnn_task is damaged"),
     "long description": (lambda f: f.attrs.__setitem__("model_config", "x" * (2 << 20)), "model_config is longer"),
 }  # fmt: skip
+
+
+def nest(file):
+    """As `multi_gpu_model` saves: all layers in one, next to layers that split the batch and join the outputs."""
+    layers = file["model_weights"]
+    names = [name for layer in layers for name in layers[layer].attrs["weight_names"]]
+    nested = file.create_group("nested")
+    for layer in list(layers):
+        file.move(f"model_weights/{layer}/{layer}", f"nested/{layer}") if layer in layers[layer] else None
+        del layers[layer]
+    nested.attrs["weight_names"] = names
+    file.move("nested", "model_weights/sample_cnn")
+    for name in ("lambda_1", "lambda_2", "pred"):
+        layers.create_group(name).attrs["weight_names"] = np.array([], "S1")
 
 
 def replace(file, place, link):

@@ -75,4 +75,4 @@ class Stage(nn.Module):
 
 
 def _shortcut(spec: ConvSpec, padding: FirstPadding) -> FirstConv | Conv:
-    return FirstConv(spec.features, padding) if spec.channels == 1 else Conv(spec.channels, spec.features, spec.width)
+    return FirstConv(spec.features, padding) if spec.stride > 1 else Conv(spec.channels, spec.features, spec.width)

@@ -1,8 +1,8 @@
 """Models of the original TensorFlow code: its Keras 2 `.h5` files, read and written by layer name.
 
-Read: models saved whole and weights alone, of the code of 2019 and of 2018 (`keras_resemul`), and what Keras 3 saves of
-the same network. Only arrays and settings are taken from a file; nothing in it is executed (`keras_hdf5`). All shapes
-are checked against the architecture before the network takes memory.
+Reads whole models and weights alone, of the code of 2019 and of 2018 (`layers_2018`), and files of the same network
+saved by Keras 3. Only arrays and settings are read from a file and nothing is executed (`hdf5`, `sandbox`). All shapes
+are checked against the architecture before memory for the network is allocated.
 """
 
 import re
@@ -29,19 +29,19 @@ from samplecnn.task import Kind, Task
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-MOST_FEATURES, MOST_BLOCKS = 8192, 20  # beyond any sensible model; a bound on what a damaged file can ask for
+MAX_FEATURES, MAX_BLOCKS = 8192, 20  # more than any real model has; a bound on what a damaged file can describe
 KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
 
 
 class Stored(NamedTuple):
-    """A layer as the file has it: its name there (`name`), and its weights [as Keras keeps them]."""
+    """A layer of a file: its name there, and its weights in Keras's axis order."""
 
     name: str
     weights: dict[str, np.ndarray]
 
 
 class Found(NamedTuple):
-    """What a file holds: layers and settings by the names of 2019, our task and block, and whether it is of 2018."""
+    """What a file contains: layers and settings by the names of 2019, task and block, and whether it is of 2018."""
 
     layers: dict[str, Stored]
     settings: dict[str, tuple[str, dict[str, Any]]]
@@ -53,8 +53,8 @@ class Found(NamedTuple):
 def read(path: str | Path) -> StoredModel:
     """Reads a model of the original, saved whole or as weights only; architecture and task come from the file.
 
-    Warns (UserWarning) of a described layer that a SampleCNN does not have and that holds no weights, such as a Lambda:
-    it is left out.
+    Warns (UserWarning) of a described layer without weights that a SampleCNN does not have, such as a Lambda, and
+    leaves it out.
 
     Raises:
         OSError: the file is missing or may not be read.
@@ -68,10 +68,10 @@ def read(path: str | Path) -> StoredModel:
         values = _values(network, config, found, path)
         activation = found.settings.get("pred", ("", {}))[1].get("activation")
         names = {name: stored.name for name, stored in found.layers.items()}
-        strangers = description.validate_layers(network, found.settings, names, found.older, str(path))
-        if strangers:
-            kind = found.settings[strangers[0]][0]
-            warnings.warn(f"{path}: layer {shown(strangers[0])} ({shown(kind)}) is left out", stacklevel=2)
+        unknown = description.validate_layers(network, found.settings, names, found.older, str(path))
+        if unknown:
+            kind = found.settings[unknown[0]][0]
+            warnings.warn(f"{path}: layer {shown(unknown[0])} ({shown(kind)}) is left out", stacklevel=2)
         task = _task(found, config, KINDS.get(activation) if isinstance(activation, str) else None, path)
     except UsageError as error:  # values that no ModelConfig takes
         raise SampleCNNError(f"{path}: {error}") from error
@@ -103,7 +103,7 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
                 group.create_dataset(place, data=value.transpose(np.argsort(weight.axes)))
             group.require_group(layer.name).attrs["weight_names"] = names
         for place in (file, group):
-            place.attrs["backend"] = b"tensorflow"  # bytes: the Keras of that time calls decode on all its texts
+            place.attrs["backend"] = b"tensorflow"  # bytes: Keras 2.1 calls decode on these texts
             place.attrs["keras_version"] = b"2.1.6-tf"
         group.attrs["layer_names"] = [layer.name.encode() for layer in layers]
         file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
@@ -112,7 +112,7 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
 
 
 def _found(contents: Contents, path: Path) -> Found:
-    """Brings the layers of the code of 2018 to the names of 2019."""
+    """Gives the layers of the code of 2018 the names of 2019."""
     settings = description.described(contents.texts.get(CONFIG_ATTRIBUTE))
     task = contents.texts.get(TASK_ATTRIBUTE)
     if not layers_2018.is_older(contents.layers):
@@ -124,7 +124,7 @@ def _found(contents: Contents, path: Path) -> Found:
     names = layers_2018.original_names(kernels, str(path))
     layers = {names[name]: Stored(name, weights) for name, weights in contents.layers.items()}
     settings = {names.get(name, name): value for name, value in settings.items()}
-    if "logit" in settings:  # there, the last dense layer holds the activation
+    if "logit" in settings:  # in 2018 the last dense layer has the activation
         kind, values = settings["logit"]
         settings["logit"] = kind, {key: value for key, value in values.items() if key != "activation"}
         settings["pred"] = "Activation", {"activation": values.get("activation")}
@@ -132,7 +132,7 @@ def _found(contents: Contents, path: Path) -> Found:
 
 
 def _architecture(found: Found, path: Path) -> ModelConfig:
-    """Reads the architecture off the layers' names and shapes."""
+    """Derives the architecture from the names and shapes of the layers."""
     layers = found.layers
 
     def shape(layer: str, rank: int) -> tuple[int, ...]:
@@ -146,7 +146,7 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
 
     features = shape("conv0", 3)[2]
     blocks = 1 + max((int(m[1]) for m in map(re.compile(r"block(\d{1,9})_").match, layers) if m), default=-1)
-    if not 1 <= blocks <= MOST_BLOCKS or not 1 <= features <= MOST_FEATURES:
+    if not 1 <= blocks <= MAX_BLOCKS or not 1 <= features <= MAX_FEATURES:
         raise SampleCNNError(f"{path}: {blocks} blocks of {features} features are not a SampleCNN")
     if found.block is not None and found.block not in BLOCKS:
         raise SampleCNNError(f"{path}: its block {shown(found.block)} is not known here; known are {', '.join(BLOCKS)}")
@@ -168,9 +168,9 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
 
 
 def _ratio(shapes: list[tuple[int, ...]]) -> float:
-    """The amplifying ratio from the excitations' [features, hidden]; Keras cut features * ratio to a whole number.
+    """The amplifying ratio from the excitations' [features, hidden]; hidden is features * ratio, rounded down.
 
-    Where no one ratio gives them all, the check of the shapes will name the layer that differs.
+    Where no single ratio gives all of them, the check of the shapes names the layer that differs.
     """
     features, hidden = max(shapes)
     ratios = hidden / max(features, 1), (hidden + 0.5) / max(features, 1)
@@ -178,7 +178,7 @@ def _ratio(shapes: list[tuple[int, ...]]) -> float:
 
 
 def _dropout(found: Found) -> float:
-    """The last dropout, for training on; the original leaves the layer out where it is 0."""
+    """The rate of the last dropout, for further training; the original omits the layer where it is 0."""
     if found.older or "final_norm" not in found.settings:
         return 0.5
     rate = found.settings.get("final_drop", ("", {"rate": 0.0}))[1].get("rate")
@@ -191,9 +191,9 @@ def _first_padding(found: Found) -> Any:
 
 
 def _values(network: list[description.Layer], config: ModelConfig, found: Found, path: Path) -> dict[str, np.ndarray]:
-    """Our values from the file's; every one of the file's must have its place."""
+    """The weights by their names here; every weight of the file must have its place."""
     values: dict[str, np.ndarray] = {}
-    left = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
+    unused = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
     shapes = weight_shapes(network)
     for layer in network:
         module = module_name(layer.name)
@@ -201,7 +201,7 @@ def _values(network: list[description.Layer], config: ModelConfig, found: Found,
         for weight, shape in zip(WEIGHTS.get(layer.kind, ()), shapes[layer.name], strict=True):
             if weight.keras not in stored.weights:
                 raise SampleCNNError(f"{path}: {weight.keras} of layer {stored.name} is missing")
-            left.discard((layer.name, weight.keras))
+            unused.discard((layer.name, weight.keras))
             where = f"{path}: {weight.keras} of layer {stored.name}"
             values[f"{module}.{weight.ours}"] = _value(stored.weights[weight.keras], shape, weight, where)
         if layer.kind == "BatchNormalization":
@@ -210,7 +210,7 @@ def _values(network: list[description.Layer], config: ModelConfig, found: Found,
                 raise SampleCNNError(f"{path}: moving_variance of layer {stored.name} has negative values")
             epsilon = _epsilon(found.settings.get(layer.name, ("", {}))[1], f"{path}: layer {layer.name}")
             values[f"{module}.weight"] = fold_epsilon(gamma, variance, epsilon)
-    for name, weight_name in sorted(left):
+    for name, weight_name in sorted(unused):
         raise SampleCNNError(
             f"{path}: {shown(weight_name)} of layer {found.layers[name].name} has no place in a SampleCNN with "
             f"{config.num_blocks} {config.block} blocks; leaving it out would change the outputs"
@@ -236,7 +236,7 @@ def _epsilon(settings: dict[str, Any], where: str) -> float:
 
 
 def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> Task:
-    """The task: our own attribute, or the original's task with as many classes and that head."""
+    """The task from the attribute written here, or the original's task with the same number of classes and head."""
     if found.task is not None:
         try:
             task = Task.from_json(found.task)
@@ -248,11 +248,11 @@ def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> T
     for name in ("mtt",) if found.older else ("mtt", "scd", "dcs"):
         task = datasets.REGISTRY[name].task()
         if task.num_classes == config.num_classes and kind in (None, task.kind):
-            # Short clips were stretched then, and the waveform of 2018 went in as it was.
+            # The original stretches short clips; the code of 2018 does not standardise the waveform.
             return replace(task, mean=0.0, std=1.0) if found.older else replace(task, padding="stretch")
     return Task(
         name=path.stem,
-        classes=tuple(f"class {i}" for i in range(config.num_classes)),  # the file holds no names
+        classes=tuple(f"class {i}" for i in range(config.num_classes)),  # the file has no class names
         kind=kind or "multilabel",
         window=3 ** (config.num_blocks + 1),
     )

@@ -1,8 +1,8 @@
-"""What a Keras HDF5 file holds: arrays and two texts, read with distrust.
+"""The contents of a Keras HDF5 file of unknown origin: arrays and a few texts.
 
 Only what is named here is looked at: the layers' arrays, the text `model_config` and our own description of the task.
-Links that lead out of a layer, values stored elsewhere, and anything larger than the file could hold are refused before
-they are read. Files of unknown origin are read in a process of their own (`keras_apart`).
+Links out of a layer, values stored in other files, and anything larger than the file could hold are refused before they
+are read. Files of unknown origin are read in a child process (`sandbox`).
 """
 
 import math
@@ -18,34 +18,35 @@ TASK_ATTRIBUTE = "samplecnn_task"  # our own: class names and the rest of the ta
 BLOCK_ATTRIBUTE = "samplecnn_block"  # our own: the kind of block, which layer names tell of the original's six alone
 CONFIG_ATTRIBUTE = "model_config"
 
-# Bounds on what a file can ask for; a SampleCNN of 20 blocks has 300 layers and a model_config of 150,000 characters.
-MOST_LAYERS, MOST_WEIGHTS, LONGEST_TEXT = 1000, 16, 1 << 20
-VALUES_PER_BYTE = 4  # bytes of values for each byte of the file; above 1 only where they are compressed
+# Limits on the contents of a file; a SampleCNN of 20 blocks has 300 layers and a model_config of 150,000 characters.
+MAX_LAYERS, MAX_WEIGHTS, MAX_TEXT = 1000, 16, 1 << 20
+MAX_NESTED_WEIGHTS = 4096  # names of weights that are read of a layer that turns out to be a whole model
+VALUES_PER_BYTE = 4  # bytes of values per byte of the file; above 1 only for compressed values
 
-# Layers of Keras 3's own weight files have numbers for names; in this order each kind of layer keeps its values.
+# Weights in Keras 3's own weight files are numbered in this order, by their number in the layer.
 VARIABLES = {2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 
 @dataclass
 class Contents:
-    """Texts by attribute name, and layer name -> weight name ("kernel") -> values; layers without weights are left."""
+    """Texts by attribute name, and layer name -> weight name ("kernel") -> values, without empty layers."""
 
     texts: dict[str, str] = field(default_factory=dict)
     layers: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def shown(name: str) -> str:
-    """A name out of a file, fit for one line."""
+    """A name from a file, shortened and printable, for messages."""
     return name[:100] if name.isprintable() else ascii(name)[:100]
 
 
 def contents(path: Path) -> Contents:
-    """Reads a file in this process. The file must be known to be sound: a damaged one can crash the process."""
+    """Reads a file in this process, which a damaged file can crash; see `sandbox`."""
     import h5py
 
     try:
         file = h5py.File(path, "r")
-    except Exception as error:  # h5py raises whatever comes to hand on a damaged file
+    except Exception as error:  # h5py raises many types on a damaged file
         raise SampleCNNError(f"{path}: not a readable HDF5 file ({_reason(error)})") from error
     try:
         with file:
@@ -61,7 +62,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Reader:
-    """Reads from an open file; `budget` is what the values may still take, in bytes."""
+    """Reads from an open file; `budget` is the number of bytes that further values may take."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,11 +90,11 @@ class _Reader:
         return found
 
     def child(self, group: Any, name: str, layer: str) -> Any:
-        """What hangs in the group under a plain name, if it is stored right there."""
+        """The member of a group of that name, if it is stored in the group itself."""
         import h5py
 
         if name in (".", "..", ""):
-            raise self.refuse(f"layer {shown(layer)}: {shown(name)!r} is no name of a weight")
+            raise self.refuse(f"layer {shown(layer)}: {shown(name)!r} is not the name of a weight")
         link = group.get(name, getlink=True)
         if link is None:
             raise self.refuse(f"layer {shown(layer)}: {shown(name)} is missing")
@@ -110,12 +111,12 @@ class _Reader:
         return found if isinstance(found, h5py.Group) else None
 
     def names(self, group: Any) -> list[str]:
-        if len(group) > MOST_LAYERS:
-            raise self.refuse(f"{len(group):,} layers; a SampleCNN has fewer than {MOST_LAYERS:,}")
+        if len(group) > MAX_LAYERS:
+            raise self.refuse(f"{len(group):,} layers; a SampleCNN has fewer than {MAX_LAYERS:,}")
         return [str(name) for name in group]
 
     def layers(self, place: Any) -> list[tuple[str, dict[str, Any]]]:
-        """Layers of Keras 2's layout: a group each, whose attribute tells where its weights hang below it."""
+        """Layers in Keras 2's layout: a group per layer, whose attribute lists the paths of its weights."""
         import h5py
 
         found = []
@@ -124,7 +125,9 @@ class _Reader:
             if not isinstance(group, h5py.Group):
                 continue
             datasets: dict[str, Any] = {}
-            for name in self.texts(group, "weight_names", MOST_WEIGHTS, layer):
+            names = self.texts(group, "weight_names", MAX_NESTED_WEIGHTS, layer)
+            self.check_not_nested(names, layer)
+            for name in names:
                 stored = group
                 for part in name.split("/"):
                     stored = self.child(stored, part, layer)
@@ -136,8 +139,20 @@ class _Reader:
                 found.append((layer, datasets))
         return found
 
+    def check_not_nested(self, names: list[str], layer: str) -> None:
+        """Refuses a layer that is a model, as `keras.utils.multi_gpu_model` makes: its weights are of many layers."""
+        if len({name.split("/")[0] for name in names}) > 1 and len({name.split("/")[-1] for name in names}) < len(
+            names
+        ):
+            raise self.refuse(
+                f"layer {shown(layer)} is a model itself, as in models for several GPUs (multi_gpu_model); save that "
+                f"alone, with model.get_layer({shown(layer)!r}).save('NAME.h5')"
+            )
+        if len(names) > MAX_WEIGHTS:
+            raise self.refuse(f"layer {shown(layer)}: weight_names is longer than any of a SampleCNN")
+
     def keras3_layers(self, place: Any) -> list[tuple[str, dict[str, Any]]]:
-        """Layers of Keras 3's `.weights.h5`: numbered values, the layer's name in an attribute."""
+        """Layers in Keras 3's `.weights.h5`: numbered values, and the layer's name in an attribute."""
         found = []
         for key in self.names(place):
             holder = self.group(place, key)
@@ -156,7 +171,7 @@ class _Reader:
         return found
 
     def texts(self, owner: Any, name: str, most: int = 1, layer: str = "") -> list[str]:
-        """The texts in an attribute; none where there is no such attribute."""
+        """The texts in an attribute; empty where there is no such attribute."""
         import h5py
 
         if name not in owner.attrs:
@@ -169,23 +184,23 @@ class _Reader:
             return []
         if kind.get_class() != h5py.h5t.STRING:
             raise self.refuse(f"{where} is not text")
-        if count > most or (not kind.is_variable_str() and kind.get_size() * count > LONGEST_TEXT):
+        if count > most or (not kind.is_variable_str() and kind.get_size() * count > MAX_TEXT):
             raise self.refuse(f"{where} is longer than any of a SampleCNN")
         value = owner.attrs[name]
         found = [v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(value, dtype=object).ravel()]
-        if sum(map(len, found)) > LONGEST_TEXT:
+        if sum(map(len, found)) > MAX_TEXT:
             raise self.refuse(f"{where} is longer than any of a SampleCNN")
         return found
 
     def values(self, dataset: Any, layer: str, name: str) -> np.ndarray:
-        """A weight's values [as stored], if they are numbers and can lie in a file of this size."""
+        """A weight's values as stored, if they are numbers and fit in a file of this size."""
         import h5py
 
         where = f"{shown(name)} of layer {shown(layer)}"
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-            raise self.refuse(f"{where} is no array")
+            raise self.refuse(f"{where} is not an array")
         if dataset.external or dataset.is_virtual:
-            raise self.refuse(f"{where} is stored in another file; only what lies in the file itself is read")
+            raise self.refuse(f"{where} is stored in another file; only values in the file itself are read")
         if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):
             raise self.refuse(f"{where} is {dataset.dtype} {list(dataset.shape)}, expected float32")
         wanted, chunk = (math.prod(s or ()) * dataset.dtype.itemsize for s in (dataset.shape, dataset.chunks))

@@ -1,11 +1,11 @@
 """Models of the authors' code of 2018 (tae-jun/resemul, Keras 2.0): layers numbered by Keras instead of named.
 
-That code differs from the one of 2019 in this: conv0 drops what does not fill a three (`valid`), the excitations are
-*wider* than the features (`--alpha` 16 times), `res` and `rese` always have two convolutions, the last dense layer
-holds the sigmoid, and the waveform goes in as it is decoded (no mean, no standard deviation).
+Differences from the code of 2019: conv0 drops samples that do not fill a frame of 3 (`valid`), the excitations are
+*wider* than the features (`--alpha` 16 times), `res` and `rese` always have two convolutions, the last dense layer has
+the sigmoid, and the waveform is not standardised.
 
-Its tags: the 50 most frequent, sorted by their count in the annotations. What pandas 0.22 and NumPy 1.14 (its
-requirements) make of the ties was computed from the published annotations: the same order as the fixed list of 2019.
+Its tags are the 50 most frequent, sorted by their count in the annotations. The order of ties under pandas 0.22 and
+NumPy 1.14 (its requirements) was computed from the published annotations: it is that of the fixed list of 2019.
 """
 
 import re
@@ -19,7 +19,7 @@ NUMBERED = re.compile(rf"({'|'.join(KINDS)})(?:_(\d{{1,9}}))?")
 
 
 def is_older(layers: Iterable[str]) -> bool:
-    """Whether the layers are numbered as in 2018; those of 2019 begin with conv0."""
+    """Whether the layers are numbered as in 2018; the first layer of 2019 is named conv0."""
     names = list(layers)
     return "conv0" not in names and any(NUMBERED.fullmatch(name) for name in names)
 
@@ -27,52 +27,52 @@ def is_older(layers: Iterable[str]) -> bool:
 def original_names(kernels: dict[str, tuple[int, ...]], path: str) -> dict[str, str]:
     """The names of 2019 for the layers of 2018.
 
-    Keras numbers each kind of layer as it is made, over all models of a session, so the numbers need not start at 1;
-    their order tells the order of making. In a residual block the shortcut is made before the path.
+    Keras numbers each kind of layer in the order of creation, over all models of a session, so the numbers need not
+    start at 1. In a residual block the shortcut is created before the other convolutions.
 
     Args:
         kernels: every layer with weights -> the shape of its kernel, () where it has none.
         path: the file, for messages.
 
     Returns:
-        name in the file -> the name that the code of 2019 gives it. Shapes are left for the reader to check.
+        name in the file -> its name in the code of 2019. The caller checks the shapes.
 
     Raises:
-        SampleCNNError: the layers' number or kind is not that of a SampleCNN.
+        SampleCNNError: the number or kind of layers is not that of a SampleCNN.
     """
-    made: dict[str, list[str]] = {kind: [] for kind in KINDS.values()}
+    created: dict[str, list[str]] = {kind: [] for kind in KINDS.values()}
     for name in sorted(kernels, key=lambda name: int((NUMBERED.fullmatch(name) or ["", "", "0"])[2] or 0)):
         match = NUMBERED.fullmatch(name)
         if match is None:
-            raise SampleCNNError(f"{path}: layer {shown(name)} has no place in a SampleCNN of 2018; it is not read")
-        made[KINDS[match[1]]].append(name)
-    if not made["conv"]:
+            raise SampleCNNError(f"{path}: layer {shown(name)} has no place in a SampleCNN of 2018")
+        created[KINDS[match[1]]].append(name)
+    if not created["conv"]:
         raise SampleCNNError(f"{path}: not a SampleCNN: there is no convolution")
     wanted: dict[str, list[str]] = {"conv": ["conv0"], "norm": ["norm0"], "fc": []}
-    widths = [kernels[name][0] if len(kernels[name]) == 3 else 0 for name in made["conv"][1:]]  # 1 or 3 samples
+    widths = [kernels[name][0] if len(kernels[name]) == 3 else 0 for name in created["conv"][1:]]  # 1 or 3 samples
     residual = 1 in widths
     blocks = _blocks(widths) if residual else [["conv"]] * len(widths)
     for i, convs in enumerate(blocks):
         for conv in convs:
             wanted["conv"].append(f"block{i}_{conv}")
             wanted["norm"].append(f"block{i}_{conv.replace('conv', 'norm')}")
-    excited = len(made["fc"]) == 2 + 2 * len(blocks)
+    excited = len(created["fc"]) == 2 + 2 * len(blocks)
     if excited:
         wanted["fc"] += [f"block{i}_{ex}" for i in range(len(blocks)) for ex in ("ex0", "ex1")]
     wanted["norm"].append("final_norm")
     wanted["fc"] += ["final_fc", "logit"]
     for kind, names in wanted.items():
-        if len(names) != len(made[kind]):
+        if len(names) != len(created[kind]):
             word = next(keras for keras, ours in KINDS.items() if ours == kind)
             raise SampleCNNError(
-                f"{path}: {len(made[kind])} {word} layers; a SampleCNN of 2018 with {len(made['conv'])} convolutions "
-                f"has {len(names)}"
+                f"{path}: {len(created[kind])} {word} layers; a SampleCNN of 2018 with {len(created['conv'])} "
+                f"convolutions has {len(names)}"
             )
-    return {theirs: ours for kind in wanted for theirs, ours in zip(made[kind], wanted[kind], strict=True)}
+    return {theirs: ours for kind in wanted for theirs, ours in zip(created[kind], wanted[kind], strict=True)}
 
 
 def _blocks(widths: list[int]) -> list[list[str]]:
-    """Convolution widths of residual blocks in order of making -> each block's names: a 1-wide one opens a block."""
+    """Convolution widths of residual blocks in order of creation -> each block's names; a 1-wide one starts a block."""
     blocks: list[list[str]] = []
     at = 0
     while at < len(widths):

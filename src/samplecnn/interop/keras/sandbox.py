@@ -1,7 +1,7 @@
-"""Reading an HDF5 file in a process of its own, with a bound on memory and time.
+"""Reading an HDF5 file in a child process with limits on memory and time.
 
-The HDF5 library is not safe against damaged files: single flipped bits make it crash or ask for gigabytes. A child
-process reads the file and sends its contents through a pipe; whatever becomes of the child is one error here.
+The HDF5 library is not safe against damaged files: single flipped bits make it crash or request gigabytes. A child
+process reads the file and sends its contents through a pipe; any failure of the child is a single error here.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from samplecnn.system.limits import Limits
 from samplecnn.system.workers import Worker, WorkerDied
 
 SIGNATURE, ZIP_SIGNATURE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-FREE_MEMORY = 32 << 20  # bytes the child may use beside the values
-CPU_SECONDS = 10  # for what takes milliseconds; damaged files can send the library round in circles
-SECONDS, BYTES_PER_SECOND = 60.0, 2e6  # by the clock: so much, and more for large files on slow disks
+FREE_MEMORY = 32 << 20  # bytes that the child may use in addition to the values
+CPU_SECONDS = 10  # for work of milliseconds; a damaged file can make the library loop
+SECONDS, BYTES_PER_SECOND = 60.0, 2e6  # wall-clock limit, extended for large files on slow disks
 
 CHILD = "samplecnn.interop.keras.sandbox:answer"
 
@@ -27,14 +27,14 @@ def read(path: Path) -> Contents:
 
     Raises:
         OSError: the file is missing or may not be read.
-        SampleCNNError: not an HDF5 file of Keras, damaged, or asking for more than its size can justify.
+        SampleCNNError: not an HDF5 file of Keras, damaged, or implausibly large for its size.
     """
     with path.open("rb") as file:
         signature, size = file.read(len(SIGNATURE)), path.stat().st_size
     if signature.startswith(ZIP_SIGNATURE):
         raise SampleCNNError(f"{path}: a Keras 3 archive (zip); save the model with model.save('NAME.h5') instead")
     if signature != SIGNATURE:
-        raise SampleCNNError(f"{path}: not an HDF5 file; copy it again from where the model came")
+        raise SampleCNNError(f"{path}: not an HDF5 file; copy it again from its source")
     limits = Limits(FREE_MEMORY + 2 * VALUES_PER_BYTE * size, CPU_SECONDS, SECONDS + size / BYTES_PER_SECOND)
     # No plug-ins: an unknown compression in the file must not make the library load code from a folder.
     environment = {"HDF5_PLUGIN_PRELOAD": "::"}
@@ -51,19 +51,19 @@ def read(path: Path) -> Contents:
     except WorkerDied as death:
         if death.out_of_time:
             raise SampleCNNError(f"{path}: damaged, reading it does not end; copy it again") from death
-        if death.status > 0:  # the child could not even start
+        if death.status > 0:  # the child could not start
             reason = shown(death.last_words or "no reason given")
             raise SampleCNNError(f"{path}: cannot be read, Python failed to start for it ({reason})") from death
         raise SampleCNNError(f"{path}: damaged, the HDF5 library crashes on it; copy it again") from death
     except MemoryError as error:
-        raise SampleCNNError(f"{path}: damaged, it asks for more memory than a file of its size can need") from error
+        raise SampleCNNError(f"{path}: damaged, it needs more memory than a file of its size can") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SampleCNNError(f"{path}: damaged, the HDF5 library crashes on it; copy it again") from error
     return found
 
 
 def answer(path: str, data: bytes, reply: Callable[..., None]) -> None:
-    """The child's work: sends the texts and the names of the layers, then each array by itself."""
+    """The child's task: sends the texts and the names of the layers, then each array separately."""
     found = contents(Path(path))
     reply({"texts": found.texts, "layers": list(found.layers)})
     for layer, weights in found.layers.items():

@@ -1,4 +1,4 @@
-"""The weights of the original's Keras layers: their names and shapes there, and their names and axes here."""
+"""The weights of the original's Keras layers: names and shapes in Keras, and names and axis order here."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from samplecnn.interop.keras.description import Layer
 
 
 class Weight(NamedTuple):
-    """A weight of a Keras layer, its name in our state dict, and the axes that bring Keras's array into our order."""
+    """A weight of a Keras layer, its name in the state dict here, and the axes that transpose Keras's array to it."""
 
     keras: str
     ours: str
@@ -15,8 +15,8 @@ class Weight(NamedTuple):
 
 
 DENSE = Weight("kernel", "weight", (1, 0)), Weight("bias", "bias", (0,))
-WEIGHTS = {  # of each class of Keras layer that has any, in the order in which Keras keeps them
-    "Conv1D": (Weight("kernel", "weight", (2, 1, 0)), DENSE[1]),  # [width, in, out] there, [out, in, width] here
+WEIGHTS = {  # by class of Keras layer, in Keras's order
+    "Conv1D": (Weight("kernel", "weight", (2, 1, 0)), DENSE[1]),  # [width, in, out] in Keras, [out, in, width] here
     "Dense": DENSE,
     "BatchNormalization": tuple(
         Weight(keras, ours, (0,))
@@ -31,14 +31,14 @@ WEIGHTS = {  # of each class of Keras layer that has any, in the order in which 
 
 
 def module_name(layer: str) -> str:
-    """The name in our state dict of one of the original's layers: block2_conv1 -> blocks.2.convs.1."""
+    """The name in the state dict here of one of the original's layers: block2_conv1 -> blocks.2.convs.1."""
     name = re.sub(r"^block(\d+)_", r"blocks.\1.", layer)
     name = re.sub(r"\.(conv|norm)(\d)$", r".\1s.\2", name)
     return re.sub(r"\.(ex[01])$", r".excitation.\1", name)
 
 
 def weight_shapes(layers: list[Layer]) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Layer name -> shapes of its weights as Keras keeps them, in the order of WEIGHTS; () for one without weights.
+    """Layer name -> shapes of its weights in Keras's axis order, in the order of WEIGHTS; () for one without weights.
 
     Args:
         layers: a network in which every layer comes after its inputs (`description.network`).
