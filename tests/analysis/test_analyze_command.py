@@ -85,10 +85,10 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "summary", "--json", tmp_path / "file" / "x.json"), "cannot be written (a file is where"),
         ((model("se"), "excitations", "sounds", *data, "--json", tmp_path), "is a folder; name a file"),
         ((model("se"), "filters", "--layer", "conv9"), "no layer 'conv9'"),
-        ((model("se"), "filters", "--precision", "fp8"), "precision 'fp8' is not known"),
+        ((model("se"), "filters", "--precision", "fp8"), "'fp8' is not one of auto, fp32, bf16"),
         ((model("se"), "summary", "--samples", "20"), "20 samples are too few"),
         (("nowhere", "summary"), "nowhere: there is no such model"),
-        ((model("se"), "spectra"), "no analysis 'spectra'? Choose filters, excitations, summary"),
+        ((model("se"), "spectra"), "no analysis 'spectra'; use filters, excitations, summary"),
         ((model("se"),), "which analysis of"),
     )
     for words, message in wrong:

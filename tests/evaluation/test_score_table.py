@@ -10,7 +10,7 @@ from samplecnn.evaluation.confusion import confusion_counts, confusion_matrix
 from samplecnn.evaluation.plots import draw_areas, draw_confusion, draw_precision_recall, save_pictures
 from samplecnn.evaluation.precision_recall import class_curves, curve, shown_classes, thinned
 from samplecnn.evaluation.score_table import print_report
-from samplecnn.system.plotting import MAX_PIXELS
+from samplecnn.system.plotting import MAX_PIXELS, drawable
 from samplecnn.task import Task
 
 WORDS = tuple(f"{first}{second}" for first in "bdfgklm" for second in ("ackward", "ed", "ird", "our", "even"))
@@ -184,12 +184,31 @@ def test_the_curve_is_scikit_learns():
     assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(average_precision_score(true, prob))
 
 
-def test_a_long_curve_keeps_its_ends():
-    values = np.arange(1000)
-    a, b = thinned(values, -values, max_points=150)
-    assert 100 < len(a) <= 150 and a[0] == 0 and a[-1] == 999
-    np.testing.assert_array_equal(a, -b)
-    assert thinned(values, max_points=1000)[0] is values
+def test_a_long_curve_is_thinned_without_changing_its_shape():
+    generator = np.random.default_rng(3)
+    true = (generator.random(5000) < 0.01).astype(np.uint8)  # few positives: many points have the same recall
+    precision, recall = curve(true, generator.random(5000) + 0.3 * true)
+    fewer_precision, fewer_recall = thinned(precision, recall)
+    assert len(fewer_recall) <= 2 * true.sum() + 2 < len(recall)
+    for level in np.unique(recall):
+        at, kept = precision[recall == level], fewer_precision[fewer_recall == level]
+        assert kept[0] == at[0] and kept[-1] == at[-1]
+    many = curve(np.arange(9000) % 2, generator.random(9000))
+    fewest_precision, fewest_recall = thinned(*many, max_points=150)
+    assert 100 < len(fewest_recall) <= 150 and len(fewest_precision) == len(fewest_recall)
+    assert (fewest_recall[0], fewest_recall[-1]) == (0, 1)
+
+
+def test_names_in_any_script_are_drawn_without_missing_glyphs(tmp_path, recwarn):
+    """Fonts that are installed are used; a character that none has becomes its code point, never the same box."""
+    names = ("高い音", "низкий", "\ue123 private use")
+    task = Task("音", names)
+    true, prob = np.eye(3, dtype=np.uint8)[[0, 1, 2, 2]], np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]
+    predictions = Predictions(list("wxyz"), true, prob, np.ones(4, int))
+    save_pictures(predictions, score(true, prob, task), task, tmp_path)
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]
+    assert drawable("низкий") == "низкий"
+    assert drawable("\ue123") in ("\ue123", "<E123>")
 
 
 def test_pictures_are_files_that_open(tmp_path, one_label, multi_label):

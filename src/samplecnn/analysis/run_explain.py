@@ -17,7 +17,7 @@ from samplecnn.analysis.plots.explanation import draw_explanation
 from samplecnn.evaluation.probabilities import load_on_device
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import written_aside
-from samplecnn.system.plotting import save_figure
+from samplecnn.system.plotting import save_figure, use_available_fonts
 
 PICTURES, TABLES = (".png", ".svg", ".pdf"), (".csv", ".parquet", ".json")
 WriteRows = Callable[[Explanation], Any]
@@ -117,6 +117,7 @@ class _PdfPages(_Pages):
         self.document = document
 
     def __call__(self, figure: Any, explanation: Explanation) -> None:
+        use_available_fonts(figure)
         self.document.savefig(figure, facecolor=figure.get_facecolor())
         self.written = [self.path]
 

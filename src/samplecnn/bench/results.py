@@ -4,8 +4,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from samplecnn.system.files import written_aside
-
 # The reference that the hardware sets, measured in the same run.
 LIMITS = {
     "train": "PyTorch's matmul",  # no bound: kernels that suffer less from other load on the core exceed it
@@ -87,18 +85,18 @@ def paired_ratio(row: dict[str, Any], peer: dict[str, Any]) -> float:
 
 def draw(result: dict[str, Any], path: str | Path) -> None:
     """Draws the medians as bars, each round as a dot and the reference as a line."""
-    from matplotlib.figure import Figure
+    from samplecnn.system.plotting import LIGHT, new_figure, save_figure
 
     rows, base = result["contenders"][::-1], baseline(result)
-    figure = Figure(figsize=(8, 1.2 + 0.45 * len(rows)), layout="constrained")
+    figure = new_figure(1.2 + 0.45 * len(rows), 8)
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        axes.barh(place, row["median"], color="tab:blue" if row["ours"] else "tab:gray", alpha=0.75)
-        axes.plot(row["rates"], [place] * len(row["rates"]), ".", color="black", markersize=4)
+        axes.barh(place, row["median"], color=LIGHT.blue if row["ours"] else LIGHT.rule)
+        axes.plot(row["rates"], [place] * len(row["rates"]), ".", color=LIGHT.ink, markersize=4)
         times = f" ({paired_ratio(row, base):.2f} x)" if base is not None and base is not row else ""
         axes.text(max(row["rates"]), place, f"  {_figure(row['median'])}{times}", va="center")
     limit = result["limit"]
-    axes.axvline(limit["rate"], color="tab:red", linestyle="--", label=f"{limit_name(result)}: {limit['what']}")
+    axes.axvline(limit["rate"], color=LIGHT.orange, linestyle="--", label=f"{limit_name(result)}: {limit['what']}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     longest = max(limit["rate"], *(max(row["rates"]) for row in rows))
     axes.set_xlim(0, 1.25 * longest)  # space for the figures
@@ -106,5 +104,4 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     figure.legend(loc="outside lower right", fontsize="small")
     about = result["machine"]
     axes.set_title(f"samplecnn bench {result['bench']}: {about['cpu']}, {about['cores']} threads", fontsize="medium")
-    with written_aside(path) as aside:
-        figure.savefig(aside, format=Path(path).suffix.lstrip(".") or "png", dpi=120)
+    save_figure(figure, path)

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 from samplecnn.bench.rounds import machine
-from samplecnn.system.files import written_aside
 from samplecnn.system.progress import Progress
 
 
@@ -131,25 +130,26 @@ def print_scale(result: dict[str, Any]) -> None:
 
 def draw_scale(result: dict[str, Any], path: str | Path) -> None:
     """Plots seconds and peak memory over work on logarithmic axes, with proportional growth as a dashed line."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
+
+    from samplecnn.system.plotting import LIGHT, new_figure, save_figure, tidy
 
     points = result["points"]
     works = [point["work"] for point in points]
     medians = [statistics.median(point["seconds"]) for point in points]
     memory = [point["peak_rss"] / 1e6 for point in points if point["peak_rss"]]
     known = len(memory) == len(points)
-    figure = Figure(figsize=(9 if known else 5, 4), layout="constrained")
+    figure = new_figure(4, 9 if known else 5)
     panels = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
     left = panels[0]
     for point in points:
-        left.plot([point["work"]] * len(point["seconds"]), point["seconds"], ".", color="black", markersize=4)
-    left.plot(works, medians, "o-", color="tab:blue", label=f"median, power {exponent(points):.2f}")
+        left.plot([point["work"]] * len(point["seconds"]), point["seconds"], ".", color=LIGHT.ink, markersize=4)
+    left.plot(works, medians, "o-", color=LIGHT.blue, label=f"median, power {exponent(points):.2f}")
     if known:
-        panels[1].plot(works, memory, "o-", color="tab:orange", label="peak")
+        panels[1].plot(works, memory, "o-", color=LIGHT.orange, label="peak")
     firsts = [(medians[0], "seconds"), *((value, "memory, MB") for value in memory[:1])]
     for axes, (first, what) in zip(panels, firsts, strict=False):
-        axes.plot(works, [first * work / works[0] for work in works], "--", color="gray", label="proportional")
+        axes.plot(works, [first * work / works[0] for work in works], "--", color=LIGHT.muted, label="proportional")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(FixedLocator(works))
@@ -160,10 +160,9 @@ def draw_scale(result: dict[str, Any], path: str | Path) -> None:
         axes.set_xlabel(result["unit"])
         axes.set_ylabel(what)
         axes.legend(fontsize="small")
-        axes.grid(alpha=0.3)
+        tidy(axes, "both")
     about = result["machine"]
     figure.suptitle(
         f"samplecnn bench {result['bench']} --scale: {about['cpu']}, {about['cores']} threads", fontsize="medium"
     )
-    with written_aside(path) as aside:
-        figure.savefig(aside, format=Path(path).suffix.lstrip(".") or "png", dpi=120)
+    save_figure(figure, path)

@@ -10,7 +10,18 @@ from samplecnn.evaluation.confusion import ConfusionMatrix, confusion_matrix
 from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.precision_recall import ClassCurve, class_curves, shown_classes
 from samplecnn.evaluation.predict import Predictions
-from samplecnn.system.plotting import FONT, LIGHT, SMALL, TINY, diverging, new_figure, save_figure, shorten, tidy
+from samplecnn.system.plotting import (
+    FONT,
+    LIGHT,
+    SMALL,
+    TINY,
+    diverging,
+    drawable,
+    new_figure,
+    save_figure,
+    shorten,
+    tidy,
+)
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -65,7 +76,7 @@ def draw_confusion(matrix: ConfusionMatrix, scores: Scores, task: Task) -> "Figu
     axes.set_yticks(range(size), names, fontsize=8, parse_math=False)
     axes.set_xlabel("most probable class", fontsize=SMALL)
     axes.set_ylabel("true class", fontsize=SMALL)
-    title = f"{task.name}: accuracy {100 * scores.accuracy:.2f} % of {scores.clips:,} clips"
+    title = f"{drawable(task.name)}: accuracy {100 * scores.accuracy:.2f} % of {scores.clips:,} clips"
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize=FONT, parse_math=False)
     legend = "blue: right, orange: wrong; the stronger, the larger the share of the row"
     figure.text(0.1 / width, 1 - 0.32 / height, matrix.note or legend, va="top", fontsize=SMALL, color=LIGHT.muted)
@@ -96,7 +107,7 @@ def draw_precision_recall(curves: list[ClassCurve], scores: Scores, task: Task, 
         axes.set_xticks(*(ticks if place + columns >= len(curves) else ((), ())), fontsize=TINY)
         axes.set_yticks(*(ticks if across == 0 else ((), ())), fontsize=TINY)
         axes.tick_params(length=2)
-        axes.axhline(one.chance, color=LIGHT.rule, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes.axhline(one.chance, color=LIGHT.muted, linewidth=0.8, linestyle=(0, (3, 2)))
         if len(one.recall):
             axes.fill_between(one.recall, one.precision, step="pre", color=LIGHT.blue, alpha=0.12, linewidth=0)
             axes.plot(one.recall, one.precision, color=LIGHT.blue, linewidth=1.1, drawstyle="steps-pre")
@@ -105,8 +116,8 @@ def draw_precision_recall(curves: list[ClassCurve], scores: Scores, task: Task, 
     figure.text(0.5, 0.12 / height, "recall", ha="center", fontsize=SMALL)
     figure.text(0.15 / width, 0.5, "precision", va="center", rotation=90, fontsize=SMALL)
     title = (
-        f"{task.name}: precision over recall at all thresholds, mean area {_area(scores.pr_auc)} ({scores.clips:,} "
-        f"clips)\ndot: at threshold {task.threshold:g}, dashed: chance{'; ' + note if note else ''}"
+        f"{drawable(task.name)}: precision over recall at all thresholds, mean area {_area(scores.pr_auc)} "
+        f"({scores.clips:,} clips)\ndot: at threshold {task.threshold:g}, dashed: chance{'; ' + note if note else ''}"
     )
     figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=FONT, parse_math=False)
     return figure
@@ -141,7 +152,8 @@ def draw_areas(curves: list[ClassCurve], scores: Scores, task: Task, note: str =
         axes.tick_params(axis="y", labelsize=8, length=0)
         axes.spines["left"].set_visible(False)
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
-    title = f"{task.name}: {scores.clips:,} clips; in brackets the clips of each class{'; ' + note if note else ''}"
+    title = f"{drawable(task.name)}: {scores.clips:,} clips; in brackets the clips of each class"
+    title += f"; {note}" if note else ""
     figure.suptitle(title, fontsize=FONT, parse_math=False)
     return figure
 

@@ -81,10 +81,11 @@ def curve(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.append(precision[0], precision), np.append(0.0, recall)
 
 
-def thinned(*columns: np.ndarray, max_points: int = MAX_POINTS) -> tuple[np.ndarray, ...]:
-    """At most `max_points` rows of columns of equal length, evenly spaced, the first and the last among them."""
-    length = len(columns[0])
-    if length <= max_points:
-        return columns
-    kept = np.unique(np.linspace(0, length - 1, max_points).round().astype(int))
-    return tuple(column[kept] for column in columns)
+def thinned(precision: np.ndarray, recall: np.ndarray, max_points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """The same curve with fewer points: of points with equal recall the first and the last, which is all that is seen
+    of them; of more than `max_points`, evenly spaced ones, the first and the last among them."""
+    changes = np.diff(recall) > 0
+    kept = np.flatnonzero(np.append(True, changes) | np.append(changes, True))
+    if len(kept) > max_points:
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, max_points).round().astype(int))]
+    return precision[kept], recall[kept]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,13 +87,75 @@ def diverging(theme: Theme = LIGHT) -> "Colormap":
 
 
 def shorten(name: str, max_length: int) -> str:
-    """A name of at most `max_length` characters, cut with an ellipsis."""
-    return name if len(name) <= max_length else name[: max_length - 1] + "…"
+    """A name for a picture: at most `max_length` characters, cut with an ellipsis, and `drawable`."""
+    return drawable(name if len(name) <= max_length else name[: max_length - 1] + "…")
+
+
+def drawable(text: str) -> str:
+    """Text whose characters some installed font has; others become their code point, such as <9AD8>.
+
+    Without this, matplotlib draws the same box for every character that no font has.
+    """
+    missing = _missing(text)
+    if missing:
+        missing -= {character for font in _fallback_fonts(missing) for character in missing & _characters(font)}
+    return "".join(f"<{ord(one):04X}>" if one in missing else one for one in text)
+
+
+def use_available_fonts(figure: "Figure") -> None:
+    """Adds installed fonts to a figure's texts where the default font lacks characters; call it before saving."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import get_font
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    missing = _missing("".join(text.get_text() for text in texts))  # type: ignore[attr-defined]
+    families = [get_font(path).family_name for path in _fallback_fonts(missing)] if missing else []
+    if families:
+        for text in texts:
+            text.set_fontfamily([*rcParams["font.family"], *families])  # type: ignore[attr-defined]
 
 
 def save_figure(figure: "Figure", path: str | Path) -> Path:
     """Writes a figure in the format of the file's suffix (PNG without one); the file appears when it is complete."""
     path = Path(path)
+    use_available_fonts(figure)
     with written_aside(path) as aside:
         figure.savefig(aside, format=path.suffix.lstrip(".").lower() or "png", facecolor=figure.get_facecolor())
     return path
+
+
+def _missing(text: str) -> frozenset[str]:
+    """The characters that matplotlib's default font does not have."""
+    if text.isascii():
+        return frozenset()
+    from matplotlib.font_manager import FontProperties, findfont
+
+    return frozenset(one for one in text if not one.isspace()) - _characters(findfont(FontProperties()))
+
+
+@cache
+def _fallback_fonts(missing: frozenset[str]) -> tuple[str, ...]:
+    """Paths of installed fonts that together have as many of the missing characters as any; few of them."""
+    from matplotlib.font_manager import fontManager
+
+    chosen: list[str] = []
+    for entry in sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", abs(int(font.weight) - 400))):
+        found = missing & _characters(entry.fname)
+        if found:
+            chosen.append(entry.fname)
+            missing -= found
+        if not missing:
+            break
+    return tuple(chosen)
+
+
+@cache
+def _characters(path: str) -> frozenset[str]:
+    """The characters that a font has; empty for a file that cannot be read."""
+    from matplotlib.font_manager import get_font
+
+    try:
+        return frozenset(map(chr, get_font(path).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.system.files import write_text, written_aside
+from samplecnn.system.files import write_text
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
@@ -67,42 +67,42 @@ def read_metrics(run: Path) -> list[Row]:
 
 def draw_curves(history: list[Row], path: Path, title: str) -> None:
     """Losses and validation scores by epoch, stages next to each other, every stage's test score at its end."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+
+    from samplecnn.system.plotting import FONT, LIGHT, drawable, new_figure, save_figure, tidy
 
     epochs = [row for row in history if row["event"] == "epoch"]
     if not epochs:
         return
     x = range(1, len(epochs) + 1)
     ends = [i for i, row in enumerate(epochs, 1) if i < len(epochs) and epochs[i]["stage"] != row["stage"]]
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = new_figure(4.2, 10)
     loss, score = figure.subplots(1, 2)
-    loss.plot(x, [row["train_loss"] for row in epochs], "o-", ms=3, color="#8a8a8a", label="training")
-    loss.plot(x, [row["val_loss"] for row in epochs], "o-", ms=3, color="#1f6fb4", label="validation")
+    loss.plot(x, [row["train_loss"] for row in epochs], "o-", ms=3, color=LIGHT.muted, label="training")
+    loss.plot(x, [row["val_loss"] for row in epochs], "o-", ms=3, color=LIGHT.blue, label="validation")
     best = [i for i, row in enumerate(epochs, 1) if row["best"]]
     loss.plot(
-        best, [epochs[i - 1]["val_loss"] for i in best], "o", ms=7, mfc="none", color="#1f6fb4", label="best so far"
+        best, [epochs[i - 1]["val_loss"] for i in best], "o", ms=7, mfc="none", color=LIGHT.blue, label="best so far"
     )
     loss.set(ylabel="loss", title="loss")
     metric = "accuracy" if "val_accuracy" in epochs[0] else "roc_auc"
     shown = metric.replace("_", " ").replace("roc auc", "ROC-AUC")
     values = np.array([row[f"val_{metric}"] for row in epochs], float)  # None becomes NaN, a gap in the curve
-    score.plot(x, values, "o-", ms=3, color="#1f6fb4", label="validation (segments)")
+    score.plot(x, values, "o-", ms=3, color=LIGHT.blue, label="validation (segments)")
     tests = [
         (sum(r["stage"] <= row["stage"] for r in epochs), row[metric]) for row in history if row["event"] == "test"
     ]
     if tests:
         score.plot(
-            *zip(*tests, strict=True), "D", ms=6, color="#c8501e", label="test (clips), best weights of the stage"
+            *zip(*tests, strict=True), "D", ms=6, color=LIGHT.orange, label="test (clips), best weights of the stage"
         )
     score.set(ylabel=shown, title=shown)
     for axes in (loss, score):
         axes.set(xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
+        tidy(axes)
         for end in ends:
-            axes.axvline(end + 0.5, color="#bbbbbb", lw=1, ls="--")
+            axes.axvline(end + 0.5, color=LIGHT.rule, lw=1, ls="--")
         axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    with written_aside(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    figure.suptitle(drawable(title), fontsize=FONT, parse_math=False)
+    save_figure(figure, path)

@@ -7,7 +7,19 @@ import numpy as np
 
 from samplecnn.analysis.excitation_result import Excitations
 from samplecnn.analysis.excitation_sums import BINS
-from samplecnn.system.plotting import FONT, LIGHT, SEQUENTIAL, SMALL, TINY, WIDTH, diverging, new_figure, shorten, tidy
+from samplecnn.system.plotting import (
+    FONT,
+    LIGHT,
+    SEQUENTIAL,
+    SMALL,
+    TINY,
+    WIDTH,
+    diverging,
+    drawable,
+    new_figure,
+    shorten,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +90,7 @@ def draw_excitations_spread(found: Excitations) -> "Figure":
     upper.plot(places, found.spread, "o-", color=LIGHT.blue, linewidth=1.8)
     upper.set_ylabel("standard deviation\nof the classes' means", fontsize=FONT)
     upper.set_ylim(bottom=0)
-    upper.set_title(f"{found.task}: how far do excitations differ between classes?", fontsize=FONT)
+    upper.set_title(f"{drawable(found.task)}: how far do excitations differ between classes?", fontsize=FONT)
     _boxes(lower, [100 * block.between for block in found.blocks])
     lower.plot(places, 100 * found.between, "o-", color=LIGHT.blue, linewidth=1.8)
     lower.axhline(100 * found.chance, color=LIGHT.orange, linewidth=1.4, linestyle=(0, (4, 2)))
@@ -111,7 +123,7 @@ def draw_excitations_loudness(found: Excitations) -> "Figure":
     axes.set_xticks(places, found.names, rotation=40, ha="right")
     axes.set_ylim(-1.02, 1.02)
     axes.set_ylabel("correlation with the segment's level (dB)", fontsize=FONT)
-    axes.set_title(f"{found.task}: correlation of excitations with loudness", fontsize=FONT)
+    axes.set_title(f"{drawable(found.task)}: correlation of excitations with loudness", fontsize=FONT)
     axes.set_xlabel("dots: units; orange: mean of |r| over the block's units", fontsize=SMALL)
     tidy(axes)
     return figure
@@ -189,7 +201,7 @@ def shown_classes(found: Excitations) -> list[int]:
 def _title(found: Excitations, text: str, classes: list[int]) -> str:
     present = np.count_nonzero(found.counts)
     part = f"\n{len(classes):,} of {present:,} classes: those with the most segments" if len(classes) < present else ""
-    return f"{found.task}: {text}{part}"
+    return f"{drawable(found.task)}: {text}{part}"
 
 
 def _panel_height(classes: int) -> float:

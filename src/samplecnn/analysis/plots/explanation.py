@@ -9,7 +9,7 @@ import numpy as np
 from samplecnn.analysis.explained_window import ExplainedWindow
 from samplecnn.analysis.explanation import Explanation
 from samplecnn.analysis.mel import mel, mel_spectrogram
-from samplecnn.system.plotting import LIGHT, SMALL, TINY, Theme, diverging, new_figure, shorten
+from samplecnn.system.plotting import LIGHT, SMALL, TINY, Theme, diverging, drawable, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +107,7 @@ def _stretch(
         curve.axhline(0, color=theme.rule, lw=0.8, zorder=1)
         _mel_axis(chart, explanation)
         if leftmost:
-            text = explanation.sentence(place)
+            text = drawable(explanation.sentence(place))
             title = curve.set_title(text, loc="left", fontsize=SMALL, color=theme.ink, parse_math=False, pad=4)
             title.set_in_layout(False)  # it may extend over the next stretch
             curve.set_ylabel("logit", fontsize=SMALL - 1)
@@ -131,7 +131,8 @@ def _overview(axes: Any, explanation: Explanation, theme: Theme) -> None:
     axes.set_ylabel("score", fontsize=SMALL - 1)
     lines = axes.patches[: len(explanation.tags)]
     legend = axes.legend(
-        lines, explanation.names, fontsize=TINY, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5),
+        lines, [shorten(name, 24) for name in explanation.names], fontsize=TINY, frameon=False, loc="center left",
+        bbox_to_anchor=(1, 0.5),
         labelcolor=theme.ink,
     )  # fmt: skip
     legend.set_in_layout(False)  # it lies over the column of the bands

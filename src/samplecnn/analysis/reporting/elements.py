@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplecnn.system.plotting import DARK, LIGHT
+from samplecnn.system.plotting import DARK, LIGHT, use_available_fonts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +41,7 @@ def png(figure: "Figure", dpi: float = MAX_DPI) -> tuple[str, int, int]:
     """A figure as a data URI, and its width and height in pixels."""
     from PIL import Image
 
+    use_available_fonts(figure)
     memory, small = io.BytesIO(), io.BytesIO()
     figure.savefig(memory, format="png", dpi=min(dpi, figure.dpi), facecolor=figure.get_facecolor())
     image = Image.open(memory).convert("RGB")

@@ -169,7 +169,7 @@ def precision_recall(curve: ClassCurve, area: str) -> str:
     for tick in (0, 0.5, 1):
         body += _text(left + size * tick, top + size + 13, f"{tick:g}", "tick")
         body += _text(left - 4, top + size * (1 - tick) + 4, f"{tick:g}", "tick", "end")
-    recall, precision = thinned(curve.recall, curve.precision, max_points=150)
+    precision, recall = thinned(curve.precision, curve.recall, max_points=150)
     x, y, chance = left + size * recall, top + size * (1 - precision), top + size * (1 - curve.chance)
     body += f'<line x1="{left}" x2="{left + size}" y1="{chance:.1f}" y2="{chance:.1f}" class="mark"/>'
     steps = np.stack([np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]])  # precision is constant up to each recall
