@@ -55,7 +55,7 @@ def wave(tmp_path_factory) -> Path:
 
 
 def ours(network: dict) -> SampleCNN:
-    """A model of ours with values that matter, of the architecture that the script is told."""
+    """A model with the architecture that the script gets, and values for which every layer matters."""
     torch.manual_seed(0)
     config = ModelConfig(
         network["block"], network["multi"], network["blocks"], network["classes"], network["features"], network["ratio"]
