@@ -1,10 +1,12 @@
 import csv
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -260,6 +262,37 @@ def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
     assert part.exists(), "what is refused is left as it was"
     assert "engine torch, fp32;" in run(*options, "--resume", "--hop", 0.05).stderr, "auto is what it began with"
     assert output.read_bytes() == whole and not list(tmp_path.glob("tags.jsonl.part*"))
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_another_model_or_other_options_are_not_mixed_into_a_result(run, model, model_folder, folder, tmp_path, name):
+    from samplecnn import model_files
+    from samplecnn.models import SampleCNN
+
+    output, part = tmp_path / "tags", tmp_path / "tags.part"
+    options = ("--format", name, "--output", output, "--engine", "numpy")
+    wanted = run(folder, *options, "--top", 2, "--threshold", 0.1)
+    assert wanted.exit_code == 1
+    whole = output.read_bytes()
+    output.unlink()
+    part.write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
+    from samplecnn.tagging.output import Settings
+
+    digest = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
+    noted = Settings("numpy", "fp32", None, digest, 2, 0.1, False)
+    (tmp_path / "tags.part.json").write_text(json.dumps(asdict(noted)))
+    for other in (("--top", 1, "--threshold", 0.1), ("--top", 2), ("--threshold", 0.1)):
+        assert "used --engine numpy --precision fp32 --top 2 --threshold 0.1 and no --hop" in refused(
+            run(folder, *options, "--resume", *other)
+        )
+    other = SampleCNN(model.config, model.task)
+    model_files.save(other, tmp_path / "other")
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(tag_command)
+    words = [str(tmp_path / "other"), str(folder), *map(str, options), "--resume", "--top", "2", "--threshold", "0.1"]
+    assert f"another model (SHA-256 {digest[:12]}" in refused(CliRunner().invoke(app, words))
+    assert run(folder, *options, "--resume", "--top", 2, "--threshold", 0.1).exit_code == 1
+    assert output.read_bytes() == whole
 
 
 def test_tfrecords_have_no_hop(run, tmp_path):

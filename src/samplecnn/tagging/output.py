@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,29 +28,57 @@ class Done:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the scores besides the model: engine, precision, and seconds between windows (None: the window)."""
+    """What decides the rows of an output: all of it must be the same where an interrupted run is resumed.
+
+    Args:
+        engine, precision: in use.
+        hop: seconds between windows; None is the window.
+        model: SHA-256 of the model's file; "" where it is not known.
+        top, threshold, over_time: as in `Selection`; over_time is None in the notes of earlier versions.
+    """
 
     engine: str
     precision: str
     hop: float | None = None
+    model: str = ""
+    top: int | None = None
+    threshold: float | None = None
+    over_time: bool | None = None
 
     def about(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """What readers of an output should know."""
+        about = {"engine": self.engine, "precision": self.precision, "hop": self.hop}
+        return {key: value for key, value in about.items() if value is not None}
 
-    def resumed_with(self, engine: str, precision: str, hop: float | None) -> tuple[str, str]:
+    def resumed_with(self, asked: "Settings") -> tuple[str, str]:
         """Engine and precision with which an interrupted run continues; "auto" is what it used.
 
         Raises:
-            UsageError: for others.
+            UsageError: another model, or other options.
         """
-        asked = Settings(
-            self.engine if engine == "auto" else engine, self.precision if precision == "auto" else precision, hop
-        )
-        if asked != self:
-            begun = f"--engine {self.engine} --precision {self.precision}"
-            begun += f" --hop {self.hop:g}" if self.hop is not None else " and no --hop"
-            raise UsageError(f"the interrupted run used {begun}; pass the same options, or leave --resume out")
-        return asked.engine, asked.precision
+        engine = self.engine if asked.engine == "auto" else asked.engine
+        precision = self.precision if asked.precision == "auto" else asked.precision
+        if self.model and asked.model and self.model != asked.model:
+            raise UsageError(
+                f"the interrupted run used another model (SHA-256 {self.model[:12]}, not {asked.model[:12]}); "
+                "pass the same one, or leave --resume out"
+            )
+        known = replace(asked, engine=engine, precision=precision, model=self.model)
+        if self.over_time is None:
+            known = replace(known, top=None, threshold=None, over_time=None)
+        if known != self:
+            raise UsageError(
+                f"the interrupted run used {self._options()}; pass the same options, or leave --resume out"
+            )
+        return engine, precision
+
+    def _options(self) -> str:
+        options = f"--engine {self.engine} --precision {self.precision}"
+        for name, value in (("hop", self.hop), ("top", self.top), ("threshold", self.threshold)):
+            options += f" --{name} {value:g}" if value is not None else ""
+        absent = [f"--{name}" for name in ("hop", "top", "threshold") if getattr(self, name) is None]
+        options += " --over-time" if self.over_time else ""
+        return options + (f" and no {', '.join(absent)}" if absent else "")
 
 
 class Output:

@@ -1,13 +1,15 @@
 """Tagging many files into one result: found, tagged, written, counted."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.model_files import WEIGHTS
 from samplecnn.recordings import SUFFIXES, is_special
 from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
@@ -103,13 +105,25 @@ def tag_paths(
     with reserved(output, FORMATS[format]) as place:
         done = place.read_done(selection, net.task.classes) if resume else Done()
         begun = place.settings() if done.size else None
+        settings = Settings(engine, precision, hop, _digest(model, place), **asdict(selection))
         if begun is not None:
-            engine, precision = begun.resumed_with(engine, precision, hop)
+            engine, precision = begun.resumed_with(settings)
         segments = expected_segments(found.files, net.task, hop)
         tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
         print(_described(tagger), *(f"note: {note}" for note in found.notes), sep="\n", file=sys.stderr, flush=True)
         about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
-        return _write(tagger, found.files, place, selection, done, about, hop)
+        settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
+        return _write(tagger, found.files, place, selection, done, about, settings)
+
+
+def _digest(model: "SampleCNN | str | Path", place: Output) -> str:
+    """SHA-256 of the model's file, for an output that may be resumed; "" for others."""
+    if not isinstance(model, str | Path) or place.part is None or not place.kind.streams:
+        return ""
+    path = Path(model)
+    with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""
 
 
 def _write(
@@ -119,10 +133,9 @@ def _write(
     selection: Selection,
     done: Done,
     about: dict[str, Any],
-    hop: float | None,
+    settings: Settings,
 ) -> TagReport:
     """Tags the files that are not done yet and writes them to their place."""
-    settings = Settings(tagger.engine.name, tagger.engine.precision, hop)
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
     left = [file for file in files if file not in done.errors]
     try:
