@@ -1,4 +1,4 @@
-"""The whole way on generated recordings: what each step of one's own work will look like."""
+"""End to end on generated recordings: every step that a custom data set needs, with its command."""
 
 import time
 from pathlib import Path
@@ -12,12 +12,12 @@ from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.tagging.writers import Selection
 from samplecnn.training import train
 
-# A narrow network and a short schedule: enough for ten kinds of sound, and done in minutes without a GPU.
+# A narrow network and a short schedule: enough for ten kinds of sound, and trained in minutes without a GPU.
 SETTINGS: dict[str, Any] = {"block": "se", "features": 32, "num_stages": 2, "max_epochs": 7, "patience": 7, "lr": 0.03}
 
 
 def run_demo(data_dir: str, log_dir: str, seed: int) -> Path:
-    """Generates, builds, trains, scores and tags, telling each step's own command; returns the run directory."""
+    """Generates, builds, trains, scores and tags, and names each step's command; returns the run directory."""
     began = time.monotonic()
     raw = Path(data_dir) / "demo" / "raw"
     step(1, "ten kinds of sound, generated", f"ls {raw}")
@@ -28,12 +28,12 @@ def run_demo(data_dir: str, log_dir: str, seed: int) -> Path:
     words = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in SETTINGS.items())
     step(3, "training", f"samplecnn train demo {words} --data-dir {data_dir} --log-dir {log_dir}")
     result = train("demo", data_dir=data_dir, log_dir=log_dir, seed=seed, **SETTINGS)
-    step(4, "scores on recordings it has not seen", f"samplecnn eval demo {result.run} --data-dir {data_dir}")
+    step(4, "scores on the test recordings", f"samplecnn eval demo {result.run} --data-dir {data_dir}")
     run_eval("demo", str(result.run), data_dir)
     recording = raw / "bell" / "0000.wav"
-    step(5, "tags for a file", f"samplecnn tag {result.run} {recording}")
+    step(5, "tags for a recording", f"samplecnn tag {result.run} {recording}")
     tag_paths(str(result.run), [str(recording)], "table", None, Selection(5, None, False))
-    print(f"\nall of it in {duration(time.monotonic() - began)}; learning curves: {result.run / 'curves.png'}")
+    print(f"\nfinished in {duration(time.monotonic() - began)}; learning curves: {result.run / 'curves.png'}")
     return result.run
 
 

@@ -45,6 +45,7 @@ def test_a_model(run):
     assert values["trained_parameters"] == sum(value.numel() for value in model.parameters())
     assert values["trained_parameters"] + values["statistics"] == model.num_values()
     assert values["hop"] == 81 and values["kind"] == "model"
+    assert values["receptive_field"] == model.receptive_field > 81
     assert info(folder / "model.safetensors") == shown
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,3 +117,19 @@ def test_sigterm_saves_a_training_like_ctrl_c(built, tmp_path):
     (folder,) = tmp_path.iterdir()
     assert process.returncode == 143 and "Traceback" not in err and f"--resume {folder}" in out
     assert load_checkpoint(folder).state.total_steps >= before > 0
+
+
+def test_names_in_a_progress_bar_are_not_markup(monkeypatch, tmp_path):
+    """On a terminal: "[noise]" and ":bell:" are shown as they are, and control characters are not sent."""
+    script = shutil.which("script")
+    if not script:
+        pytest.skip("no `script` to make a terminal")
+    code = (
+        "import time\nfrom samplecnn.system.progress import Progress\n"
+        "with Progress(2, 'build [noise] :bell: [/x] \\x1b]0;title\\x07', 'clips') as bar:\n"
+        "    bar.advance()\n    time.sleep(0.5)"
+    )
+    (tmp_path / "bar.py").write_text(code)
+    command = f"COLUMNS=200 '{sys.executable}' {tmp_path / 'bar.py'}"
+    done = subprocess.run([script, "-qec", command, tmp_path / "typescript"], capture_output=True, text=True)
+    assert done.returncode == 0 and "build [noise] :bell: [/x] \\x1b]0;title\\x07" in done.stdout.replace("\r\n", "")

@@ -12,6 +12,7 @@ import samplecnn
 from samplecnn import build
 from samplecnn.cli.app import app
 from samplecnn.cli.train import train
+from samplecnn.system import log
 from samplecnn.training import loop
 from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.logging import read_metrics
@@ -186,3 +187,18 @@ def test_resume_takes_no_settings(base, tmp_path):
         assert "this run is finished" in str(result.exception)  # the file and the environment are for new runs
     assert "leave out DATASET" in str(CliRunner().invoke(app, ["train", "scd", "--resume", str(base)]).exception)
     assert "finished" in str(CliRunner().invoke(app, ["train", "--resume", str(base), "--device", "cpu"]).exception)
+
+
+def test_quiet_leaves_the_result_and_normal_says_what_comes_next(built, tmp_path):
+    words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--log-dir", str(tmp_path / "a log")]
+    words += ["--features", "8", "--num-stages", "1", "--max-epochs", "1"]
+    try:
+        quiet = CliRunner().invoke(app, [*words, "--quiet"], catch_exceptions=False)
+    finally:
+        log.set_verbosity(log.Verbosity.NORMAL)
+    lines = quiet.output.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["final scores", "final model"]
+    normal = CliRunner().invoke(app, words, catch_exceptions=False)
+    run = max((tmp_path / "a log").iterdir())
+    assert "stage 1/1 epoch 1  loss" in normal.stdout
+    assert normal.stdout.splitlines()[-1] == f"next: samplecnn tag '{run}' RECORDING"

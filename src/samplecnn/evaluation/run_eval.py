@@ -9,6 +9,7 @@ from samplecnn.evaluation.evaluator import Evaluation, examine
 from samplecnn.evaluation.plots import save_pictures
 from samplecnn.evaluation.score_table import print_report
 from samplecnn.model_files import CONFIG
+from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import write_json
 
@@ -65,8 +66,10 @@ def run_eval(
     if result.comparison is not None:
         print(result.comparison)
     sys.stdout.flush()
-    for note in [*result.warnings, *notes]:
-        print(note, file=sys.stderr)
+    for warning in result.warnings:
+        print(warning, file=sys.stderr)
+    for note in notes:
+        log.note(note)
     return result
 
 

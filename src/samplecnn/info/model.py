@@ -3,12 +3,12 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from samplecnn.model_files import CONFIG, WEIGHTS, load_stored
 from samplecnn.models import ModelConfig
+from samplecnn.models.spec import network_spec
 from samplecnn.task import Task
 
 STATISTICS = ("running_mean", "running_var")  # of batch norms: values that are not trained
@@ -37,7 +37,7 @@ class ModelDescription:
     task: Task
     trained_parameters: int
     statistics: int
-    receptive_field: int | None
+    receptive_field: int
     hop: int
     sha256: str
     recorded_sha256: str
@@ -52,15 +52,15 @@ class ModelDescription:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         statistics = sum(value.size for name, value in stored.values.items() if name.endswith(STATISTICS))
         recorded = _recorded(file)
-        receptive_field, hop = _reach(stored.config)
+        spec = network_spec(stored.config)
         return cls(
             path=file,
             config=stored.config,
             task=stored.task,
             trained_parameters=sum(value.size for value in stored.values.values()) - statistics,
             statistics=statistics,
-            receptive_field=receptive_field,
-            hop=hop,
+            receptive_field=spec.receptive_field,
+            hop=spec.hop,
             sha256=sha256,
             recorded_sha256=str(recorded.get("sha256") or ""),
             training=recorded.get("training") or {},
@@ -92,16 +92,6 @@ class ModelDescription:
         ]
 
 
-def _reach(config: ModelConfig) -> tuple[int | None, int]:
-    """Receptive field and hop of the last block's frames, in samples."""
-    try:
-        module = import_module("samplecnn.models.spec")
-    except ImportError:
-        return None, 3 ** (config.num_blocks + 1)
-    spec = module.network_spec(config)
-    return spec.receptive_field, spec.hop
-
-
 def _recorded(file: Path) -> dict[str, Any]:
     """The content of config.json next to a .safetensors, which has been read once already; {} for other files."""
     config = file.with_name(CONFIG)
@@ -111,8 +101,8 @@ def _recorded(file: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _span(samples: int | None, rate: int) -> str:
-    return "not known" if samples is None else f"{samples:,} samples ({samples / rate:.3g} s)"
+def _span(samples: int, rate: int) -> str:
+    return f"{samples:,} samples ({samples / rate:.3g} s)"
 
 
 def _training(record: dict[str, Any]) -> str:

@@ -1,9 +1,11 @@
-"""Progress of long work: a live bar with rate and time left on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a live bar with rate and time left on a terminal, else a line every few seconds."""
 
 import sys
 import time
 from types import TracebackType
 from typing import Any
+
+from samplecnn.system import log
 
 
 def duration(seconds: float) -> str:
@@ -21,7 +23,8 @@ class Progress:
     with Progress(total=1000, description="build train", unit="clips") as progress:
         progress.advance(10, note="2 skipped")
 
-    `done` is where an interrupted run goes on: it counts as finished, not towards the rate.
+    `done` items were finished by an earlier, interrupted run; they do not count towards the rate. With --quiet
+    nothing is shown.
     """
 
     LINE_EVERY = 15.0  # seconds between lines where there is no terminal
@@ -34,11 +37,15 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         self.began = self.last_line = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty() and not log.is_quiet():
             from rich.console import Console
             from rich.live import Live
+            from rich.text import Text
 
-            self.live = Live(get_renderable=self._line, console=Console(stderr=True), refresh_per_second=4)
+            def line() -> Text:  # as Text: a description such as "build [noise]" is not markup
+                return Text(log.printable(self._line()))
+
+            self.live = Live(get_renderable=line, console=Console(stderr=True), refresh_per_second=4)
             self.live.start()
         return self
 
@@ -48,7 +55,7 @@ class Progress:
         if self.live:
             self.live.stop()
         elif self.last_line != self.began or kind is not None or self.elapsed > 1:
-            print(self._line(), file=sys.stderr, flush=True)
+            log.note(self._line())
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         self.done += count
@@ -56,7 +63,7 @@ class Progress:
             self.note = note
         if self.live is None and time.monotonic() - self.last_line > self.LINE_EVERY:
             self.last_line = time.monotonic()
-            print(self._line(), file=sys.stderr, flush=True)
+            log.note(self._line())
 
     @property
     def elapsed(self) -> float:
@@ -64,7 +71,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Items a second since the start of this process's share of the work."""
+        """Items per second of this process."""
         return (self.done - self.start_at) / max(self.elapsed, 1e-9)
 
     def _line(self) -> str:

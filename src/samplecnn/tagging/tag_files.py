@@ -13,6 +13,7 @@ from samplecnn.model_files import WEIGHTS
 from samplecnn.recordings import SUFFIXES, is_special
 from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
+from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import STDOUT, refuse_inputs
 from samplecnn.system.progress import Progress
@@ -110,7 +111,8 @@ def tag_paths(
             engine, precision = begun.resumed_with(settings)
         segments = expected_segments(found.files, net.task, hop)
         tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
-        print(_described(tagger), *(f"note: {note}" for note in found.notes), sep="\n", file=sys.stderr, flush=True)
+        for line in (_described(tagger), *(f"note: {note}" for note in found.notes)):
+            log.note(line)
         about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
         settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
         return _write(tagger, found.files, place, selection, done, about, settings)
