@@ -87,7 +87,7 @@ def test_peers_are_left_out_without_a_source_checkout(tmp_path, monkeypatch):
     result = bench_build(None, tmp_path, clips=1, rounds=1, librosa=sys.executable)
     assert [row["name"] for row in result["contenders"]] == ["samplecnn build, one worker", BARE]
     (line,) = result["left_out"]
-    assert line.startswith(ORIGINAL) and "benchmarks/peers of a source checkout" in line
+    assert line.startswith(ORIGINAL) and "needs benchmarks/peers/librosa_build.py of a source checkout" in line
     assert result["baseline"] == BARE
 
 

@@ -72,7 +72,7 @@ class Comparison(ExitStack):
         """Starts `program` of benchmarks/peers with another interpreter; without a source checkout it is left out."""
         path = peers.PROGRAMS / program
         if not path.exists():
-            self.left_out.append(f"{name}: {program} is in benchmarks/peers of a source checkout, not in this install")
+            self.left_out.append(f"{name}: needs benchmarks/peers/{program} of a source checkout")
             return
         peer = peers.Peer(python, path, *arguments)
         self.callback(peer.close)
