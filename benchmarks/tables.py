@@ -34,7 +34,7 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
     else:
         rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
     lines = [" | ".join(row) for row in rows]
-    lines.insert(1, "|".join([" --- ", *(" ---: " for _ in rows[0][1:])]))
+    lines.insert(1, " | ".join(["---", *("---:" for _ in rows[0][1:])]))
     return "\n".join([*(f"| {line} |" for line in lines), "", _source(result), ""])
 
 

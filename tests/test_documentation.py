@@ -58,6 +58,21 @@ def test_pages(page, workspace, monkeypatch):
     run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0))
 
 
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def programs() -> list[tuple[str, str]]:
+    """Python in the documentation that shows no output: (page, code)."""
+    pages = {page.name: PYTHON.findall(page.read_text(encoding="utf-8")) for page in (ROOT / "docs").rglob("*.md")}
+    return [(page, code) for page, blocks in sorted(pages.items()) for code in blocks if ">>> " not in code]
+
+
+@pytest.mark.parametrize(("page", "code"), programs(), ids=lambda text: text.partition("\n")[0][:30])
+def test_programs_in_pages(page, code, workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    exec(compile(code, page, "exec"), {})
+
+
 def test_no_example_is_skipped():
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]:
         assert "doctest: +SKIP" not in path.read_text(encoding="utf-8"), path
