@@ -73,6 +73,16 @@ def test_programs_in_pages(page, code, workspace, monkeypatch):
     exec(compile(code, page, "exec"), {})
 
 
+def test_every_public_name_is_documented():
+    import samplecnn
+
+    examples = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    for name in samplecnn.__all__:
+        assert f"`samplecnn.{name}`" in examples, name
+        assert re.search(rf"^::: samplecnn\.[\w.]+\.{name}$", reference, re.MULTILINE), name
+
+
 def test_no_example_is_skipped():
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]:
         assert "doctest: +SKIP" not in path.read_text(encoding="utf-8"), path
