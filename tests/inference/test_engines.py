@@ -111,15 +111,15 @@ def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
 
 
 def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, monkeypatch):
-    from samplecnn.inference import torch_engine
+    from samplecnn.inference import torch_operations
 
-    monkeypatch.setattr(torch_engine, "fuses", lambda: False)
+    monkeypatch.setattr(torch_operations, "fuses", lambda: False)
     model, segments = make_network("rese1"), make_sounds(3, 729)
     np.testing.assert_allclose(opened(model, "torch", "fp32")(segments), plainly(model, segments), rtol=0, atol=1e-5)
 
 
 def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, plainly):
-    from samplecnn.inference.torch_engine import Plain
+    from samplecnn.inference.torch_operations import Plain
     from samplecnn.models.graph import fold, run
 
     for block in BLOCKS:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.inference.torch_engine import Compiled, first_values, frames
+from samplecnn.inference.torch_operations import Compiled, first_values, frames
 from samplecnn.kernels import selection
 from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch

@@ -1,0 +1,179 @@
+"""The operations of a folded network in PyTorch: time before channels, weights packed once, few passes over memory.
+
+On a CPU the convolutions are oneDNN's with the ReLU inside; pooling and excitation are compiled passes where numba is
+installed (the extra `fast`), else PyTorch's kernels.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samplecnn.kernels import as_image, from_image
+from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
+from samplecnn.models.graph import Layer, Operations, Squeeze
+from samplecnn.models.layers import FUSED_POOL
+from samplecnn.models.reach import same_padding
+
+
+class Plain(Operations[Tensor]):
+    """Any device: tensors [batch, time, features] in the type of the precision."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype = dtype
+        self.device = device
+        self._made: dict[Layer, tuple[Tensor, Tensor]] = {}
+
+    def values(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a convolution as its kernel wants them, made once."""
+        if layer not in self._made:
+            self._made[layer] = self.prepare(layer)
+        return self._made[layer]
+
+    def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        weight, bias = (torch.from_numpy(value).to(self.device, self.dtype) for value in (layer.weight, layer.bias))
+        return weight.unsqueeze(3).contiguous(memory_format=torch.channels_last), bias
+
+    def exact(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Weight and bias in float32, for what is too small to gain by less."""
+        if layer not in self._made:
+            weight, bias = (torch.from_numpy(value).to(self.device) for value in (layer.weight, layer.bias))
+            self._made[layer] = weight, bias
+        return self._made[layer]
+
+    def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
+        weight, bias = self.exact(layer)
+        x = F.linear(frames(wave, pads), weight.squeeze(1), bias).to(self.dtype)
+        return x.relu_() if relu else x
+
+    def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
+        weight, bias = self.values(layer)
+        before, behind = same_padding(layer.width)
+        if before != behind:  # an even width, for which a convolution of PyTorch has no padding
+            x, before = F.pad(x, (0, 0, before, behind)), 0
+        x = from_image(F.conv2d(as_image(x), weight, bias, padding=(before, 0)))
+        return x.relu_() if relu else x
+
+    def pool(self, x: Tensor, size: int) -> Tensor:
+        return from_image(F.max_pool2d(as_image(x), (size, 1), (size, 1)))
+
+    def factors(self, means: Tensor, squeeze: Squeeze) -> Tensor:
+        """float32 [batch, features] of the means over time."""
+        hidden = F.relu(F.linear(means, *self.exact(squeeze.ex0)))
+        return torch.sigmoid(F.linear(hidden, *self.exact(squeeze.ex1)))
+
+    def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
+        return x * self.factors(self.means(x), squeeze).to(x.dtype)[:, None]
+
+    def means(self, x: Tensor) -> Tensor:
+        """Over time, float32 [batch, features]."""
+        return x.mean(1, dtype=torch.float32)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x + y).relu_()
+
+    def head(self, levels: Sequence[Tensor], head: Layer, logit: Layer, softmax: bool) -> Tensor:
+        pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
+        logits = F.linear(F.relu(F.linear(pooled, *self.exact(head))), *self.exact(logit))
+        return torch.softmax(logits, 1) if softmax else torch.sigmoid(logits)
+
+
+class OnCpu(Plain):
+    """The same with oneDNN's packed weights and fused ReLU."""
+
+    @staticmethod
+    def fuses(layer: Layer) -> bool:
+        return layer.width % 2 == 1 and fuses()
+
+    def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        weight, bias = super().prepare(layer)
+        if not self.fuses(layer):
+            return weight, bias
+        pads = [weight.shape[2] // 2, 0]
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, [1, 1], [1, 1], 1), bias
+
+    def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
+        if not self.fuses(layer):
+            return super().conv(x, layer, relu)
+        weight, bias = self.values(layer)
+        pads, kind = [layer.weight.shape[2] // 2, 0], "relu" if relu else "none"
+        y = torch.ops.mkldnn._convolution_pointwise(as_image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
+        return from_image(y)
+
+
+class Compiled(OnCpu):
+    """The same with compiled passes between the convolutions. To load them takes about a second."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(dtype, device)
+        found = compiled_passes()
+        assert found is not None
+        self.passes = found
+
+    def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
+        if not relu:
+            return super().first(wave, layer, pads, relu)
+        x = frames(wave, pads)
+        taps, bias = first_values(layer)
+        out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
+        source = rows(x.contiguous())
+        parallel_for(self.passes.first_conv, len(source), len(bias), source, taps, bias, rows(out))
+        return out
+
+    def means(self, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        batch, steps, features = x.shape
+        sums = torch.zeros(batch, features)
+        parallel_for(self.passes.time_sums, batch, steps * features, steps, rows(x), sums.numpy())
+        return sums / steps
+
+    def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
+        x, factors = x.contiguous(), self.factors(self.means(x), squeeze)
+        out, flat = torch.empty_like(x), rows(x)
+        given = x.shape[1], flat, factors.numpy(), torch.zeros_like(factors).numpy(), rows(out)
+        parallel_for(self.passes.scale_shift, *flat.shape, *given)
+        return out
+
+    def pool_excite(self, x: Tensor, squeeze: Squeeze | None, pool: int) -> Tensor:
+        if squeeze is None or pool != FUSED_POOL:
+            return super().pool_excite(x, squeeze, pool)
+        x = x.contiguous()
+        batch, steps, features = x.shape
+        out = x.new_empty(batch, steps // pool, features)
+        sums = torch.zeros(batch, features)
+        parallel_for(self.passes.pool_sums, batch, steps * features, steps, rows(x), rows(out), sums.numpy())
+        factors = self.factors(sums / (steps // pool), squeeze)
+        parallel_for(self.passes.scale, batch * (steps // pool), features, steps // pool, rows(out), factors.numpy())
+        return out
+
+    def join(self, x: Tensor, shortcut: Tensor, squeeze: Squeeze | None, pool: int) -> Tensor:
+        if pool != FUSED_POOL:
+            return super().join(x, shortcut, squeeze, pool)
+        x, shortcut = x.contiguous(), shortcut.contiguous()
+        batch, steps, features = x.shape
+        factors = torch.ones(batch, features) if squeeze is None else self.factors(self.means(x), squeeze)
+        out = x.new_empty(batch, steps // pool, features)
+        arguments = rows(x), rows(shortcut), factors.numpy(), rows(out)
+        parallel_for(self.passes.join_pool, batch, steps * features, steps, *arguments)
+        return out
+
+
+def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """The first convolution's weight, float32 [3, features], and its bias."""
+    return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
+
+
+def frames(wave: Tensor, pads: tuple[int, int]) -> Tensor:
+    """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
+    return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, 3)
+
+
+@cache
+def fuses() -> bool:
+    """Whether this PyTorch has oneDNN's convolution with what follows it."""
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight")
+    )
