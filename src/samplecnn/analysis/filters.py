@@ -154,9 +154,9 @@ def learn_filters(
 
     Example:
         >>> from samplecnn import ModelConfig, SampleCNN
-        >>> model = SampleCNN(ModelConfig(num_blocks=2, features=4, num_classes=2))
+        >>> model = SampleCNN(ModelConfig(num_blocks=2, features=8, num_classes=2))
         >>> learn_filters(model, steps=1, layers=["conv0"]).layers[0].spectra.shape
-        (4, 365)
+        (8, 365)
     """
     if steps < 1:
         raise UsageError(f"steps must be 1 or more, not {steps}")

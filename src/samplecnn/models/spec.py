@@ -224,7 +224,7 @@ def network_spec(config: ModelConfig) -> NetworkSpec:
     Example:
         >>> spec = network_spec(ModelConfig(block="se", num_blocks=9, num_classes=50))
         >>> spec.receptive_field, spec.hop
-        (118097, 59049)
+        (118095, 59049)
     """
     kind = block_spec(config.block)
     widths = [config.features, *config.widths]
