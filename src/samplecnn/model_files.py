@@ -63,7 +63,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
     """Loads a trained model as a PyTorch module, ready for use.
 
     Args:
-        path: a run directory, a `.safetensors` with its config.json beside it, or an original `.h5`.
+        path: a run directory, a `.safetensors` with its config.json next to it, or an original `.h5`.
         device: where the weights go.
 
     Returns:
@@ -148,7 +148,7 @@ def _array(tensor: Any, where: str) -> np.ndarray:
 
 
 def _file_of(path: str | Path) -> Path:
-    """The file of weights at `path`: a .safetensors, or one of Keras."""
+    """The file of weights at `path`: a .safetensors, or a Keras file."""
     path = Path(path)
     if path.is_dir():
         path = path / WEIGHTS
@@ -156,13 +156,15 @@ def _file_of(path: str | Path) -> Path:
             raise UsageError(f"{path.parent}: no {WEIGHTS} here; give the directory of a run that has saved a model")
     if not path.exists():
         raise UsageError(f"{path}: there is no such model; give a run directory, a .safetensors or an .h5")
+    if not path.is_file():  # reading a pipe could wait for ever
+        raise UsageError(f"{path}: not a regular file; give a run directory, a .safetensors or an .h5")
     if path.suffix != ".safetensors" and not is_keras(path):
         raise UsageError(f"{path}: not a model; give a run directory, a .safetensors or an .h5")
     return path
 
 
 def is_keras(path: Path) -> bool:
-    """Whether it is a file of Keras by its name or, whatever it is called after a download, by its first bytes."""
+    """Whether a path is a Keras file: by its name, or by its first bytes if a download renamed it."""
     from samplecnn.interop.keras.sandbox import SIGNATURE
 
     if path.suffix.lower() in (".h5", ".hdf5", ".keras", ".keras_h5"):
@@ -176,7 +178,7 @@ def is_keras(path: Path) -> bool:
 def _described(path: Path) -> tuple[ModelConfig, Task]:
     """Architecture and task from the config.json next to a .safetensors."""
     description = path.with_name(CONFIG)
-    if not description.exists():
+    if not description.is_file():
         raise SampleCNNError(f"{description}: missing; it holds the class names and belongs next to {path.name}")
     try:
         values = json.loads(description.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """Models of the original code: outputs, names of layers, and damaged or foreign files."""
 
 import json
+import os
 
 import h5py
 import numpy as np
@@ -181,3 +182,16 @@ def test_missing_and_damaged_models_are_a_single_line(tmp_path):
     (tmp_path / model_files.CONFIG).unlink()
     with pytest.raises(SampleCNNError, match="class names"):
         samplecnn.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    model_files.save(make(), tmp_path)
+    for name, match in (("config.json", "missing"), ("model.safetensors", "not a regular file")):
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(SampleCNNError, match=match):
+            model_files.load_graph(tmp_path)
+    os.mkfifo(tmp_path / "m.h5")
+    with pytest.raises(UsageError, match="not a regular file"):
+        model_files.load_graph(tmp_path / "m.h5")

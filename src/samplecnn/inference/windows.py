@@ -1,4 +1,4 @@
-"""The windows of a whole recording, in batches, as a model wants them."""
+"""A whole recording as windows, standardised and in batches: the input of a model."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,15 +9,19 @@ from samplecnn.audio import fit, is_silent, standardise, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
-TAIL = 0.1  # share of a hop; what is left at the end and is shorter gets no window of its own
+TAIL = 0.1  # share of a hop; a shorter rest at the end of a recording gets no window
 
 
 class Windows(NamedTuple):
-    """Some windows of a recording, in order.
+    """Some consecutive windows of a recording.
 
-    `segments`: float32 [windows, window], standardised; where windows overlap, a view of `stretch`, the sound that they
-    share, float32 [samples], else None. `starts`: first sample of each, int64 [windows]; `end`: samples of the
-    recording read so far; `silent`: none of them differs from zero.
+    Args:
+        segments: float32 [windows, window], standardised; if windows overlap, a view of `stretch`.
+        starts: first sample of each window, int64 [windows].
+        end: samples of the recording read so far.
+        silent: all samples read so far are zero.
+        stretch: the audio from the first window's start to the last one's end, float32 [samples], standardised; None
+            if windows do not overlap.
     """
 
     segments: np.ndarray
@@ -28,7 +32,11 @@ class Windows(NamedTuple):
 
 
 def hop_samples(hop: float | None, task: Task) -> int:
-    """Samples from one window to the next, where it is `hop` seconds; None is the window.
+    """A hop in samples.
+
+    Args:
+        hop: seconds from one window to the next; None: the window's length.
+        task: of the model.
 
     Raises:
         UsageError: a hop that is not above 0, or longer than the window.
@@ -43,21 +51,21 @@ def hop_samples(hop: float | None, task: Task) -> int:
 
 
 def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None = None) -> Iterator[Windows]:
-    """Cuts a recording into windows, start to end, whatever its length.
+    """Cuts a recording of any length into windows.
 
-    The last window ends where the recording ends and so overlaps the one before it, unless next to nothing (`TAIL`) is
-    left over. A recording shorter than one window is filled up as the task says. The samples are rounded to 16 bits, as
-    they are for training, so that a file's tags equal what the test says of it.
+    The last window ends where the recording ends, so it may overlap the one before it; a rest shorter than `TAIL` gets
+    no window. A recording shorter than one window is filled by the task's padding. Samples are rounded to 16 bits as in
+    training, so that a file's tags equal its scores in a test.
 
     Args:
         pieces: the recording, float32 [samples] each, mono at the task's rate, at least one sample in all.
-        most: windows in a batch; memory holds about that many.
+        most: windows in a batch; memory holds about as many.
         hop: samples from one window to the next, at most the window; None: the window, so that none overlap.
     """
     window = task.window
     hop = window if hop is None else hop
-    kept = np.zeros(0, dtype=np.int16)  # from the start of the next window on
-    before = kept  # the last window given
+    kept = np.zeros(0, dtype=np.int16)  # samples from the start of the next window
+    before = kept  # the last window yielded
     start = 0
     silent = True
     for piece in pieces:
@@ -72,7 +80,7 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
             before = stretch[-window:]
             yield _batch(standardise(stretch, task), starts, int(starts[-1]) + window, silent, window, hop)
     end = start + len(kept)
-    left = len(kept) - (window - hop)  # behind the last window
+    left = len(kept) - (window - hop)  # samples after the last window
     if start == 0:
         wave = fit(kept, window, task.padding)
         yield _batch(standardise(wave, task), np.zeros(1, dtype=np.int64), end, silent, window, hop)
@@ -84,7 +92,7 @@ def windows(pieces: Iterable[np.ndarray], task: Task, most: int, hop: int | None
 
 
 def precut_windows(segments: np.ndarray, task: Task, most: int) -> Iterator[Windows]:
-    """The same for a recording that is cut into windows already, such as a record of a TFRecord file.
+    """The windows of a recording that is cut already, such as a record of a TFRecord file.
 
     Args:
         segments: float32 [windows, window], in order, not standardised.
