@@ -1,4 +1,4 @@
-"""Learned filters: networks whose filters are known give back the frequencies that were planted."""
+"""Learned filters of networks with known filters: the known frequencies are found."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ from samplecnn.analysis.plots import draw_filters, draw_first_layer, draw_peaks,
 from samplecnn.errors import UsageError
 
 RATE = 22050
-PLANTED = np.linspace(3000, 8000, 12)  # Hz: far enough from both ends for nine samples to tell them from those
+PLANTED = np.linspace(3000, 8000, 12)  # Hz: resolved from 0 Hz and from half the sample rate by nine samples
 
 
 def task(window: int = 729) -> Task:
@@ -45,15 +45,15 @@ def found():
 
 
 @pytest.mark.parametrize(("layer", "most", "mean"), [("block0_conv", 500, 250), ("block1_conv", 1000, 500)])
-def test_planted_band_passes_come_back(found, layer, most, mean):
-    """Nine samples cannot tell frequencies apart by less than about 2,400 Hz; block 1 hears them rectified, too."""
+def test_known_band_passes_are_found(found, layer, most, mean):
+    """Nine samples resolve about 2,400 Hz; block 1 gets them rectified as well."""
     one = found[layer]
     off = np.abs(one.peak_hz - PLANTED)
     assert off.max() < most and off.mean() < mean
     assert np.corrcoef(one.order, np.arange(12))[0, 1] > 0.95  # sorted by peak, they are as they were planted
 
 
-def test_a_filter_that_hears_nothing_is_dead_not_noise(found):
+def test_a_filter_without_input_is_dead(found):
     conv0 = found["conv0"]
     assert conv0.dead == 6 and np.isnan(conv0.peak_hz[6:]).all() and not conv0.spectra[6:].any()
     assert set(conv0.order[-6:].tolist()) == set(range(6, 12))
@@ -62,7 +62,7 @@ def test_a_filter_that_hears_nothing_is_dead_not_noise(found):
 
 @torch.no_grad()
 def test_the_first_layers_peaks_are_those_of_its_frequency_responses():
-    """A filter at every third sample answers most to a sound of that period, 7,350 Hz, which is not its peak."""
+    """A filter at every third sample responds most to a period of three samples, 7,350 Hz, which is not its peak."""
     net = SampleCNN(ModelConfig(block="basic", num_blocks=2, features=4, num_classes=2), task()).eval()
     taps = torch.tensor([[-1.0, 2, -1], [1, 0, -1], [1, 1, 1], [1, 1, -1]])
     net.conv0.weight[:, 0] = taps
@@ -73,18 +73,18 @@ def test_the_first_layers_peaks_are_those_of_its_frequency_responses():
     assert found["conv0"].peak_hz == pytest.approx(truth, abs=900)  # of a width of about 7,000 Hz
 
 
-def test_what_is_found_excites_more_than_the_noise_it_began_with():
+def test_ascent_raises_the_activation_at_constant_level():
     torch.manual_seed(0)
     net = SampleCNN(ModelConfig(block="se", num_blocks=3, features=8, num_classes=2), task()).eval()
     start = learn_filters(net, steps=1, precision="fp32")
     end = learn_filters(net, precision="fp32")
     for before, after in zip(start.layers[:3], end.layers[:3], strict=True):
         assert after.activation.mean() > 1.1 * before.activation.mean()
-        assert np.square(after.waves).mean(axis=1) == pytest.approx(1, rel=1e-4)  # and not by being louder
+        assert np.square(after.waves).mean(axis=1) == pytest.approx(1, rel=1e-4)  # not by a higher level
         assert np.abs(after.waves.mean(axis=1)).max() < 1e-4
 
 
-def test_a_seed_decides_and_the_model_is_left_as_it_was():
+def test_a_seed_is_repeatable_and_the_model_is_not_changed():
     net = SampleCNN(ModelConfig(block="rese2", num_blocks=2, features=8, num_classes=2), task())
     before = {name: value.clone() for name, value in net.state_dict().items()}
     one, again = (learn_filters(net, steps=3, seed=5, precision="fp32") for _ in range(2))

@@ -9,7 +9,7 @@ from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
 
 MAX_PANELS = 100  # classes shown in one picture
-MAX_POINTS = 400  # of a drawn curve; more cannot be told apart
+MAX_POINTS = 400  # of a drawn curve; more are not visible
 
 
 @dataclass(frozen=True, eq=False)

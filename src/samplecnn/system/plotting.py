@@ -140,7 +140,9 @@ def _fallback_fonts(missing: frozenset[str]) -> tuple[str, ...]:
     from matplotlib.font_manager import fontManager
 
     chosen: list[str] = []
-    for entry in sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", abs(int(font.weight) - 400))):
+    for entry in sorted(fontManager.ttflist, key=lambda font: (font.style != "normal", str(font.weight) != "400")):
+        if "LastResort" in entry.fname:  # matplotlib's own: it has every character, as a box
+            continue
         found = missing & _characters(entry.fname)
         if found:
             chosen.append(entry.fname)

@@ -6,7 +6,7 @@ other scores get a percentile bootstrap (Efron, Tibshirani: An Introduction to t
 clips are drawn with replacement, as many as there are, and scored again, many times over. Where every draw gives the
 same score, the bootstrap says nothing and there is no interval.
 
-The intervals tell how much the scores would differ on other clips of the same kind, not after another training. They
+The intervals show how much the scores would differ on other clips of the same kind, not after another training. They
 treat clips as independent.
 """
 

@@ -86,7 +86,7 @@ def _trust(found: Findings) -> str:
     return (
         f"Ranges are {scores.percent(got.level)} confidence intervals over clips: Wilson's for shares of clips "
         "(accuracy, exact match, recall), for other scores a percentile bootstrap with "
-        f"{got.draws:,} draws (seed {got.seed}), where the draws differ. They tell how scores would differ on other "
+        f"{got.draws:,} draws (seed {got.seed}), where the draws differ. They show how scores would differ on other "
         "test clips, not after another training."
     )
 
