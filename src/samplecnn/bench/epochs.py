@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from samplecnn.bench.batchsizes import release_memory
-from samplecnn.bench.steps import RATE, Kind, Steps, noise_task, wait
+from samplecnn.bench.steps import LEARNING_RATE, Kind, Steps, noise_task, wait
 from samplecnn.hardware import tuned
 from samplecnn.models import ModelConfig
 from samplecnn.shards import Segments
@@ -44,7 +44,7 @@ def epoch_seconds(network: Steps, segments: Segments, batch_size: int, readers: 
     losses: list[torch.Tensor] = []
     with tuned(network.device, network.kind.precision):
         for audio, labels in batches(segments, order, batch_size, readers, device=network.device):
-            losses.append(network.step(network.optimizer, audio, labels, RATE))
+            losses.append(network.step(network.optimizer, audio, labels, LEARNING_RATE))
             if len(losses) == LOSS_EVERY:
                 torch.stack(losses).tolist()
                 losses.clear()

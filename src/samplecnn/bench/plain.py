@@ -1,4 +1,4 @@
-"""SampleCNN in the plainest PyTorch, as its peers write it: [batch, channels, time], one layer after the other."""
+"""SampleCNN in plain PyTorch as it is usually written: [batch, channels, time], one layer after the other."""
 
 import torch
 import torch.nn.functional as F

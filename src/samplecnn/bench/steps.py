@@ -1,7 +1,7 @@
 """Contenders of the training benchmark: networks, ours and plain PyTorch's, that take the same steps on one batch.
 
 All of them take the step that `samplecnn train` takes (`training.step`): standardise, forward, loss, backward, fused
-Nesterov SGD. What differs is the network, its arithmetic and the way its kernels are started.
+Nesterov SGD. They differ in the network, its arithmetic and how its kernels are launched.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ from samplecnn.models.layers import Conv
 from samplecnn.task import Task
 from samplecnn.training.step import WARMUP_STEPS, Step
 
-RATE = 1e-3  # of learning
-WAY_NAMES = {"graph": "CUDA graph", "compile": "compiled", "compile+graph": "compiled, CUDA graph"}
+LEARNING_RATE = 1e-3
+MODE_NAMES = {"graph": "CUDA graph", "compile": "compiled", "compile+graph": "compiled, CUDA graph"}
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Kind:
 
     Args:
         precision: "fp32", "tf32" or "bf16"; plain PyTorch's bf16 is autocast.
-        way: how steps are started, one of `training.step.WAYS`.
+        mode: how steps are launched, one of `training.step.MODES`.
         ours: SampleCNN, or the same network in plain PyTorch.
-        wide: the convolutions' images lie (1 x time) instead of (time x 1); ours alone.
+        wide: convolutions run on (1 x time) images instead of (time x 1); for ours only.
     """
 
     precision: str
-    way: str = "eager"
+    mode: str = "eager"
     ours: bool = True
     wide: bool = False
 
@@ -46,8 +46,8 @@ class Kind:
         words = ["samplecnn" if self.ours else "plain PyTorch", self.precision]
         if not self.ours and self.precision == "bf16":
             words[1] += " autocast"
-        if self.way != "eager":
-            words.append(WAY_NAMES[self.way])
+        if self.mode != "eager":
+            words.append(MODE_NAMES[self.mode])
         if self.wide:
             words.append("(1 x time)")
         return ", ".join(words)
@@ -59,9 +59,9 @@ def kinds(device: torch.device, precision: str) -> list[Kind]:
         best = ["bf16"] if precision == "bf16" else []
         return [Kind(name, ours=ours) for ours in (True, False) for name in ("fp32", *best)]
     rounded = ["tf32"] if has_tf32(device) else []
-    ways = [(way, wide) for way in ("eager", "graph", "compile", "compile+graph") for wide in (False, True)]
+    modes = [(mode, wide) for mode in ("eager", "graph", "compile", "compile+graph") for wide in (False, True)]
     return [
-        *(Kind(precision, way, wide=wide) for way, wide in ways if not wide or "graph" in way),
+        *(Kind(precision, mode, wide=wide) for mode, wide in modes if not wide or "graph" in mode),
         *(Kind(name, "compile+graph") for name in (*rounded, "fp32") if name != precision),
         *(Kind(name, ours=False) for name in ("fp32", *rounded)),
         *(Kind("bf16", ours=False) for _ in range(precision == "bf16")),
@@ -69,28 +69,30 @@ def kinds(device: torch.device, precision: str) -> list[Kind]:
 
 
 class Steps:
-    """A network on a device and one batch there; a call takes `steps` steps and returns how many segments they saw."""
+    """A network and one batch on a device; a call takes `steps` steps and returns the number of segments processed."""
 
     def __init__(
         self, kind: Kind, config: ModelConfig, window: int, batch_size: int, steps: int, device: torch.device
     ) -> None:
         self.kind, self.device, self.steps = kind, device, steps
-        self.failure: str | None = None  # why the way of its kind could not be gone
+        self.failure: str | None = None  # why its mode is unavailable
         torch.manual_seed(0)
         network = _ours(kind, config) if kind.ours else _Plain(config, kind.precision)
         self.model = network.to(device).train()
         self.task = noise_task(window, config.num_classes)
-        self.step = Step(self.model, self.task, kind.way, self._note)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=RATE, momentum=0.9, nesterov=True, fused=True)
+        self.step = Step(self.model, self.task, kind.mode, self._fail)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True, fused=True
+        )
         values = np.random.default_rng(0).integers(-8000, 8000, (batch_size, window), np.int16)
         self.audio = torch.from_numpy(values).to(device)
         self.labels = torch.zeros(batch_size, config.num_classes, device=device)
 
-    def _note(self, line: str) -> None:
+    def _fail(self, line: str) -> None:
         self.failure = line
 
     def ready(self) -> None:
-        """Takes the steps in which things are compiled, recorded and chosen by trial."""
+        """Takes the steps in which kernels are compiled, graphs recorded and algorithms chosen by trial."""
         self._take(WARMUP_STEPS + 2 if self.device.type == "cuda" else 1)
 
     def __call__(self) -> int:
@@ -100,31 +102,31 @@ class Steps:
     def _take(self, steps: int) -> None:
         with tuned(self.device, self.kind.precision):
             for _ in range(steps):
-                self.step(self.optimizer, self.audio, self.labels, RATE)
+                self.step(self.optimizer, self.audio, self.labels, LEARNING_RATE)
             wait(self.device)
 
 
 def architecture(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
-    """The network of a benchmark: as many blocks as `window` samples ask for."""
+    """The network of a benchmark: as many blocks as a window of that length needs."""
     blocks = blocks_for_window(window, block)
     return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
 
 
 def noise_task(window: int, num_classes: int) -> Task:
-    """MagnaTagATune's task with another window and nameless classes."""
+    """MagnaTagATune's task with another window and numbered classes."""
     names = tuple(f"class {i}" for i in range(num_classes))
     return replace(REGISTRY["mtt"].task(), window=window, clip_seconds=None, classes=names)
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @contextmanager
 def many_compiled() -> Iterator[None]:
-    """Lets torch.compile keep as many networks as a benchmark has; beyond 8 it would say nothing and go without."""
+    """Lets torch.compile keep all networks of a benchmark; by default it silently stops compiling after 8."""
     import torch._dynamo
 
     torch._dynamo.reset()
@@ -144,14 +146,14 @@ def _ours(kind: Kind, config: ModelConfig) -> SampleCNN:
 
 
 class _WideConv(Conv):
-    """The same convolution on images that lie (1 x time), in the same memory."""
+    """The same convolution on (1 x time) images, in the same memory layout."""
 
     def forward(self, x: Tensor) -> Tensor:
         return conv_as_wide_image(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class _Plain(nn.Module):
-    """Plain PyTorch in a precision: autocast for bf16, as its peers do it."""
+    """Plain PyTorch in a precision: autocast for bf16, as is usual."""
 
     def __init__(self, config: ModelConfig, precision: str) -> None:
         super().__init__()
