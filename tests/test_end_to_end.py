@@ -1,4 +1,4 @@
-"""The whole way, as a user goes it: labels as published, recordings, shards, training, scores, tags."""
+"""End to end, as a user works: published labels, recordings, shards, training, scores, tags."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def unpack(shared: Path, cwd: Path, *names: str) -> None:
 
 
 def write_recordings(name: str, data: Path, per_split: int, rate: int, seconds: float, **form: str) -> int:
-    """Makes sounds for a data set's own clips, under their real names: a tone for each label, at that label's pitch."""
+    """Writes recordings for a data set's clips, under their real names: one tone per label."""
     clips = open_dataset(name, data).table().clips
     rng = np.random.default_rng(0)
     time = np.arange(int(seconds * rate)) / rate
@@ -83,7 +83,7 @@ def test_published_labels_with_recordings_under_their_names(shared, root, tmp_pa
     assert tags.scores.shape == (model.task.num_classes,) and tags.classes == model.task.classes
 
 
-def test_real_words_go_the_whole_way_by_the_originals_commands(shared, root, tmp_path):
+def test_real_words_end_to_end_with_the_originals_commands(shared, root, tmp_path):
     """Two words of the shared speech, as scd and as a folder of classes; a narrow model, one epoch."""
     unpack(shared, tmp_path, "scd")
     raw = tmp_path / "data" / "scd" / "raw"

@@ -115,6 +115,7 @@ def test_version():
         (["tag", "no.h5", __file__], 2, "no.h5"),
         (["build", "mtt"], 2, "annotations_final.csv"),
         (["prepare", "xyz"], 2, "xyz"),
+        (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
         (["fly"], 2, "No such command"),
     ],
 )

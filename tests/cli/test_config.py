@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from samplecnn.cli.verbs import SETTINGS, Verb, Verbs, with_common
+from samplecnn.cli.verbs import SETTINGS, Verb, with_common
 from samplecnn.system import log
 
 
@@ -31,7 +31,7 @@ def run(monkeypatch):
         ) -> None:
             received.update(name=name, lr=lr, batch_size=batch_size, multi=multi, tag=list(tag), resume=resume)
 
-        app = typer.Typer(cls=Verbs, **SETTINGS)
+        app = typer.Typer(**SETTINGS)
         app.command("train", cls=Verb)(with_common(train))
         app.command("other", cls=Verb)(with_common(lambda: None))
         app.callback()(with_common(lambda: None))

@@ -21,7 +21,7 @@ from samplecnn.task import Task
 from samplecnn.training import train
 
 
-def beside_interop(name):
+def interop_module(name):
     """A module of tests/interop: there are no test packages to import it from."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "interop" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +30,7 @@ def beside_interop(name):
     return module
 
 
-peers = beside_interop("third_party_models")
+peers = interop_module("third_party_models")
 WINDOW = peers.WINDOW
 
 
@@ -80,7 +80,7 @@ def assert_same_values(one: SampleCNN, other: SampleCNN) -> None:
 
 
 def test_an_h5_gets_its_class_names_and_sound(shared, tmp_path):
-    """The original's file holds neither; an own data set's have to be told once."""
+    """The original's file holds neither; for a custom data set they are given once."""
     source = shared / "interop" / "keras" / "scd-se.h5"
     names = tmp_path / "words.txt"
     names.write_text("\n".join(f"word {i}" for i in range(35)))
@@ -103,7 +103,7 @@ def test_an_h5_gets_its_class_names_and_sound(shared, tmp_path):
     assert_same_values(samplecnn.load(tmp_path / "back.h5"), before)
 
 
-def test_sound_options_hold_for_peers_too(plain, tmp_path):
+def test_sound_options_apply_to_other_programs_models(plain, tmp_path):
     run("convert", plain, tmp_path / "ours", "--classes", "msd", "--name", "mine", "--sample-rate", 22050,
         "--window", 2187, "--mean", -0.001, "--std", 0.5)  # fmt: skip
     task = samplecnn.load(tmp_path / "ours").task
@@ -130,7 +130,7 @@ def test_order_moves_names_and_outputs_together(plain, tmp_path):
     assert "only one of the two has 'guitar'" in fails("convert", tmp_path / "a", tmp_path / "d", "--order", "scd")
 
 
-def test_a_body_to_train_on(built, tmp_path):
+def test_an_encoder_to_start_training_from(built, tmp_path):
     """The encoder's weights are where training begins; the classes are the data set's."""
     net = peers.trained(peers.ClmrContrastive(peers.Clmr(8, 5, classes=0), peers.TOP).encoder, WINDOW)
     path = peers.save({f"encoder.{name}": value for name, value in net.state_dict().items()}, tmp_path / "a.pt")
@@ -146,7 +146,7 @@ def test_a_body_to_train_on(built, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["SotaSE", "two dense layers"])
-def test_what_cannot_be_trained_on_or_be_an_h5_says_so(kind, built, tmp_path):
+def test_what_cannot_be_trained_or_be_an_h5_is_refused(kind, built, tmp_path):
     net = peers.small("SotaSE") if kind == "SotaSE" else peers.small_linear(two=True)
     path = peers.save(net.state_dict(), tmp_path / "a.pt")
     run("convert", path, tmp_path / "ours", "--classes", "mtat")

@@ -1,4 +1,4 @@
-"""samplecnn export: what it writes, and what it says where it cannot."""
+"""samplecnn export: the files it writes, and its errors."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def export(*words):
     return CliRunner().invoke(app, ["export", *map(str, words)])
 
 
-def test_a_run_goes_to_keras_and_back_bit_for_bit(folder):
+def test_a_run_exported_to_keras_and_read_back_has_the_same_bits(folder):
     result = export(folder / "run", folder / "sub" / "m.h5", "--to", "keras-h5")
     assert result.exit_code == 0 and "rese1_multi, 3 blocks, 2 classes" in result.output, result.output
     assert [path.name for path in (folder / "sub").iterdir()] == ["m.h5"]
@@ -50,7 +50,7 @@ def test_every_format_named_in_help_works(folder):
         ("run", "keras-h5", "run: a folder"),
     ],
 )
-def test_what_cannot_be_written_is_said_before_the_model_is_looked_for(folder, out, to, said):
+def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(folder, out, to, said):
     error = export(folder / "nowhere", folder / out, "--to", to).exception
     assert isinstance(error, UsageError) and said in str(error)
 

@@ -1,4 +1,4 @@
-"""Every option of `train` does what it says; one that is added without a line here fails."""
+"""Every option of `train` has its documented effect; an option without a test here fails."""
 
 import inspect
 import json

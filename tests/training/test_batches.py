@@ -72,7 +72,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_worker_processes_of_a_data_loader_read_the_same(built, tmp_path, method):
-    """In a process of its own: to fork one in which other tests have left threads behind is not safe."""
+    """In a new process: forking one in which other tests have left threads is not safe."""
     program = tmp_path / "read.py"
     program.write_text(READ_BY_WORKERS)
     subprocess.run([sys.executable, program, built / "data", method], check=True, timeout=200)

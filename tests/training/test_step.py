@@ -40,7 +40,7 @@ def trained(model: SampleCNN, step: Step, sizes: tuple[int, ...]) -> list[float]
     return [float(step(optimizer, *batch(size, seed), 0.01 / (seed + 1))) for seed, size in enumerate(sizes)]
 
 
-def test_a_step_is_what_one_would_write():
+def test_a_step_equals_plain_pytorch():
     model, same = network(), network()
     losses = trained(model, Step(model, TASK), (4, 4, 3))
     optimizer = optimizer_of(same)

@@ -22,9 +22,9 @@ from samplecnn.cli.prepare import prepare
 from samplecnn.cli.process import PROGRAM, run
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
-from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Verb, Verbs, with_common
+from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Verb, with_common
 
-app = typer.Typer(name=PROGRAM, cls=Verbs, no_args_is_help=True, **SETTINGS)
+app = typer.Typer(name=PROGRAM, no_args_is_help=True, **SETTINGS)
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
@@ -67,7 +67,7 @@ app.callback(invoke_without_command=True)(with_common(about))
 
 
 def run_script(verb: str) -> None:
-    """Runs one verb as a program of its own, as the original's scripts do: `train.py` is `samplecnn train`."""
+    """Runs one verb as a script, as the original's commands do: `train.py` is `samplecnn train`."""
     run(lambda: app([verb, *sys.argv[1:]], prog_name=PROGRAM))
 
 

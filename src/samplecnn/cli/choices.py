@@ -44,7 +44,7 @@ def choice(*flags: str, of: str, help: str, **more: Any) -> Any:
     """A typer option that takes the names in a registry.
 
     Args:
-        flags: as `typer.Option` takes them; none where the parameter's own name is meant.
+        flags: as `typer.Option` takes them; by default the parameter's name.
         of: the registry's place, as `names_of` takes it.
         help, more: as `typer.Option` takes them.
     """

@@ -16,7 +16,7 @@ def export_command(
         str, choice(of=EXPORT_FORMATS, help="The format; keras-h5 is what the original's code saves and loads.")
     ],
 ) -> None:
-    """Write a model for other programs: the original's own code and Keras.
+    """Write a model for other programs: the original's code and Keras.
 
     Reading the file back gives the same bits and the class names.
     """

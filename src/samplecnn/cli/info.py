@@ -1,4 +1,4 @@
-"""samplecnn info TARGET: what is known of a model, a data set or a recording."""
+"""samplecnn info TARGET: a description of a model, a data set or a recording."""
 
 from typing import Annotated
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from samplecnn.cli.choices import filled
 from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
@@ -85,9 +85,9 @@ def with_common(command: Callable[..., Any]) -> Callable[..., Any]:
     def call(**options: Any) -> Any:
         return command(**{name: value for name, value in options.items() if name not in COMMON})
 
-    own = [param.replace(kind=inspect.Parameter.KEYWORD_ONLY) for param in signature.parameters.values()]
-    call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    call.__annotations__ = {param.name: param.annotation for param in [*own, *added]}
+    given = [param.replace(kind=inspect.Parameter.KEYWORD_ONLY) for param in signature.parameters.values()]
+    call.__signature__ = signature.replace(parameters=[*given, *added])  # type: ignore[attr-defined]
+    call.__annotations__ = {param.name: param.annotation for param in [*given, *added]}
     return call
 
 
@@ -122,17 +122,13 @@ class Verb(TyperCommand):
         return rest
 
 
-class Verbs(TyperGroup):
-    """All verbs; an unknown one is answered with the nearest."""
-
-
 def _configurable(param: Any) -> bool:
-    """Whether a file or a variable can set a parameter: all options of the verb's own, except --resume."""
+    """Whether a file or a variable can set a parameter: all options of its verb, except --resume."""
     return param.param_type_name == "option" and param.name not in NOT_FROM_FILES
 
 
 def _path(context: Any) -> list[str]:
-    """The names of a command's context below the program: ["analyze", "filters"]; a script of its own is its verb."""
+    """The names of a command's context below the program: ["analyze", "filters"]."""
     names: list[str] = []
     while context.parent is not None:
         names.insert(0, str(context.info_name))

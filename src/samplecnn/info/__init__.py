@@ -1,4 +1,4 @@
-"""What is known of a model, a data set, a recording or this machine, as data and as lines of text."""
+"""Descriptions of models, data sets, recordings and this machine, as data and as lines of text."""
 
 from samplecnn.info.target import Info, describe
 

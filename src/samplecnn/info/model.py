@@ -28,7 +28,7 @@ class ModelDescription:
         receptive_field: samples that one frame of the last block sees.
         hop: samples from one such frame to the next.
         sha256: of the file.
-        recorded_sha256: what config.json says it should be; "" where it says nothing.
+        recorded_sha256: the hash in config.json; "" where it has none.
         training: how the model was trained, as recorded in config.json; empty where it is not.
     """
 
