@@ -61,4 +61,4 @@ def test_on_a_full_disk_kernels_are_compiled_and_not_kept(package):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
     for _ in range(2):
         assert call(package, limit)[0] == 0
-    assert call(package) == (0, 1) and call(package) == (1, 0), "nothing half-written is in the way"
+    assert call(package) == (0, 1) and call(package) == (1, 0), "no half-written file is left"

@@ -1,6 +1,9 @@
-"""The fast path of training against plain PyTorch in double precision: values, gradients, and whole networks."""
+"""The fused passes of training against plain PyTorch in double precision: values, gradients, and whole networks."""
 
+import os
+import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from samplecnn.kernels import (
     sum_pool,
     winograd,
 )
-from samplecnn.kernels.threads import MIN_KERNEL_VALUES, compiled_passes
+from samplecnn.kernels.threads import MIN_KERNEL_VALUES, compiled_passes, run
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm, Excitation
 
@@ -62,7 +65,7 @@ def test_convolution(dtype, tolerance, width, shape):
 
 @needs_numba
 def test_tiles_multiply(unit):
-    """A product of rows that lie apart, added twice, against NumPy; beside it nothing is written."""
+    """A product of strided rows, added twice, against NumPy; nothing is written outside the result."""
     from numba import njit
 
     from samplecnn.kernels.amx_tiles import tile_load, tile_product, tile_store, tile_zero
@@ -180,7 +183,7 @@ def test_a_micro_kernel_gives_the_same_bits_whichever_thread_does_what(unit, thr
 @pytest.mark.parametrize("at_once", [winograd.MAX_TRANSFORMED_VALUES, 6 * 128 * 60])
 @pytest.mark.parametrize("steps", [729, 243, 81, 50, 4, 3, 2, 1])
 def test_convolution_by_winograd(steps, at_once, monkeypatch):
-    """Whole and broken tiles, in one part and in many; wherever it is right, if not where it pays."""
+    """Whole and broken tiles, in one part and in many; at sizes, too, at which it is not faster."""
     monkeypatch.setattr(winograd, "MAX_TRANSFORMED_VALUES", at_once)
     monkeypatch.setattr("samplecnn.kernels.threads.MIN_KERNEL_VALUES", 0)
     x, weight, bias = leaves(torch.randn(5, steps, 128), torch.randn(160, 128, 3), torch.randn(160))
@@ -234,13 +237,13 @@ def test_batch_norm_and_what_follows(dtype, tolerance, relu, pool, shape):
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 def test_first_convolution_and_its_batch_norm(dtype, tolerance):
     torch.manual_seed(0)
-    threes = torch.randn(3, 200, 3) * 0.7 + 0.2
+    frames = torch.randn(3, 200, 3) * 0.7 + 0.2
     values = leaves(torch.randn(8, 1, 3), torch.randn(8), torch.rand(8) - 0.3, torch.randn(8) * 0.3)
-    y, mean, var = first_conv(threes, *values, 1e-3, dtype)
+    y, mean, var = first_conv(frames, *values, 1e-3, dtype)
     direction = torch.randn_like(y)
     found = torch.autograd.grad(y, values, direction)
     plain = [value.double().requires_grad_() for value in leaves(*values)]
-    out = F.linear(threes.double().view(-1, 3), plain[0].squeeze(1), plain[1])
+    out = F.linear(frames.double().view(-1, 3), plain[0].squeeze(1), plain[1])
     assert worst((mean, var), (out.mean(0), out.var(0, unbiased=False))) < 1e-5
     expected = F.relu(F.batch_norm(out, None, None, plain[2], plain[3], True, 0, 1e-3)).view(3, 200, 8)
     gradients = torch.autograd.grad(expected, plain, direction.double())
@@ -268,7 +271,7 @@ def test_excitation(dtype, tolerance, shape, monkeypatch):
 
 @needs_numba
 def test_small_inputs_are_left_to_pytorch(monkeypatch):
-    """Where a pass takes less time than its beginning."""
+    """Where starting a pass takes longer than the pass."""
     assert (
         is_faster(torch.zeros(MIN_KERNEL_VALUES))
         and not is_faster(torch.zeros(MIN_KERNEL_VALUES - 1))
@@ -309,14 +312,14 @@ def test_dropout(dtype, share, channels):
     assert torch.equal(one, same)
     spread = (share * (1 - share) / len(one)) ** 0.5
     assert abs(one.mean() - (1 - share)) < 4 * spread
-    # Nothing of a value is known from its neighbour in any direction, nor from another draw.
-    apart = *range(1, 2 * channels + 1), channels * 5000, 1 << 16
-    for near in (other, *(one.roll(places) for places in apart)):
+    # A value does not correlate with its neighbours in any direction, nor with another draw.
+    distances = *range(1, 2 * channels + 1), channels * 5000, 1 << 16
+    for near in (other, *(one.roll(distance) for distance in distances)):
         assert abs(torch.corrcoef(torch.stack((one, near)))[0, 1]) < 4 / len(one) ** 0.5
 
 
 @needs_numba
-def test_what_is_no_number_stays_none():
+def test_nan_propagates():
     x = torch.randn(2, 9, 4)
     x[0, 4, 1] = float("nan")
     for relu, pool in ((False, False), (True, False), (True, True)):
@@ -339,9 +342,26 @@ def test_every_row_is_done_whatever_the_number_of_threads(threads):
     torch.testing.assert_close(y, F.max_pool1d(F.relu(z).transpose(1, 2), 3).transpose(1, 2), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_threads_run_in_a_forked_process_too(monkeypatch):
+    """The threads of the parent are not there; without new ones the child would wait until the alarm ends it."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    done: list[int] = []
+    calls = [(number,) for number in range(8)]
+    run(done.append, calls)
+    assert sorted(done) == list(range(8))
+    time.sleep(0.1)  # the parent's thread is idle
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        run(done.append, calls)
+        os._exit(0 if len(done) == 16 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 @needs_numba
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
-def test_networks_train_alike_with_and_without(block, monkeypatch):
+def test_networks_train_alike_with_passes_and_without(block, monkeypatch):
     """Loss, gradients and running statistics of a step; the same network with PyTorch's own kernels for batch norm."""
     results = []
     monkeypatch.setattr("samplecnn.models.stages.dropout", lambda x, *_: x)

@@ -1,7 +1,7 @@
 """The micro-kernel by matrix tiles.
 
 How tiles are used follows a measurement. On a core whose other hardware thread is at work, which on rented machines is
-the rule, there are few tile registers behind the 8 that have names: with all 8 in use, a square of 2 x 2 tiles, a
+the rule, there are few physical tile registers beyond the 8 named ones: with all 8 in use, a square of 2 x 2 tiles, a
 product took 29 ns instead of 7.5. A register that was set to zero takes none up. So a tile is loaded as late as
 possible and set to zero after its use, 18 ns; and 2 tiles are summed at a time, not 4, which loads half as many again:
 14.5 ns. On a core without a neighbour nothing of this makes a difference.
@@ -176,12 +176,12 @@ def _transpose_rows(source, transposed):
 def _pair_rows(gradient, paired):
     """Pairs the rows of [rows, features]: [features / 16, rows / 2 of 16 pairs], each 32 features as `pair` does."""
     rows, features = gradient.shape
-    width, apart = np.int64(2 * features), np.int64(2 * paired.shape[1])
+    width, distance = np.int64(2 * features), np.int64(2 * paired.shape[1])
     for i in range(rows // 2):
         for f in range(features // GROUP):
             source = np.int64(gradient.ctypes.data) + 2 * i * width + f * np.int64(LINE_BYTES)
-            target = np.int64(paired.ctypes.data) + 2 * f * apart + i * np.int64(LINE_BYTES)
-            pair(source, width, target, apart)
+            target = np.int64(paired.ctypes.data) + 2 * f * distance + i * np.int64(LINE_BYTES)
+            pair(source, width, target, distance)
 
 
 @kernel()

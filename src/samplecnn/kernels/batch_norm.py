@@ -12,7 +12,7 @@ from samplecnn.kernels.threads import bounds, floats, parallel_for, parallel_sum
 
 
 class Following(NamedTuple):
-    """A batch norm's epsilon, and what follows it; max-pooling follows only behind a ReLU."""
+    """A batch norm's epsilon, and what follows it; max-pooling requires the ReLU."""
 
     epsilon: float
     relu: bool

@@ -31,7 +31,7 @@ def products(state, staged, weight, group, scratch, prefetch):  # type: ignore[n
 
     Args:
         state: of `configure`.
-        staged: bfloat16 [BLOCK_ROWS + 2, channels], one row before the block and one behind it included.
+        staged: bfloat16 [BLOCK_ROWS + 2, channels], the row before the block and the row after it included.
         weight: of `pack_weight`.
         group: number of the 32 features.
         scratch: float32; all rows' first 16 features, then their second 16.
@@ -52,7 +52,7 @@ def add_weight_gradient(state, workspace, source, gradient, count, sums):  # typ
         state: of `configure`.
         workspace: of `gradient_workspace`.
         source: the address of the input's rows, bfloat16 [GRADIENT_ROWS, channels].
-        gradient: of the output, bfloat16 [GRADIENT_ROWS + 2, features], a row before and one behind included.
+        gradient: of the output, bfloat16 [GRADIENT_ROWS + 2, features], the row before and the row after included.
         count: number of rows that are not 0.
         sums: float32 [taps, channels / 32, features / 32, 1024], each 1024 in the order of `gradient_index`.
     """

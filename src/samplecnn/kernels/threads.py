@@ -1,5 +1,6 @@
 """Kernels on the threads that PyTorch may use, and when they are used at all."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -60,6 +61,10 @@ def rows(x: Tensor) -> np.ndarray:
 @cache
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="kernel")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has no such threads, and would wait for them for ever
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def bounds(count: int, channels: int) -> list[tuple[int, int]]:

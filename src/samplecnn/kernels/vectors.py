@@ -130,20 +130,20 @@ def _pairs(builder, address, stride, row):
 
 
 @intrinsic
-def pair(typing, source, stride, target, apart):
-    """Interleaves two rows of 32 two-byte values: two times 16 pairs, 64 bytes each, `apart` bytes from each other.
+def pair(typing, source, stride, target, distance):
+    """Interleaves two rows of 32 two-byte values: two times 16 pairs, 64 bytes each, `distance` bytes from each other.
 
     The first 16 pairs are of the first 4 of every 8 values, the others of the other 4: one instruction interleaves
     registers in this order.
     """
 
     def generate(context, builder, signature, arguments):
-        source, stride, target, apart = arguments
+        source, stride, target, distance = arguments
         rows = [get(builder, at(builder, source, stride, number), ir.VectorType(HALF, 32)) for number in (0, 1)]
         for half in (0, 1):
             values = [8 * (i // 4) + 4 * half + i % 4 for i in range(16)]
             order = ir.Constant(ir.VectorType(WORD, 32), [lane for value in values for lane in (value, 32 + value)])
-            keep(builder, builder.shuffle_vector(*rows, order), at(builder, target, apart, half))
+            keep(builder, builder.shuffle_vector(*rows, order), at(builder, target, distance, half))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate

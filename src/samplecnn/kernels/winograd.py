@@ -33,7 +33,7 @@ G = torch.tensor(
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether the convolution of x [batch, time, channels] is faster so; under autocast, its type is another anyway."""
+    """Whether the convolution of x [batch, time, channels] is faster so; under autocast, its type will be another."""
     features, channels, taps = weight.shape
     exact = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     return exact and taps == 3 and channels * features >= MIN_WEIGHTS and threads.is_faster(x)

@@ -15,25 +15,25 @@ F2, F4, F5, F8 = (np.float32(number) for number in (2, 4, 5, 8))
 
 
 @kernel()
-def _whole(x, steps, sample, step, few):
-    """A sample's rows from `step` on, as array and row: x itself, or where some lie outside, `few` with zeros."""
-    if step >= 0 and step + len(few) <= steps:
+def _rows_of_tile(x, steps, sample, step, buffer):
+    """A sample's rows from `step` on, as array and row: x itself, or where some lie outside, `buffer` with zeros."""
+    if step >= 0 and step + len(buffer) <= steps:
         return x, sample * steps + step
-    for i in range(len(few)):
+    for i in range(len(buffer)):
         if 0 <= step + i < steps:
-            few[i] = x[sample * steps + step + i]
+            buffer[i] = x[sample * steps + step + i]
         else:
-            few[i] = 0
-    return few, 0
+            buffer[i] = 0
+    return buffer, 0
 
 
 @kernel(fastmath={"contract"})
 def of_input(lo, hi, steps, x, out):
     """B' d of the 6 rows from the one before the tile on."""
     tiles = (steps + 3) // 4
-    few = np.empty((6, x.shape[1]), x.dtype)
+    buffer = np.empty((6, x.shape[1]), x.dtype)
     for tile in range(lo, hi):
-        d, row = _whole(x, steps, tile // tiles, 4 * (tile % tiles) - 1, few)
+        d, row = _rows_of_tile(x, steps, tile // tiles, 4 * (tile % tiles) - 1, buffer)
         for c in range(d.shape[1]):
             even, odd = d[row + 4, c] - F4 * d[row + 2, c], d[row + 3, c] - F4 * d[row + 1, c]
             out[1, tile, c] = even + odd
@@ -49,51 +49,51 @@ def of_input(lo, hi, steps, x, out):
 def of_input_back(lo, hi, steps, m, out):
     """Its transpose: sums what a row's tile gives, and for a tile's first and last row also the neighbouring one."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
-    few, nothing = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)
+    buffer, zeros = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)
     for tile in range(lo, hi):
         number = tile % tiles
         first, count = tile // tiles * steps + 4 * number, min(4, steps - 4 * number)
-        before = m[5, tile - 1] if number > 0 else nothing
-        after = m[0, tile + 1] if number + 1 < tiles else nothing
-        d, row = (out, first) if count == 4 else (few, 0)
+        before = m[5, tile - 1] if number > 0 else zeros
+        after = m[0, tile + 1] if number + 1 < tiles else zeros
+        d, row = (out, first) if count == 4 else (buffer, 0)
         for c in range(channels):
             plus, minus = m[1, tile, c] + m[2, tile, c], m[1, tile, c] - m[2, tile, c]
-            far, away = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
-            d[row, c] = F4 * (m[5, tile, c] - minus) - F2 * away + before[c]
-            d[row + 1, c] = -F5 * m[0, tile, c] - F4 * plus - far
-            d[row + 2, c] = minus + F2 * away - F5 * m[5, tile, c]
-            d[row + 3, c] = m[0, tile, c] + plus + far + F4 * after[c]
+            plus2, minus2 = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
+            d[row, c] = F4 * (m[5, tile, c] - minus) - F2 * minus2 + before[c]
+            d[row + 1, c] = -F5 * m[0, tile, c] - F4 * plus - plus2
+            d[row + 2, c] = minus + F2 * minus2 - F5 * m[5, tile, c]
+            d[row + 3, c] = m[0, tile, c] + plus + plus2 + F4 * after[c]
         if count < 4:
-            out[first : first + count] = few[:count]
+            out[first : first + count] = buffer[:count]
 
 
 @kernel(fastmath={"contract"})
 def to_output(lo, hi, steps, m, out):
     """A' m: the tile's rows."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
-    few = np.empty((4, channels), out.dtype)
+    buffer = np.empty((4, channels), out.dtype)
     for tile in range(lo, hi):
         number = tile % tiles
         first, count = tile // tiles * steps + 4 * number, min(4, steps - 4 * number)
-        y, row = (out, first) if count == 4 else (few, 0)
+        y, row = (out, first) if count == 4 else (buffer, 0)
         for c in range(channels):
             plus, minus = m[1, tile, c] + m[2, tile, c], m[1, tile, c] - m[2, tile, c]
-            far, away = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
-            y[row, c] = m[0, tile, c] + plus + far
-            y[row + 1, c] = minus + F2 * away
-            y[row + 2, c] = plus + F4 * far
-            y[row + 3, c] = minus + F8 * away + m[5, tile, c]
+            plus2, minus2 = m[3, tile, c] + m[4, tile, c], m[3, tile, c] - m[4, tile, c]
+            y[row, c] = m[0, tile, c] + plus + plus2
+            y[row + 1, c] = minus + F2 * minus2
+            y[row + 2, c] = plus + F4 * plus2
+            y[row + 3, c] = minus + F8 * minus2 + m[5, tile, c]
         if count < 4:
-            out[first : first + count] = few[:count]
+            out[first : first + count] = buffer[:count]
 
 
 @kernel(fastmath={"contract"})
 def to_output_back(lo, hi, steps, gradient, out):
     """Its transpose, A g."""
     tiles = (steps + 3) // 4
-    few = np.empty((4, gradient.shape[1]), gradient.dtype)
+    buffer = np.empty((4, gradient.shape[1]), gradient.dtype)
     for tile in range(lo, hi):
-        g, row = _whole(gradient, steps, tile // tiles, 4 * (tile % tiles), few)
+        g, row = _rows_of_tile(gradient, steps, tile // tiles, 4 * (tile % tiles), buffer)
         for c in range(g.shape[1]):
             even, odd = g[row, c] + g[row + 2, c], g[row + 1, c] + g[row + 3, c]
             out[1, tile, c] = even + odd
