@@ -113,7 +113,7 @@ def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
 def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, monkeypatch):
     from samplecnn.inference import torch_operations
 
-    monkeypatch.setattr(torch_operations, "fuses", lambda: False)
+    monkeypatch.setattr(torch_operations, "fuses", lambda _: False)
     model, segments = make_network("rese1"), make_sounds(3, 729)
     np.testing.assert_allclose(opened(model, "torch", "fp32")(segments), plainly(model, segments), rtol=0, atol=1e-5)
 

@@ -52,7 +52,14 @@ class OpenVinoEngine(Engine):
                 "NUM_STREAMS": str(num_threads()),
                 "INFERENCE_NUM_THREADS": str(num_threads()),
             }
-            compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
+            try:
+                compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
+            except RuntimeError:
+                if self.precision == "fp32":
+                    raise
+                # Without bfloat16 in the CPU, OpenVINO computes in float32. It overlooks a limit by ONEDNN_MAX_CPU_ISA.
+                settings["INFERENCE_PRECISION_HINT"] = HINTS["fp32"]
+                compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
             self._queues[samples] = openvino.AsyncInferQueue(compiled, 0)
         return self._queues[samples]
 

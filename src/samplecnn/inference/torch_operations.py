@@ -84,9 +84,8 @@ class Plain(Operations[Tensor]):
 class OnCpu(Plain):
     """The same with oneDNN's packed weights and fused ReLU."""
 
-    @staticmethod
-    def fuses(layer: Layer) -> bool:
-        return layer.width % 2 == 1 and fuses()
+    def fuses(self, layer: Layer) -> bool:
+        return layer.width % 2 == 1 and fuses(self.dtype)
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = super().prepare(layer)
@@ -172,8 +171,9 @@ def frames(wave: Tensor, pads: tuple[int, int]) -> Tensor:
 
 
 @cache
-def fuses() -> bool:
-    """Whether this PyTorch has oneDNN's convolution with what follows it."""
-    return torch.backends.mkldnn.is_available() and all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_convolution_pointwise", "_reorder_convolution_weight")
-    )
+def fuses(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has oneDNN's convolution with what follows it, for this type on this CPU."""
+    names = "_convolution_pointwise", "_reorder_convolution_weight"
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not on CPUs with AVX2 alone
