@@ -34,7 +34,7 @@ def refusal(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("format", ["AU", "W64", "VOC", "NIST"])
-def test_every_header_that_tells_its_length_is_checked(format):
+def test_every_header_that_gives_its_length_is_checked(format):
     data = encoded(format, "PCM_16")
     assert len(decoded(data)) == 24000
     assert "cut short" in refusal(data[:20_000])
@@ -188,7 +188,7 @@ def test_an_mp3_of_which_only_a_part_can_be_decoded_is_refused():
     """Its length is estimated, here too short, and the decoder stops there."""
     data = untagged(1.0)
     assert soundfile.info(io.BytesIO(data)).frames < 18 * RATE, "an estimate that is right would show nothing"
-    assert "does not tell its length" in refusal(data)
+    assert "does not give its length" in refusal(data)
     assert len(decoded(data, 5.0)) == 5 * RATE
 
 

@@ -1,6 +1,6 @@
 """Finds the recordings in folders: the same ones for every verb, in the same order, with notes on what is left out.
 
-- Recordings are told by their suffix, in upper or lower case.
+- Recordings are recognised by their suffix, in upper or lower case.
 - Links to files and folders are followed. A folder that several paths lead to is searched once, under its own path if
   that lies in the searched folder; so loops end.
 - Hidden files and folders (a name that begins with a dot) and what is not a regular file (a FIFO, a socket, a device)

@@ -23,12 +23,12 @@ MP3_KBITS = {
 JOINED = (
     "several recordings joined into one file, of which only the first is decoded; split it, or convert it with ffmpeg"
 )
-UNTOLD = "its header does not tell its length, and its end cannot be decoded; convert it with ffmpeg"
+LENGTH_UNKNOWN = "its header does not give its length, and its end cannot be decoded; convert it with ffmpeg"
 ANEW = "download or copy it again, or write it anew to keep what is there"
 
 
 def incomplete(file: BinaryIO, kind: str, size: int, frames: int, promised: int) -> str:
-    """Why the recording counts as incomplete, with the remedy, or "" where it is whole or nothing tells.
+    """Why the recording counts as incomplete, with the remedy, or "" where it is whole or cannot be judged.
 
     Args:
         file: the open recording, where decoding has left it; it is moved.
@@ -38,7 +38,7 @@ def incomplete(file: BinaryIO, kind: str, size: int, frames: int, promised: int)
         promised: frames that libsndfile announced.
 
     Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like, an Ogg stream
-    without end mark) are whole. An mp3 without a length tag and formats not named here cannot tell.
+    without end mark) are whole. An mp3 without a length tag and formats not named here cannot be judged.
     """
     if kind == "FLAC":
         unknown = promised > 1 << 62
@@ -58,7 +58,7 @@ def _samples(frames: int, promised: int) -> str:
 
 
 def _end(file: BinaryIO, kind: str, size: int) -> int:
-    """Where the sound should end, in bytes from the start; 0 where nothing tells."""
+    """Where the sound should end, in bytes from the start; 0 where that is unknown."""
     if kind in ("WAV", "WAVEX", "RF64"):
         at, length = data_chunk(file, size, b"data", "<")
         head = _head(file, 8)
@@ -182,7 +182,7 @@ def _ogg(file: BinaryIO, size: int) -> str:
 
 
 def _mp3(file: BinaryIO, position: int, size: int, frames: int, promised: int) -> str:
-    """The tag in the first frame (Xing, Info or VBRI) tells the length; without one, the promise is only an estimate.
+    """The tag in the first frame (Xing, Info or VBRI) gives the length; without one, the promise is only an estimate.
 
     libsndfile decodes no more than it promised: behind `position`, too low an estimate leaves frames unread.
     """
@@ -191,7 +191,7 @@ def _mp3(file: BinaryIO, position: int, size: int, frames: int, promised: int) -
     frame = file.read(256)
     tag = next((tag for tag in (b"Xing", b"Info", b"VBRI") if tag in frame), b"")
     if not tag:
-        return UNTOLD if _has_frames(file, position) else ""
+        return LENGTH_UNKNOWN if _has_frames(file, position) else ""
     if frames < promised - MP3_SLACK:
         return _samples(frames, promised)
     at = frame.index(tag)

@@ -284,7 +284,7 @@ def test_files_without_one_sound_record(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(SampleCNNError, match="empty, 0 bytes"):
         TFRecordSegments(tmp_path, "train")
-    with pytest.raises(SampleCNNError, match="not one sound record"):
+    with pytest.raises(SampleCNNError, match="no undamaged record"):
         TFRecordSegments(tmp_path, "train", skip_corrupt=True)
 
 

@@ -211,9 +211,9 @@ def _read_shard(path: Path, known: Task | None) -> tuple[Task, list[_Part]]:
     except SampleCNNError:
         raise
     except (pa.ArrowException, OSError, ValueError, BufferError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SampleCNNError(
-            f"{path}: damaged or cut short ({said}); copy it again, or build again with --force"
+            f"{path}: damaged or cut short ({reason}); copy it again, or build again with --force"
         ) from error
 
 

@@ -131,7 +131,7 @@ class Maps:
                 with self.paths[number].open("rb") as file:
                     whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 if len(self._open) > OPEN_MAPS:
-                    self._open.popitem(last=False)  # closed when the last array that looks into it is gone
+                    self._open.popitem(last=False)  # closed when nothing refers to it any more
             else:
                 self._open.move_to_end(number)
             return whole

@@ -1,4 +1,4 @@
-"""The C library's allocator, told what this process is like."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 import sys

@@ -1,4 +1,4 @@
-"""Work in threads ahead of its use: in order and bounded (`read_ahead`, `map_ahead`), or as it comes (`merged`)."""
+"""Work in threads: ahead of its use in order and bounded (`read_ahead`, `map_ahead`), or as it completes (`merged`)."""
 
 import queue
 import threading

@@ -6,7 +6,7 @@
 
 Parent side. `Worker` starts `python -m samplecnn.system.workers MODULE:FUNCTION`; `ask` sends an order and yields the
 answers as they come. An exception of the function is raised in the parent, and a process that dies raises `WorkerDied`,
-which says how it died. A worker prints nothing on the user's terminal. It ends when its parent does: it listens on its
+which names the cause. A worker prints nothing on the user's terminal. It ends when its parent does: it listens on its
 standard input, which the system closes then.
 
 Child side. FUNCTION(order, data, answer) does the work; `answer(value, data)` sends an answer. Orders follow each other
@@ -242,7 +242,7 @@ def _exception(described: dict[str, Any]) -> Exception:
 
 
 def main(target: str) -> None:
-    """The child side: carries out orders until the parent closes the pipe or is gone."""
+    """The child side: carries out orders until the parent closes the pipe or ends."""
     answers = os.fdopen(os.dup(1), "wb")
     complaints = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -275,7 +275,7 @@ def main(target: str) -> None:
             function(order.value, order.data, lambda value, data=b"": _write(answers, ["answer", value], data))
             _write(answers, ["done", None], b"")
         except Exception as error:
-            with contextlib.suppress(OSError):  # the parent is gone
+            with contextlib.suppress(OSError):  # the parent has ended
                 _write(answers, ["raised", _described(error)], b"")
 
 

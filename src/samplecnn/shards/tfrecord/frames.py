@@ -1,7 +1,7 @@
 """TFRecord files as the original writes them: their names, the frame of a record, and the writer.
 
 A record is its length (uint64), a checksum of that, the data, a checksum of those; all little-endian. The checksum is
-the masked CRC-32C (tensorflow/core/lib/io/record_writer.h). What the data are, `example` tells.
+the masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The data are described in `wire`.
 """
 
 import struct
@@ -28,7 +28,7 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def masked_crc(data: Any) -> int:
-    """TFRecord's checksum: CRC-32C, rotated and shifted so that data may hold checksums of their own."""
+    """TFRecord's checksum: CRC-32C, rotated and shifted so that data may contain checksums themselves."""
     crc = crc32c.crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -43,7 +43,7 @@ class TFRecordWriter:
         self.path, self.task, self.whole_clips = Path(path), task, whole_clips
 
     def add(self, id: str, labels: Sequence[int], segments: np.ndarray) -> None:
-        """Adds a clip: indices of its classes, and its segments, int16 [n, window]. The format has no room for ids."""
+        """Adds a clip: indices of its classes, and its segments, int16 [n, window]. The format has no field for ids."""
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         if self.whole_clips:
@@ -71,7 +71,7 @@ def _floats(segment: np.ndarray) -> bytes:
 
 
 class Record(NamedTuple):
-    """A record's number in its file, from 0, where its frame starts (bytes), and where its data lie."""
+    """A record's number in its file, from 0, the offset of its frame (bytes), and the span of its data."""
 
     number: int
     offset: int
@@ -89,8 +89,8 @@ class Damage(NamedTuple):
 def records(buffer: Any) -> Iterator[Record | Damage]:
     """The records of a whole file, found by their headers, whose checksums are checked; the data are not touched.
 
-    After a damaged header the next record is looked for where the header says, then where it would be were this record
-    as long as the one before; if it is at neither place, the rest of the file is lost.
+    After a damaged header the next record is searched where the header points, then where it would be if this record
+    were as long as the one before; if it is at neither offset, the rest of the file is lost.
     """
     size, at, number, before = len(buffer), 0, 0, 0
     while at < size:
@@ -107,7 +107,7 @@ def records(buffer: Any) -> Iterator[Record | Damage]:
 
 
 def _header(buffer: Any, at: int, size: int) -> tuple[str, int]:
-    """What is wrong with the header at `at`, or nothing, and the length of the data it tells."""
+    """What is wrong with the header at `at`, or "", and the length of the data that it gives."""
     if size - at < FRAME:
         return "the file is cut off", 0
     length, crc = HEAD.unpack_from(buffer, at)
@@ -119,6 +119,6 @@ def _header(buffer: Any, at: int, size: int) -> tuple[str, int]:
 
 
 def is_sound(buffer: Any, start: int, end: int) -> bool:
-    """Whether a record's data, buffer[start:end], have the checksum that stands behind them."""
+    """Whether a record's data, buffer[start:end], match the checksum that follows them."""
     (crc,) = TAIL.unpack_from(buffer, end)
     return masked_crc(memoryview(buffer)[start:end]) == crc

@@ -1,4 +1,4 @@
-"""Reading TFRecords at random: an index of where every segment lies, made once from the records' heads."""
+"""Random access to TFRecords by an index of every segment's offset, made once from the records' headers."""
 
 import mmap
 import re
@@ -20,12 +20,12 @@ from samplecnn.task import Task
 TASK = "task.json"
 REMEDY = "copy the file again, or leave such records out with --skip-corrupt"
 BAD_DATA, NOT_FINITE = "the checksum of its data is wrong", "a segment has NaN or infinite samples"
-BAR_FROM = 1 << 30  # bytes; fewer are indexed in a moment
+BAR_FROM = 1 << 30  # bytes; fewer are indexed too fast for a progress bar
 
 
 @dataclass
 class _Index:
-    """Where everything lies, packed: data sets have a million records."""
+    """All offsets, packed: data sets have a million records."""
 
     # Of every record: its file, the byte where its frame starts, where its data start and end, its number in the file.
     shard: array = field(default_factory=lambda: array("i"))
@@ -55,19 +55,19 @@ class TFRecordSegments(Segments):
     records at once, which reads every file.
 
     Args:
-        folder: of the files {split}-*.tfrecord; a task.json in it tells the task, else it is the one of the original's
-            data sets that has as many classes and that window.
+        folder: of the files {split}-*.tfrecord; a task.json in it defines the task, else it is that of the
+            original's data set with as many classes and that window.
         split: "train", "val" or "test".
-        skip_corrupt: leaves out damaged records, and lists them in `skipped`, instead of stopping at the first.
+        skip_corrupt: leaves out damaged records, and lists them in `skipped`, instead of failing at the first.
 
     Attributes:
         skipped: a line for every damaged record that was left out: file, byte offset, what is wrong.
 
-    `ids` are made of the file's name and the record's number, since the format has no room for them. An Example counts
-    as a clip of its own, for nothing tells which of them belong together.
+    `ids` are made of the file's name and the record's number, since the format has no field for them. An Example counts
+    as a clip, because the format does not record which of them belong together.
 
     Raises:
-        UsageError: nobody knows the task.
+        UsageError: the task is unknown.
         SampleCNNError: no file, or a damaged record (file and byte offset are named).
     """
 
@@ -88,7 +88,7 @@ class TFRecordSegments(Segments):
                 if bar:
                     bar.advance(size // 10**6)
         if task is None:
-            raise SampleCNNError(f"{self.folder}: not one sound record in the {split} split; copy the files again")
+            raise SampleCNNError(f"{self.folder}: no undamaged record in the {split} split; copy the files again")
         self.task = task
         index = self._index
         counts = np.array(index.count)
@@ -140,14 +140,14 @@ class TFRecordSegments(Segments):
         missing = sorted(set(range(first, first + totals.pop())) - numbers)
         if missing:
             names = ", ".join(f"{number:04d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
-            told = f"{self.folder}: {len(missing)} of the {self.split} files missing, number {names}"
+            message = f"{self.folder}: {len(missing)} of the {self.split} files missing, number {names}"
             if not self.skip_corrupt:
-                raise SampleCNNError(f"{told}; copy them again, or go without them with --skip-corrupt")
-            self.skipped.append(told)
+                raise SampleCNNError(f"{message}; copy them again, or leave them out with --skip-corrupt")
+            self.skipped.append(message)
         return paths
 
     def _index_file(self, shard: int, size: int, task: Task | None) -> Task | None:
-        """Adds the sound records of a file; returns the task, which the first record of all decides."""
+        """Adds the undamaged records of a file; returns the task, which the very first record decides."""
         if size == 0:
             self._damaged(shard, 0, "the file is empty, 0 bytes", 0)
             return task
@@ -179,7 +179,7 @@ class TFRecordSegments(Segments):
         return task
 
     def _check(self, buffer: mmap.mmap, record: Record, clip: Clip, label: bytes, task: Task) -> None:
-        """Raises ValueError where a record is not of the task, and, if such are to be skipped, where it is damaged."""
+        """Raises ValueError where a record does not fit the task and, with `skip_corrupt`, where it is damaged."""
         if clip.segments[0].length != 4 * task.window:
             raise ValueError(
                 f"its segment has {clip.segments[0].length} bytes, expected float32 of {task.window} samples "
@@ -195,7 +195,7 @@ class TFRecordSegments(Segments):
                     raise ValueError(NOT_FINITE)
 
     def _damaged(self, shard: int, offset: int, what: str, lost: int) -> None:
-        """Lists a damaged record where such are to be skipped, else stops."""
+        """Lists a damaged record where they are skipped, else raises."""
         error = self._corrupt(shard, offset, what)
         if not self.skip_corrupt:
             raise error
@@ -209,7 +209,7 @@ def task_of(folder: Path, num_classes: int, window: int) -> Task | None:
     """The task of a folder of TFRecords: its task.json, or the original's data set of these sizes, or neither.
 
     Raises:
-        UsageError: a task.json that is none.
+        UsageError: a task.json that is not valid.
     """
     from samplecnn.datasets import REGISTRY
 

@@ -3,7 +3,7 @@
 `Example` {label: bytes, segment: bytes} is one segment, `SequenceExample` {context: label, feature list: segments} all
 segments of a clip; labels are uint8 [classes], segments float32 [window] (the original's lib/data/audio.py). The
 authors' code of 2018 called the same things raw_labels, raw_segment, raw_segments. Messages are read in place: what
-comes back says where in the file the values lie, and nothing is copied or allocated by a length that a file claims.
+is returned are offsets of the values in the file; nothing is copied or allocated by a length that a file claims.
 
 The wire format is described at https://protobuf.dev/programming-guides/encoding, the messages in TensorFlow's
 example.proto and feature.proto.
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """Where a record's label and its segments lie; `whole` tells a SequenceExample, all of a clip, from an Example."""
+    """The spans of a record's label and segments; `whole` is True for a SequenceExample, which holds all of a clip."""
 
     label: Span
     segments: list[Span]
@@ -56,7 +56,7 @@ def parse(buffer: Any, start: int, end: int) -> Clip:
     """Finds the label and the segments in the message buffer[start:end].
 
     Raises:
-        ValueError: not one of the two messages, or a feature that is missing or of another kind; says which.
+        ValueError: not one of the two messages, or a feature that is missing or of another type, which is named.
     """
     fields = list(_fields(buffer, Span(start, end)))
     whole = any(number == 2 for number, _ in fields)
@@ -79,7 +79,7 @@ def parse(buffer: Any, start: int, end: int) -> Clip:
 
 class Parser:
     """`parse`, which remembers the last message: where all bytes around the values are the same, the values lie in the
-    same places. The records of a data set are all alike, so that few are taken apart.
+    same places. The records of a data set have the same layout, so that few are parsed in full.
     """
 
     def __init__(self) -> None:
