@@ -14,6 +14,7 @@ from samplecnn.inference.amx_engine import Tiled
 from samplecnn.kernels import selection
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.graph import fold
+from samplecnn.system.cpu import may_use_bf16
 
 ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
 BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 bits, and these networks amplify what they hear
@@ -222,12 +223,12 @@ def test_precisions_that_are_not_asked_for_are_measured_where_an_engine_has_two(
 
 @pytest.mark.parametrize("name", [name for name in installed() if ENGINES[name].decides])
 def test_the_measurement_runs(name):
-    """Speeds of both precisions, or an engine that says it cannot; PyTorch's threads stay as they were."""
+    """Speeds of both precisions; it may fail only where nothing is measured. PyTorch's threads stay as they were."""
     threads = torch.get_num_threads()
     try:
         rates = registry._measure(name)
-    except RuntimeError as error:
-        assert "bf16" in str(error)
+    except RuntimeError:
+        assert not may_use_bf16()
     else:
         assert set(rates) == {"fp32", "bf16"} and min(rates.values()) > 0
     assert torch.get_num_threads() == threads
