@@ -14,7 +14,7 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.extras import require
 from samplecnn.models.config import ModelConfig
 from samplecnn.models.stored import StoredModel
-from samplecnn.system.files import write_json, written_aside
+from samplecnn.system.files import write_bytes, write_json
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -41,19 +41,17 @@ def save(model: "SampleCNN | StoredModel", folder: str | Path, training: dict[st
     Raises:
         SampleCNNError: the model has no task.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     stored = model if isinstance(model, StoredModel) else StoredModel.of(model)
     folder = Path(folder)
-    with written_aside(folder / WEIGHTS) as aside:
-        save_file({name: np.ascontiguousarray(value) for name, value in stored.values.items()}, aside)
-        with aside.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = serialise({name: np.ascontiguousarray(value) for name, value in stored.values.items()})
+    write_bytes(folder / WEIGHTS, weights)
     description = {
         "format_version": FORMAT_VERSION,
         "model": stored.config.to_dict(),
         "task": stored.task.to_dict(),
-        "sha256": sha256,
+        "sha256": hashlib.sha256(weights).hexdigest(),
         **({} if training is None else {"training": training}),
     }
     write_json(folder / CONFIG, description)

@@ -1,5 +1,6 @@
 """A small data set of generated recordings: the whole package end to end in minutes, without a network."""
 
+import io
 import json
 import wave
 from pathlib import Path
@@ -9,7 +10,7 @@ from samplecnn.datasets.base import SPLITS, Clip, Published, Table
 from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.datasets.manifest_reader import read_manifest
 from samplecnn.errors import UsageError
-from samplecnn.system.files import write_json, write_text
+from samplecnn.system.files import PART, naming, write_json, write_text
 from samplecnn.task import Task
 
 LABELS, SETTINGS = "labels.csv", "generated.json"
@@ -137,10 +138,16 @@ def _write_wav(path: Path, samples: Any, rate: int) -> None:
     After a power cut a file may be short; the next run recognises it by its size and writes it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    with wave.open(str(temporary), "wb") as file:
+    memory = io.BytesIO()
+    with wave.open(memory, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
-    temporary.replace(path)
+    temporary = path.with_suffix(PART)
+    try:
+        with naming(path):
+            temporary.write_bytes(memory.getbuffer())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ device, "-" for the standard output) is written into and never replaced, and an 
 """
 
 import csv
+import errno
 import io
 import json
 import os
@@ -23,7 +24,10 @@ from samplecnn.errors import UsageError
 
 STDOUT = "-"
 SYSTEM_FOLDERS = ("/dev/", "/proc/")
+PART = ".part"  # ends the name of a file that is not whole yet
 STALE_SECONDS = 3600.0
+# Errors of writing, which some libraries raise without the name of the file.
+WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def is_regular(output: str | Path) -> bool:
@@ -74,9 +78,31 @@ def refuse_inputs(output: str | Path, inputs: Iterable[str | Path], suffixes: It
 def written_aside(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path to write to; what is there becomes `path` when the block ends well, else it is removed.
 
+    Write from Python, or with pyarrow: other libraries in C report a full disk by errors of their own, or crash. They
+    serialise to memory, and `write_bytes` writes the result.
+
     Raises:
         UsageError: `path` is a folder.
+        OSError: of the system; it names `path`, not the temporary file.
     """
+    with naming(path), _aside(path) as aside:
+        yield aside
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Gives an error of writing, such as a full disk, the name of the file that a user knows: `path`."""
+    try:
+        yield
+    except OSError as error:
+        known = None if error.filename is None else os.fsdecode(error.filename)
+        if error.errno in WRITE_ERRORS and (known is None or known.endswith(PART)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+@contextmanager
+def _aside(path: str | Path) -> Iterator[Path]:
     if not is_regular(path):
         with tempfile.TemporaryDirectory() as folder:
             aside = Path(folder) / (Path(path).name if str(path) != STDOUT else "output")
@@ -129,9 +155,13 @@ def csv_row(values: Iterable[Any]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_bytes(path: str | Path, data: "bytes | memoryview") -> None:
     with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,12 +1,13 @@
 """The look of every picture: a light and a dark theme, colours that all eyes tell apart, sizes, and how to save."""
 
+import io
 import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samplecnn.system.files import written_aside
+from samplecnn.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,8 +121,9 @@ def save_figure(figure: "Figure", path: str | Path) -> Path:
     """Writes a figure in the format of the file's suffix (PNG without one); the file appears when it is complete."""
     path = Path(path)
     use_available_fonts(figure)
-    with written_aside(path) as aside:
-        figure.savefig(aside, format=path.suffix.lstrip(".").lower() or "png", facecolor=figure.get_facecolor())
+    memory = io.BytesIO()
+    figure.savefig(memory, format=path.suffix.lstrip(".").lower() or "png", facecolor=figure.get_facecolor())
+    write_bytes(path, memory.getbuffer())
     return path
 
 

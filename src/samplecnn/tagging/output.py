@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.system.files import STDOUT, is_regular, target_of, write_json
+from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
@@ -150,12 +150,12 @@ class Output:
             yield sys.stdout
             sys.stdout.flush()
         elif self.part is None or self.target is None:
-            with Path(self.name).open("w", encoding="utf-8", errors=NAMES, newline="") as file:
+            with naming(self.name), Path(self.name).open("w", encoding="utf-8", errors=NAMES, newline="") as file:
                 yield file
         else:
             if settings is not None and self.kind.streams:
                 write_json(self._note, asdict(settings))
-            with self.part.open("r+", encoding="utf-8", errors=NAMES, newline="") as file:
+            with naming(self.target), self.part.open("r+", encoding="utf-8", errors=NAMES, newline="") as file:
                 file.truncate(done.size)
                 file.seek(0, os.SEEK_END)
                 yield file

@@ -1,6 +1,8 @@
 """All that a run needs to resume as if it had never been interrupted, in one file that is complete or absent."""
 
 import io
+import shlex
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.system.files import written_aside
+from samplecnn.system.files import write_bytes
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT_VERSION = 1
@@ -63,8 +65,15 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     }
     memory = io.BytesIO()  # torch's writer replaces the error of a full disk by another
     torch.save(values, memory)
-    with written_aside(run / CHECKPOINT) as aside:
-        aside.write_bytes(memory.getbuffer())
+    write_bytes(run / CHECKPOINT, memory.getbuffer())
+
+
+def after_disk_error(run: Path) -> str:
+    """How to continue a run that could not write; one without a checkpoint is removed, for nothing in it is of use."""
+    if (run / CHECKPOINT).exists():
+        return f"the last good checkpoint is kept: samplecnn train --resume {shlex.quote(str(run))}"
+    shutil.rmtree(run, ignore_errors=True)
+    return f"nothing was saved yet; {run} is removed"
 
 
 def load_checkpoint(run: Path) -> Checkpoint:

@@ -1,19 +1,75 @@
 """The log of a run: metrics.jsonl, TensorBoard events and the learning curves as a picture."""
 
 import json
+import os
+import socket
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from samplecnn.system.files import write_text
+from samplecnn.shards.tfrecord.frames import frame
+from samplecnn.system.files import naming, write_text
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
 DRAW_INTERVAL = 20.0  # seconds: a picture takes half a second, as long as some epochs
 
 Row = dict[str, Any]
+
+
+class Events:
+    """Scalars for TensorBoard, in a file of its own for each process that takes part in a run.
+
+    PyTorch's SummaryWriter writes in a thread, whose errors, such as a full disk, appear as a traceback and reach the
+    program late or never. Here they are an OSError of the call.
+
+    Args:
+        run: folder of the file.
+        purge_from: first step of which events of earlier files are invalid; None where there are none.
+    """
+
+    FLUSH_SECONDS = 60.0
+    _numbers = count()
+
+    def __init__(self, run: Path, purge_from: int | None = None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
+        self.path = run / name
+        self.file = self.path.open("xb")
+        self.flushed_at = time.monotonic()
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if purge_from is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=purge_from, session_log=start))
+        self.flush()
+
+    def add(self, name: str, value: float, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+        if time.monotonic() - self.flushed_at > self.FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        self.flushed_at = time.monotonic()
+        with naming(self.path):
+            self.file.flush()
+
+    def close(self) -> None:
+        """Writes what is left. Does not fail: it is called when a run ends, also by an error, which counts more."""
+        with suppress(OSError):
+            self.file.close()
+
+    def _write(self, event: Any) -> None:
+        with naming(self.path):
+            self.file.write(frame(event.SerializeToString()))
 
 
 class RunLog:
@@ -24,17 +80,15 @@ class RunLog:
     """
 
     def __init__(self, run: Path, history: list[Row], total_steps: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.run, self.history = run, history
-        self.events = SummaryWriter(str(run), purge_step=total_steps + 1 if total_steps else None)
+        self.events = Events(run, total_steps + 1 if total_steps else None)
         self.drawn_at = -DRAW_INTERVAL
         self._write_metrics()
 
     def step(self, step: int, loss: float, lr: float) -> None:
         """Loss and learning rate of one training step, for TensorBoard only."""
-        self.events.add_scalar("train/step_loss", loss, step)
-        self.events.add_scalar("train/lr", lr, step)
+        self.events.add("train/step_loss", loss, step)
+        self.events.add("train/lr", lr, step)
 
     def add(self, row: Row) -> None:
         """The figures of an epoch or a test."""
@@ -42,7 +96,7 @@ class RunLog:
         self.history.append(row)
         for name, value in row.items():
             if isinstance(value, float):
-                self.events.add_scalar(f"{row['event']}/{name}", value, row["total_steps"])
+                self.events.add(f"{row['event']}/{name}", value, row["total_steps"])
         self.events.flush()
         self._write_metrics()
 
@@ -51,7 +105,7 @@ class RunLog:
         if not at_once and time.monotonic() - self.drawn_at < DRAW_INTERVAL:
             return
         self.drawn_at = time.monotonic()
-        draw_curves(self.history, self.run / CURVES, title=self.run.name.replace("$", r"\$"))  # plain text, not TeX
+        draw_curves(self.history, self.run / CURVES, title=self.run.name)
 
     def close(self) -> None:
         self.events.close()

@@ -25,7 +25,7 @@ from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.log import is_quiet
 from samplecnn.system.progress import Progress, duration
 from samplecnn.training.batches import batches, epoch_order
-from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, save_checkpoint
+from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, save_checkpoint
 from samplecnn.training.interrupt import deferred_interrupt
 from samplecnn.training.logging import RunLog
 from samplecnn.training.options import TrainOptions
@@ -95,7 +95,7 @@ class Run:
             log(f"\nstopped; continue with: samplecnn train --resume {self.run}")
             raise
         except OSError:
-            log(f"the last good checkpoint is kept: samplecnn train --resume {self.run}")
+            log(after_disk_error(self.run))
             raise
         except torch.OutOfMemoryError as error:
             raise SampleCNNError(

@@ -52,7 +52,7 @@ def draw_excitations_units(found: Excitations) -> "Figure":
             axes.set_xlabel("units, by their strongest class", fontsize=SMALL)
     assert image is not None
     _bar_below(figure, panels, image, "mean excitation of the class minus the mean of all segments", "both")
-    figure.suptitle(_title(found, "mean excitation of each class", classes), fontsize=FONT)
+    figure.suptitle(_title(found, "mean excitation of each class", classes), fontsize=FONT, parse_math=False)
     return figure
 
 
@@ -77,7 +77,7 @@ def draw_excitations_distribution(found: Excitations) -> "Figure":
             axes.set_xlabel("excitation", fontsize=SMALL)
     assert image is not None
     _bar_below(figure, panels, image, f"per cent of a class's factors, in bins of {1 / BINS:g}")
-    figure.suptitle(_title(found, "distribution of excitations", classes), fontsize=FONT)
+    figure.suptitle(_title(found, "distribution of excitations", classes), fontsize=FONT, parse_math=False)
     return figure
 
 
@@ -90,7 +90,9 @@ def draw_excitations_spread(found: Excitations) -> "Figure":
     upper.plot(places, found.spread, "o-", color=LIGHT.blue, linewidth=1.8)
     upper.set_ylabel("standard deviation\nof the classes' means", fontsize=FONT)
     upper.set_ylim(bottom=0)
-    upper.set_title(f"{drawable(found.task)}: how far do excitations differ between classes?", fontsize=FONT)
+    upper.set_title(
+        f"{drawable(found.task)}: how far do excitations differ between classes?", fontsize=FONT, parse_math=False
+    )
     _boxes(lower, [100 * block.between for block in found.blocks])
     lower.plot(places, 100 * found.between, "o-", color=LIGHT.blue, linewidth=1.8)
     lower.axhline(100 * found.chance, color=LIGHT.orange, linewidth=1.4, linestyle=(0, (4, 2)))
@@ -123,7 +125,7 @@ def draw_excitations_loudness(found: Excitations) -> "Figure":
     axes.set_xticks(places, found.names, rotation=40, ha="right")
     axes.set_ylim(-1.02, 1.02)
     axes.set_ylabel("correlation with the segment's level (dB)", fontsize=FONT)
-    axes.set_title(f"{drawable(found.task)}: correlation of excitations with loudness", fontsize=FONT)
+    axes.set_title(f"{drawable(found.task)}: correlation of excitations with loudness", fontsize=FONT, parse_math=False)
     axes.set_xlabel("dots: units; orange: mean of |r| over the block's units", fontsize=SMALL)
     tidy(axes)
     return figure
@@ -163,7 +165,9 @@ def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Fig
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("correlation of their mean excitations", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    figure.suptitle(_title(found, f"classes by their mean excitations in {one.name}", leaves), fontsize=FONT)
+    figure.suptitle(
+        _title(found, f"classes by their mean excitations in {one.name}", leaves), fontsize=FONT, parse_math=False
+    )
     return figure
 
 
@@ -213,7 +217,7 @@ def _class_rows(axes: "Axes", found: Excitations, classes: list[int], place: int
     named = place % COLUMNS == 0 and len(classes) <= 52
     names = [shorten(found.classes[number], 18) for number in classes] if named else []
     axes.set_yticks(range(len(classes)) if named else [], names, fontsize=TINY, parse_math=False)
-    axes.set_title(title, fontsize=SMALL)
+    axes.set_title(title, fontsize=SMALL, parse_math=False)
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.tick_params(axis="y", length=0, pad=1)
     axes.spines[:].set_visible(False)

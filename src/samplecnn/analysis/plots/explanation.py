@@ -135,6 +135,8 @@ def _overview(axes: Any, explanation: Explanation, theme: Theme) -> None:
         bbox_to_anchor=(1, 0.5),
         labelcolor=theme.ink,
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     legend.set_in_layout(False)  # it lies over the column of the bands
 
 

@@ -5,6 +5,7 @@ saved by Keras 3. Only arrays and settings are read from a file and nothing is e
 are checked against the architecture before memory for the network is allocated.
 """
 
+import io
 import re
 import warnings
 from dataclasses import replace
@@ -23,7 +24,7 @@ from samplecnn.interop.keras.weights import WEIGHTS, Weight, module_name, weight
 from samplecnn.models.blocks import BLOCKS
 from samplecnn.models.config import EPSILON, ModelConfig
 from samplecnn.models.stored import StoredModel
-from samplecnn.system.files import written_aside
+from samplecnn.system.files import write_bytes
 from samplecnn.task import Kind, Task
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
     if beyond is not None:
         raise UsageError(f"{path}: the original's Keras network cannot express this model: {beyond}")
     layers = description.network(stored.config, stored.task.activation)
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+    memory = io.BytesIO()  # on a full disk, HDF5 raises errors of its own or crashes
+    with h5py.File(memory, "w") as file:
         group = file.create_group("model_weights")
         for layer in layers:
             names = []
@@ -109,6 +111,7 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
         file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
         file.attrs[TASK_ATTRIBUTE] = stored.task.to_json()
         file.attrs[BLOCK_ATTRIBUTE] = stored.config.block
+    write_bytes(path, memory.getbuffer())
 
 
 def _found(contents: Contents, path: Path) -> Found:

@@ -33,6 +33,12 @@ def masked_crc(data: Any) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def frame(data: bytes) -> bytes:
+    """A record of these data."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, TAIL.pack(masked_crc(length)), data, TAIL.pack(masked_crc(data))))
+
+
 class TFRecordWriter:
     """Writes one shard: an Example for every segment, or, with `whole_clips`, a SequenceExample for every clip.
 
@@ -47,14 +53,10 @@ class TFRecordWriter:
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         if self.whole_clips:
-            self._write(clip_example(row.tobytes(), [_floats(segment) for segment in segments]))
+            self.file.write(frame(clip_example(row.tobytes(), [_floats(segment) for segment in segments])))
             return
         for segment in segments:
-            self._write(segment_example(row.tobytes(), _floats(segment)))
-
-    def _write(self, data: bytes) -> None:
-        length = struct.pack("<Q", len(data))
-        self.file.write(b"".join((length, TAIL.pack(masked_crc(length)), data, TAIL.pack(masked_crc(data)))))
+            self.file.write(frame(segment_example(row.tobytes(), _floats(segment))))
 
     def __enter__(self) -> "TFRecordWriter":
         self.file = self.path.open("wb")
