@@ -49,10 +49,10 @@ def test_every_block_learns_real_sounds(built, tmp_path, block):
         tmp_path,
         block=block,
         features=8,
-        max_epochs=12,
+        max_epochs=20,
         lr=0.02,
         num_stages=1,
-        patience=12,
+        patience=20,
         warmup=30,
         batch_size=4,
     )
