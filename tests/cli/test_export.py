@@ -12,6 +12,7 @@ from samplecnn import ModelConfig, SampleCNN, Task, model_files
 from samplecnn.cli.app import app
 from samplecnn.errors import UsageError
 from samplecnn.interop.export import FORMATS
+from samplecnn.system import log
 
 
 @pytest.fixture
@@ -34,6 +35,12 @@ def test_a_run_exported_to_keras_and_read_back_has_the_same_bits(folder):
     assert after.task == before.task and after.config == before.config
     values = zip(before.state_dict().items(), after.state_dict().items(), strict=True)
     assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in values)
+
+
+def test_quiet_leaves_out_what_was_written(folder, monkeypatch):
+    monkeypatch.setattr(log, "_verbosity", log.Verbosity.NORMAL)  # --quiet changes it; afterwards it is what it was
+    loud, quiet = (export(folder / "run", folder / "m.h5", "--to", "keras-h5", *more) for more in ((), ("-q",)))
+    assert "wrote " in loud.output and quiet.exit_code == 0 and quiet.output == ""
 
 
 def test_every_format_named_in_help_works(folder):

@@ -61,6 +61,27 @@ def test_the_table_of_a_one_label_task(one_label):
     assert "accuracy 66.57 %, macro F1 0.66" in text
 
 
+def test_names_of_classes_are_plain_text():
+    """Not markup, not emoji codes, and no control characters."""
+    names = ("[noise]", ":bell:", "[/unk]", "[bold]loud", "a\x1b[2Jb\nc")
+    task = Task("words", names)
+    true = np.eye(5, dtype=np.uint8)[np.arange(20) % 5]
+    prob = np.roll(true, 1, axis=1).astype(np.float32)
+    predictions = Predictions([str(n) for n in range(20)], true, prob, np.ones(20, int))
+    lines = report_of(task, predictions).splitlines()
+    shown = [*names[:4], "a\\x1b[2Jb\\nc"]
+    assert [line.split()[0] for line in lines if line.strip().startswith(tuple(shown))] == shown
+    assert all(f"{name} (100 %)" in "\n".join(lines) for name in shown)
+
+
+def test_the_share_above_the_threshold_is_in_percent():
+    task = Task("t", ("a", "b"), threshold=0.7)
+    true = np.eye(2, dtype=np.uint8)[[0, 1, 0, 1]]
+    prob = np.array([[0.9, 0.1], [0.1, 0.9], [0.8, 0.2], [0.4, 0.6]], np.float32)
+    text = report_of(task, Predictions(list("1234"), true, prob, np.ones(4, int)))
+    assert "75.00 % of the clips have their class, and no other, above it" in text and "0.75 of" not in text
+
+
 def test_the_table_of_a_multi_label_task_names_the_classes_left_out(multi_label):
     text = report_of(*multi_label)
     assert "left out of the averages (no clip has them, or every clip): never" in text

@@ -1,12 +1,15 @@
 """Where output goes: whole or not at all, through links, into what is no regular file, and never over an input."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from samplecnn.errors import UsageError
-from samplecnn.system.files import is_regular, refuse_inputs, write_text, written_aside
+from samplecnn.system.files import is_regular, refuse_inputs, sweep, write_text, written_aside
+from samplecnn.system.locks import CAN_LOCK, kept_locked
 
 
 def test_a_file_is_whole_or_absent(tmp_path):
@@ -26,9 +29,27 @@ def test_parts_of_killed_processes_are_swept(tmp_path):
     for name in names:
         (tmp_path / name).write_text("half")
         os.utime(tmp_path / name, (0, 0))
-    os.utime(tmp_path / ".x.2.part")  # which may still be written
-    write_text(tmp_path / "x", "whole")
+    with kept_locked(tmp_path / ".x.2.part"):  # which is still being written
+        write_text(tmp_path / "x", "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*names, "x"} - {".x.1.part"})
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="no locks on this system")
+def test_a_part_is_left_behind_as_soon_as_its_process_is_killed(tmp_path):
+    code = (
+        "import sys; from samplecnn.system.files import written_aside\n"
+        "with written_aside(sys.argv[1]) as aside:\n    aside.write_text('half'); print('writing', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"writing\n"
+    sweep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1, "it is still being written"
+    process.kill()
+    process.communicate()
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])

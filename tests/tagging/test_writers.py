@@ -1,11 +1,15 @@
 import csv
 import io
 import json
+import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.system.csv_cells import csv_row, csv_rows
 from samplecnn.tagging import Tags
 from samplecnn.tagging.output import Done, part_of, reserved
 from samplecnn.tagging.writers import FORMATS, CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
@@ -47,7 +51,7 @@ def test_json_is_one_document_with_the_model_and_its_classes():
 
 def test_csv_has_a_column_for_every_class():
     rows = list(csv.DictReader(io.StringIO(written(CsvWriter))))
-    assert list(rows[0]) == ["path", "error", *TASK.classes]
+    assert list(rows[0]) == ["path", "error", "silent", *TASK.classes]
     assert [float(rows[0][name]) for name in TASK.classes] == pytest.approx([0.5, 0.5, 0.2])
     assert rows[1]["error"] == "empty, 0 bytes" and rows[1]["dog"] == ""
 
@@ -55,12 +59,68 @@ def test_csv_has_a_column_for_every_class():
 def test_csv_columns_differ_whatever_the_classes_are_called():
     classes = ("path", "error", "start")
     for selection, expected in (
-        (Selection(), ["path", "error", "path (class)", "error (class)", "start"]),
-        (Selection(over_time=True), ["path", "start", "end", "error", *(f"{name} (class)" for name in classes)]),
+        (Selection(), ["path", "error", "silent", "path (class)", "error (class)", "start"]),
+        (
+            Selection(over_time=True),
+            ["path", "start", "end", "error", "silent", *(f"{name} (class)" for name in classes)],
+        ),
     ):
         file = io.StringIO()
         CsvWriter(file, selection, classes)
         assert next(csv.reader([file.getvalue()])) == expected
+
+
+def test_silence_is_marked():
+    silent = replace(TAGS, silent=True)
+    for selection in (Selection(), Selection(over_time=True)):
+        outcomes = (("a", silent), ("b", SHORT), ("c", ERROR))
+        rows = list(csv.DictReader(io.StringIO(written(CsvWriter, selection, outcomes))))
+        assert {row["path"]: row["silent"] for row in rows} == {"a": "true", "b": "false", "c": ""}
+        lines = map(json.loads, written(JsonLinesWriter, selection, outcomes).splitlines())
+        assert [line.get("silent") for line in lines] == [True, None, None]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''-x"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_names_that_a_spreadsheet_would_run_are_guarded_and_read_back(tmp_path, name):
+    classes = ("dog", name)
+    with reserved(tmp_path / "x.csv", CsvWriter) as place:
+        with pytest.raises(KeyError), place.opened(Done()) as file:
+            writer = CsvWriter(file, Selection(), classes)
+            for path in (name, "b.wav"):
+                writer.write(path, ERROR)
+            raise KeyError
+        header, *rows = csv.reader(io.StringIO(part_of(tmp_path / "x.csv").read_bytes().decode(), newline=""))
+        assert header[-1] == rows[0][0] == f"'{name}"
+        done = place.read_done(Selection(), classes)
+    assert list(done.errors) == [name]  # the last one is made again
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, "'tis", "''", "", "dog", "a=b", "犬"])
+def test_every_text_reads_back_from_csv(name):
+    line = csv_row([name, -0.5, name])
+    assert list(csv_rows(io.StringIO(line, newline=""))) == [[name, "-0.5", name]]
+    assert not re.search(r"(^|,)\"?[=+@\t\r]", line)
+
+
+def test_the_table_shows_control_characters_and_sends_none():
+    file = io.StringIO()
+    odd = Task("t", ("dog\x1b[2J", "cat\n"), "multilabel", 8000, 4000)
+    writer = TableWriter(file, Selection(), odd.classes, paths=["a\x07.wav"])
+    writer.write("a\x07.wav", replace(TAGS, task=odd, over_time=OVER_TIME[:, :2]))
+    writer.write("b\r.wav", AudioError("b\r.wav: of\x1bno use"))
+    assert file.getvalue() == ("a\\x07.wav  0.500 dog\\x1b[2J  0.500 cat\\n\nb\\r.wav    error: of\\x1bno use\n")
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [("ascii", b"\\u2013\xff"), ("utf-8", b"\xe2\x80\x93\xff")])
+def test_what_a_terminal_cannot_encode_is_escaped_and_odd_names_keep_their_bytes(monkeypatch, encoding, expected):
+    memory = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(memory, encoding=encoding, write_through=True))
+    with reserved(None, TableWriter) as place, place.opened(Done()) as file:
+        file.write("–\udcff")
+    assert memory.getvalue() == expected
 
 
 def test_selections_leave_the_other_cells_of_csv_empty():
@@ -91,7 +151,7 @@ def test_over_time():
     assert first["over_time"][1]["tags"] == {"dog": 0.75, "cat, small": 0.5, 'the "bird"': 0.2}
     assert third["over_time"][0]["end"] == 0.125, "the end of the recording, not of the window"
     rows = list(csv.DictReader(io.StringIO(written(CsvWriter, selection))))
-    assert list(rows[0])[:4] == ["path", "start", "end", "error"]
+    assert list(rows[0])[:5] == ["path", "start", "end", "error", "silent"]
     assert [row["path"] for row in rows] == ["a.wav"] * 3 + ["b.wav", "c.wav"]
     assert (rows[2]["start"], rows[2]["end"], rows[2]["dog"]) == ("0.750", "1.250", "0.500000")
     assert len(written(TableWriter, selection).splitlines()) == 5
@@ -131,7 +191,9 @@ def test_odd_file_names_survive(tmp_path, name):
     elif name == "jsonl":
         assert json.loads(content)["path"] == ODD
     else:
-        assert b"b\xe9b\xc3\xa9\r\n.\rwav" in content, "byte for byte as the file system has it"
+        text = rb"b\udce9b" + "é".encode() + rb"\r\n.\rwav"  # for people: control characters are shown and not sent
+        as_it_is = b"b\xe9b\xc3\xa9\r\n.\rwav"  # byte for byte as the file system has it
+        assert (text if name == "table" else as_it_is) in content
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -23,8 +23,8 @@ from samplecnn.inference.windows import Windows, precut_windows, windows
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.sound_file import Recording
 from samplecnn.system.progress import Progress
-from samplecnn.tagging.tagger import _as_file
 from samplecnn.tagging.tags import Tags
+from samplecnn.tagging.waveforms import waveform_file
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -139,7 +139,7 @@ class Explainer:
         self.task = self.model.task
         named = [find_class(tag, self.task.classes) for tag in tags]
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
-            source = _as_file(source, sample_rate)
+            source = waveform_file(source, sample_rate)
         elif sample_rate is not None:
             raise UsageError("sample_rate is for waveforms; a file knows its own")
         elif hasattr(source, "read") and not source.seekable():

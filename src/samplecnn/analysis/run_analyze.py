@@ -9,6 +9,7 @@ import numpy as np
 from samplecnn.analysis.excitation_text import sentences
 from samplecnn.analysis.output_paths import check_output, output_folder
 from samplecnn.evaluation.score_table import PIPE_WIDTH
+from samplecnn.system import log
 from samplecnn.system.files import write_json, written_aside
 from samplecnn.system.plotting import save_figure
 
@@ -78,7 +79,7 @@ def run_filters(
     with written_aside(table) as aside:
         pq.write_table(found.table(), aside, compression="zstd")
     for layer in found.layers:
-        print(_peaks_sentence(layer))
+        log.show(_peaks_sentence(layer))
     pictures = [save_figure(draw_filters(found, name), folder / f"filters-{name}.png") for name in found.names]
     pictures.append(save_figure(draw_peaks(found), folder / "filters-peaks.png"))
     pictures.append(save_figure(draw_first_layer(found), folder / "first-layer.png"))
@@ -128,7 +129,7 @@ def run_excitations(
     if json is not None:
         write_json(json, found.to_dict())
     for line in sentences(found):
-        print(line)
+        log.show(line)
     drawings = {
         "excitations-units.png": plots.draw_excitations_units,
         "excitations-distribution.png": plots.draw_excitations_distribution,
@@ -149,7 +150,8 @@ def print_summary(summary: "Summary", file: IO[str] | None = None) -> None:
     from rich.table import Table
 
     file = file or sys.stdout
-    console = Console(file=file, highlight=False, width=None if file.isatty() else PIPE_WIDTH)
+    width = None if file.isatty() else PIPE_WIDTH
+    console = Console(file=file, highlight=False, markup=False, emoji=False, width=width)
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("layer", no_wrap=True)
     headings = ("kernel", "stride", "time × features", "field", "ms", "hop", "ms", "parameters", "MMAC/s", "kB")
@@ -207,7 +209,7 @@ def _check_json(path: str | None) -> None:
 
 
 def _name_files(notes: list[str], pictures: list[Path]) -> None:
-    """Names what was written on stderr."""
+    """Names what was written."""
     sys.stdout.flush()
     for line in [*notes, *(f"picture: {path}" for path in pictures)]:
-        print(line, file=sys.stderr)
+        log.note(line)

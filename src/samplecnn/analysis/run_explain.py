@@ -1,6 +1,5 @@
 """`samplecnn analyze MODEL explain CLIP`: sentences on stdout, pictures, a table."""
 
-import csv
 import json
 import re
 import sys
@@ -15,7 +14,9 @@ from samplecnn.analysis.explanation import COLUMNS, Explanation
 from samplecnn.analysis.output_paths import check_output, output_folder
 from samplecnn.analysis.plots.explanation import draw_explanation
 from samplecnn.evaluation.probabilities import load_on_device
+from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
+from samplecnn.system.csv_cells import csv_row
 from samplecnn.system.files import written_aside
 from samplecnn.system.plotting import save_figure, use_available_fonts
 
@@ -73,7 +74,7 @@ def run_explain(
         write_rows = stack.enter_context(_table(Path(table))) if table is not None else None
         for explanation in found:
             for text in explanation.words():
-                print(text)
+                log.show(text)
             pages(draw_explanation(explanation), explanation)
             if write_rows is not None:
                 write_rows(explanation)
@@ -84,13 +85,12 @@ def run_explain(
         written.append(Path(table))
     if short:
         task, seconds = explanation.task, explanation.heard.seconds
-        print(
+        log.note(
             f"{clip}: {seconds:.2f} s are shorter than the model's window of {task.window / task.sample_rate:.2f} s; "
-            f"the clip was padded as in training ({task.padding})",
-            file=sys.stderr,
+            f"the clip was padded as in training ({task.padding})"
         )
     for path in written:
-        print(f"{'table' if str(path) == table else 'picture'}: {path}", file=sys.stderr)
+        log.note(f"{'table' if str(path) == table else 'picture'}: {path}")
     return written
 
 
@@ -149,9 +149,10 @@ def _table(path: Path) -> Iterator[WriteRows]:
             return
         with aside.open("w", encoding="utf-8", newline="") as file:
             if suffix == ".csv":
-                lines = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                lines.writeheader()
-                yield lambda explanation: lines.writerows(_rounded(row) for row in explanation.rows())
+                file.write(csv_row(COLUMNS))
+                yield lambda explanation: file.writelines(
+                    csv_row(_rounded(row)[name] for name in COLUMNS) for row in explanation.rows()
+                )
                 return
             file.write("[")
 

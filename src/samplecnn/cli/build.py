@@ -8,6 +8,7 @@ import typer
 from samplecnn.cli.choices import DATA_SETS, KINDS, PADDINGS, SHARD_FORMATS, choice
 from samplecnn.cli.shared import next_command
 from samplecnn.errors import UsageError
+from samplecnn.system import log
 from samplecnn.task import Kind, Padding
 
 SHOWN = 5  # recordings that are listed with the reason why they were skipped; the report has them all
@@ -118,7 +119,7 @@ def build(
         typer.echo("stopped; the same command continues the build", err=True)
         raise
     for line in report.lines(shown=SHOWN):
-        typer.echo(line)
+        log.show(line)
     next_command("train", dataset, *([] if data_dir == Path("./data") else ["--data-dir", str(data_dir)]))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, cast
 import typer
 
 from samplecnn.cli.choices import KINDS, choice
+from samplecnn.system import log
 from samplecnn.task import Kind
 
 
@@ -68,4 +69,5 @@ def convert_command(
 
     options = ConvertOptions(classes, order, name, cast(Kind | None, kind), sample_rate, window, mean, std)
     for line in convert(source, out, options, head, encoder_only).lines:
-        typer.echo(line)
+        if not log.is_quiet():
+            log.show(line)

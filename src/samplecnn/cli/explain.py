@@ -6,6 +6,7 @@ import typer
 
 from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
 from samplecnn.extras import require
+from samplecnn.system import log
 
 
 def explain_command(
@@ -121,4 +122,5 @@ def report_command(
         skip_corrupt=skip_corrupt,
         progress=True,
     )
-    typer.echo(f"report: {path}")
+    if not log.is_quiet():
+        log.show(f"report: {path}")

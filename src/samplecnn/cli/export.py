@@ -7,6 +7,7 @@ import typer
 
 from samplecnn.cli.choices import EXPORT_FORMATS, choice
 from samplecnn.cli.shared import Model
+from samplecnn.system import log
 
 
 def export_command(
@@ -27,4 +28,5 @@ def export_command(
     loaded = model_files.load_stored(model)
     export(loaded, out, to)
     size = f"{loaded.config.signature}, {loaded.config.num_blocks} blocks, {loaded.config.num_classes} classes"
-    typer.echo(f"wrote {out} ({size}); open it with {FORMATS[to].opened_with.format(path=str(out))}")
+    if not log.is_quiet():
+        log.show(f"wrote {out} ({size}); open it with {FORMATS[to].opened_with.format(path=str(out))}")

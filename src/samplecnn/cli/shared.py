@@ -47,10 +47,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 def print_description(info: "Info", as_json: bool) -> None:
     """Prints what `info` and `doctor` have found."""
-    typer.echo(json.dumps(info.to_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(info.lines()))
+    if as_json:
+        typer.echo(json.dumps(info.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        log.show("\n".join(info.lines()))
 
 
 def next_command(*words: str) -> None:
     """Suggests the command that usually comes next, quoted for a shell."""
     if not log.is_quiet():
-        typer.echo(f"next: samplecnn {shlex.join(words)}")
+        log.show(f"next: samplecnn {shlex.join(words)}")

@@ -6,6 +6,7 @@ import typer
 
 from samplecnn.cli.choices import TAG_FORMATS, choice
 from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model
+from samplecnn.system import log
 
 
 def tag_command(
@@ -71,6 +72,6 @@ def tag_command(
     selection = Selection(top, threshold, over_time)
     report = tag_paths(model, paths, format, output, selection, batch_size, device, resume, engine, precision, hop)
     for line in report.lines():
-        typer.echo(line, err=True)
+        log.report(line)
     if report.failed:
         raise typer.Exit(1)

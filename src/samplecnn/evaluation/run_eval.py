@@ -64,10 +64,10 @@ def run_eval(
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
     print_report(result.scores, result.task, result.predictions)
     if result.comparison is not None:
-        print(result.comparison)
+        log.show(str(result.comparison))
     sys.stdout.flush()
     for warning in result.warnings:
-        print(warning, file=sys.stderr)
+        log.report(warning)
     for note in notes:
         log.note(note)
     return result

@@ -7,6 +7,7 @@ from typing import IO
 from samplecnn.evaluation.confusion import most_confused
 from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
+from samplecnn.system.log import one_line
 from samplecnn.task import Task
 
 PIPE_WIDTH = 160  # columns where there is no terminal to measure
@@ -27,7 +28,8 @@ def print_report(
     from rich.table import Table
 
     file = file or sys.stdout
-    console = Console(file=file, highlight=False, width=None if file.isatty() else PIPE_WIDTH)
+    width = None if file.isatty() else PIPE_WIDTH
+    console = Console(file=file, highlight=False, markup=False, emoji=False, width=width)  # names are plain text
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("class", no_wrap=True, overflow="fold")
     for heading in ("clips", "ROC-AUC", "PR-AUC", "precision", "recall", "F1"):
@@ -37,15 +39,15 @@ def print_report(
         table.add_column("most often confused with", no_wrap=True)
     for index, row in enumerate(scores.per_class):
         numbers = (row.roc_auc, row.pr_auc, row.precision, row.recall, row.f1)
-        cells = [row.name, f"{row.support:,}", *(_cell(value) for value in numbers)]
-        table.add_row(*cells, *([confused[index]] if confused else []))
+        cells = [one_line(row.name), f"{row.support:,}", *(_cell(value) for value in numbers)]
+        table.add_row(*cells, *([one_line(confused[index])] if confused else []))
     console.print(table)
 
     print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, threshold {scores.threshold:g}", file=file)
     for line in headline(scores):
         print(line, file=file)
     if scores.left_out:
-        names = ", ".join(scores.left_out)
+        names = ", ".join(map(one_line, scores.left_out))
         print(f"left out of the averages (no clip has them, or every clip): {names}", file=file)
     print(f"=> Test scores: {scores}", file=file)
 
@@ -59,8 +61,8 @@ def headline(scores: Scores) -> list[str]:
         ]
     return [
         f"accuracy {100 * scores.accuracy:.2f} %, macro F1 {_cell(scores.macro_f1)} (most probable class)",
-        "precision, recall and F1 of a class: by the most probable class; f1: mean of the clips' F1 at the threshold, "
-        f"where {scores.exact_match:.6f} of the clips match exactly",
+        "precision, recall and F1 of a class: by the most probable class; f1: mean of the clips' F1 at the threshold; "
+        f"{100 * scores.exact_match:.2f} % of the clips have their class, and no other, above it",
     ]
 
 

@@ -26,6 +26,7 @@ class Engine(ABC):
     """
 
     name: str
+    survives_fork = False  # whether it works in a process that was forked after it was opened: it has no threads
 
     def __init__(self, net: Graph, precision: str) -> None:
         self.net = net

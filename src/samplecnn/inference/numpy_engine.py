@@ -19,6 +19,7 @@ class NumpyEngine(Engine):
     """NumPy on the CPU."""
 
     name = "numpy"
+    survives_fork = True
 
     def __init__(self, net: Graph, precision: str) -> None:
         super().__init__(net, precision)

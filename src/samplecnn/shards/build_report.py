@@ -1,13 +1,14 @@
 """What a build did: counts, and the recordings that were skipped or deserve a look, each with the reason."""
 
-import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from samplecnn.system.files import csv_row, written_aside
+from samplecnn.system.csv_cells import csv_row, csv_rows
+from samplecnn.system.files import written_aside
+from samplecnn.system.log import one_line
 from samplecnn.system.progress import duration
 from samplecnn.task import Task
 
@@ -92,7 +93,7 @@ class BuildReport:
             f"mean {task.mean:.4g}, std {task.std:.4g}"
         )
         for kind, rows in (("skipped", self.skipped), ("warning", self.warnings)):
-            lines += [_printable(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
+            lines += [one_line(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
             if len(rows) > shown:
                 lines.append(f"  {kind}: and {len(rows) - shown:,} more")
         if self.issues:
@@ -104,11 +105,6 @@ class BuildReport:
         return sum(count.clips for count in self.splits.values())
 
 
-def _printable(text: str) -> str:
-    """File names may hold line breaks and bytes that a terminal cannot show."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
     """CSV: path, split, status, reason; with a header, also where there are no issues."""
     text = "".join(map(csv_row, [BuildIssue._fields, *sorted(rows)]))
@@ -118,4 +114,4 @@ def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
 
 def read_report(path: Path) -> list[BuildIssue]:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return [BuildIssue(*row) for row in list(csv.reader(io.StringIO(text, newline="")))[1:]]
+    return [BuildIssue(*row) for row in list(csv_rows(io.StringIO(text, newline="")))[1:]]

@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,23 @@ from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError
 from samplecnn.task import Task
 
-OPEN_MAPS = 128  # shards mapped at a time: far below the usual limit of 1,024 open files, each map holds one
+OPEN_MAPS = 128  # shards that are mapped or open at a time, at most: each holds an open file
 # Read through the maps before their pages are released; the system maps a multiple of it.
 RESIDENT_BYTES = 16 << 20
+
+
+@cache
+def open_shards() -> int:
+    """Shards that one set of files keeps open: an eighth of the files that this process may open, at most OPEN_MAPS.
+
+    A training has three splits open; with a limit of 256 files, the default on macOS, they take 96.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return OPEN_MAPS
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return OPEN_MAPS if soft == resource.RLIM_INFINITY else max(1, min(OPEN_MAPS, soft // 8))
 
 
 class Segments(ABC):
@@ -130,7 +144,7 @@ class Maps:
             if whole is None:
                 with self.paths[number].open("rb") as file:
                     whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                if len(self._open) > OPEN_MAPS:
+                if len(self._open) > open_shards():
                     self._open.popitem(last=False)  # closed when nothing refers to it any more
             else:
                 self._open.move_to_end(number)
@@ -174,7 +188,7 @@ class Files:
             file = self._open.get(number)
             if file is None:
                 file = self._open[number] = io.FileIO(self.paths[number])
-                if len(self._open) > OPEN_MAPS:
+                if len(self._open) > open_shards():
                     self._open.popitem(last=False)  # closed when the last thread that reads from it is done
             else:
                 self._open.move_to_end(number)

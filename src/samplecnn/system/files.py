@@ -4,9 +4,7 @@ This is also the one place that decides where output goes: links are followed, w
 device, "-" for the standard output) is written into and never replaced, and an output that is an input is refused.
 """
 
-import csv
 import errno
-import io
 import json
 import os
 import re
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import UsageError
+from samplecnn.system.locks import is_free, kept_locked
 
 STDOUT = "-"
 SYSTEM_FOLDERS = ("/dev/", "/proc/")
@@ -119,40 +118,36 @@ def _aside(path: str | Path) -> Iterator[Path]:
     path = target_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _sweep(path)
+    sweep(path.parent, path.name)
     try:
-        aside.touch()
-        mode = stat.S_IMODE(aside.stat().st_mode)  # by the umask; some libraries make files private
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
-        aside.chmod(mode)
-        aside.replace(path)
+        with kept_locked(aside):
+            mode = stat.S_IMODE(aside.stat().st_mode)  # by the umask; some libraries make files private
+            yield aside
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+            aside.chmod(mode)
+            aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def _sweep(path: Path) -> None:
-    """Removes what killed processes have left of the same output. Of one on another machine nothing is known, so only
-    parts that have not been written to for an hour count.
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Removes what killed processes have left half-written in a folder.
+
+    Whoever writes a part holds its lock, which ends with the process. Where there are no locks, a part counts as left
+    behind once it has not been written to for an hour.
+
+    Args:
+        name: of the output whose parts are meant; None means all.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.part")
-    with os.scandir(path.parent) as listing:
-        stale = [entry.path for entry in listing if entry.name[0] == "." and pattern.fullmatch(entry.name)]
-    for part in map(Path, stale):
+    pattern = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.\d+\.part", re.DOTALL)
+    with os.scandir(folder) as listing:
+        parts = [Path(entry.path) for entry in listing if entry.name[0] == "." and pattern.fullmatch(entry.name)]
+    for part in parts:
         with suppress(OSError):
-            if time.time() - part.stat().st_mtime > STALE_SECONDS:
+            free = is_free(part)
+            if free or (free is None and time.time() - part.stat().st_mtime > STALE_SECONDS):
                 part.unlink()
-
-
-def csv_row(values: Iterable[Any]) -> str:
-    """A line of CSV, which ends in a line feed.
-
-    Told to end lines so, the csv module leaves carriage returns unquoted, and then cannot read what it has written.
-    """
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(values)
-    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_bytes(path: str | Path, data: "bytes | memoryview") -> None:

@@ -4,11 +4,13 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from samplecnn.errors import UsageError
 
 CHECK_SECONDS = 0.1  # between looks at a lock that is waited for
+CAN_LOCK = find_spec("fcntl") is not None
 
 
 @contextlib.contextmanager
@@ -42,6 +44,35 @@ def locked(path: str | Path, busy: str, *, wait: float = 0.0, inheritable: bool 
                 return
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def kept_locked(path: Path) -> Iterator[None]:
+    """Makes a file and holds its lock while it is being written, so that `is_free` can tell it from a leftover."""
+    if not CAN_LOCK:  # Windows, where a file that is open could not be renamed either
+        path.touch()
+        yield
+        return
+    with locked(path, f"{path}: another process is writing it; run the same command again", wait=10.0):
+        yield
+
+
+def is_free(path: Path) -> bool | None:
+    """Whether no process holds the lock on a file that is there; None where there are no locks."""
+    if not CAN_LOCK:
+        return None
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _lock(descriptor: int) -> bool:

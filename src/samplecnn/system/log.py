@@ -58,6 +58,25 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
+def one_line(text: str) -> str:
+    """The same for a name among other text: line breaks and tabs are shown too.
+
+    >>> print(one_line("a\\tb\\nc"))
+    a\\tb\\nc
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def show(text: str) -> None:
+    """Prints a result on stdout as plain text."""
+    print(printable(text), flush=True)
+
+
+def report(text: str) -> None:
+    """Shows on stderr what nobody should miss, whatever the verbosity."""
+    _write(text)
+
+
 def _write(text: str) -> None:
     if sys.stderr is not None:
         print(printable(text), file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """Where tags go: to the standard output, or to a file that appears when it is whole and is resumable until then."""
 
-import csv
+import codecs
 import json
 import os
 import sys
@@ -11,11 +11,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from samplecnn.errors import UsageError
+from samplecnn.system.csv_cells import csv_rows
 from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
 NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte
+NAMES_OR_ESCAPES = "samplecnn-names-or-escapes"  # and what the encoding of a terminal lacks is escaped
+
+
+def _encoded(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    parts = (char.encode("ascii", NAMES if "\udc80" <= char <= "\udcff" else "backslashreplace") for char in lacking)
+    return b"".join(parts), error.end
+
+
+codecs.register_error(NAMES_OR_ESCAPES, _encoded)
 
 
 @dataclass
@@ -146,7 +158,7 @@ class Output:
         if self.is_stdout:
             reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
             if reconfigure:
-                reconfigure(errors=NAMES)
+                reconfigure(errors=NAMES_OR_ESCAPES)
             yield sys.stdout
             sys.stdout.flush()
         elif self.part is None or self.target is None:
@@ -236,7 +248,7 @@ def _csv_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -
 
     wanted = CsvWriter.header(selection, classes)
     error_column = wanted.index("error")
-    for number, row in enumerate(csv.reader(lines())):
+    for number, row in enumerate(csv_rows(lines())):
         if number == 0:
             if row != wanted:
                 return None

@@ -157,7 +157,7 @@ def _write(
             writer.end()
     except BaseException:
         if place.part is not None and place.kind.streams and report.files:
-            print(f"{report.files:,} files are done and kept in {place.part}; continue with --resume", file=sys.stderr)
+            log.report(f"{report.files:,} files are done and kept in {place.part}; continue with --resume")
         raise
     return report
 

@@ -1,12 +1,11 @@
 """Runs a model on recordings: files in, tags out, in batches that run across files."""
 
-import io
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.sound_file import Recording
 from samplecnn.system.read_ahead import End, read_ahead
 from samplecnn.tagging.tags import Tags
+from samplecnn.tagging.waveforms import waveform_file
 
 if TYPE_CHECKING:
     from samplecnn.inference import Engine
@@ -123,11 +123,17 @@ class Tagger:
             shares = is_installed("torch") and (engine != "auto" or pays(net, self.task.window, self.hop))
             engine = "torch" if engine == "auto" and shares else engine
         self.engine: Engine = open_engine(net, engine, precision, segments=segments, device=device)
+        self._process = os.getpid()
+        self._opened_with = (net, batch_size, device, readers, self.engine.name, self.engine.precision, hop)
         self.sharing: Sharing | None = None
         if shares and self.engine.name == "torch":
             from samplecnn.inference.overlap import share
 
             self.sharing = share(self.engine, self.task.window, self.hop)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the network and opens its engine again, with the same engine and precision."""
+        return _reopened, (self._opened_with, self.sharing is not None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,7 +154,7 @@ class Tagger:
         """
         recording: Any = source
         if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
-            recording = _as_file(recording, sample_rate)
+            recording = waveform_file(recording, sample_rate)
         elif sample_rate is not None:
             raise UsageError("sample_rate is for waveforms; a file knows its own")
         [(_, outcome)] = self._tag([recording])
@@ -165,6 +171,11 @@ class Tagger:
         return self._tag(paths)
 
     def _tag(self, sources: Iterable[Any]) -> Iterator[tuple[Any, Tags | AudioError]]:
+        if os.getpid() != self._process and not self.engine.survives_fork:
+            raise UsageError(
+                f"this Tagger was opened before a fork, which the threads of engine {self.engine.name} do not survive; "
+                "open a Tagger in each process, and start processes by multiprocessing's method spawn"
+            )
         line: deque[_Recording] = deque()  # in order: begun and not yet yielded
         batch: deque[_Pending] = deque()
         waiting = 0
@@ -251,28 +262,10 @@ def network(model: "SampleCNN | Graph | str | Path") -> Graph:
     return load_graph(model) if isinstance(model, str | Path) else fold(model)
 
 
-def _as_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:
-    """A waveform as a recording in memory, so that it is mixed, resampled and checked like every recording."""
-    import soundfile
-
-    if sample_rate is None:
-        raise UsageError("a waveform needs its sample rate: tagger(wave, sample_rate=44100)")
-    if sample_rate != int(sample_rate) or sample_rate < 1:
-        raise UsageError(f"the sample rate must be a whole number of Hz, not {sample_rate}")
-    samples = np.asarray(wave)
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf":
-        raise UsageError(
-            f"a waveform is real numbers [samples] or [channels, samples], not {samples.dtype} {list(samples.shape)}"
-        )
-    if samples.size == 0:
-        raise AudioError("the given waveform holds no samples")
-    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
-        samples = samples.T
-    if samples.dtype.kind != "f":
-        info = np.iinfo(samples.dtype)
-        middle = 0 if samples.dtype.kind == "i" else (int(info.max) + 1) // 2
-        samples = (samples.astype(np.float64) - middle) / ((int(info.max) + 1) - middle)
-    memory = io.BytesIO()
-    soundfile.write(memory, samples.astype(np.float32), int(sample_rate), format="RF64", subtype="FLOAT")
-    memory.seek(0)
-    return memory
+def _reopened(opened_with: tuple[Any, ...], shares: bool) -> Tagger:
+    """The Tagger of a pickle."""
+    net, batch_size, device, readers, engine, precision, hop = opened_with
+    tagger = Tagger(net, batch_size, device, readers, engine=engine, precision=precision, hop=hop)
+    if not shares:
+        tagger.sharing = None
+    return tagger

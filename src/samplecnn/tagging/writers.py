@@ -8,7 +8,8 @@ from typing import IO, Any
 import numpy as np
 
 from samplecnn.errors import AudioError
-from samplecnn.system.files import csv_row
+from samplecnn.system.csv_cells import csv_row
+from samplecnn.system.log import one_line
 from samplecnn.tagging.tags import Tags, ranked
 
 Outcome = Tags | AudioError
@@ -79,14 +80,14 @@ class TableWriter(Writer):
     """Aligned text for people, one line for each recording (or segment): path, then the best classes."""
 
     def begin(self, begun: bool) -> None:
-        self.path_width = max((len(path) for path in self.paths), default=0)
-        self.class_width = max(len(name) for name in self.classes)
+        self.path_width = max((len(one_line(path)) for path in self.paths), default=0)
+        self.class_width = max(len(one_line(name)) for name in self.classes)
         if not self.selection.some:
             self.selection = Selection(TABLE_TOP, None, self.selection.over_time)
 
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
-            self._line(path, f"error: {reason(path, outcome)}")
+            self._line(path, f"error: {one_line(reason(path, outcome))}")
         elif self.selection.over_time:
             for time, scores in zip(outcome.times, outcome.over_time, strict=True):
                 self._line(path, f"{time:9.2f} s  {self._cells(scores)}")
@@ -95,15 +96,17 @@ class TableWriter(Writer):
         self.file.flush()
 
     def _line(self, path: str, text: str) -> None:
-        self.file.write(f"{path:<{self.path_width}}  {text}".rstrip() + "\n")
+        self.file.write(f"{one_line(path):<{self.path_width}}  {text}".rstrip() + "\n")
 
     def _cells(self, scores: np.ndarray) -> str:
-        cells = [f"{score:.3f} {name:<{self.class_width}}" for name, score in self.selection.of(scores, self.classes)]
+        chosen = self.selection.of(scores, self.classes)
+        cells = [f"{score:.3f} {one_line(name):<{self.class_width}}" for name, score in chosen]
         return "  ".join(cells) or "–"
 
 
 class JsonLinesWriter(Writer):
     """One JSON object a line and recording: path, seconds and tags (class to score, best first); or path and error.
+    "silent" is true where every sample is zero, so that the tags mean nothing, and absent elsewhere.
 
     With `over_time`, also a list of segments, each with start, end and tags.
     """
@@ -120,6 +123,7 @@ class JsonLinesWriter(Writer):
         record = {
             "path": path,
             "seconds": round(outcome.seconds, DIGITS),
+            **({"silent": True} if outcome.silent else {}),
             "tags": self._tags(outcome.scores),
         }
         if self.selection.over_time:
@@ -152,8 +156,9 @@ class JsonWriter(JsonLinesWriter):
 
 
 class CsvWriter(Writer):
-    """Columns path, error, then one for each class; a row for each recording. A class named like another column is
-    written as "NAME (class)".
+    """Columns path, error, silent, then one for each class; a row for each recording. A class named like another column
+    is written as "NAME (class)". "silent" is true or false; the tags of a silent recording mean nothing. Texts that a
+    spreadsheet would take for formulas are guarded (`system.csv_cells`).
 
     With `over_time`, a row for each segment, and columns start and end (seconds) after the path. Scores that are not
     selected leave their cells empty.
@@ -167,7 +172,7 @@ class CsvWriter(Writer):
 
     @staticmethod
     def header(selection: Selection, classes: tuple[str, ...]) -> list[str]:
-        fixed = ["path", *(("start", "end") if selection.over_time else ()), "error"]
+        fixed = ["path", *(("start", "end") if selection.over_time else ()), "error", "silent"]
         return fixed + [f"{name} (class)" if name in fixed else name for name in classes]
 
     def _row(self, values: Sequence[str]) -> None:
@@ -176,12 +181,13 @@ class CsvWriter(Writer):
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
             times = ["", ""] if self.selection.over_time else []
-            self._row([path, *times, reason(path, outcome), *("" for _ in self.classes)])
+            self._row([path, *times, reason(path, outcome), *("" for _ in ("silent", *self.classes))])
         elif self.selection.over_time:
+            silent = _flag(outcome.silent)
             for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True):
-                self._row([path, f"{start:.3f}", f"{end:.3f}", "", *self._cells(scores)])
+                self._row([path, f"{start:.3f}", f"{end:.3f}", "", silent, *self._cells(scores)])
         else:
-            self._row([path, "", *self._cells(outcome.scores)])
+            self._row([path, "", _flag(outcome.silent), *self._cells(outcome.scores)])
         self.file.flush()
 
     def _cells(self, scores: np.ndarray) -> list[str]:
@@ -208,6 +214,10 @@ def spans(tags: Tags) -> tuple[list[float], list[float]]:
 def reason(path: str, error: AudioError) -> str:
     """What is wrong with a file, without its name, which is written next to it."""
     return str(error).removeprefix(f"{path}: ")
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _json(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.shards.tfrecord.frames import frame
-from samplecnn.system.files import naming, write_text
+from samplecnn.system.files import naming, sweep, write_text
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
@@ -80,6 +80,7 @@ class RunLog:
     """
 
     def __init__(self, run: Path, history: list[Row], total_steps: int) -> None:
+        sweep(run)  # what a killed process was writing
         self.run, self.history = run, history
         self.events = Events(run, total_steps + 1 if total_steps else None)
         self.drawn_at = -DRAW_INTERVAL

@@ -22,7 +22,7 @@ from samplecnn.interop.keras import h5
 from samplecnn.models import SampleCNN
 from samplecnn.shards import Segments
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.log import is_quiet
+from samplecnn.system.log import is_quiet, show
 from samplecnn.system.progress import Progress, duration
 from samplecnn.training.batches import batches, epoch_order
 from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, save_checkpoint
@@ -242,7 +242,7 @@ class Run:
         h5.write(self.model, final)
         self.state.finished = True
         self.save()
-        print(f"final scores: {scores}\nfinal model: {final}", flush=True)  # the result, which --quiet leaves
+        show(f"final scores: {scores}\nfinal model: {final}")  # the result, which --quiet leaves
         return TrainResult(self.run, scores, final)
 
     def save_model(self) -> None:
@@ -294,4 +294,4 @@ class Run:
 def log(text: str) -> None:
     """Reports the progress of a training on stdout, unless the program is to be quiet."""
     if not is_quiet():
-        print(text, flush=True)
+        show(text)
