@@ -382,7 +382,7 @@ def test_any_exception_of_a_decoder_skips_one_file(monkeypatch):
         raise ZeroDivisionError("odd")
 
     monkeypatch.setattr(worker, "stream", explode)
-    audio, remark = worker._audio_of("x.wav", _TASK, False, Path())
+    audio, remark, _ = worker._audio_of("x.wav", _TASK, False, Path())
     assert audio is None and "ZeroDivisionError: odd" in remark
 
 

@@ -10,7 +10,7 @@ from samplecnn.errors import UsageError
 from samplecnn.extras import require
 from samplecnn.training.options import TrainOptions as Default
 
-RELOCATABLE = ("data_dir", "device")  # the options that a resumed run may change
+RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")  # the options that a resumed run may change
 
 
 def train(
@@ -80,7 +80,8 @@ def train(
         typer.Option(
             metavar="RUN",
             allow_from_autoenv=False,
-            help="Continue this interrupted run with its own settings; only --data-dir and --device may differ.",
+            help="Continue this run with its own settings; --data-dir and --device may differ, and a larger "
+            "--num-stages, --max-epochs or --patience extends it.",
         ),
     ] = None,
 ) -> None:
@@ -103,7 +104,7 @@ def train(
 
 
 def _changed_on_resume(context: typer.Context) -> dict[str, Any]:
-    """The options given with --resume, which may only say where things are; the run itself knows all others.
+    """The options given with --resume, which say where things are or extend the run, which knows all others itself.
 
     Only the command line counts. What a --config file or the environment sets is meant for new runs: the interrupted
     one has recorded what it started with, and continuing it must give the same result wherever that is done.
@@ -114,9 +115,7 @@ def _changed_on_resume(context: typer.Context) -> dict[str, Any]:
         if key in Default.__dataclass_fields__
         and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
     }
-    others = [
-        f"--{key.replace('_', '-')}" for key in given if key not in RELOCATABLE and key not in ("dataset", "name")
-    ]
+    others = [f"--{key.replace('_', '-')}" for key in given if key not in RESUMABLE and key not in ("dataset", "name")]
     others += [key.upper() for key in ("dataset", "name") if key in given]
     if others:
         raise UsageError(f"a resumed run keeps its own settings: leave out {', '.join(others)}")

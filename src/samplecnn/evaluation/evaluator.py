@@ -13,6 +13,7 @@ from samplecnn.task import Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
+    from samplecnn.shards import Segments
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def examine(
     engine: str | None = None,
     precision: str | None = None,
     compare_with_model: bool = False,
+    segments: "Segments | None" = None,
+    model_path: str | Path | None = None,
 ) -> Evaluation:
     """`evaluate`, with the probabilities of every clip and everything else that a report needs.
 
@@ -110,11 +113,13 @@ def examine(
         engine: a name in `samplecnn.inference.ENGINES`, or "auto"; None is the model itself in full precision.
         precision: the engine's precision (of engine torch if none is named); None is the engine's default.
         compare_with_model: also runs the model itself, to report the difference.
+        segments: the test split, where it is open already.
+        model_path: where a SampleCNN was loaded from; None where `model` is the path, or it is from no file.
     """
     from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
 
-    segments = open_split(dataset, data_dir, "test", skip_corrupt)
+    segments = open_split(dataset, data_dir, "test", skip_corrupt) if segments is None else segments
     name = str(model) if isinstance(model, str | Path) else "the model"
     loaded = load_on_device(model, device)
     assert loaded.task is not None  # load_on_device has checked it
@@ -124,6 +129,8 @@ def examine(
         from samplecnn.inference import open_engine
 
         opened = open_engine(loaded, engine or "torch", precision or "auto", segments=len(segments))
+    path = model if isinstance(model, str | Path) else model_path
+    seen = _seen_clips(path, segments, num_readers)
     predictions = predict(loaded, segments, batch_size, progress, num_readers=num_readers, engine=opened)
     if opened is not None and compare_with_model:
         reference = predict(loaded, segments, batch_size, progress, num_readers=num_readers)
@@ -146,14 +153,14 @@ def examine(
             "precision": "fp32" if opened is None else opened.precision,
         },
         comparison=comparison,
-        warnings=segments.warnings(),
+        warnings=[*segments.warnings(), *differences(loaded.task, segments, name, str(dataset)), *seen],
     )
 
 
 def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> None:
     """Raises UsageError, naming both values, where a model cannot be tested on a data set.
 
-    Mean, std and threshold may differ: the model's are used.
+    Mean, std and threshold may differ: the model's are used. For what else may differ, see `differences`.
     """
 
     def mismatch(what: str, of_model: str, of_data: str) -> UsageError:
@@ -184,6 +191,46 @@ def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> No
             f"{model.window:,} samples at {model.sample_rate:,} Hz",
             f"{data.window:,} samples at {data.sample_rate:,} Hz; build the data set again with the model's",
         )
+
+
+def differences(model: Task, segments: "Segments", model_name: str, dataset_name: str) -> list[str]:
+    """Warnings, a line each, where clips were cut for the shards otherwise than the model's recordings are in tagging.
+
+    Padding matters only where a clip was short; shards of earlier versions do not tell whether one was.
+    """
+    from samplecnn.shards.identity import unrecorded_source
+
+    data, record, found = segments.task, segments.record, []
+    short = record.short.get(segments.split, 0) if record is not None and record.short is not None else None
+    if model.padding != data.padding and short != 0:
+        clips = "short clips" if short is None else f"{short:,} short clips"
+        found.append(
+            f"warning: different padding: {model_name} expects short clips filled up by {model.padding}, but "
+            f"{dataset_name} has {clips} filled up by {data.padding}, so that these scores are not those of `tag`; "
+            f"build the data set again with --padding {model.padding}"
+        )
+    if model.clip_seconds != data.clip_seconds:
+        used = ["all" if task.clip_seconds is None else f"the first {task.clip_seconds:g} s" for task in (model, data)]
+        found.append(
+            f"warning: different length of clips: {model_name} was trained on {used[0]} of a recording, {dataset_name} "
+            f"has {used[1]}; build the data set again with the model's --clip-seconds where that is not intended"
+        )
+    remark = None if record is None else unrecorded_source(dataset_name, record, segments.folder)
+    return found if remark is None else [*found, f"note: {remark}"]
+
+
+def _seen_clips(model: str | Path | None, segments: "Segments", num_readers: int) -> list[str]:
+    """A warning where a model is scored on clips that it was trained on."""
+    from samplecnn.evaluation.seen_clips import clip_hashes, read_seen
+
+    seen = None if model is None else read_seen(model)
+    count = 0 if seen is None else seen.overlap(clip_hashes(segments, num_readers))
+    if not count:
+        return []
+    return [
+        f"warning: {model} was trained or validated on {count:,} of these {segments.num_clips:,} clips: their scores "
+        "do not show how it does on new recordings"
+    ]
 
 
 def _class_summary(classes: tuple[str, ...], others: tuple[str, ...], max_names: int = 4) -> str:

@@ -105,10 +105,16 @@ def _span(samples: int, rate: int) -> str:
     return f"{samples:,} samples ({samples / rate:.3g} s)"
 
 
+NESTED = ("options", "data", "extended")
+
+
 def _training(record: dict[str, Any]) -> str:
     """One line: what was recorded, as key=value."""
     if not record:
         return "not recorded in this file"
     options = record.get("options") or {}
-    parts = [f"{name.replace('_', ' ')} {value}" for name, value in record.items() if name != "options"]
+    parts = [f"{name.replace('_', ' ')} {value}" for name, value in record.items() if name not in NESTED]
+    data = record.get("data")
+    if isinstance(data, dict):
+        parts.append(f"data {str(data.get('fingerprint'))[:12]} ({data.get('clips')} clips)")
     return "; ".join([*parts, " ".join(f"{name}={value}" for name, value in options.items() if value is not None)])

@@ -15,7 +15,9 @@ _HOMES = {"Segments": "segments", "build": "builder", "build_table": "builder", 
 __all__ = ["BuildReport", "Segments", "build", "build_table", "open_split"]
 
 
-def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool = False) -> "Segments":
+def open_split(
+    spec: str, data_dir: str | Path, split: str, skip_corrupt: bool = False, any_source: bool = False
+) -> "Segments":
     """The segments of one split of a data set that is built.
 
     Args:
@@ -23,33 +25,49 @@ def open_split(spec: str, data_dir: str | Path, split: str, skip_corrupt: bool =
         data_dir: the folder that holds it: DATA/<name>/arrow, or else DATA/<name>/tfrecord.
         split: "train", "val" or "test".
         skip_corrupt: leaves out damaged TFRecords instead of failing at the first (see `TFRecordSegments`).
+        any_source: also opens shards that were built from another source than `spec`, under the same name.
 
     Raises:
-        UsageError: not built yet, or nothing in this split.
-        SampleCNNError: a shard is missing or damaged.
+        UsageError: not built yet, built from another source of the same name, or nothing in this split.
+        SampleCNNError: a shard is missing or damaged, or the data set is being replaced.
     """
     from samplecnn.datasets import SPLITS, dataset_name
-    from samplecnn.shards.arrow import ArrowSegments
-    from samplecnn.shards.tfrecord.reader import TFRecordSegments
+    from samplecnn.shards.identity import check_source, read_record
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     if holds_tfrecords(spec):
-        return TFRecordSegments(_checked(Path(spec), "tfrecord", spec, split), split, skip_corrupt)
+        return _opened(_checked(Path(spec), "tfrecord", spec, split), "tfrecord", split, skip_corrupt)
     name = dataset_name(spec)
     home = Path(data_dir) / name
     for format in ("arrow", "tfrecord"):
         if (home / format).is_dir():
+            if not any_source:
+                check_source(spec, read_record(home / format), home / format, name)
             folder = _checked(home / format, format, name, split)
-            if format == "tfrecord":
-                return TFRecordSegments(folder, split, skip_corrupt)
-            segments = ArrowSegments(folder, split)
+            segments = _opened(folder, format, split, skip_corrupt)
             if len(segments) == 0:
                 raise UsageError(_empty(name, split, folder))
             return segments
     half = any((home / f"{format}.building").is_dir() for format in ("arrow", "tfrecord"))
     state = "is only half built" if half else "is not built yet"
     raise UsageError(f"{name} {state} (no {home / 'arrow'}): run `samplecnn build {spec} --data-dir {data_dir}`")
+
+
+def _opened(folder: Path, format: str, split: str, skip_corrupt: bool) -> "Segments":
+    """The segments in a folder, with the record of its build, which must be the same before and after."""
+    from samplecnn.shards.arrow import ArrowSegments
+    from samplecnn.shards.identity import check_same_build, folder_stamp, read_record
+    from samplecnn.shards.tfrecord.reader import TFRecordSegments
+
+    record = read_record(folder)
+    if format == "tfrecord":
+        segments: Segments = TFRecordSegments(folder, split, skip_corrupt)
+    else:
+        segments = ArrowSegments(folder, split)
+    check_same_build([record.stamp, folder_stamp(folder)], folder)
+    segments.record = record
+    return segments
 
 
 def holds_tfrecords(spec: str) -> bool:

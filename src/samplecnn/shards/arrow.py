@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from samplecnn.errors import SampleCNNError
-from samplecnn.shards.segments import Files, Maps, Segments
+from samplecnn.shards.segments import Files, Maps, Segments, Stamps, open_again
 from samplecnn.task import Task
 
 FORMAT = "1"
@@ -138,6 +138,7 @@ class ArrowSegments(Segments):
     Args:
         folder: of the shards (DATA/<name>/arrow).
         split: "train", "val" or "test".
+        stamps: of the shards, where they have been opened before.
 
     Raises:
         SampleCNNError: a shard of the set is missing, damaged, of another format version or of a different task.
@@ -145,14 +146,15 @@ class ArrowSegments(Segments):
 
     dtype = np.int16
 
-    def __init__(self, folder: str | Path, split: str) -> None:
+    def __init__(self, folder: str | Path, split: str, stamps: Stamps | None = None) -> None:
         self.folder, self.split = Path(folder), split
+        stamps = {} if stamps is None else stamps
         self.paths = _shards_of(self.folder, split)
         task: Task | None = None
         parts: list[_Part] = []
         shards: list[int] = []
         for shard, path in enumerate(self.paths):
-            task, found = _read_shard(path, task)
+            task, found = _read_shard(path, task, shard, stamps)
             parts += found
             shards += [shard] * len(found)
         assert task is not None  # there is a shard, else _shards_of had raised
@@ -169,10 +171,10 @@ class ArrowSegments(Segments):
         self._end = np.cumsum(rows)
         self._start_row = self._end - rows
         self._offset = np.array([part.offset for part in parts], np.int64)
-        self._files, self._maps = Files(self.paths), Maps(self.paths)
+        self._files, self._maps = Files(self.paths, stamps), Maps(self.paths, stamps)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ArrowSegments, (self.folder, self.split)
+        return ArrowSegments, (self.folder, self.split, self._files.stamps)
 
     def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
         window = self.task.window
@@ -188,11 +190,11 @@ class ArrowSegments(Segments):
         self._maps.release(out.nbytes)
 
 
-def _read_shard(path: Path, known: Task | None) -> tuple[Task, list[_Part]]:
+def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> tuple[Task, list[_Part]]:
     """Everything but the audio of a shard, and where that is. `known` is the task of the shards before it."""
     try:
         parts = []
-        with path.open("rb") as file:
+        with open_again(path, number, stamps) as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nothing refers to it any more
             buffer = pa.py_buffer(whole)
             with pa.ipc.open_file(buffer) as reader:

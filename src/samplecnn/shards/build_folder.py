@@ -14,14 +14,15 @@ from typing import Any
 
 from samplecnn.audio import INT16_SCALE
 from samplecnn.datasets.base import SPLITS, Table
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards.build_report import REPORT, BuildIssue, BuildReport, Count, read_report, write_report
 from samplecnn.shards.formats import FORMATS
+from samplecnn.shards.identity import BUILT, is_same_source
 from samplecnn.shards.plan import Plan, Shard
 from samplecnn.system.files import write_json
 from samplecnn.task import Task
 
-PLAN, BUILT, TASK = "plan.json", "build.json", "task.json"
+PLAN, TASK = "plan.json", "task.json"
 CONSEQUENCE = {"val": "training cannot determine its best epoch without it", "test": "there will be no final scores"}
 
 
@@ -57,14 +58,21 @@ class BuildFolder:
         wanted = {"fingerprint": plan.fingerprint, "force": force}
         notes = []
         if self.building.exists():
-            if _read(self.building / PLAN) == wanted or (self.is_sealed(plan) and not force):
+            begun = _read(self.building / PLAN) or {}
+            if {key: begun.get(key) for key in wanted} == wanted or (self.is_sealed(plan) and not force):
                 self._sweep()
                 return []
             notes = ["the recordings, labels or options differ from the interrupted build, which starts over"]
             shutil.rmtree(self.building)
         self.building.mkdir()
-        write_json(self.building / PLAN, wanted)
+        write_json(self.building / PLAN, {**wanted, "source": plan.source})
         return notes
+
+    def record_source(self, plan: Plan) -> None:
+        """Adds the source to the shards in use: those of an earlier version have none, and recordings can be moved."""
+        built = _read(self.final / BUILT)
+        if plan.source is not None and built.get("source") != plan.source:
+            write_json(self.final / BUILT, {**built, "source": plan.source, "seed": plan.seed})
 
     def discard_unfinished(self) -> None:
         """Removes what an interrupted rebuild has left next to complete shards."""
@@ -138,11 +146,49 @@ def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
     write_json(folders.building / TASK, task.to_dict())
     built = {
         "fingerprint": plan.fingerprint,
+        "source": plan.source,
+        "seed": plan.seed,
         "splits": splits,
+        **_short(shards),
         "notes": _notes(splits, train, table),
         "files": {shard.name: counts["bytes"] for shard, counts in zip(plan.shards, shards, strict=True)},
     }
     write_json(folders.building / BUILT, built)
+
+
+def check_name(folders: BuildFolder, plan: Plan, force: bool) -> list[str]:
+    """Keeps a build from replacing shards of another source that has the same name, unless forced. Returns notes.
+
+    Recordings that have been moved are the same source: the old path is gone, and the fingerprint is the same.
+
+    Raises:
+        UsageError: both sources are named.
+    """
+    if plan.source is None:
+        return []
+    others = [folders.home / format / BUILT for format in FORMATS if format != plan.format]
+    for record in (folders.final / BUILT, folders.building / PLAN, *others):
+        found = _read(record)
+        recorded = found.get("source") if isinstance(found, dict) else None
+        if not isinstance(recorded, str) or is_same_source(recorded, plan.source):
+            continue
+        if found.get("fingerprint") == plan.fingerprint and not Path(recorded).exists():
+            continue
+        if force:
+            return [f"replaces what was built from {recorded}"]
+        raise UsageError(
+            f"{folders.home} is taken by {recorded}, and {plan.source} has the same name: choose another --data-dir "
+            "for it, or replace what has been built with --force"
+        )
+    return []
+
+
+def _short(shards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Clips per split that were filled up; nothing where an earlier version, which did not count, built a part."""
+    if not all("short" in counts for counts in shards):
+        return {}
+    short = {split: sum(counts["short"] for counts in shards if counts["split"] == split) for split in SPLITS}
+    return {"short": short}
 
 
 def statistics(shards: list[dict[str, Any]]) -> tuple[float, float]:

@@ -9,9 +9,10 @@ from typing import get_args
 
 from samplecnn.datasets.base import Table
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.shards.build_folder import BuildFolder, read_built, seal
+from samplecnn.shards.build_folder import BuildFolder, check_name, read_built, seal
 from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
+from samplecnn.shards.identity import source_of
 from samplecnn.shards.plan import Plan, Shard, make_plan
 from samplecnn.shards.worker_pool import Pool
 from samplecnn.system.arguments import checked
@@ -55,7 +56,7 @@ def build(
         padding: how a short clip is filled up, see `audio.fit`.
         workers: processes that decode; None takes one per core.
         seed: of the clips' order in the shards and, for a folder or manifest, of the split.
-        force: builds again what has been built.
+        force: builds again what has been built, also from another source of the same name.
         progress: shows a bar on stderr.
         sample_rate: Hz, for a folder or manifest; None is 22,050.
         window: samples in a segment, for a folder or manifest; None is one second.
@@ -67,7 +68,7 @@ def build(
         label_separator: separates several labels in a cell of a manifest; None is "|".
 
     Raises:
-        UsageError: the data set cannot be found, or an option does not fit it.
+        UsageError: the data set cannot be found, an option does not fit it, or its name is taken by another source.
         SampleCNNError: no training recording could be used, or the disk is full.
 
     Example:
@@ -109,6 +110,7 @@ def build(
         clips_per_shard=source.dataset.clips_per_shard if registered else None,
         force=force,
         progress=progress,
+        source=source_of(spec),
     )
 
 
@@ -123,8 +125,13 @@ def build_table(
     clips_per_shard: int | None = None,
     force: bool = False,
     progress: bool = True,
+    source: str | None = None,
 ) -> BuildReport:
-    """Builds a table's shards in home/<format>; `build` with the table made by the caller."""
+    """Builds a table's shards in home/<format>; `build` with the table made by the caller.
+
+    Args:
+        source: what the table was read from, as `identity.source_of` has it; None where it is from no file.
+    """
     if padding not in get_args(Padding):
         raise UsageError(f"padding {padding!r}: expected {', '.join(get_args(Padding))}")
     if format not in FORMATS:
@@ -137,11 +144,13 @@ def build_table(
     home.mkdir(parents=True, exist_ok=True)
     with locked(home, f"{home}: another build of {name} is running; wait for it, or end it"):
         folders.recover()
-        plan = make_plan(table, seed, padding, clips_per_shard, format)
+        plan = make_plan(table, seed, padding, clips_per_shard, format, source)
+        source_notes = check_name(folders, plan, force)
         if not force and folders.is_built(plan):
             folders.discard_unfinished()
+            folders.record_source(plan)
             return read_built(folders.final, name, notes=table.notes, already_built=True)
-        notes = [*table.notes, *folders.begin(plan, force)]
+        notes = [*table.notes, *source_notes, *folders.begin(plan, force)]
         waiting = folders.waiting(plan)
         fresh = sum(len(shard.clips) for shard in waiting)
         resumed = plan.num_clips - fresh

@@ -38,6 +38,8 @@ class Plan:
         fingerprint: of the table, the recordings' sizes and times, the task and the seed; if it differs, so does the
             result.
         bytes: estimated size of the shards.
+        seed: of the clips' order.
+        source: what the table was read from, as `identity.source_of` has it; None where unknown.
     """
 
     task: Task
@@ -47,13 +49,17 @@ class Plan:
     absent: tuple[BuildIssue, ...]
     fingerprint: str
     bytes: int
+    seed: int = 0
+    source: str | None = None
 
     @property
     def num_clips(self) -> int:
         return sum(len(shard.clips) for shard in self.shards)
 
 
-def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | None, format: str) -> Plan:
+def make_plan(
+    table: Table, seed: int, padding: Padding, clips_per_shard: int | None, format: str, source: str | None = None
+) -> Plan:
     """Distributes the clips, shuffled, over shards of about `clips_per_shard` (None: of about 64 MB).
 
     Raises:
@@ -86,7 +92,7 @@ def make_plan(table: Table, seed: int, padding: Padding, clips_per_shard: int | 
     per_shard = clips_per_shard or max(1, round(SHARD_BYTES / clip_bytes))
     shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed, kind)]
     needed = round(clip_bytes * sum(map(len, present.values())))
-    return Plan(task, format, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed)
+    return Plan(task, format, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed, seed, source)
 
 
 def _look(path: Path) -> tuple[int, int, str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from samplecnn.audio import from_int16
 from samplecnn.errors import SampleCNNError
+from samplecnn.shards.identity import BuildRecord, Stamp, changed_while_in_use, check_unchanged, stamp_of
 from samplecnn.task import Task
 
 OPEN_MAPS = 128  # shards that are mapped or open at a time, at most: each holds an open file
@@ -49,6 +50,7 @@ class Segments(ABC):
         segment: int32 [n], the number in its clip, from 0.
         ids: list of n clip ids; a clip's segments follow each other.
         skipped: one line for each damaged record that was left out.
+        record: what the shards were built from, where `open_split` opened them.
 
     May be used from several threads. A pickle of it opens the files again, so it can be sent to worker processes.
     """
@@ -62,6 +64,7 @@ class Segments(ABC):
     segment: np.ndarray
     ids: list[str]
     skipped: Sequence[str] = ()
+    record: BuildRecord | None = None
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -124,11 +127,34 @@ class Segments(ABC):
         return from_int16(audio) if audio.dtype == np.int16 else audio
 
 
+Stamps = dict[int, Stamp]  # of files that have been opened, by their number
+
+
+def open_again(path: Path, number: int, stamps: Stamps) -> io.FileIO:
+    """Opens file `number` of a set; whenever that is repeated, it must be the same file.
+
+    Raises:
+        SampleCNNError: another file has its name by now, or none.
+    """
+    try:
+        file = io.FileIO(path)
+    except FileNotFoundError as error:
+        raise changed_while_in_use(path) from error
+    status = os.fstat(file.fileno())
+    try:
+        check_unchanged(path, stamps.setdefault(number, stamp_of(status)), status)
+    except SampleCNNError:
+        file.close()
+        raise
+    return file
+
+
 class Maps:
     """Memory maps of a set of files, opened on demand; the least recently used is closed where there are too many."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None) -> None:
         self.paths = paths
+        self.stamps = {} if stamps is None else stamps
         self._lock = threading.Lock()
         self._open: OrderedDict[int, mmap.mmap] = OrderedDict()
         self._resident = 0
@@ -142,7 +168,7 @@ class Maps:
         with self._lock:
             whole = self._open.get(number)
             if whole is None:
-                with self.paths[number].open("rb") as file:
+                with open_again(self.paths[number], number, self.stamps) as file:
                     whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 if len(self._open) > open_shards():
                     self._open.popitem(last=False)  # closed when nothing refers to it any more
@@ -169,8 +195,9 @@ class Files:
     up to 2 MB for each segment. Reading into the caller's array takes no more time and none of that memory.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None) -> None:
         self.paths = paths
+        self.stamps = {} if stamps is None else stamps
         self._lock = threading.Lock()
         self._open: OrderedDict[int, io.FileIO] = OrderedDict()
 
@@ -187,7 +214,7 @@ class Files:
         with self._lock:
             file = self._open.get(number)
             if file is None:
-                file = self._open[number] = io.FileIO(self.paths[number])
+                file = self._open[number] = open_again(self.paths[number], number, self.stamps)
                 if len(self._open) > open_shards():
                     self._open.popitem(last=False)  # closed when the last thread that reads from it is done
             else:

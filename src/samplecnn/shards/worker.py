@@ -30,16 +30,17 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     name, split = order["name"], order["split"]
     issues: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
-    clips = segments = total = squares = 0
+    clips = segments = short = total = squares = 0
     with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
         for index, (id, path, labels) in enumerate(order["clips"]):
-            audio, remark = _audio_of(path, task, index in order["crashers"], folder)
+            audio, remark, filled = _audio_of(path, task, index in order["crashers"], folder)
             if remark:
                 issues.append([path, split, "skipped" if audio is None else "warning", remark])
             if audio is not None:
                 writer.add(id, labels, audio)
                 clips += 1
                 segments += len(audio)
+                short += filled
                 per_class[labels] += 1
                 if order["measured"]:
                     one, two = _sums(audio)
@@ -49,6 +50,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
         "split": split,
         "clips": clips,
         "segments": segments,
+        "short": short,
         "per_class": per_class.tolist(),
         "samples": segments * task.window,
         "sum": total,
@@ -59,22 +61,23 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
 
 
-def _audio_of(path: str, task: Task, crasher: bool, folder: Path) -> tuple[np.ndarray | None, str]:
-    """A clip's segments, int16 [n, window], or None; and the remark for the report.
+def _audio_of(path: str, task: Task, crasher: bool, folder: Path) -> tuple[np.ndarray | None, str, bool]:
+    """A clip's segments, int16 [n, window], or None; the remark for the report; whether it was short and filled up.
 
     Whatever goes wrong in decoding, only this recording is skipped.
     """
     if crasher:
-        return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers"
+        return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers", False
     try:
         samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds), folder)
-        return cut(samples, task), "silent: every sample is zero" if silent else ""
+        short = len(samples) < (task.clip_samples or task.window)
+        return cut(samples, task), "silent: every sample is zero" if silent else "", short
     except AudioError as error:
-        return None, str(error).removeprefix(f"{path}: ")
+        return None, str(error).removeprefix(f"{path}: "), False
     except OSError:
         raise  # of the folder of the shards: those of the recording are AudioErrors
     except Exception as error:
-        return None, f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out"
+        return None, f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out", False
 
 
 def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bool]:

@@ -42,7 +42,10 @@ class RunState:
 
 @dataclass
 class Checkpoint:
-    """A run state with everything it refers to."""
+    """A run state with everything it refers to.
+
+    Of a finished run it is that of the last epoch's end, so that the last stage can get more epochs.
+    """
 
     options: dict[str, Any]
     model: dict[str, Any]  # the ModelConfig
@@ -52,9 +55,10 @@ class Checkpoint:
     state: RunState
     weights: Weights
     best: Weights | None
-    optimizer: dict[str, Any]
+    optimizer: dict[str, Any] | None  # None: a new one
     random_state: Tensor
     device_random_state: Tensor | None = None
+    data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:

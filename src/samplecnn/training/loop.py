@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from samplecnn import __version__, model_files
+from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.hardware import dtype, tuned
 from samplecnn.interop.keras import h5
 from samplecnn.models import SampleCNN
 from samplecnn.shards import Segments
+from samplecnn.shards.identity import BuildRecord
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.log import is_quiet, show
 from samplecnn.system.progress import Progress, duration
@@ -29,14 +31,13 @@ from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_d
 from samplecnn.training.interrupt import deferred_interrupt
 from samplecnn.training.logging import RunLog
 from samplecnn.training.options import TrainOptions
+from samplecnn.training.record import training_record
 from samplecnn.training.schedule import epochs_left, learning_rate, stage_rate
 from samplecnn.training.step import Step, sgd
 from samplecnn.training.validation import validate
 
 CHECKPOINT_INTERVAL = 300.0  # seconds
 LOSS_CHECK_STEPS = 25  # steps between reads of the loss on a GPU, each of which waits for the GPU
-# Options that do not change what a model learns, and are not recorded with it.
-NOT_RECORDED = ("name", "data_dir", "log_dir", "num_readers", "device")
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,17 @@ class Run:
         device: torch.device,
         precision: str,
         state: RunState,
+        data: BuildRecord,
+        seen: dict[str, Any],
     ) -> None:
         keep_freed_memory()
         assert model.task is not None
         self.run, self.options, self.splits, self.device, self.precision = run, options, splits, device, precision
         self.state, self.task = state, model.task
         self.model = model.to(device)
+        self.data, self.seen = data, seen
         self.best: Weights | None = None
+        self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
         self.optimizer = sgd(self.model, options)
         self.step = Step(self.model, self.task, self.mode(), log)
         self.saved_at = time.monotonic()
@@ -83,14 +88,16 @@ class Run:
             log(line)
         self.log = RunLog(self.run, state.history, state.total_steps)
         try:
-            if state.total_steps == 0:
+            if state.total_steps == 0 or (state.history and state.history[-1]["event"] == "extended"):
                 self.save()
-            while state.stage < options.num_stages:
+            while True:
                 while state.epoch < options.max_epochs and state.bad_epochs < options.patience:
                     self.train_epoch()
                     self.end_epoch(self.validate())
-                scores = self.end_stage()
-            return self.write_final(scores)
+                is_last = state.stage + 1 >= options.num_stages
+                scores = self.end_stage(is_last)
+                if is_last:
+                    return self.write_final(scores)
         except KeyboardInterrupt:
             log(f"\nstopped; continue with: samplecnn train --resume {self.run}")
             raise
@@ -213,10 +220,14 @@ class Run:
         self.log.draw(at_once=False)
         self.save()
 
-    def end_stage(self) -> Scores:
-        """Reloads the stage's best weights, scores the test set with them, and prepares the next stage."""
+    def end_stage(self, is_last: bool) -> Scores:
+        """Reloads the stage's best weights, scores the test set with them, and prepares the next stage.
+
+        After the last one the state stays that of the last epoch's end, from which the run can be extended.
+        """
         state, options = self.state, self.options
         assert self.best is not None
+        self.last = {name: value.clone() for name, value in self.model.state_dict().items()} if is_last else None
         self.model.load_state_dict(self.best)
         self.save_model()  # an interrupted write may have left the files of an earlier stage
         found = predict(
@@ -228,10 +239,10 @@ class Run:
         values = {name: getattr(scores, name) for name in names}
         self.log.add({"event": "test", "stage": state.stage + 1, "total_steps": state.total_steps, **values})
         self.log.draw()
-        state.stage += 1
-        state.epoch = state.stage_steps = state.bad_epochs = 0
-        state.best_loss = float("inf")
-        if state.stage < options.num_stages:
+        if not is_last:
+            state.stage += 1
+            state.epoch = state.stage_steps = state.bad_epochs = 0
+            state.best_loss = float("inf")
             self.best, self.optimizer = None, sgd(self.model, options)
             self.save()
         return scores
@@ -247,18 +258,9 @@ class Run:
 
     def save_model(self) -> None:
         """Writes the model with the stage's best weights, and how they were trained."""
-        best = [row for row in self.state.history if row["event"] == "epoch" and row["best"]][-1]
-        options = {name: value for name, value in self.options.to_dict().items() if name not in NOT_RECORDED}
-        training = {
-            "samplecnn": __version__,
-            "stage": best["stage"],
-            "epoch": best["epoch"],
-            "steps": best["total_steps"],
-            "val_loss": best["val_loss"],
-            "segments": len(self.splits["train"]),
-            "options": {**options, "precision": self.precision},
-        }
-        model_files.save(self.model, self.run, training)
+        count = len(self.splits["train"])
+        record = training_record(self.options, self.precision, self.state.history, count, self.seen)
+        model_files.save(self.model, self.run, record)
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -272,11 +274,12 @@ class Run:
                 segments=len(self.splits["train"]),
                 precision=self.precision,
                 state=self.state,
-                weights=self.model.state_dict(),
+                weights=self.last or self.model.state_dict(),
                 best=self.best,
                 optimizer=self.optimizer.state_dict(),
                 random_state=torch.get_rng_state(),
                 device_random_state=torch.cuda.get_rng_state(self.device) if cuda else None,
+                data=self.data.to_dict(),
             ),
         )
         self.saved_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""Start of a run, or its continuation from the last checkpoint: data, run directory, initial weights."""
+"""Start of a run, or its continuation from the last checkpoint: run directory, initial weights."""
 
 import time
 from datetime import datetime
@@ -7,16 +7,15 @@ from pathlib import Path
 import torch
 
 from samplecnn import model_files
-from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
-from samplecnn.errors import OptionError, SampleCNNError, UsageError
+from samplecnn.errors import OptionError, UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
-from samplecnn.shards import Segments, open_split
 from samplecnn.system.arguments import checked
-from samplecnn.task import Task
 from samplecnn.training.checkpoint import RunState, load_checkpoint
+from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
+from samplecnn.training.extension import extended
 from samplecnn.training.loop import Run, TrainResult, log
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.precision import training_precision
@@ -125,48 +124,66 @@ def train(
     model = SampleCNN(config, task)
     if options.init_from is not None:
         log(initial_weights(model, options.init_from))
+    data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return Run(run, options, model, splits, torch_device, chosen, RunState()).fit()
+    return Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run)).fit()
 
 
 @checked
-def resume(run: str | Path, data_dir: str | Path | None = None, device: str | None = None) -> TrainResult:
-    """Continues an interrupted run from its last checkpoint, with the settings it was started with.
+def resume(
+    run: str | Path,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    *,
+    num_stages: int | None = None,
+    max_epochs: int | None = None,
+    patience: int | None = None,
+) -> TrainResult:
+    """Continues an interrupted run from its last checkpoint, with the settings it was started with, or extends a run.
 
-    The result is the same, bit for bit, as that of a run that was never interrupted.
+    The result is the same, bit for bit, as that of a run that was never interrupted, or that had the larger bounds from
+    its start; of stages that have ended for good, all stay as they are.
 
     Args:
         run: its directory.
         data_dir: folder of the built data sets, if it has moved.
         device: "cpu", "cuda", "cuda:1" or "auto", if another than before.
+        num_stages, max_epochs, patience: larger bounds than the run's own, also of a run that is finished: more stages,
+            more epochs in its current or last stage.
 
     Returns:
         As `train`.
 
     Raises:
-        UsageError: no checkpoint there, or the run is finished.
+        UsageError: no checkpoint there, or nothing is left to train.
         SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was started with.
     """
     run = Path(run)
     checkpoint = load_checkpoint(run)
-    if checkpoint.state.finished:
-        raise UsageError(f"{run}: this run is finished; start a new one with --init-from {run} to train it further")
     changes = {key: value for key, value in (("data_dir", data_dir), ("device", device)) if value is not None}
     options = TrainOptions(**{**checkpoint.options, **changes})
-    splits = open_splits(options)
-    task = splits["train"].task
-    if task != Task.from_dict(checkpoint.task) or len(splits["train"]) != checkpoint.segments:
-        raise SampleCNNError(f"{run}: the data set {options.dataset} has been built again since; start a new run")
+    bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
+    wanted = {name: value for name, value in bounds.items() if value is not None}
+    options = extended(run, checkpoint, options, wanted)
+    splits = open_splits(options, any_source=True)
+    task, data = splits["train"].task, record_of(splits["train"])
+    check_same_data(run, checkpoint, splits["train"])
     torch_device = choose_device(None if options.device == "auto" else options.device)
     model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
     model.load_state_dict(checkpoint.weights)
-    continued = Run(run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state)
+    seen = seen_clips(options, splits, run).save(run)
+    continued = Run(run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen)
     continued.best = checkpoint.best
-    continued.optimizer.load_state_dict(checkpoint.optimizer)
+    if checkpoint.optimizer is not None:
+        continued.optimizer.load_state_dict(checkpoint.optimizer)
     torch.set_rng_state(checkpoint.random_state)
     if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
         torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
-    log(f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}")
+    grown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
+    log(
+        f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
+        + (f", extended to {grown}" if grown else "")
+    )
     return continued.fit()
 
 
@@ -206,23 +223,6 @@ def initial_weights(model: SampleCNN, source: str) -> str:
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
     # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
     return f"weights from {source}; fresh: {left}"
-
-
-def open_splits(options: TrainOptions) -> dict[str, Segments]:
-    """The three splits of a built data set; scores need at least two clips in each.
-
-    Raises:
-        UsageError: not built, or too few clips in a split.
-    """
-    splits = {split: open_split(options.dataset, options.data_dir, split, options.skip_corrupt) for split in SPLITS}
-    for split, segments in splits.items():
-        clips = len(set(segments.ids))
-        if clips < 2:
-            raise UsageError(
-                f"data set {options.dataset}: {clips} clip in its {split} split; training needs at least 2 in each of "
-                "train, val and test"
-            )
-    return splits
 
 
 def new_run(log_dir: Path, name: str) -> Path:

@@ -67,7 +67,9 @@ def report(
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", dataset_name(dataset))
         path = output_folder(model, output) / f"report-{name}.html"
     check_output(path, (".html",), "report")
-    evaluation = examine(loaded, dataset, data_dir, batch_size, num_readers, None, progress, skip_corrupt)
+    evaluation = examine(
+        loaded, dataset, data_dir, batch_size, num_readers, None, progress, segments=segments, model_path=model
+    )
     evaluation = replace(evaluation, model=str(model))
     found = gather(loaded, evaluation, segments, contents or Contents(), run_folder(model), batch_size, progress)
     write_text(path, page(found, f"Made on {datetime.now():%d %B %Y, %H:%M}"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.shards.segments import Maps, Segments
+from samplecnn.shards.segments import Maps, Segments, Stamps
 from samplecnn.shards.tfrecord.frames import Damage, Record, is_sound, records
 from samplecnn.shards.tfrecord.wire import Clip, Parser
 from samplecnn.system.progress import Progress
@@ -59,6 +59,7 @@ class TFRecordSegments(Segments):
             original's data set with as many classes and that window.
         split: "train", "val" or "test".
         skip_corrupt: leaves out damaged records, and lists them in `skipped`, instead of failing at the first.
+        stamps: of the files, where they have been opened before.
 
     Attributes:
         skipped: a line for every damaged record that was left out: file, byte offset, what is wrong.
@@ -73,11 +74,13 @@ class TFRecordSegments(Segments):
 
     dtype = np.float32
 
-    def __init__(self, folder: str | Path, split: str, skip_corrupt: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, split: str, skip_corrupt: bool = False, stamps: Stamps | None = None
+    ) -> None:
         self.folder, self.split, self.skip_corrupt = Path(folder), split, skip_corrupt
         self.skipped: list[str] = []
         self.paths = self._files()
-        self._maps = Maps(self.paths)
+        self._maps = Maps(self.paths, stamps)
         self._index, self._parse, task = _Index(), Parser(), None
         sizes = [path.stat().st_size for path in self.paths]
         long = sum(sizes) > BAR_FROM
@@ -103,7 +106,7 @@ class TFRecordSegments(Segments):
         self.ids = [names[record] for record in self._record.tolist()]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TFRecordSegments, (self.folder, self.split, self.skip_corrupt)
+        return TFRecordSegments, (self.folder, self.split, self.skip_corrupt, self._maps.stamps)
 
     def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
         index, window = self._index, self.task.window

@@ -1,0 +1,111 @@
+"""Which clips a model was trained on, so that scores on them are called so.
+
+A clip is known by a hash of its first segment, as it is in the shards: of the same recording it is the same in another
+data set, under another file name and in another split. Other parts of a recording, and other padding, are not
+recognised.
+"""
+
+import hashlib
+import io
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samplecnn.audio import to_int16
+from samplecnn.model_files import CONFIG
+from samplecnn.system.files import written_aside
+from samplecnn.system.progress import Progress
+from samplecnn.system.read_ahead import map_ahead
+
+if TYPE_CHECKING:
+    from samplecnn.shards import Segments
+
+SEEN = "training_clips.npy"
+READ_AT_ONCE = 64  # segments
+BAR_FROM = 1 << 30  # bytes to read; fewer take a second
+
+
+@dataclass(frozen=True, eq=False)
+class SeenClips:
+    """The clips of a training.
+
+    Args:
+        hashes: of the clips that the weights or the choice of the best epoch depend on, uint64, ascending.
+        fingerprint: of the data set's build.
+    """
+
+    hashes: np.ndarray
+    fingerprint: str
+
+    def overlap(self, clips: np.ndarray) -> int:
+        """How many of these clips, hashes as `clip_hashes` gives them, are among the training's."""
+        return int(np.isin(clips, self.hashes).sum())
+
+    def save(self, run: Path) -> dict[str, Any]:
+        """Writes the hashes next to the model; returns what belongs into its config.json."""
+        memory = io.BytesIO()
+        np.save(memory, self.hashes)
+        with written_aside(run / SEEN) as aside:
+            aside.write_bytes(memory.getbuffer())
+        return {
+            "fingerprint": self.fingerprint,
+            "clips": len(self.hashes),
+            "clips_sha256": hashlib.sha256(memory.getbuffer()).hexdigest(),
+        }
+
+
+def clip_hashes(segments: "Segments", num_readers: int = 8) -> np.ndarray:
+    """A hash of each clip's first segment, in the order of the clips: uint64 [clips].
+
+    Constant segments, such as silence, would make different recordings the same; they are left out.
+    """
+    starts = segments.clip_starts
+
+    def read(start: int) -> list[int]:
+        found = segments.gather(starts[start : start + READ_AT_ONCE])
+        audio = found if found.dtype == np.int16 else to_int16(found)
+        return [_hash(segment) for segment in audio if segment.min() != segment.max()]
+
+    size = len(starts) * segments.task.window * np.dtype(segments.dtype).itemsize
+    bar = Progress(len(starts), f"fingerprint {segments.split}", "clips") if size > BAR_FROM else nullcontext()
+    hashes: list[int] = []
+    with bar as shown:
+        for part in map_ahead(read, range(0, len(starts), READ_AT_ONCE), num_readers):
+            hashes += part
+            if shown:
+                shown.advance(min(READ_AT_ONCE, len(starts)))
+    return np.array(hashes, np.uint64)
+
+
+def read_seen(model: str | Path) -> SeenClips | None:
+    """The clips that a model was trained on; None where they are not recorded, or belong to another model.
+
+    Args:
+        model: a run directory, or a model file in one.
+    """
+    path = Path(model)
+    folder = path if path.is_dir() else path.parent
+    try:
+        recorded = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]["data"]
+        data = (folder / SEEN).read_bytes()
+        if hashlib.sha256(data).hexdigest() != recorded["clips_sha256"]:
+            return None
+        hashes = np.load(io.BytesIO(data), allow_pickle=False)
+        if hashes.dtype != np.uint64 or hashes.ndim != 1:
+            return None
+        return SeenClips(hashes, str(recorded["fingerprint"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def merged(*parts: np.ndarray) -> np.ndarray:
+    """Several sets of hashes as one, ascending and each once."""
+    return np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
+
+
+def _hash(segment: np.ndarray) -> int:
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(segment).data, digest_size=8).digest(), "little")

@@ -1,0 +1,88 @@
+"""The data of a run: its three splits, whether they are those it began with, and which clips its model has seen."""
+
+from pathlib import Path
+
+from samplecnn.datasets import SPLITS
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.evaluation.seen_clips import SeenClips, clip_hashes, merged, read_seen
+from samplecnn.shards import Segments, open_split
+from samplecnn.shards.identity import BuildRecord, check_same_build, read_record, unrecorded_source
+from samplecnn.system.log import note, warn
+from samplecnn.task import Task
+from samplecnn.training.checkpoint import Checkpoint
+from samplecnn.training.options import TrainOptions
+
+
+def open_splits(options: TrainOptions, any_source: bool = False) -> dict[str, Segments]:
+    """The three splits of one build of a data set; scores need at least two clips in each.
+
+    Args:
+        any_source: also takes what was built from another source of the same name.
+
+    Raises:
+        UsageError: not built, built from another source, or too few clips in a split.
+        SampleCNNError: the data set is being replaced.
+    """
+    dataset, data_dir, skip_corrupt = options.dataset, options.data_dir, options.skip_corrupt
+    splits = {split: open_split(dataset, data_dir, split, skip_corrupt, any_source) for split in SPLITS}
+    check_same_build([record_of(segments).stamp for segments in splits.values()], splits["train"].folder)
+    remark = None if any_source else unrecorded_source(dataset, record_of(splits["train"]), splits["train"].folder)
+    if remark:
+        note(remark)
+    for split, segments in splits.items():
+        clips = len(set(segments.ids))
+        if clips < 2:
+            raise UsageError(
+                f"data set {options.dataset}: {clips} clip in its {split} split; training needs at least 2 in each of "
+                "train, val and test"
+            )
+    return splits
+
+
+def record_of(segments: Segments) -> BuildRecord:
+    """What the shards of these segments were built from."""
+    return segments.record or read_record(segments.folder)
+
+
+def check_same_data(run: Path, checkpoint: Checkpoint, train: Segments) -> None:
+    """Raises SampleCNNError, naming both builds, where a run is to be resumed on other data than it began with."""
+    now = record_of(train)
+    if checkpoint.data is None:
+        note(
+            f"{run} does not record the fingerprint of its data (earlier versions did not): only the task and the "
+            "number of segments are compared"
+        )
+        began, same = f"{checkpoint.segments:,} training segments", True
+        found = f"{len(train):,}"
+    else:
+        try:
+            recorded = BuildRecord.from_dict(checkpoint.data)
+        except ValueError as error:
+            raise SampleCNNError(f"{run}: its checkpoint is damaged ({error}); start the training again") from error
+        began, found, same = str(recorded), str(now), recorded.fingerprint == now.fingerprint
+    if not same or train.task != Task.from_dict(checkpoint.task) or len(train) != checkpoint.segments:
+        raise SampleCNNError(
+            f"{run}: {train.folder} has been built again since: the run began with {began}, now there is {found}; "
+            "build the data set as it was, or start a new run"
+        )
+
+
+def seen_clips(options: TrainOptions, splits: dict[str, Segments], run: Path | None = None) -> SeenClips:
+    """The clips that a model is trained on, with a warning where test clips are among them.
+
+    The clips of the validation split count, because they decide which epoch is the best; so do those that the model of
+    --init-from was trained on, and those that an interrupted `run` has recorded.
+    """
+    fingerprint = record_of(splits["train"]).fingerprint
+    parts = [clip_hashes(splits[split], options.num_readers) for split in ("train", "val")]
+    before = [read_seen(model) for model in (run, options.init_from) if model is not None]
+    inherited = [seen.hashes for seen in before if seen is not None]
+    seen = SeenClips(merged(*parts), fingerprint)
+    test = clip_hashes(splits["test"], options.num_readers)
+    count = seen.overlap(test)
+    if count:
+        warn(
+            f"{count:,} of {splits['test'].num_clips:,} test clips are also in the training or validation split: their "
+            "scores do not show how the model does on new recordings"
+        )
+    return SeenClips(merged(seen.hashes, *inherited), fingerprint)

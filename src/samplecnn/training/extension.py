@@ -1,0 +1,78 @@
+"""Training a run further than it was meant to go: more stages, more epochs in a stage, more patience."""
+
+from pathlib import Path
+from typing import Any
+
+from samplecnn import __version__
+from samplecnn.errors import OptionError, UsageError
+from samplecnn.training.checkpoint import Checkpoint
+from samplecnn.training.options import TrainOptions
+
+EXTENDABLE = ("num_stages", "max_epochs", "patience")
+
+
+def extended(run: Path, checkpoint: Checkpoint, options: TrainOptions, wanted: dict[str, int]) -> TrainOptions:
+    """The options of a run that is resumed, with larger bounds where `wanted` has them.
+
+    The checkpoint's state is set to where training goes on; what was extended becomes a row of its history. A stage
+    that has ended for good stays as it is: only the current or last one gets more epochs. Everything else is as if
+    the run had been started with the larger bounds, bit for bit.
+
+    Args:
+        run: the run's directory, for messages.
+        checkpoint: of the run. It is changed.
+        options: of the run.
+        wanted: values of EXTENDABLE options.
+
+    Raises:
+        OptionError: a value below the run's own.
+        UsageError: the run is finished, and nothing is left to train.
+    """
+    for name, value in wanted.items():
+        if value < getattr(options, name):
+            own = getattr(options, name)
+            raise OptionError(name, f"can only be raised when a run is resumed, which has {own}; not {value}")
+    grown = {name: value for name, value in wanted.items() if value > getattr(options, name)}
+    larger, state = TrainOptions(**{**options.to_dict(), **grown}), checkpoint.state
+    if state.finished:
+        _reopen(run, checkpoint, options, larger, grown)
+    if grown:
+        row: dict[str, Any] = {
+            "event": "extended",
+            "stage": state.stage + 1,
+            "epoch": state.epoch,
+            "total_steps": state.total_steps,
+            "samplecnn": __version__,
+            **{name: [getattr(options, name), value] for name, value in grown.items()},
+        }
+        state.history.append(row)
+    return larger
+
+
+def _reopen(
+    run: Path, checkpoint: Checkpoint, options: TrainOptions, larger: TrainOptions, grown: dict[str, int]
+) -> None:
+    """Takes a finished run back to the end of its last epoch."""
+    state = checkpoint.state
+    if not grown:
+        raise UsageError(
+            f"{run}: this run is finished; --num-stages, --max-epochs or --patience above its own "
+            f"({options.num_stages}, {options.max_epochs}, {options.patience}) extend it, and --init-from {run} starts "
+            "a new one with its weights"
+        )
+    whole = state.stage < options.num_stages  # earlier versions did not keep the last epoch's weights
+    more_epochs = whole and state.epoch < larger.max_epochs and state.bad_epochs < larger.patience
+    if not more_epochs and larger.num_stages == options.num_stages:
+        reason = (
+            f"its last stage ended after {state.epoch} epochs of at most {options.max_epochs}, {state.bad_epochs} "
+            f"without a better validation loss of at most {options.patience}"
+            if whole
+            else "an earlier version finished it, which kept the best weights only"
+        )
+        given = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in grown.items())
+        raise UsageError(f"{run}: {given} leaves nothing to train: {reason}; raise --num-stages ({options.num_stages})")
+    if not whole:
+        checkpoint.best, checkpoint.optimizer = None, None
+    elif state.history and state.history[-1]["event"] == "test":
+        state.history.pop()  # the stage ends once more, with the same scores if no epoch is added to it
+    state.finished = False

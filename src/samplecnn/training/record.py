@@ -1,0 +1,37 @@
+"""How a model was trained, as config.json next to its weights has it."""
+
+from typing import Any
+
+from samplecnn import __version__
+from samplecnn.training.options import TrainOptions
+
+# Options that do not change what a model learns, and are not recorded with it.
+NOT_RECORDED = ("name", "data_dir", "log_dir", "num_readers", "device")
+
+
+def training_record(
+    options: TrainOptions, precision: str, history: list[dict[str, Any]], segments: int, data: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of the best weights so far.
+
+    Args:
+        options: of the run.
+        precision: of its steps.
+        history: the rows of metrics.jsonl.
+        segments: of the training split.
+        data: what the weights depend on, see `SeenClips.save`.
+    """
+    best = [row for row in history if row["event"] == "epoch" and row["best"]][-1]
+    extensions = [row for row in history if row["event"] == "extended"]
+    kept = {name: value for name, value in options.to_dict().items() if name not in NOT_RECORDED}
+    return {
+        "samplecnn": __version__,
+        "stage": best["stage"],
+        "epoch": best["epoch"],
+        "steps": best["total_steps"],
+        "val_loss": best["val_loss"],
+        "segments": segments,
+        "options": {**kept, "precision": precision},
+        "data": data,
+        **({"extended": extensions} if extensions else {}),
+    }
