@@ -29,6 +29,8 @@ def test_shapes_and_parameters_are_the_networks(block, multi, tail):
     samples = 500
     summary = summarize(net, samples, 8000)
     assert summary.totals["parameters"] == net.num_values()
+    assert summary.totals["trainable"] == net.num_trainable() == sum(value.numel() for value in net.parameters())
+    assert summary.totals["statistics"] == sum(value.numel() for value in net.buffers())
     outputs = net.features(torch.zeros(1, samples))
     ends = [row for row in summary.ends.values() if row.group.startswith("block")]
     if tail:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from samplecnn.datasets import REGISTRY, SPLITS, CustomOptions, Source, Table, dataset_name, open_dataset
+from samplecnn.datasets.registry import ADJUSTABLE
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -44,11 +45,24 @@ def test_published_data_sets_state_their_expected_clips(name: str) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("option", [field.name for field in fields(CustomOptions)])
+@pytest.mark.parametrize("option", [field.name for field in fields(CustomOptions) if field.name not in ADJUSTABLE])
 def test_a_fixed_task_takes_no_options(name: str, option: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{option.replace('_', ' ')} cannot be chosen for {name}"):
         open_dataset(name, tmp_path, **{option: 8000})
     assert open_dataset(name, tmp_path, **{option: None}).name == name
+
+
+@pytest.mark.parametrize("name", ["mtt", "dcs", "scd"])
+def test_sample_rate_and_window_of_a_data_set_can_be_chosen(name: str, tables: dict[str, Table], labels: Path) -> None:
+    own = tables[name]
+    shorter = open_dataset(name, labels, window=6561).table()
+    assert shorter.task == replace(own.task, window=6561) and not shorter.measured and shorter.clips == own.clips
+    slower = open_dataset(name, labels, sample_rate=8000).table()
+    assert slower.measured, "mean and std of the original are those at its rate"
+    assert (slower.task.sample_rate, slower.task.window) == (8000, round(own.task.window * 8000 / 22050))
+    assert slower.task.segments_per_clip == own.task.segments_per_clip
+    with pytest.raises(UsageError, match="sample rate 7: expected Hz between"):
+        open_dataset(name, labels, sample_rate=7)
 
 
 @pytest.mark.parametrize("name", ["mtt", "dcs", "scd"])

@@ -42,10 +42,12 @@ def test_scores_table_json_and_pictures(run, tmp_path):
     outcome = run("--json", tmp_path / "out" / "scores.json", "--batch-size", 7, "--num-readers", 2, "--device", "cpu")
     assert outcome.exit_code == 0, outcome.output
     last = outcome.stdout.splitlines()[-1]
-    found = re.fullmatch(r"=> Test scores: rocauc=(\d\.\d{6}) prauc=(\d\.\d{6}) acc=(\d\.\d{6}) f1=(\d\.\d{6})", last)
+    number = r"(\d\.\d{6})"
+    names = ("rocauc", "prauc", "acc", "macro_f1", "sample_f1")
+    found = re.fullmatch("=> Test scores: " + " ".join(f"{name}={number}" for name in names), last)
     values = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert [float(value) for value in found.groups()] == pytest.approx(
-        [values["roc_auc"], values["pr_auc"], values["accuracy"], values["f1"]], abs=1e-6
+        [values["roc_auc"], values["pr_auc"], values["accuracy"], values["macro_f1"], values["f1"]], abs=1e-6
     )
     assert values["accuracy"] > 0.9
     assert (values["task"], values["dataset"], values["clips"]) == ("tones", "tones", 30)

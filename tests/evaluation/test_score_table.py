@@ -57,7 +57,7 @@ def test_the_table_of_a_one_label_task(one_label):
     assert row[7:] == ["bed", "(35", "%)"], "the class that it is most often confused with"
     assert sum(line.strip().startswith(WORDS) for line in lines) == 35
     assert lines[-1].startswith("=> Test scores: rocauc=0.")
-    assert "acc=0.665714 f1=0.665714" in lines[-1], "six digits"
+    assert "acc=0.665714 macro_f1=0.66" in lines[-1] and lines[-1].endswith(" sample_f1=0.665714"), "six digits"
     assert "accuracy 66.57 %, macro F1 0.66" in text
 
 
@@ -93,7 +93,8 @@ def test_multi_label_accuracy_is_called_exact_match(multi_label):
     task, predictions = multi_label
     scores = score(predictions.y_true, predictions.y_prob, task)
     text = report_of(task, predictions)
-    assert "acc: exact match" in text and "accuracy" not in text
+    assert "exact_match: share of clips" in text and "accuracy" not in text and " acc=" not in text
+    assert f"exact_match={scores.exact_match:.6f} macro_f1={scores.macro_f1:.6f} sample_f1={scores.f1:.6f}" in text
     assert f"PR-AUC {scores.pr_auc:.4f}, macro F1 {scores.macro_f1:.4f}" in text
 
 

@@ -252,6 +252,20 @@ def test_first_convolution_and_its_batch_norm(dtype, tolerance):
 
 
 @needs_numba
+@pytest.mark.parametrize("offset", [0, 3])
+def test_first_convolution_keeps_the_variance_of_low_sounds(offset):
+    """Where neighbouring samples are nearly equal, a filter of differences has a variance that float32 sums lose."""
+    torch.manual_seed(0)
+    wave = torch.randn(4, 59049).cumsum(1)
+    frames = ((wave - wave.mean()) / wave.std() + offset).view(4, -1, 3)
+    values = leaves(torch.tensor([[[1.0, -2, 1]], [[1, -1, 0]], [[1, 1, 1]]]), *torch.rand(3, 3))
+    _, mean, var = first_conv(frames, *values, 1e-3, torch.float32)
+    out = F.linear(frames.double().view(-1, 3), values[0].double().squeeze(1), values[1].double())
+    assert torch.allclose(var.double(), out.var(0, unbiased=False), rtol=1e-6, atol=0)
+    assert torch.allclose(mean.double(), out.mean(0), rtol=1e-6, atol=1e-7)
+
+
+@needs_numba
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("shape", [(3, 50, 4), (2, 1, 16), (5, 7, 8)])
 def test_excitation(dtype, tolerance, shape, monkeypatch):

@@ -100,7 +100,8 @@ def test_options_of_ones_own_recordings(script, sounds, tmp_path):
     ("arguments", "said"),
     [
         (["nothing-like-it"], "unknown data set"),
-        (["scd", "--window", "300"], "window cannot be chosen for scd"),
+        (["scd", "--kind", "multilabel"], "kind cannot be chosen for scd"),
+        (["scd", "--window", "2s"], "clips of 1 s are shorter than the window of 44100 samples"),
         (["sounds", "--window", "long"], "--window long"),
         (["sounds", "--padding", "mirror"], "'mirror' is not one of tile, zero, stretch"),
         (["sounds", "--kind", "odd"], "'odd' is not one of multilabel, multiclass"),

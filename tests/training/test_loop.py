@@ -111,6 +111,30 @@ def test_patience_ends_a_stage(built, tmp_path, monkeypatch):
     assert [row["best"] for row in epochs(run)] == [True, True, False, False]
 
 
+def test_a_patience_of_zero_ends_a_stage_at_the_first_worse_epoch(built, tmp_path, monkeypatch):
+    """As Keras's EarlyStopping does, which counts the epoch before it compares: the same as 1."""
+    losses = iter([0.5, 0.4, 0.45, 0.1])
+    original = loop.Run.validate
+    monkeypatch.setattr(loop.Run, "validate", lambda self: {**original(self), "val_loss": next(losses)})
+    run = run_small(built, tmp_path, num_stages=1, max_epochs=9, patience=0).run
+    assert [row["best"] for row in epochs(run)] == [True, True, False]
+
+
+def test_an_amplifying_ratio_of_zero_leaves_residual_blocks_without_excitation(built, tmp_path):
+    run = run_small(built, tmp_path, block="rese1", amplifying_ratio=0.0, num_stages=1, max_epochs=1).run
+    model = model_files.load(run)
+    assert model.config.block == "res1" and not any("_ex" in name for name in model.state_dict())
+    with pytest.raises(UsageError, match=r"leaves no hidden unit .* the blocks basic, res1 and res2"):
+        run_small(built, tmp_path, block="se", amplifying_ratio=0.0)
+
+
+def test_the_first_lines_name_what_is_counted(built, tmp_path, capsys):
+    model = model_files.load(run_small(built, tmp_path, num_stages=1, max_epochs=1).run)
+    trained = sum(value.numel() for value in model.parameters())
+    measured = model.num_values() - trained
+    assert f": {trained:,} trainable weights and {measured:,} batch-norm statistics, " in capsys.readouterr().out
+
+
 def test_same_seed_same_weights_and_another_seed_others(built, tmp_path):
     runs = [run_small(built, tmp_path, block="rese2", features=8, num_stages=1, seed=seed).run for seed in (5, 5, 6)]
     assert same(runs[0], runs[1]) and not same(runs[0], runs[2])
@@ -261,13 +285,15 @@ def run_lengths(stages: int, patience: int, max_epochs: int, stage=0, epoch=0, b
     }
 
 
-@pytest.mark.parametrize(("stages", "patience", "max_epochs"), [(1, 1, 1), (1, 2, 5), (2, 2, 4), (3, 1, 3), (2, 5, 3)])
+@pytest.mark.parametrize(
+    ("stages", "patience", "max_epochs"), [(1, 1, 1), (1, 2, 5), (2, 2, 4), (3, 1, 3), (2, 5, 3), (2, 0, 4)]
+)
 def test_the_epochs_left_are_the_shortest_and_the_longest_course(stages, patience, max_epochs):
     options = TrainOptions("scd", num_stages=stages, patience=patience, max_epochs=max_epochs)
     for stage in range(stages):
         for epoch in range(1, max_epochs + 1):
-            for bad in range(min(epoch, patience + 1)):
-                lengths = run_lengths(stages, patience, max_epochs, stage, epoch, bad)
+            for bad in range(min(epoch, max(patience, 1) + 1)):
+                lengths = run_lengths(stages, max(patience, 1), max_epochs, stage, epoch, bad)
                 state = RunState(stage=stage, epoch=epoch, bad_epochs=bad)
                 assert epochs_left(options, state) == (min(lengths), max(lengths))
 
@@ -356,7 +382,7 @@ def test_inputs_are_standardised_as_the_original_does():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"batch_size": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"patience": 0},
+    [{"batch_size": 0}, {"lr": 0.0}, {"lr": float("nan")}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"patience": -1},
      {"seed": -1}, {"num_readers": 0}, {"dropout": 1.0}, {"block": "se9"}, {"precision": "fp8"}, {"name": "a/b"}],
 )  # fmt: skip
 def test_settings_out_of_range_are_named(changes):

@@ -154,7 +154,7 @@ def print_summary(summary: "Summary", file: IO[str] | None = None) -> None:
     console = Console(file=file, highlight=False, markup=False, emoji=False, width=width)
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("layer", no_wrap=True)
-    headings = ("kernel", "stride", "time × features", "field", "ms", "hop", "ms", "parameters", "MMAC/s", "kB")
+    headings = ("kernel", "stride", "time × features", "field", "ms", "hop", "ms", "weights", "stats", "MMAC/s", "kB")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.layers:
@@ -165,7 +165,8 @@ def print_summary(summary: "Summary", file: IO[str] | None = None) -> None:
     lines = [
         f"input: {summary.samples:,} samples, {seconds:.3g} s at {summary.sample_rate:,} Hz; outputs: "
         f"{summary.classes:,} classes",
-        f"{totals['parameters']:,} parameters ({totals['parameter_bytes'] / 1e6:,.1f} MB), "
+        f"{totals['trainable']:,} trainable weights and {totals['statistics']:,} batch-norm statistics "
+        f"({totals['parameter_bytes'] / 1e6:,.1f} MB), "
         f"{totals['macs_per_second'] / 1e6:,.1f} million multiply-adds per second of sound",
         f"activations in float32: {totals['activation_bytes'] / 1e6:,.1f} MB in total, "
         f"{totals['peak_activation_bytes'] / 1e6:,.1f} MB at once",
@@ -187,7 +188,8 @@ def _cells(summary: "Summary", row: "LayerSummary") -> list[str]:
         "" if sees is None else f"{summary.milliseconds(sees):,.2f}",
         "" if hop is None else f"{hop:,}",
         "" if hop is None else f"{summary.milliseconds(hop):,.2f}",
-        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.trainable:,}" if row.trainable else "",
+        f"{row.statistics:,}" if row.statistics else "",
         f"{summary.macs_per_second(row.macs) / 1e6:,.2f}" if row.macs else "",
         f"{row.activation_bytes / 1e3:,.1f}",
     ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FLOAT = 4  # bytes of a float32
 NORM_VALUES = 4  # of a batch norm, for each feature: gamma, beta, running mean and running variance
+NORM_STATISTICS = 2  # the latter two
 SAMPLE_RATE = 22050  # Hz, of a model that carries no task
 
 
@@ -31,6 +32,7 @@ class LayerSummary:
             looks at all of the input at once. Those of an excitation's output are the input's, but for the factors.
         first: sample at which the field of step 0 begins; below zero it begins in the padding.
         parameters: batch-norm statistics counted, as Keras counts them.
+        statistics: how many of them are batch-norm statistics, which training measures and does not adjust.
         macs: multiply-accumulates of convolutions and dense layers, for one input.
         activation_bytes: of the output for one input, float32.
     """
@@ -48,6 +50,12 @@ class LayerSummary:
     parameters: int
     macs: int
     activation_bytes: int
+    statistics: int = 0
+
+    @property
+    def trainable(self) -> int:
+        """Weights that training adjusts: what the original prints as the number of parameters."""
+        return self.parameters - self.statistics
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class Summary:
         assert deepest.receptive_field is not None and deepest.hop is not None
         return {
             "parameters": sum(row.parameters for row in self.layers),
+            "trainable": sum(row.trainable for row in self.layers),
+            "statistics": sum(row.statistics for row in self.layers),
             "parameter_bytes": FLOAT * sum(row.parameters for row in self.layers),
             "macs": macs,
             "macs_per_second": self.macs_per_second(macs),
@@ -164,7 +174,8 @@ class _Rows:
         self.group = "head"
         hidden, logit = spec.hidden, spec.logit
         yield self._dense("head_pool", hidden.inputs, 0, 0, "pool")
-        yield self._dense(hidden.name, hidden.outputs, hidden.weights + NORM_VALUES * hidden.outputs, hidden.macs)
+        values, statistics = hidden.weights + NORM_VALUES * hidden.outputs, NORM_STATISTICS * hidden.outputs
+        yield self._dense(hidden.name, hidden.outputs, values, hidden.macs, statistics=statistics)
         yield self._dense(logit.name, logit.outputs, logit.weights, logit.macs)
 
     def _stage(self, stage: StageSpec) -> Iterator[LayerSummary]:
@@ -199,19 +210,25 @@ class _Rows:
         stride: int | None = None,
         values: int = 0,
         macs: int = 0,
+        statistics: int = 0,
     ) -> LayerSummary:
         reach, size = self.reach, self.frames * features * FLOAT
         sees = reach.field, reach.hop, reach.first
-        return LayerSummary(name, self.group, kind, self.frames, features, kernel, stride, *sees, values, macs, size)
+        shape = self.frames, features, kernel, stride
+        return LayerSummary(name, self.group, kind, *shape, *sees, values, macs, size, statistics)
 
     def _conv(self, conv: ConvSpec, name: str | None = None) -> LayerSummary:
         values = conv.weights + NORM_VALUES * conv.features
         shape = conv.features, conv.width, conv.stride
-        return self._row(name or layer_label(conv.name), "convolution", *shape, values, conv.macs(self.frames))
+        counts = values, conv.macs(self.frames), NORM_STATISTICS * conv.features
+        return self._row(name or layer_label(conv.name), "convolution", *shape, *counts)
 
     def _excitation(self, excitation: ExcitationSpec) -> LayerSummary:
         values = {"values": excitation.weights, "macs": excitation.macs}
         return self._row(f"{self.group}_ex", "excitation", excitation.features, **values)
 
-    def _dense(self, name: str, features: int, values: int, macs: int, kind: str = "dense") -> LayerSummary:
-        return LayerSummary(name, self.group, kind, 1, features, *(None,) * 5, values, macs, features * FLOAT)
+    def _dense(
+        self, name: str, features: int, values: int, macs: int, kind: str = "dense", statistics: int = 0
+    ) -> LayerSummary:
+        size = features * FLOAT
+        return LayerSummary(name, self.group, kind, 1, features, *(None,) * 5, values, macs, size, statistics)

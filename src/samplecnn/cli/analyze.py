@@ -106,7 +106,7 @@ def summary_command(
         int | None, typer.Option(min=1, help="Length of the input in samples; by default the model's window.")
     ] = None,
 ) -> None:
-    """Show the network layer by layer: shapes, receptive fields, parameters, arithmetic, memory; and draw it."""
+    """Show the network layer by layer: shapes, receptive fields, weights, arithmetic, memory; and draw it."""
     require("samplecnn analyze summary", "train")
     from samplecnn.analysis.run_analyze import run_summary
 

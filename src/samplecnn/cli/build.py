@@ -42,13 +42,12 @@ def build(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the clips' order and, for a folder or manifest, of the split.")
     ] = 0,
-    sample_rate: Annotated[
-        int | None, typer.Option(min=1, metavar="HZ", help="Folder or manifest: sample rate. [default: 22050]")
-    ] = None,
+    sample_rate: Annotated[int | None, typer.Option(min=1, metavar="HZ", help="Sample rate. [default: 22050]")] = None,
     window: Annotated[
         str | None,
         typer.Option(
-            metavar="N", help="Folder or manifest: length of a segment in samples, or in seconds: 5s. [default: 1s]"
+            metavar="N",
+            help="Length of a segment in samples, or in seconds: 5s. [default: 1s, or the data set's own]",
         ),
     ] = None,
     clip_seconds: Annotated[

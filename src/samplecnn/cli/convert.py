@@ -23,8 +23,8 @@ def convert_command(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="The classes in the order of the outputs: mtat, msd, jamendo, mtt, scd, dcs, or a file with one name "
-            "per line.",
+            help="The classes in the order of the outputs: mtat, msd, jamendo, mtt, scd, dcs, "
+            "mtt-numpy-1.25 (mtt as the original orders it with NumPy 1.25 or newer), or a file with one name a line.",
         ),
     ] = None,
     head: Annotated[

@@ -29,7 +29,10 @@ def train(
     log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for run directories.")] = Default.log_dir,
     block: Annotated[str, choice(of=BLOCKS, help="Building block of the network.")] = Default.block,
     amplifying_ratio: Annotated[
-        float, typer.Option(metavar="N", help="Hidden width of the excitations, as a share of the features.")
+        float,
+        typer.Option(
+            metavar="N", help="Hidden width of the excitations, as a share of the features; 0: none in rese1, rese2."
+        ),
     ] = Default.amplifying_ratio,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-level feature aggregation.")] = Default.multi,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Segments in a batch.")] = Default.batch_size,
@@ -44,11 +47,16 @@ def train(
     ] = Default.lr_decay,
     dropout: Annotated[float, typer.Option(metavar="DO", help="Dropout rate before the last layer.")] = Default.dropout,
     weight_decay: Annotated[
-        float, typer.Option(metavar="WD", help="Penalty WD * sum(w^2) on convolution kernels.")
+        float,
+        typer.Option(
+            metavar="WD",
+            help="Penalty WD * sum(w^2) on convolution kernels. In the original this option has no effect.",
+        ),
     ] = Default.weight_decay,
     num_stages: Annotated[int, typer.Option(metavar="N", help="Number of stages.")] = Default.num_stages,
     patience: Annotated[
-        int, typer.Option(metavar="N", help="Epochs without a better validation loss after which a stage ends.")
+        int,
+        typer.Option(metavar="N", help="Epochs without a better validation loss after which a stage ends; 0 is as 1."),
     ] = Default.patience,
     num_readers: Annotated[
         int, typer.Option(metavar="N", help="Threads that read batches ahead.")

@@ -71,7 +71,7 @@ def describe(spec: str, data_dir: str | Path = "./data", **options: Any) -> Data
     Args:
         spec: a name in `REGISTRY`, a folder with one sub-folder per class, or a CSV or Parquet manifest.
         data_dir: holds the registered data sets, each in data_dir/<name>/raw.
-        options: fields of `CustomOptions`, for a folder or manifest only.
+        options: fields of `CustomOptions`; for a registered data set only sample_rate and window.
 
     Raises:
         UsageError: there is no such data set, an option does not fit, or the labels of a folder or manifest cannot be
@@ -93,7 +93,7 @@ def describe(spec: str, data_dir: str | Path = "./data", **options: Any) -> Data
         if spec not in REGISTRY:  # without labels nothing is known of a folder or manifest
             raise
         expected = _expected(source)
-        return DatasetInfo(source.name, source.raw, source.dataset.task(), expected=expected, problem=str(error))
+        return DatasetInfo(source.name, source.raw, source.task(), expected=expected, problem=str(error))
 
 
 def describe_source(source: Source) -> DatasetInfo:

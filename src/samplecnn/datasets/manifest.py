@@ -92,12 +92,14 @@ def _without_repetitions(path: Path, rows: Iterable[Row], paths: RecordingPaths)
     first: dict[str, Row] = {}
     repeated = 0
     for row in rows:
-        row = row._replace(path=paths.name(row.path, f"{path}, {row.place}"))
+        name = paths.name(row.path, path, row.place)
+        if name != row.path:
+            row = row._replace(path=name)
         known = first.setdefault(paths.identity(row.path), row)
         if known is not row:
             if known[2:] != row[2:]:
-                name = row.path if known.path == row.path else f"{row.path} (or {known.path})"
-                raise UsageError(f"{path}, {row.place}: {name} is already in {known.place}, with other values")
+                both = row.path if known.path == row.path else f"{row.path} (or {known.path})"
+                raise UsageError(f"{path}, {row.place}: {both} is already in {known.place}, with other values")
             repeated += 1
     return list(first.values()), repeated
 

@@ -8,10 +8,14 @@ from pathlib import Path
 from samplecnn.errors import UsageError
 
 WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+# Backslashes, a drive, and empty parts or "." as a part (or "..", or a point at the end of a part, which are harmless).
+IRREGULAR = re.compile(r"[\\:]|//|\./|[/.]$")
 
 
 class RecordingPaths:
     """Finds the files that a manifest names.
+
+    Manifests have up to a million rows, so what is the same for all files of a folder is found out once per folder.
 
     Args:
         root: folder that relative paths start from.
@@ -19,9 +23,10 @@ class RecordingPaths:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._real_folders: dict[str, str] = {}
+        self._prefix = os.path.join(root, "")  # noqa: PTH118 (with a separator at its end)
+        self._folders: dict[str, _Folder] = {}
 
-    def name(self, text: str, where: str) -> str:
+    def name(self, text: str, manifest: Path, place: str) -> str:
         """The path with forward slashes and without "." and empty parts, relative or absolute as written.
 
         Where there is no file of exactly this name, backslashes are read as separators, and letters with marks are
@@ -29,13 +34,15 @@ class RecordingPaths:
 
         Args:
             text: as written.
-            where: file and line, for messages.
+            manifest, place: the file and the line, for messages.
 
         Raises:
             UsageError: an absolute path of Windows on another system.
         """
+        if text.isascii() and not IRREGULAR.search(text):
+            return text
         if os.name != "nt" and WINDOWS_DRIVE.match(text):
-            raise UsageError(f"{where}: {text} is a path of Windows; write paths relative to the manifest")
+            raise UsageError(f"{manifest}, {place}: {text} is a path of Windows; write paths relative to the manifest")
         if "\\" in text and (os.name == "nt" or not (self.root / text).exists()):
             text = text.replace("\\", "/")
         parts = [part for part in text.split("/") if part not in ("", ".")]
@@ -49,10 +56,35 @@ class RecordingPaths:
 
     def identity(self, name: str) -> str:
         """The same text for all names of one file: its folder with links resolved, and the link at its end followed."""
-        path = os.path.join(self.root, name)  # noqa: PTH118 (a million rows: plain text is several times as fast)
-        folder, _, file = path.rpartition("/")
-        real = self._real_folders.get(folder)
-        if real is None:
-            real = self._real_folders[folder] = os.path.realpath(folder or "/")
-        path = f"{real}/{file}"
-        return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+        folder, _, file = (name if name.startswith("/") else self._prefix + name).rpartition("/")
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = _Folder(os.path.realpath(folder or "/"))
+        path = f"{known.path}/{file}"
+        return os.path.realpath(path) if known.has_link(file) else path
+
+
+class _Folder:
+    """A folder with links resolved; which of its entries are links is read from a listing, once it is asked often."""
+
+    ASKED_SINGLY = 16  # names up to which asking for each costs less than listing a folder of many files
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._asked = 0
+        self._links: frozenset[str] | None = None
+
+    def has_link(self, name: str) -> bool:
+        if self._links is not None:
+            return name in self._links
+        self._asked += 1
+        if self._asked > self.ASKED_SINGLY:
+            self._links = self._list()
+        return os.path.islink(f"{self.path}/{name}")  # noqa: PTH114 (plain text is several times as fast)
+
+    def _list(self) -> frozenset[str] | None:
+        try:
+            with os.scandir(self.path) as entries:
+                return frozenset(entry.name for entry in entries if entry.is_symlink())
+        except OSError:  # not there, or not readable: no use to ask again, unless for single names
+            return None if os.path.isdir(self.path) else frozenset()  # noqa: PTH112

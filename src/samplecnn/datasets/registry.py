@@ -5,7 +5,7 @@ Nothing here imports torch, reads a label file or looks for recordings, so that 
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from samplecnn.datasets.manifest_reader import is_manifest_name
 from samplecnn.datasets.mtt import MagnaTagATune
 from samplecnn.datasets.scd import SpeechCommands
 from samplecnn.errors import UsageError
+from samplecnn.task import Task
 
 _DATA_SETS: tuple[DataSet, ...] = (
     MagnaTagATune(),
@@ -29,17 +30,42 @@ _DATA_SETS: tuple[DataSet, ...] = (
 REGISTRY: dict[str, DataSet] = {dataset.name: dataset for dataset in _DATA_SETS}
 
 
+ADJUSTABLE = ("sample_rate", "window")  # options of a registered data set; the rest of its task is fixed
+
+
 @dataclass(frozen=True)
 class Source:
-    """A data set and the folder of its recordings; what is built from it goes to DATA/<name>."""
+    """A data set and the folder of its recordings; what is built from it goes to DATA/<name>.
+
+    Args:
+        sample_rate, window: of a registered data set, where they are not its own: Hz, and samples of a segment.
+    """
 
     name: str
     raw: Path
     dataset: DataSet
+    sample_rate: int | None = None
+    window: int | None = None
+
+    def task(self) -> Task:
+        """The task, at the sample rate and window chosen. Raises UsageError where they do not fit it."""
+        return self._adjusted(self.dataset.task())
 
     def table(self) -> Table:
         """Reads the label files. Raises UsageError naming the file and the remedy."""
-        return self.dataset.table(self.raw)
+        table = self.dataset.table(self.raw)
+        task = self._adjusted(table.task)
+        # Mean and std are those of the waveform at the original's rate; another rate leaves out or adds frequencies.
+        return replace(table, task=task, measured=table.measured or task.sample_rate != table.task.sample_rate)
+
+    def _adjusted(self, task: Task) -> Task:
+        if self.sample_rate is None and self.window is None:
+            return task
+        rate = self.sample_rate or task.sample_rate
+        window = self.window or round(task.window * rate / task.sample_rate)
+        CustomOptions(rate, window, task.clip_seconds)  # checks the ranges, and that a clip holds a window
+        statistics = (task.mean, task.std) if rate == task.sample_rate else (0.0, 1.0)
+        return replace(task, sample_rate=rate, window=window).with_statistics(*statistics)
 
 
 def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
@@ -49,20 +75,23 @@ def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
         spec: a name in `REGISTRY`, a folder with one sub-folder per class, or a CSV or Parquet manifest, tried in this
             order: `./scd` is the folder where `scd` is the data set.
         data_dir: holds the registered data sets, each in data_dir/<name>/raw.
-        options: fields of `CustomOptions`, for a folder or manifest only; None means not given.
+        options: fields of `CustomOptions`; for a registered data set only `ADJUSTABLE`. None means not given.
 
     Raises:
         UsageError: there is no such data set, or it does not take an option.
     """
     name = dataset_name(spec)
     if spec in REGISTRY:
-        given = sorted(option for option, value in options.items() if value is not None)
-        if given:
+        chosen = {option: value for option, value in options.items() if value is not None}
+        fixed = sorted(set(chosen) - set(ADJUSTABLE))
+        if fixed:
             raise UsageError(
-                f"{given[0].replace('_', ' ')} cannot be chosen for {spec}, whose task is fixed; "
-                "leave the option out, or give a folder or manifest"
+                f"{fixed[0].replace('_', ' ')} cannot be chosen for {spec}, whose task is fixed but for sample rate "
+                "and window; leave the option out, or give a folder or manifest"
             )
-        return Source(name, Path(data_dir) / name / "raw", REGISTRY[spec])
+        source = Source(name, Path(data_dir) / name / "raw", REGISTRY[spec], **chosen)
+        source.task()  # an option that does not fit is an error before the label files are read
+        return source
     path = Path(spec).expanduser()
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where the name is too long)
         given = [option for option in CustomOptions.MANIFEST_ONLY if options.get(option)]

@@ -67,7 +67,12 @@ class Scores:
         return {key: _json_value(value) for key, value in values.items()}
 
     def __str__(self) -> str:
-        return f"rocauc={self.roc_auc:.6f} prauc={self.pr_auc:.6f} acc={self.accuracy:.6f} f1={self.f1:.6f}"
+        """One line that names what is meant: exact match where clips have several labels, both kinds of F1."""
+        accuracy = "exact_match" if self.kind == "multilabel" else "acc"
+        return (
+            f"rocauc={self.roc_auc:.6f} prauc={self.pr_auc:.6f} {accuracy}={self.accuracy:.6f} "
+            f"macro_f1={self.macro_f1:.6f} sample_f1={self.f1:.6f}"
+        )
 
 
 def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:

@@ -53,16 +53,16 @@ def print_report(
 
 
 def headline(scores: Scores) -> list[str]:
-    """The scores that matter for the kind of task, and what `acc` and `f1` of the last line mean there."""
+    """The scores that matter for the kind of task, and what the names of the last line mean there."""
     if scores.kind == "multilabel":
         return [
             f"PR-AUC {_cell(scores.pr_auc)}, macro F1 {_cell(scores.macro_f1)} (means of the classes)",
-            "acc: exact match, the share of clips with every label right at the threshold; f1: mean of the clips' F1",
+            "exact_match: share of clips with every label right at the threshold; sample_f1: mean of the clips' F1",
         ]
     return [
         f"accuracy {100 * scores.accuracy:.2f} %, macro F1 {_cell(scores.macro_f1)} (most probable class)",
-        "precision, recall and F1 of a class: by the most probable class; f1: mean of the clips' F1 at the threshold; "
-        f"{100 * scores.exact_match:.2f} % of the clips have their class, and no other, above it",
+        "precision, recall and F1 of a class: by the most probable class; sample_f1: mean of the clips' F1 at the "
+        f"threshold; {100 * scores.exact_match:.2f} % of the clips have their class, and no other, above it",
     ]
 
 

@@ -82,7 +82,7 @@ class ModelDescription:
         return [
             f"model         {self.path}",
             f"architecture  {config.signature}: {config.num_blocks} blocks, {config.features} features in the first",
-            f"parameters    {self.trained_parameters:,} trained, {self.statistics:,} batch-norm statistics",
+            f"parameters    {self.trained_parameters:,} trainable weights, {self.statistics:,} batch-norm statistics",
             f"frames        receptive field {_span(self.receptive_field, rate)}, hop {_span(self.hop, rate)}",
             f"input         {rate:,} Hz, window {_span(task.window, rate)}, mean {task.mean:.6g}, std {task.std:.6g}",
             f"task          {task.name}, {task.kind} ({several}), threshold {task.threshold:g}",

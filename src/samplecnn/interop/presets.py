@@ -1,5 +1,6 @@
 """Class names of published models, in the order of their outputs: the values of `samplecnn convert --classes`.
 
+mtt-numpy-1.25: the classes of mtt as the original's code orders them with NumPy 1.25 or newer (`datasets.mtt`).
 mtat: MagnaTagATune's 50 most frequent tags, descending by count, equal counts in the order of numpy's scalar argsort
 (split/mtat of minzwon/sota-music-tagging-models; the same list in jordipons/musicnn and Spijkervet/CLMR).
 msd: the Last.fm tags of the Million Song Dataset, descending by count (50tagList.txt of jongpillee's split).
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from samplecnn import datasets
 from samplecnn.datasets.mtt import TAGS as MTT
+from samplecnn.datasets.mtt import TAGS_NUMPY_1_25
 from samplecnn.task import Kind
 
 MTAT = MTT[::-1]
@@ -63,4 +65,5 @@ PRESETS = {
         for name in ("mtt", "scd", "dcs")
         for task in (datasets.REGISTRY[name].task(),)
     },
+    "mtt-numpy-1.25": Preset(TAGS_NUMPY_1_25, clip_seconds=29.0),
 }

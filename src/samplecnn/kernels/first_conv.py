@@ -34,9 +34,8 @@ class _FirstConv(torch.autograd.Function):
     def forward(ctx, frames, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
         x = rows(frames.contiguous())
         w, b, g, shift = (value.detach().double().numpy() for value in (weight.squeeze(1), bias, gamma, beta))
-        means = frames.mean(1).double().mean(0).numpy()  # summed sample by sample, so that float32 keeps its digits
-        per_sample = torch.bmm(frames.transpose(1, 2), frames).double()
-        seconds = per_sample.sum(0).numpy() / len(x)  # [3, 3]: the mean of x_i x_j
+        moments = parallel_sum(passes().frame_moments, len(x), 3, 4, x) / len(x)
+        means, seconds = moments[0], moments[1:]  # [3], and [3, 3]: the means of x_i and of x_i x_j
         mean = w @ means + b
         covariance = seconds - np.outer(means, means)
         variance = np.maximum(np.einsum("ci,ij,cj->c", w, covariance, w), 0)

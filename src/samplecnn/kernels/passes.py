@@ -27,6 +27,30 @@ def first_conv(lo, hi, x, w, d, out):
 
 
 @kernel(fastmath={"contract"})
+def frame_moments(lo, hi, x, sums):
+    """Adds to `sums`, float64 [4, 3]: sum x, and sum x_i x_j, of x [rows, 3].
+
+    In float32 the variance of a filter that takes differences of neighbouring samples would lose its digits: for sound,
+    whose energy is in the low frequencies, it is a small difference of these sums.
+    """
+    s0 = s1 = s2 = s00 = s01 = s02 = s11 = s12 = s22 = 0.0
+    for row in range(lo, hi):
+        x0, x1, x2 = np.float64(x[row, 0]), np.float64(x[row, 1]), np.float64(x[row, 2])
+        s0 += x0
+        s1 += x1
+        s2 += x2
+        s00 += x0 * x0
+        s01 += x0 * x1
+        s02 += x0 * x2
+        s11 += x1 * x1
+        s12 += x1 * x2
+        s22 += x2 * x2
+    for row, values in enumerate(((s0, s1, s2), (s00, s01, s02), (s01, s11, s12), (s02, s12, s22))):
+        for column, value in enumerate(values):
+            sums[row, column] += value
+
+
+@kernel(fastmath={"contract"})
 def first_conv_sums(lo, hi, x, w, d, g, sums):
     """Adds sum g and sum g x to `sums`, float64 [4, channels], where w x + d > 0."""
     channels = g.shape[1]

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from samplecnn.models.blocks import BLOCKS, CONVERTED_BLOCKS, BlockSpec
+from samplecnn.models.blocks import BLOCKS, CONVERTED_BLOCKS, BlockSpec, without_excitation
 from samplecnn.models.config import ModelConfig, blocks_for_window
 from samplecnn.models.spec import NetworkSpec, network_spec
 
@@ -20,6 +20,7 @@ __all__ = [
     "activate",
     "blocks_for_window",
     "network_spec",
+    "without_excitation",
 ]
 
 

@@ -5,7 +5,7 @@ modules, the folded graph of the engines, summaries, exports and the plain re-cr
 from that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from samplecnn.errors import UsageError
 
@@ -80,3 +80,17 @@ def block_spec(name: str) -> BlockSpec:
     if kind is None:
         raise UsageError(f"unknown block {name!r}: choose one of {', '.join([*BLOCKS, *CONVERTED_BLOCKS])}")
     return kind
+
+
+def without_excitation(name: str) -> str:
+    """The residual block of `BLOCKS` that differs from this one by its excitation alone; any other name as it is.
+
+    So does the original where the amplifying ratio is 0 (its lib/model.py); in its block se, which is not residual, an
+    excitation without hidden units would be left.
+
+    Example:
+        >>> without_excitation("rese2"), without_excitation("res2"), without_excitation("se")
+        ('res2', 'res2', 'se')
+    """
+    kind = replace(block_spec(name), excites=False)
+    return next((other for other, spec in BLOCKS.items() if kind.residual and spec == kind), name)

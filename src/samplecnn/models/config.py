@@ -59,7 +59,7 @@ class ModelConfig:
         if kind.excites and int(self.features * self.amplifying_ratio) < 1:
             raise UsageError(
                 f"amplifying ratio {self.amplifying_ratio:g} leaves no hidden unit of {self.features} features; "
-                f"it must be at least {1 / self.features:g}"
+                f"it must be at least {1 / self.features:g}; the blocks basic, res1 and res2 have no excitations"
             )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")

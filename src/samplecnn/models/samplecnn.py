@@ -123,6 +123,16 @@ class SampleCNN(nn.Module):
             raise SampleCNNError("a model without a task has no probabilities; give SampleCNN(config, task) one")
         return activate(self(x), self.task)
 
+    def num_trainable(self) -> int:
+        """Weights that training adjusts: what the original prints as the number of parameters."""
+        return sum(value.numel() for value in self.parameters())
+
+    @property
+    def size(self) -> str:
+        """The number of values in words."""
+        weights = self.num_trainable()
+        return f"{weights:,} trainable weights and {self.num_values() - weights:,} batch-norm statistics"
+
     def num_values(self) -> int:
         """All values of the model, batch-norm statistics counted, as Keras counts parameters."""
         values = {**dict(self.named_parameters()), **dict(self.named_buffers())}

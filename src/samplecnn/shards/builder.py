@@ -58,8 +58,8 @@ def build(
         seed: of the clips' order in the shards and, for a folder or manifest, of the split.
         force: builds again what has been built, also from another source of the same name.
         progress: shows a bar on stderr.
-        sample_rate: Hz, for a folder or manifest; None is 22,050.
-        window: samples in a segment, for a folder or manifest; None is one second.
+        sample_rate: Hz; None is 22,050. At another rate, mean and std of mtt, scd and dcs are measured too.
+        window: samples in a segment; None is one second, and for a registered data set its own duration.
         clip_seconds: seconds used of each recording of a folder or manifest, from its start; None uses all of it.
         kind: "multilabel" or "multiclass", for a folder or manifest; None lets the labels decide.
         threshold: probability above which a class counts as present, for a folder or manifest; None is 0.5.

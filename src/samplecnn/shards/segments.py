@@ -51,6 +51,7 @@ class Segments(ABC):
         ids: list of n clip ids; a clip's segments follow each other.
         skipped: one line for each damaged record that was left out.
         record: what the shards were built from, where `open_split` opened them.
+        notes: what else a user should know, a line each.
 
     May be used from several threads. A pickle of it opens the files again, so it can be sent to worker processes.
     """
@@ -65,6 +66,7 @@ class Segments(ABC):
     ids: list[str]
     skipped: Sequence[str] = ()
     record: BuildRecord | None = None
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -84,15 +86,15 @@ class Segments(ABC):
         return sum(path.stat().st_size for path in self.paths)
 
     def warnings(self, shown: int = 5) -> list[str]:
-        """Warnings about records that were left out, a line each."""
+        """Notes, and warnings about records that were left out, a line each."""
         if not self.skipped:
-            return []
+            return [*self.notes]
         more = [f"  and {len(self.skipped) - shown:,} more"] if len(self.skipped) > shown else []
         head = (
             f"warning: {len(self.skipped):,} damaged in the {self.split} split are left out "
             f"({len(self):,} segments remain):"
         )
-        return [head, *(f"  {line}" for line in self.skipped[:shown]), *more]
+        return [*self.notes, head, *(f"  {line}" for line in self.skipped[:shown]), *more]
 
     @abstractmethod
     def _read(self, rows: np.ndarray, out: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from samplecnn import __version__
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.training.checkpoint import Checkpoint
 from samplecnn.training.options import TrainOptions
+from samplecnn.training.schedule import max_bad_epochs
 
 EXTENDABLE = ("num_stages", "max_epochs", "patience")
 
@@ -61,7 +62,7 @@ def _reopen(
             "a new one with its weights"
         )
     whole = state.stage < options.num_stages  # earlier versions did not keep the last epoch's weights
-    more_epochs = whole and state.epoch < larger.max_epochs and state.bad_epochs < larger.patience
+    more_epochs = whole and state.epoch < larger.max_epochs and state.bad_epochs < max_bad_epochs(larger)
     if not more_epochs and larger.num_stages == options.num_stages:
         reason = (
             f"its last stage ended after {state.epoch} epochs of at most {options.max_epochs}, {state.bad_epochs} "

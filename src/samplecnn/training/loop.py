@@ -32,7 +32,7 @@ from samplecnn.training.interrupt import deferred_interrupt
 from samplecnn.training.logging import RunLog
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import training_record
-from samplecnn.training.schedule import epochs_left, learning_rate, stage_rate
+from samplecnn.training.schedule import epochs_left, learning_rate, max_bad_epochs, stage_rate
 from samplecnn.training.step import Step, sgd
 from samplecnn.training.validation import validate
 
@@ -80,9 +80,8 @@ class Run:
         """Trains all remaining stages, and writes the final files."""
         state, options, segments = self.state, self.options, self.splits["train"]
         log(
-            f"run {self.run}\n{self.model.config.signature}: {self.model.num_values():,} parameters, "
-            f"{len(segments):,} training segments of {segments.folder}, {self.precision} on {self.device.type}, "
-            f"{torch.get_num_threads()} threads"
+            f"run {self.run}\n{self.model.config.signature}: {self.model.size}, {len(segments):,} training segments of "
+            f"{segments.folder}, {self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
         )
         for line in (line for split in self.splits.values() for line in split.warnings()):
             log(line)
@@ -91,7 +90,7 @@ class Run:
             if state.total_steps == 0 or (state.history and state.history[-1]["event"] == "extended"):
                 self.save()
             while True:
-                while state.epoch < options.max_epochs and state.bad_epochs < options.patience:
+                while state.epoch < options.max_epochs and state.bad_epochs < max_bad_epochs(options):
                     self.train_epoch()
                     self.end_epoch(self.validate())
                 is_last = state.stage + 1 >= options.num_stages

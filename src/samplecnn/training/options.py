@@ -49,7 +49,7 @@ class TrainOptions:
         for name in ("data_dir", "log_dir", "init_from"):  # paths too are kept as text: checkpoints are plain data
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name in ("batch_size", "num_stages", "patience", "num_readers", "features", "max_epochs"):
+        for name in ("batch_size", "num_stages", "num_readers", "features", "max_epochs"):
             if getattr(self, name) < 1:
                 raise OptionError(name, f"must be at least 1, not {getattr(self, name)}")
         for name in ("lr", "lr_decay"):
@@ -58,8 +58,9 @@ class TrainOptions:
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(name, f"must be at least 0 and below 1, not {getattr(self, name):g}")
-        if self.warmup < 0:
-            raise OptionError("warmup", f"must be 0 or more, not {self.warmup}")
+        for name in ("warmup", "patience"):
+            if getattr(self, name) < 0:
+                raise OptionError(name, f"must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.weight_decay < float("inf"):
             raise OptionError("weight_decay", f"must be 0 or more, not {self.weight_decay:g}")
         if not 0 <= self.seed < 2**63:

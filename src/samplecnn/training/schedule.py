@@ -27,6 +27,14 @@ def stage_rate(options: "TrainOptions", stage: int) -> float:
     return options.lr * options.lr_decay**stage
 
 
+def max_bad_epochs(options: "TrainOptions") -> int:
+    """Epochs without a better validation loss after which a stage ends.
+
+    That is the patience. A patience of 0 is one of 1: Keras's EarlyStopping counts an epoch before it compares.
+    """
+    return max(options.patience, 1)
+
+
 def epochs_left(options: "TrainOptions", state: "RunState") -> tuple[int, int]:
     """The fewest and the most epochs until the run ends, after an epoch has ended.
 
@@ -41,9 +49,10 @@ def epochs_left(options: "TrainOptions", state: "RunState") -> tuple[int, int]:
     """
     stages = max(options.num_stages - state.stage - 1, 0)
     in_stage = max(options.max_epochs - state.epoch, 0)
-    least = min(max(options.patience - state.bad_epochs, 0), in_stage)
+    patience = max_bad_epochs(options)
+    least = min(max(patience - state.bad_epochs, 0), in_stage)
     ended = least == 0
     return (
-        least + stages * min(1 + options.patience, options.max_epochs),
+        least + stages * min(1 + patience, options.max_epochs),
         (0 if ended else in_stage) + stages * options.max_epochs,
     )

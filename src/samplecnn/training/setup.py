@@ -11,7 +11,7 @@ from samplecnn.datasets.custom import slug
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
-from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
+from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window, without_excitation
 from samplecnn.system.arguments import checked
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
@@ -58,7 +58,8 @@ def train(
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
         block: building block of the network: basic, se, res1, res2, rese1 or rese2.
-        amplifying_ratio: hidden width of the excitations, as a share of the features.
+        amplifying_ratio: hidden width of the excitations, as a share of the features; with 0, rese1 and rese2 have no
+            excitations: they are res1 and res2.
         multi: multi-level feature aggregation: the last three blocks feed the classifier.
         batch_size: segments in a batch.
         momentum: of SGD with Nesterov momentum, from 0 to below 1.
@@ -66,9 +67,10 @@ def train(
         warmup: steps over which the first stage's learning rate rises from 0; the original has none.
         lr_decay: factor from one stage's learning rate to the next.
         dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
-        weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels.
+        weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels, which the losses that decide the best
+            epoch do not include; in the original the option has no effect.
         num_stages: number of stages.
-        patience: epochs without a better validation loss after which a stage ends.
+        patience: epochs without a better validation loss after which a stage ends; 0 is the same as 1.
         num_readers: threads that read batches ahead.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         features: width of the first layers.
@@ -107,7 +109,7 @@ def train(
     splits = open_splits(options)
     task = splits["train"].task
     config = ModelConfig(
-        block=options.block,
+        block=options.block if options.amplifying_ratio else without_excitation(options.block),
         multi=options.multi,
         num_blocks=blocks_for_window(task.window, options.block),
         num_classes=task.num_classes,

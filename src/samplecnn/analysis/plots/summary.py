@@ -75,7 +75,7 @@ def draw_summary(summary: Summary) -> "Figure":
     totals = summary.totals
     what = summary.architecture["block"] + (", multi-level" if summary.architecture["multi"] else "")
     figure.suptitle(
-        f"SampleCNN, {what}: {totals['parameters']:,} parameters,\n"
+        f"SampleCNN, {what}: {totals['trainable']:,} trainable weights,\n"
         f"{totals['macs_per_second'] / 1e6:,.0f} million multiply-adds per second of sound",
         fontsize=FONT,
     )

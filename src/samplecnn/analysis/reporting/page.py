@@ -195,15 +195,26 @@ def _network(found: Findings) -> str:
                 f"{layer['time']:,} × {layer['features']:,}",
                 f"{field:,.1f}" if field is not None else "",
                 f"{hop:,.2f}" if hop is not None else "",
-                f"{layer['parameters']:,}",
+                f"{layer['parameters'] - layer['statistics']:,}",
+                f"{layer['statistics']:,}",
                 f"{layer['macs_per_second'] / 1e6:,.1f}",
             ]
         )
-    head = ["Layer", "Kind", "Output, steps × features", "Field, ms", "Hop, ms", "Parameters", "Million MACs/s"]
+    head = [
+        "Layer",
+        "Kind",
+        "Output, steps × features",
+        "Field, ms",
+        "Hop, ms",
+        "Weights",
+        "Statistics",
+        "Million MACs/s",
+    ]
     alt = "The network from the waveform to the classes, every block with its layers and its width"
     return (
-        f"<p>{totals['parameters']:,} parameters, {totals['macs_per_second'] / 1e9:,.2f} billion multiply-accumulates "
-        f"per second of sound; receptive field before the head: {totals['receptive_field_ms']:,.0f} ms.</p>"
+        f"<p>{totals['trainable']:,} trainable weights and {totals['statistics']:,} batch-norm statistics, "
+        f"{totals['macs_per_second'] / 1e9:,.2f} billion multiply-accumulates per second of sound; "
+        f"receptive field before the head: {totals['receptive_field_ms']:,.0f} ms.</p>"
         f"{picture(plots.draw_summary(summary), alt)}<details><summary>Every layer</summary>"
         f"{table(head, rows, 'Layers in order, for one window')}</details>"
     )

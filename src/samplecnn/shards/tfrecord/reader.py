@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.datasets.mtt import TAGS, TIES
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards.segments import Maps, Segments, Stamps
 from samplecnn.shards.tfrecord.frames import Damage, Record, is_sound, records
+from samplecnn.shards.tfrecord.label_order import in_order_of_mtt, in_order_of_numpy_1_25
 from samplecnn.shards.tfrecord.wire import Clip, Parser
 from samplecnn.system.progress import Progress
 from samplecnn.task import Task
@@ -20,6 +22,7 @@ from samplecnn.task import Task
 TASK = "task.json"
 REMEDY = "copy the file again, or leave such records out with --skip-corrupt"
 BAD_DATA, NOT_FINITE = "the checksum of its data is wrong", "a segment has NaN or infinite samples"
+TIED = " and ".join(f"{one!r} with {other!r}" for one, other in TIES)
 BAR_FROM = 1 << 30  # bytes; fewer are indexed too fast for a progress bar
 
 
@@ -63,6 +66,7 @@ class TFRecordSegments(Segments):
 
     Attributes:
         skipped: a line for every damaged record that was left out: file, byte offset, what is wrong.
+        notes: what else a user should know: labels that were put into another order.
 
     `ids` are made of the file's name and the record's number, since the format has no field for them. An Example counts
     as a clip, because the format does not record which of them belong together.
@@ -79,6 +83,7 @@ class TFRecordSegments(Segments):
     ) -> None:
         self.folder, self.split, self.skip_corrupt = Path(folder), split, skip_corrupt
         self.skipped: list[str] = []
+        self.notes: list[str] = []
         self.paths = self._files()
         self._maps = Maps(self.paths, stamps)
         self._index, self._parse, task = _Index(), Parser(), None
@@ -99,7 +104,7 @@ class TFRecordSegments(Segments):
         self._start = np.array(index.segment_start)
         self._verified = np.full(len(counts), skip_corrupt)
         self._finite = np.full(len(self._record), skip_corrupt)
-        labels = np.frombuffer(index.labels, np.uint8).reshape(-1, task.num_classes)
+        labels = self._in_order(np.frombuffer(index.labels, np.uint8).reshape(-1, task.num_classes))
         self.labels = np.repeat(labels, counts, axis=0)
         self.segment = (np.arange(len(self._record)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32)
         names = [f"{self.paths[shard].name}#{number}" for shard, number in zip(index.shard, index.number, strict=True)]
@@ -124,6 +129,16 @@ class TFRecordSegments(Segments):
                     raise self._corrupt(shard, offset, NOT_FINITE)
                 self._finite[row] = True
         self._maps.release(out.nbytes)
+
+    def _in_order(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of every record in the order of the task's classes; a task.json is taken literally."""
+        if self.task.classes != TAGS or (self.folder / TASK).exists() or not in_order_of_numpy_1_25(labels):
+            return labels
+        self.notes.append(
+            f"note: the labels in {self.folder} are in the order of NumPy 1.25 and newer, which swaps {TIED} of the "
+            "original's mtt; they are read by name (docs/migrating.md)"
+        )
+        return in_order_of_mtt(labels)
 
     def _files(self) -> list[Path]:
         """The files of the split in order. Where they are numbered, none may be missing."""
