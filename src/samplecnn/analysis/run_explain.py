@@ -1,5 +1,6 @@
 """`samplecnn analyze MODEL explain CLIP`: sentences on stdout, pictures, a table."""
 
+import io
 import json
 import re
 import sys
@@ -127,8 +128,11 @@ def _pages(path: Path, several: bool) -> Iterator[_Pages]:
     if path.suffix.lower() == ".pdf" and several:
         from matplotlib.backends.backend_pdf import PdfPages
 
-        with written_aside(path) as aside, PdfPages(aside) as document:
-            yield _PdfPages(path, document)
+        content = io.BytesIO()  # to a full disk, matplotlib raises errors of its own
+        with written_aside(path) as aside:
+            with PdfPages(content) as document:
+                yield _PdfPages(path, document)
+            aside.write_bytes(content.getbuffer())
     else:
         yield _Pages(path, several)
 

@@ -91,8 +91,8 @@ class Tagger:
 
     Example:
         >>> tags = Tagger("log/20261122_101500-sounds-se")("hum.wav")
-        >>> tags.top(1)
-        [('hum', 0...)]
+        >>> [name for name, _ in tags.top(1)]
+        ['hum']
     """
 
     def __init__(
