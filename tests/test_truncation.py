@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplecnn.audio import decode
+from samplecnn.audio import Remarks, decode
+from samplecnn.containers.mp3 import first_frame, frame_length, length_tag, streams
 from samplecnn.errors import AudioError
-from samplecnn.truncation import _first_frame, _mp3_frame
 
 RATE = 16000
 
@@ -126,12 +126,30 @@ def changed(data: bytes, serial: int | None = None, end_mark: bool = True) -> by
     return bytes(content)
 
 
+@pytest.mark.parametrize("serial", [1, 2])
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_joined_ogg_streams_are_not_half_used(subtype):
+def test_all_links_of_a_chained_ogg_file_are_decoded(subtype, serial):
     data = encoded("OGG", subtype)
-    joined = changed(data, 1) + changed(data, 2)
-    assert "joined into one file" in refusal(joined)
+    one = decoded(data)
+    joined = changed(data, 1) + changed(data, 2) + changed(data, serial)
+    assert np.array_equal(decoded(joined), np.concatenate((one, one, one)))
+    assert np.array_equal(decoded(joined, 2.0), decoded(joined)[: 2 * RATE])
     assert len(decoded(joined, 0.5)) == 8000
+
+
+def test_a_chain_of_different_codecs():
+    vorbis, opus = encoded("OGG", "VORBIS"), encoded("OGG", "OPUS")
+    assert np.array_equal(decoded(vorbis + opus), np.concatenate((decoded(vorbis), decoded(opus))))
+
+
+def test_an_ogg_stream_damaged_in_its_middle_is_noticed():
+    """libsndfile gives the first part without an error."""
+    data = bytearray(encoded("OGG", "VORBIS", seconds=30))
+    places = list(pages(data))
+    at = places[len(places) // 2][0]
+    data[at : at + 500] = bytes(500)
+    with pytest.raises(AudioError, match=r"damaged: \d+\.\d of 30\.0 s"):
+        decoded(bytes(data))
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
@@ -151,12 +169,61 @@ def test_what_follows_an_ogg_stream_does_no_harm():
 # MP3
 
 
-def test_joined_mp3_files_are_not_half_used():
-    data = encoded("MP3", "MPEG_LAYER_III")
-    assert "joined into one file" in refusal(data + data)
-    assert "joined into one file" in refusal(data + b"ID3\x03\0\0\0\0\0\0" + data)
-    assert np.array_equal(decoded(data + b"TAG" + bytes(125)), decoded(data))
-    assert len(decoded(data + data, 0.5)) == 8000
+def mp3(channels: int = 1, rate: int = RATE, seconds: float = 1.5, tag: bool = True, **options) -> bytes:
+    """Noise; without `tag`, without the first frame, which gives the length."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (int(seconds * rate), channels))
+    with soundfile.SoundFile(file, "w", rate, channels, format="MP3", subtype="MPEG_LAYER_III", **options) as sound:
+        sound.write(noise)
+    data = file.getvalue()
+    start = first_frame(io.BytesIO(data))
+    return data if tag else data[start + frame_length(data, start) :]
+
+
+ID3 = b"ID3\x03\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize("between", [b"", ID3, b"TAG" + bytes(125)])
+def test_all_of_joined_mp3_files_is_decoded(between):
+    data = mp3()
+    one, other = decoded(data), decoded(mp3(rate=44100))
+    assert np.array_equal(decoded(data + b"TAG" + bytes(125)), one)
+    joined = data + between + mp3(rate=44100) + between + data
+    assert np.array_equal(decoded(joined), np.concatenate((one, other, one)))
+    assert len(decoded(joined, 0.5)) == 8000
+
+
+@pytest.mark.parametrize("second", [{"rate": 44100}, {"channels": 2}, {"rate": 22050, "channels": 2}])
+def test_joined_mp3_files_without_tags_are_parted_where_the_format_changes(second):
+    """Compared with the decoder's own sound where it knows the length of each."""
+    one, other = mp3(tag=False, seconds=3), mp3(tag=False, seconds=3, **second)
+    wave, first = decoded(one + other), decoded(one)
+    assert np.array_equal(wave[: len(first)], first)
+    delayed = decoded(other)
+    least = min(len(wave) - len(first), len(delayed))
+    assert abs(len(wave) - len(first) - len(delayed)) <= 1152
+    shift = len(delayed) - (len(wave) - len(first))  # the delay of the encoder
+    middle = slice(len(first) + RATE // 2, len(first) + least - RATE // 2)
+    expected = delayed[middle.start - len(first) + shift : middle.stop - len(first) + shift]
+    assert np.corrcoef(wave[middle], expected)[0, 1] > 0.95  # the shift is no whole number of samples
+
+
+@pytest.mark.parametrize("format", ["FLAC", "WAV", "AIFF"])
+def test_other_files_joined_byte_by_byte(format):
+    data = encoded(format, "PCM_16")
+    one = decoded(data)
+    assert np.array_equal(decoded(data * 3), np.concatenate((one, one, one)))
+    assert np.array_equal(decoded(data * 3, 2.0), decoded(data * 3)[: 2 * RATE])
+
+
+def test_a_later_part_that_cannot_be_decoded_is_an_error_or_left_out():
+    data = encoded("OGG", "VORBIS")
+    joined = changed(data, 1) + changed(data, 2)[: len(data) * 2 // 3]
+    assert "part 2" not in refusal(data[: len(data) * 2 // 3])
+    assert "cut short" in refusal(joined)
+    remarks = Remarks()
+    wave = decode(io.BytesIO(joined), RATE, None, True, remarks)
+    assert 24000 < len(wave) < 48000 and "cut short" in remarks.kept
 
 
 def untagged(level: float) -> bytes:
@@ -170,8 +237,8 @@ def untagged(level: float) -> bytes:
     ) as sound:
         sound.write(noise)
     data = file.getvalue()
-    start = _first_frame(io.BytesIO(data))
-    return data[start + _mp3_frame(data, start) :]
+    start = first_frame(io.BytesIO(data))
+    return data[start + frame_length(data, start) :]
 
 
 def test_words_in_the_title_of_an_mp3_are_not_its_length():
@@ -184,12 +251,15 @@ def test_words_in_the_title_of_an_mp3_are_not_its_length():
     assert abs(len(decoded(with_title)) - 20 * RATE) < RATE / 10
 
 
-def test_an_mp3_of_which_only_a_part_can_be_decoded_is_refused():
-    """Its length is estimated, here too short, and the decoder stops there."""
+def test_an_mp3_whose_length_is_guessed_too_short_is_decoded_to_its_end():
     data = untagged(1.0)
     assert soundfile.info(io.BytesIO(data)).frames < 18 * RATE, "an estimate that is right would show nothing"
-    assert "does not give its length" in refusal(data)
-    assert len(decoded(data, 5.0)) == 5 * RATE
+    wave = decoded(data)
+    assert abs(len(wave) - 20 * RATE) < RATE / 10
+    assert np.array_equal(decoded(data, 19.0), wave[: 19 * RATE])
+    known = length_tag(data[:4], next(streams(io.BytesIO(data), 0))) + data
+    delay = len(wave) - len(decoded(known))  # of the encoder, left out where the length is known
+    assert np.array_equal(wave[delay:], decoded(known)), "no sample is lost or repeated at the guessed end"
 
 
 @pytest.mark.parametrize("front", [bytes(3000), b"ID3\x03\0\0\0\0\0\x0cTIT2\0\0\0\x02\0\0\0x" + bytes(2048)])

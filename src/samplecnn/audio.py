@@ -7,36 +7,75 @@ Everything that hears sound uses these functions: building shards, tagging and e
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import soxr
 
 from samplecnn.errors import AudioError
+from samplecnn.mixing import Mixer, Resampler, check_level, resized
+from samplecnn.sound import Sound
 from samplecnn.sound_file import Recording, explained, name_of, opened
 from samplecnn.task import Padding, Task
 
 INT16_SCALE = 32768
-QUALITY = "HQ"
 # Read beyond the part asked for, so that the resampler's filter sees the sound behind the cut: with 0.1 s (and at least
 # 1000 samples) the result equals that of resampling the whole recording, bit for bit.
 FILTER_SECONDS, FILTER_SAMPLES = 0.1, 1000
 # Samples over all channels. A recording of up to so many is decoded at once, which resamples in half the time; longer
 # ones in pieces of so many.
 AT_ONCE_SAMPLES, PIECE_SAMPLES = 1 << 22, 1 << 19
+CANCELLING = "its channels cancel each other out: their mean, which models get, is almost silent"
 CACHE_SAMPLES = 1 << 16  # processed at a time where several steps follow each other
 LOWEST_RATE, HIGHEST_RATE = 1000, 10_000_000  # Hz; outside, a header is damaged and resampling could fill the memory
-LOUDEST = 64.0  # times full scale; beyond, float samples are not scaled to [-1, 1] and would only be clipped
 
 
-def stream(source: Recording, sample_rate: int, seconds: float | None = None) -> Iterator[np.ndarray]:
+@dataclass
+class Remarks:
+    """What a user should know of a recording that was decoded; filled in as it is read.
+
+    Attributes:
+        missing: why not all of it is there, where the rest was kept all the same; "" where it is.
+        seconds: length of what was decoded.
+        cancels: its channels cancel each other out, so that their mean is almost silent.
+    """
+
+    missing: str = ""
+    seconds: float = 0.0
+    cancels: bool = False
+
+    @property
+    def kept(self) -> str:
+        """How much of an incomplete recording was kept, and why not all."""
+        return f"kept {self.seconds:.2f} s; {self.missing}" if self.missing else ""
+
+    @property
+    def cancelled(self) -> str:
+        return CANCELLING if self.cancels else ""
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for note in (self.kept, self.cancelled) if note]
+
+
+def stream(
+    source: Recording,
+    sample_rate: int,
+    seconds: float | None = None,
+    accept_truncated: bool = False,
+    remarks: Remarks | None = None,
+) -> Iterator[np.ndarray]:
     """Decodes a recording piece by piece, so that an hour of sound takes no more memory than a minute.
+
+    Recordings that are joined into one file (chained Ogg, mp3 after mp3) are decoded one after the other, each from its
+    own rate and channels.
 
     Args:
         source: path, "-" for the standard input, or a binary file open for reading.
         sample_rate: Hz of the result.
         seconds: how much from the start is wanted; no more than that (and 0.1 s for the resampler's filter) is read.
             None: all.
+        accept_truncated: keeps what can be decoded of a recording that is cut short or damaged.
+        remarks: filled in as the recording is read.
 
     Yields:
         float32 [samples], mono; at least one piece. Joined, they are what `decode` returns, bit for bit.
@@ -44,47 +83,69 @@ def stream(source: Recording, sample_rate: int, seconds: float | None = None) ->
     Raises:
         AudioError: as `decode`. Damage late in a long recording is found when it is reached.
     """
-    name = name_of(source)
-    with explained(name), opened(source) as sound:
-        file = sound.file
-        rate, channels = file.samplerate, file.channels
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            raise AudioError(f"its header says {rate} Hz, which is no rate of sound; repair it or leave it out")
-        wanted = math.inf if seconds is None else math.ceil(seconds * rate)
-        limit = wanted + max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
-        most = math.inf if seconds is None else int(seconds * sample_rate)
-        resampler = _Resampler(rate, sample_rate)
-        piece = max(PIECE_SAMPLES // channels, 1)
-        # One frame more than there should be: fewer than asked for are the end.
-        size = min(sound.promised + 1, limit)
-        size = int(size) if size * channels <= AT_ONCE_SAMPLES else piece
-        count = given = 0
-        last = False
-        while not last:
-            frames = file.read(size, dtype="float32", always_2d=True)
-            last = len(frames) < size or count + len(frames) >= limit
-            mono = frames[:, 0] if channels == 1 else frames.mean(axis=1, dtype=np.float32)
-            _check_level(mono, count / rate, rate)
-            count += len(frames)
-            wave = resampler(mono, last)
-            if last:
-                if count < wanted:
-                    sound.check_end(count)
-                sound.check_reads()
-                if count == 0:
-                    raise AudioError("holds no samples; record or download it again")
-                wave = _resized(wave, -(-count * sample_rate // rate) - given)
-            wave = wave[: int(min(most - given, len(wave)))]
-            given += len(wave)
-            yield wave
-            size = int(min(piece, limit - count))
+    remarks = Remarks() if remarks is None else remarks
+    most = math.inf if seconds is None else int(seconds * sample_rate)
+    given = 0
+    with explained(name_of(source)), opened(source, accept_truncated) as recordings:
+        for sound in recordings:
+            left = None if seconds is None else max(seconds - given / sample_rate, 0.0)
+            for wave in _mono(sound, sample_rate, left, remarks):
+                wave = wave[: int(min(most - given, len(wave)))]
+                given += len(wave)
+                remarks.seconds = given / sample_rate
+                yield wave
+            remarks.missing = remarks.missing or sound.problem
+            if given >= most:
+                break
+        else:
+            remarks.missing = remarks.missing or sound.problem  # that of a later recording which cannot be opened
+        if given == 0 and most > 0:
+            raise AudioError("holds no samples; record or download it again")
 
 
-def decode(source: Recording, sample_rate: int, seconds: float | None = None) -> np.ndarray:
+def _mono(sound: Sound, sample_rate: int, seconds: float | None, remarks: Remarks) -> Iterator[np.ndarray]:
+    """One recording of a file, or its first seconds and up to a sample more: mono at the rate wanted, in pieces."""
+    rate, channels = sound.rate, sound.channels
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(f"its header says {rate} Hz, which is no rate of sound; repair it or leave it out")
+    wanted = math.inf if seconds is None else math.ceil(seconds * rate)
+    limit = wanted + max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
+    mix, resample = Mixer(channels), Resampler(rate, sample_rate)
+    piece = max(PIECE_SAMPLES // channels, 1)
+    # One frame more than there should be: fewer than asked for are the end.
+    size = min(sound.promised + 1, limit)
+    size = int(size) if size * channels <= AT_ONCE_SAMPLES else piece
+    count = given = 0
+    last = False
+    while not last:
+        frames = sound.read(size)
+        last = len(frames) < size or count + len(frames) >= limit
+        mono = mix(frames)
+        check_level(mono, count / rate, rate)
+        count += len(frames)
+        wave = resample(mono, last)
+        if last:
+            if count < wanted:
+                sound.check_end()
+            sound.check_reads()
+            wave = resized(wave, -(-count * sample_rate // rate) - given)
+            remarks.cancels = remarks.cancels or mix.cancels
+        given += len(wave)
+        yield wave
+        size = int(min(piece, limit - count))
+
+
+def decode(
+    source: Recording,
+    sample_rate: int,
+    seconds: float | None = None,
+    accept_truncated: bool = False,
+    remarks: Remarks | None = None,
+) -> np.ndarray:
     """Reads a recording as mono at `sample_rate`.
 
     Args:
-        source, sample_rate, seconds: as for `stream`.
+        source, sample_rate, seconds, accept_truncated, remarks: as for `stream`.
 
     Returns:
         float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length librosa
@@ -92,7 +153,7 @@ def decode(source: Recording, sample_rate: int, seconds: float | None = None) ->
 
     Raises:
         AudioError: missing, empty, not audio, shorter than its header says, without samples, or with NaN. A file whose
-            end is missing is accepted where all of the wanted `seconds` are there.
+            end is missing is accepted where all of the wanted `seconds` are there, or with `accept_truncated`.
 
     Example:
         >>> import io, soundfile
@@ -102,44 +163,11 @@ def decode(source: Recording, sample_rate: int, seconds: float | None = None) ->
         >>> wave.shape, wave.dtype, float(wave[11025].round(3))
         ((22050,), dtype('float32'), 0.375)
     """
-    pieces = list(stream(source, sample_rate, seconds))
+    pieces = list(stream(source, sample_rate, seconds, accept_truncated, remarks))
     if len(pieces) == 1:
         return pieces[0]
     with explained(name_of(source)):
         return np.concatenate(pieces)
-
-
-class _Resampler:
-    """soxr over one piece or many, to the same bits; at once where there is only one, which takes half the time."""
-
-    def __init__(self, rate: int, sample_rate: int) -> None:
-        self.rate, self.sample_rate = rate, sample_rate
-        self.stream: Any = None
-
-    def __call__(self, mono: np.ndarray, last: bool) -> np.ndarray:
-        if self.rate == self.sample_rate:
-            return mono
-        if self.stream is None and last:
-            return soxr.resample(mono, self.rate, self.sample_rate, quality=QUALITY)
-        self.stream = self.stream or soxr.ResampleStream(self.rate, self.sample_rate, 1, "float32", QUALITY)
-        return self.stream.resample_chunk(mono, last=last)
-
-
-def _resized(wave: np.ndarray, length: int) -> np.ndarray:
-    """The resampler may give a sample more or less than there is time for."""
-    return wave[: max(length, 0)] if len(wave) >= length else np.pad(wave, (0, length - len(wave)))
-
-
-def _check_level(mono: np.ndarray, start: float, rate: int) -> None:
-    """Refuses samples that are not sound; the piece begins `start` seconds into the recording."""
-    if len(mono) == 0:
-        return
-    peak = float(max(mono.max(), -mono.min()))  # NaN propagates through max and min, so this finds it too
-    if not math.isfinite(peak):
-        place = start + int(np.argmin(np.isfinite(mono))) / rate
-        raise AudioError(f"has NaN or infinite samples after {place:.0f} s; repair it or write it again")
-    if peak > LOUDEST:
-        raise AudioError(f"samples reach {peak:.3g} times full scale; scale it to the range -1 to 1")
 
 
 def fit(wave: np.ndarray, samples: int, padding: Padding = "tile") -> np.ndarray:

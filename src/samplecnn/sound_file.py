@@ -4,101 +4,123 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
 
+from samplecnn.containers import ogg, signatures
+from samplecnn.containers.joined import first_part, later_parts
+from samplecnn.containers.splice import Pieces, Spliced
 from samplecnn.errors import AudioError
-from samplecnn.truncation import forgotten_length, incomplete
+from samplecnn.sound import Nameless, SequentialFile, Sound, message_of
+from samplecnn.truncation import caf_length, forgotten_length
 
 Recording = str | os.PathLike[str] | BinaryIO
 STDIN = "-"
 
 
-class SequentialFile(soundfile.SoundFile):
-    """Reads from the start to the end only. Left alone, soundfile seeks after every read, which costs an mp3 decoder
-    the frames that it predicts from and which a flac stream of unknown length cannot do at all; it does not seek where
-    it believes that it cannot.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-class Sound:
-    """An open recording.
-
-    Attributes:
-        file: libsndfile's view of it.
-        promised: frames that its header announces; a guess in some formats, and huge where the length is open.
-    """
-
-    def __init__(self, file: SequentialFile, raw: "_Nameless", size: int) -> None:
-        self.file, self.raw, self.size = file, raw, size
-        self.promised = file.frames
-
-    def check_end(self, frames: int) -> None:
-        """To be called when all frames are read, of which there were so many.
-
-        Raises:
-            OSError: reading had failed, which libsndfile takes for the end.
-            AudioError: without the recording's name: its end is missing.
-        """
-        self.check_reads()
-        reason = incomplete(self.raw.file, self.file.format, self.size, frames, self.promised)
-        if reason:
-            raise AudioError(reason)
-
-    def check_reads(self) -> None:
-        """Raises OSError where reading has failed, which libsndfile takes for the end."""
-        if self.raw.error:
-            raise self.raw.error
-
-
 @contextlib.contextmanager
-def opened(source: Recording) -> Iterator[Sound]:
+def opened(source: Recording, keep: bool = False) -> Iterator[Iterator[Sound]]:
     """Opens a path, "-" for the standard input, or a binary file; what cannot seek is read to its end first.
+
+    Args:
+        source: the file.
+        keep: see `Sound`.
+
+    Yields:
+        the recordings in it, one behind the other; the next is looked for when the one before has been read.
 
     Raises:
         AudioError: without the recording's name: a folder, missing or empty.
         OSError, soundfile.SoundFileError: as they come; see `explained`.
     """
     if not isinstance(source, str | os.PathLike):
-        with _opened(source) as sound:
-            yield sound
+        with contextlib.closing(_recordings(source, None, keep)) as recordings:
+            yield recordings
     elif source == STDIN:
-        with _opened(sys.stdin.buffer) as sound:
-            yield sound
+        with contextlib.closing(_recordings(sys.stdin.buffer, None, keep)) as recordings:
+            yield recordings
     elif Path(source).is_dir():
         raise AudioError("a folder, not a recording; name the files in it")
     else:
-        with Path(source).open("rb", buffering=0) as file, _opened(file, Path(source)) as sound:
-            yield sound
+        path = Path(source)
+        with path.open("rb", buffering=0) as file, contextlib.closing(_recordings(file, path, keep)) as recordings:
+            yield recordings
 
 
-@contextlib.contextmanager
-def _opened(file: Any, path: Path | None = None) -> Iterator[Sound]:
+def _recordings(file: Any, path: Path | None, keep: bool) -> Generator[Sound]:
     if not file.seekable():
         file = io.BytesIO(file.read())
     size = file.seek(0, io.SEEK_END)
-    file.seek(0)
     if size == 0:
         raise AudioError("empty, 0 bytes; download or copy it again")
-    raw = _Nameless(file)
-    with _sequential(file, raw, path) as sound:
-        patch = forgotten_length(file, size) if sound.frames == 0 and sound.format in ("WAV", "WAVEX") else None
-        if patch is None:
-            yield Sound(sound, raw, size)
-            return
-    patched = _Patched(file, *patch)
-    patched.seek(0)
-    with SequentialFile(patched) as sound:
-        yield Sound(sound, patched, size)
+    with _recording(file, path, size, keep) as sound:
+        yield sound
+        latest, kind = sound, sound.file.format
+        links = [] if kind != "OGG" else sound.links if sound.size == size else ogg.links(file, size)
+        later = later_parts(file, kind, size, sound.stopped, links)
+    for number, pieces in enumerate(later, 2):
+        part = Spliced(file, *pieces)
+        try:
+            with _recording(part, None, part.size, keep) as following:
+                yield following
+                latest = following
+        except (AudioError, soundfile.LibsndfileError) as error:
+            reason = str(error) if isinstance(error, AudioError) else _unreadable(error)
+            if not keep:
+                raise AudioError(f"part {number} of this joined file: {reason}") from error
+            latest.problem = latest.problem or f"part {number} of this joined file is {reason.partition('; ')[0]}"
 
 
-def _sequential(file: Any, raw: "_Nameless", path: Path | None) -> SequentialFile:
+@contextlib.contextmanager
+def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[Sound]:
+    """The recording that begins a file; where libsndfile refuses its header or finds no sound, with that set right."""
+    file.seek(0)
+    sound: SequentialFile | None = None
+    pieces, problem = None, ""
+    try:
+        sound = _sequential(file, raw := Nameless(file), path)
+        if sound.frames == 0:
+            pieces, problem = _set_right(file, size)
+    except soundfile.LibsndfileError as error:
+        pieces, problem = _set_right(file, size)
+        file.seek(0)
+        if pieces is None:
+            raise _named(error, file.read(signatures.HEAD)) from error
+    if pieces is not None:
+        if sound is not None:
+            sound.close()
+        file = Spliced(file, *pieces)
+        sound, size = SequentialFile(raw := Nameless(file)), file.size
+    assert sound is not None
+    with contextlib.closing(Sound(sound, raw, size, keep, problem)) as opened_sound:
+        yield opened_sound
+
+
+def _set_right(file: Any, size: int) -> tuple[Pieces | None, str]:
+    """The pieces of a file that libsndfile reads where it does not read the file, and what is missing at its end."""
+    patch = forgotten_length(file, size)
+    if patch is not None:
+        return _patched(size, *patch), ""
+    patch = caf_length(file, size)
+    if patch is not None:
+        return _patched(size, *patch), "cut short: its end is missing"
+    file.seek(0)
+    if file.read(4) == ogg.MAGIC:
+        links = ogg.links(file, size)
+        if links and links[0].end < size:
+            end = ogg.last_page(file, links[0]) if links[0].cut else b""
+            return (range(links[0].end), end), ogg.CUT if links[0].cut else ""
+    return first_part(file, size), ""
+
+
+def _patched(size: int, place: int, content: bytes) -> Pieces:
+    return range(place), content, range(place + len(content), size)
+
+
+def _sequential(file: Any, raw: "Nameless", path: Path | None) -> SequentialFile:
     """Opened without its name, since soundfile trusts the suffix of a name like x.raw. libsndfile reads a plain file by
     itself, which is faster than through Python.
     """
@@ -109,46 +131,6 @@ def _sequential(file: Any, raw: "_Nameless", path: Path | None) -> SequentialFil
         if path is None or path.suffix.lower() != ".mp3":
             raise
         return SequentialFile(str(path))
-
-
-class _Nameless:
-    """An open file without its name, for libsndfile's callbacks, out of which no exception may come."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.error: OSError | None = None
-
-    def read(self, count: int) -> bytes:
-        try:
-            return self.file.read(count)
-        except OSError as error:
-            self.error = error
-            return b""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with contextlib.suppress(ValueError, OSError):  # a damaged header may point before the start
-            self.file.seek(offset, whence)
-        return self.file.tell()
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-
-class _Patched(_Nameless):
-    """The same with some bytes in it replaced."""
-
-    def __init__(self, file: Any, place: int, content: bytes) -> None:
-        super().__init__(file)
-        self.place, self.content = place, content
-
-    def read(self, count: int) -> bytes:
-        at = self.file.tell()
-        data = super().read(count)
-        first, last = max(self.place, at), min(self.place + len(self.content), at + len(data))
-        if first >= last:
-            return data
-        middle = self.content[first - self.place : last - self.place]
-        return data[: first - at] + middle + data[last - at :]
 
 
 @contextlib.contextmanager
@@ -178,9 +160,17 @@ def name_of(source: Any) -> str:
 
 def _unreadable(error: Exception) -> str:
     """What is wrong and what helps, from libsndfile's message."""
-    message = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    if "not recognised" in message or "regular file" in message or "unknown format" in message.lower():
+    message = message_of(error)
+    if "not recognised" in message or "regular file" in message or "unknown format" in message:
         return "not audio of a known format (wav, flac, ogg, mp3, aiff, ...); convert it or leave it out"
     if isinstance(error, soundfile.LibsndfileError):
-        return f"damaged ({message[:1].lower() + message[1:]}); download or copy it again"
+        return f"damaged ({message}); download or copy it again"
     return f"cannot be decoded ({type(error).__name__}: {message}); convert it or leave it out"
+
+
+def _named(error: soundfile.LibsndfileError, head: bytes) -> Exception:
+    """The error, or what the file is where that is known to be something that libsndfile does not decode."""
+    if not any(word in message_of(error) for word in ("recognised", "regular file", "unimplemented", "unknown")):
+        return error
+    explanation = signatures.explanation(head)
+    return AudioError(explanation) if explanation else error

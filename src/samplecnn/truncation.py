@@ -1,60 +1,48 @@
 """Is all of a recording there, and was all of it decoded? The lengths in the containers' headers against the file.
 
-libsndfile decodes what it finds: of a wav or mp3 whose download broke off it gives the first part without an error, and
-of files that were joined (chained Ogg streams, mp3 after mp3) the first one. Only a broken flac is an error.
+libsndfile decodes what it finds: of a wav or mp3 whose download broke off it gives the first part without an error.
+Only a broken flac is an error.
 """
 
-import io
 import re
 import struct
 from typing import BinaryIO
 
+from samplecnn.containers import mp3
+
 SLOPPY_BYTES = 64  # some writers count the header into the data size; so few missing bytes are no damage
 MP3_SLACK = 3 * 1152  # samples: an encoder's delay and padding, which decoders trim in different ways
-LARGEST_OGG_PAGE = 65307  # bytes (RFC 3533)
 OPEN_LENGTH = 0x7FFFF000  # data sizes from here on, and 2^31 above, are written by programs that do not know the length
 ARECORD_LENGTH = 0x80000000  # and so is this one
-MP3_SEARCH = 1 << 16  # bytes in which the first frame of an mp3 is looked for
-LARGEST_FRAME = 1441  # bytes, of layer 3
-MP3_KBITS = {
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}  # of layer 3, for MPEG 1 and for MPEG 2 and 2.5
-JOINED = (
-    "several recordings joined into one file, of which only the first is decoded; split it, or convert it with ffmpeg"
-)
-LENGTH_UNKNOWN = "its header does not give its length, and its end cannot be decoded; convert it with ffmpeg"
-ANEW = "download or copy it again, or write it anew to keep what is there"
+ANEW = "download or copy it again, or use what is there with --accept-truncated"
 
 
 def incomplete(file: BinaryIO, kind: str, size: int, frames: int, promised: int) -> str:
-    """Why the recording counts as incomplete, with the remedy, or "" where it is whole or cannot be judged.
+    """Why the recording counts as incomplete, or "" where it is whole or cannot be judged.
 
     Args:
-        file: the open recording, where decoding has left it; it is moved.
+        file: the open recording; it is moved.
         kind: libsndfile's name of the format ("WAV", "FLAC", ...).
         size: bytes of the file.
         frames: frames that were decoded, all that there are.
         promised: frames that libsndfile announced.
 
-    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like, an Ogg stream
-    without end mark) are whole. An mp3 without a length tag and formats not named here cannot be judged.
+    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like) are whole. An mp3
+    without a length tag and formats not named here cannot be judged; Ogg is judged in `containers.ogg`.
     """
     if kind == "FLAC":
         unknown = promised > 1 << 62
-        return "" if unknown or frames >= promised else _samples(frames, promised)
+        return "" if unknown or frames >= promised else fewer(frames, promised)
     if kind == "MP3":
-        return _mp3(file, file.tell(), size, frames, promised)
-    if kind == "OGG":
-        return _ogg(file, size)
+        return _mp3(file, frames, promised)
     missing = _end(file, kind, size) - size
     if missing <= SLOPPY_BYTES:
         return ""
-    return f"cut short: {missing:,} of the bytes that its header promises are missing; {ANEW}"
+    return f"cut short: {missing:,} of the bytes that its header promises are missing"
 
 
-def _samples(frames: int, promised: int) -> str:
-    return f"cut short: {frames:,} of {promised:,} samples are there; {ANEW}"
+def fewer(frames: int, promised: int) -> str:
+    return f"cut short: {frames:,} of {promised:,} samples are there"
 
 
 def _end(file: BinaryIO, kind: str, size: int) -> int:
@@ -165,84 +153,26 @@ def _nist_end(head: bytes) -> int:
     return int(length[1]) + found["sample_count"] * found.get("channel_count", 1) * found.get("sample_n_bytes", 2)
 
 
-def _ogg(file: BinaryIO, size: int) -> str:
-    """The last page must be whole, and belong to the stream that the file begins with."""
-    head = _head(file, 27)
-    file.seek(max(size - 2 * LARGEST_OGG_PAGE, 0), io.SEEK_SET)
-    tail = file.read(2 * LARGEST_OGG_PAGE)
-    at = tail.rfind(b"OggS")
-    short = f"cut short: its last page is not complete; {ANEW}"
-    if at < 0 or at + 27 > len(tail):
-        return short
-    segments = tail[at + 26]
-    lengths = tail[at + 27 : at + 27 + segments]
-    if len(lengths) < segments or at + 27 + segments + sum(lengths) > len(tail):
-        return short
-    return "" if head[14:18] == tail[at + 14 : at + 18] else JOINED  # the serial numbers of the streams
+def _mp3(file: BinaryIO, frames: int, promised: int) -> str:
+    """A tag in the first frame gives the length; without one, the promise is only an estimate."""
+    file.seek(mp3.first_frame(file))
+    return fewer(frames, promised) if mp3.tag_of(file.read(64)) and frames < promised - MP3_SLACK else ""
 
 
-def _mp3(file: BinaryIO, position: int, size: int, frames: int, promised: int) -> str:
-    """The tag in the first frame (Xing, Info or VBRI) gives the length; without one, the promise is only an estimate.
+def caf_length(file: BinaryIO, size: int) -> tuple[int, bytes] | None:
+    """Of a caf whose sound is cut off, which libsndfile refuses: the offset of its length in bytes, and what is there.
 
-    libsndfile decodes no more than it promised: behind `position`, too low an estimate leaves frames unread.
+    None for any other file. Chunks have a name and a 64-bit length (Apple Core Audio Format Specification).
     """
-    start = _first_frame(file)
-    file.seek(start)
-    frame = file.read(256)
-    tag = next((tag for tag in (b"Xing", b"Info", b"VBRI") if tag in frame), b"")
-    if not tag:
-        return LENGTH_UNKNOWN if _has_frames(file, position) else ""
-    if frames < promised - MP3_SLACK:
-        return _samples(frames, promised)
-    at = frame.index(tag)
-    if tag == b"VBRI":
-        flags, length = 2, struct.unpack(">I", frame[at + 10 : at + 14])[0]
-    else:
-        flags = struct.unpack(">I", frame[at + 4 : at + 8])[0]
-        length = struct.unpack(">I", frame[at + 8 + 4 * (flags & 1) : at + 12 + 4 * (flags & 1)])[0]
-    if not flags & 2 or not 0 < length < size - start - MP3_SEARCH // 64:
-        return ""
-    return JOINED if _has_frames(file, start + length) else ""
-
-
-def _has_frames(file: BinaryIO, at: int) -> bool:
-    """Whether sound follows: three frames in a row soon after byte `at`, or another ID3 tag right there."""
-    file.seek(at)
-    data = file.read(MP3_SEARCH)
-    if data[:3] == b"ID3":
-        return True
-    for start in range(min(len(data), LARGEST_FRAME)):
-        second = start + (_mp3_frame(data, start) or len(data))
-        third = second + (_mp3_frame(data, second) or len(data))
-        if _mp3_frame(data, third):
-            return True
-    return False
-
-
-def _first_frame(file: BinaryIO) -> int:
-    """Where the first MPEG frame begins, behind an ID3 tag and zeros; the end of the tag where none is found."""
-    head = _head(file, 10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-    file.seek(start)
-    data = file.read(MP3_SEARCH)
-    at = data.find(b"\xff")
-    while at >= 0:
-        if _mp3_frame(data, at):
-            return start + at
-        at = data.find(b"\xff", at + 1)
-    return start
-
-
-def _mp3_frame(data: bytes, at: int) -> int:
-    """The length in bytes of the layer 3 frame whose header is at `at`; 0 where there is none."""
-    header = data[at : at + 4]
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
-        return 0
-    version, rate, bits = header[1] >> 3 & 3, header[2] >> 2 & 3, header[2] >> 4
-    if version == 1 or rate == 3 or bits in (0, 15):
-        return 0
-    hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    kbits = MP3_KBITS[1 if version == 3 else 2][bits]
-    return (144 if version == 3 else 72) * kbits * 1000 // hertz + (header[2] >> 1 & 1)
+    at = 8 if _head(file, 4) == b"caff" else size
+    while at + 12 <= size:
+        file.seek(at)
+        chunk = file.read(12)
+        length = struct.unpack(">q", chunk[4:])[0]
+        if length < 0:
+            return None
+        if chunk[:4] == b"data":
+            cut = at + 12 + length > size
+            return (at + 4, struct.pack(">q", size - at - 12)) if cut else None
+        at += 12 + length
+    return None

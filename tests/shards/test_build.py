@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -607,3 +608,29 @@ def test_real_speech(shared, tmp_path, digests):
     row = segments.ids.index(clips[7][1].name)
     assert np.array_equal(segments.gather([row]), to_int16(cut(decode(clips[7][1], 22050, 1.0), task)))
     assert digests(build(table, tmp_path / "one", workers=1, clips_per_shard=50).folder) == digests(report.folder)
+
+
+def test_damaged_recordings_are_kept_in_part_where_asked(recordings, tmp_path):
+    table = recordings(12, seconds=2.0)  # several blocks of flac
+    whole = build_table(table, tmp_path / "whole", workers=1, progress=False)
+    cut = [clip.path for clip in table.clips if clip.split == "train"][:2]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:-1500])
+    without = build_table(table, tmp_path / "without", workers=1, progress=False)
+    assert {row.path for row in without.skipped} == set(map(str, cut)) and not without.kept
+    kept = build_table(table, tmp_path / "kept", workers=1, progress=False, accept_truncated=True)
+    assert {row.path for row in kept.kept} == set(map(str, cut)) and not kept.skipped
+    assert all(re.match(r"kept \d\.\d\d s; (cut short|damaged)", row.reason) for row in kept.kept)
+    assert kept.splits["train"].clips == whole.splits["train"].clips
+    assert "  note: 2 recordings are in the shards only in part (--accept-truncated)" in kept.lines()
+    assert build_table(table, tmp_path / "kept", workers=1, progress=False, accept_truncated=True).already_built
+    assert not build_table(table, tmp_path / "kept", workers=1, progress=False).already_built, "another result"
+
+
+def test_channels_that_cancel_each_other_out_are_reported(recordings, tmp_path):
+    table = recordings(12)
+    path = next(clip.path for clip in table.clips if clip.split == "train")
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 4000)
+    soundfile.write(path, np.stack([sound, -sound], 1), 8000)
+    report = build_table(table, tmp_path / "built", workers=1, progress=False)
+    assert [(row.path, "cancel" in row.reason) for row in report.warnings] == [(str(path), True)]

@@ -1,5 +1,6 @@
 """TFRecords: the original's read, ours as the original wants them, and damage of every kind."""
 
+import gzip
 import json
 import pickle
 import shutil
@@ -161,6 +162,32 @@ def test_files_of_2018_count_from_zero(tmp_path):
     (tmp_path / "train-0001-of-0002.tfrecord").unlink()
     with pytest.raises(SampleCNNError, match="1 of the train files missing, number 0001; copy"):
         TFRecordSegments(tmp_path, "train")
+
+
+def test_files_compressed_by_tensorflow_are_read(tmp_path):
+    write(tmp_path / "plain", shards=2)
+    write(tmp_path / "packed", shards=2)
+    for path in (tmp_path / "packed").glob("*.tfrecord"):
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    plain, packed = (TFRecordSegments(tmp_path / name, "train") for name in ("plain", "packed"))
+    assert packed.ids == plain.ids and np.array_equal(packed.labels, plain.labels)
+    order = [4, 0, 3, 1, 2]
+    assert np.array_equal(packed.gather(order), plain.gather(order))
+    again = pickle.loads(pickle.dumps(packed))
+    assert np.array_equal(again.gather(order), plain.gather(order))
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_damaged_compressed_files_are_named_or_skipped(tmp_path, kept):
+    write(tmp_path, shards=2)
+    first, second = sorted(tmp_path.glob("*.tfrecord"))
+    data = gzip.compress(first.read_bytes())
+    first.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(SampleCNNError, match="gzip data are damaged or cut short") as caught:
+        TFRecordSegments(tmp_path, "train")
+    assert str(first) in str(caught.value)
+    left = TFRecordSegments(tmp_path, "train", skip_corrupt=True)
+    assert len(left.skipped) == 1 and {name.partition("#")[0] for name in left.ids} == {second.name}
 
 
 def test_missing_files(tmp_path):

@@ -138,6 +138,45 @@ def test_silence_is_warned_about(run, tmp_path):
     assert "\nwarning: 1 file of nothing but silence" in outcome.stderr and "silent.wav" in outcome.stderr
 
 
+def test_channels_that_cancel_each_other_out_are_warned_about(run, tmp_path):
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 8000)
+    soundfile.write(tmp_path / "inverted.wav", np.stack([sound, -sound], 1), 8000)
+    soundfile.write(tmp_path / "left.wav", np.stack([sound, 0 * sound], 1), 8000)
+    outcome = run(tmp_path, "--format", "jsonl")
+    inverted, left = map(json.loads, outcome.stdout.splitlines())
+    assert "notes" not in left and any("cancel each other out" in note for note in inverted["notes"])
+    assert "warning: 1 file with channels that cancel each other out" in outcome.stderr
+    assert "inverted.wav" in outcome.stderr and "silence" not in outcome.stderr
+
+
+def test_damaged_recordings_are_tagged_in_part_where_asked(run, folder, tmp_path):
+    data = (folder / "a-low.wav").read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    assert run(cut).exit_code == 1
+    outcome = run(cut, "--accept-truncated")
+    assert outcome.exit_code == 0 and "kept" in outcome.stdout
+    assert "warning: 1 file tagged only in part" in outcome.stderr and "cut.wav: kept" in outcome.stderr
+    record = json.loads(run(cut, "--accept-truncated", "--format", "jsonl").stdout)
+    assert record["notes"][0].startswith(f"kept {record['seconds']:.2f} s; cut short") and record["tags"]
+    (row,) = csv.DictReader(run(cut, "--accept-truncated", "--format", "csv").stdout.splitlines())
+    assert row["note"] == record["notes"][0] and row["error"] == ""
+
+
+def test_messages_of_decoders_have_the_name_of_the_file(root, model_folder, folder, tmp_path):
+    """mpg123 writes them to the standard error of the process."""
+    data = (folder / "inner" / "d-high.mp3").read_bytes()
+    half = tmp_path / "half.mp3"
+    half.write_bytes(data[: len(data) // 2])
+    program = [sys.executable, "-m", "samplecnn", "tag", str(model_folder), str(half), "--accept-truncated"]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    at = lines.index("warning: messages of the decoders:")
+    assert lines[at + 1].startswith(f"  {half}: Warning: Xing stream size off")
+    assert not any(line.startswith("Warning: Xing") for line in lines)
+
+
 def test_long_lists_of_failures_are_shortened():
     report = TagReport(2000, [(f"{n}.wav", "empty") for n in range(1000)])
     (text,) = report.lines()

@@ -1,6 +1,7 @@
 """TFRecords as something to tag: a clip a record, the same answer as from the recording."""
 
 import csv
+import gzip
 
 import numpy as np
 import pytest
@@ -28,6 +29,14 @@ def recorded(tmp_path, model, sound):
                 soundfile.write(tmp_path / f"{pitch}.wav", wave, model.task.sample_rate)
                 writer.add(pitch, [number], wave.reshape(4, model.task.window))
     return folder
+
+
+def test_compressed_records_get_the_same_tags(recorded, tagger):
+    path = recorded / "test-0001-0001.tfrecord"
+    plain = [tags.over_time for _, tags in tagger.tag_files(find_files([path]).files)]
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    packed = [tags.over_time for _, tags in tagger.tag_files(find_files([path]).files)]
+    assert len(packed) == 3 and np.array_equal(packed, plain)
 
 
 def test_records_get_the_tags_of_their_recordings(recorded, tmp_path, tagger):

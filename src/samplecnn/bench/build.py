@@ -14,7 +14,7 @@ from typing import Any
 import soundfile
 import soxr
 
-from samplecnn import audio, sound_file
+from samplecnn import mixing, sound
 from samplecnn.bench.recordings import dataset_recordings, generated_recordings
 from samplecnn.bench.rounds import Comparison
 from samplecnn.bench.scale import measure_scale, scale_result
@@ -133,11 +133,12 @@ def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
     folder.mkdir(parents=True)
     clips = [[clip.id, str(clip.path), list(clip.labels)] for clip in table.clips]
     order = {"name": "train.arrow", "split": "train", "measured": table.measured, "crashers": [], "clips": clips}
+    order["accept_truncated"] = False
     spent = {"decoder": 0.0, "resampler": 0.0}
     with ExitStack() as stack:
         for owner, name, part in (
-            (sound_file.SequentialFile, "__init__", "decoder"),
-            (sound_file.SequentialFile, "read", "decoder"),
+            (sound.SequentialFile, "__init__", "decoder"),
+            (sound.SequentialFile, "read", "decoder"),
             (soxr, "resample", "resampler"),
             (soxr.ResampleStream, "resample_chunk", "resampler"),
         ):
@@ -186,7 +187,7 @@ def _bare(table: Table) -> Callable[[], int]:
         for path in islice(recordings, count):
             wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
             mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
-            soxr.resample(mono, rate, table.task.sample_rate, quality=audio.QUALITY)
+            soxr.resample(mono, rate, table.task.sample_rate, quality=mixing.QUALITY)
         return count
 
     return run

@@ -85,6 +85,13 @@ def build(
         str | None,
         typer.Option(metavar="CHARACTER", help="Manifest: separates several labels in a cell. [default: |]"),
     ] = None,
+    accept_truncated: Annotated[
+        bool,
+        typer.Option(
+            "--accept-truncated",
+            help="Keep what can be decoded of recordings that are cut short or damaged. By default they are skipped.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Build again what has been built.")] = False,
 ) -> None:
     """Decode a data set's recordings into shards for training.
@@ -113,6 +120,7 @@ def build(
             path_column=path_column,
             label_column=label_column,
             label_separator=label_separator,
+            accept_truncated=accept_truncated,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues the build", err=True)

@@ -57,6 +57,13 @@ def tag_command(
             help="Continue an interrupted --output (jsonl, csv), keep its rows.",
         ),
     ] = False,
+    accept_truncated: Annotated[
+        bool,
+        typer.Option(
+            "--accept-truncated",
+            help="Tag what can be decoded of recordings that are cut short or damaged; CSV gets a column note.",
+        ),
+    ] = False,
     engine: Engine = "auto",
     precision: EnginePrecision = "auto",
     device: Device = None,
@@ -70,7 +77,20 @@ def tag_command(
     from samplecnn.tagging.writers import Selection
 
     selection = Selection(top, threshold, over_time)
-    report = tag_paths(model, paths, format, output, selection, batch_size, device, resume, engine, precision, hop)
+    report = tag_paths(
+        model,
+        paths,
+        format,
+        output,
+        selection,
+        batch_size,
+        device,
+        resume,
+        engine,
+        precision,
+        hop,
+        accept_truncated=accept_truncated,
+    )
     for line in report.lines():
         log.report(line)
     if report.failed:

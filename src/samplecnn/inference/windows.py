@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samplecnn.audio import fit, is_silent, standardise, to_int16
+from samplecnn.audio import Remarks, fit, is_silent, standardise, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -22,6 +22,7 @@ class Windows(NamedTuple):
         silent: all samples read so far are zero.
         stretch: the audio from the first window's start to the last one's end, float32 [samples], standardised; None
             if windows do not overlap.
+        remarks: on the recording, complete when it has ended.
     """
 
     segments: np.ndarray
@@ -29,6 +30,7 @@ class Windows(NamedTuple):
     end: int
     silent: bool
     stretch: np.ndarray | None = None
+    remarks: Remarks | None = None
 
 
 def hop_samples(hop: float | None, task: Task) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from samplecnn.errors import AudioError
+from samplecnn.mixing import CANCELLED
 from samplecnn.sound_file import explained, opened
 
 BLOCK = 1 << 18  # frames read at a time
-CANCELLED = 20.0  # dB between the channels' level and that of their mean above which the mix has lost most of the sound
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class RecordingDescription:
             None for digital silence.
         mono_level: the root mean square of the channels' mean, which is what models get.
         problem: why not all of it can be used, such as a missing end; "" where it can.
+        parts: recordings that are joined in the file; rate, channels and codec are those of the first.
     """
 
     path: Path
@@ -40,21 +41,27 @@ class RecordingDescription:
     level: float | None
     mono_level: float | None
     problem: str = ""
+    parts: int = 1
 
     @classmethod
     def of(cls, path: Path) -> "RecordingDescription":
         """Reads all of a recording. Raises AudioError where nothing of it can be decoded."""
-        count, peak, power, mono_power = 0, 0.0, 0.0, 0.0
+        count, seconds, peak, power, mono_power = 0, 0.0, 0.0, 0.0, 0.0
+        parts = 0
         problem = ""
-        with explained(str(path)), opened(path) as sound:
-            file = sound.file
+        with explained(str(path)), opened(path) as recordings:
             try:
-                while len(frames := file.read(BLOCK, dtype="float32", always_2d=True)):
-                    count += len(frames)
-                    peak = max(peak, float(np.abs(frames).max()))
-                    power += float(np.square(frames, dtype=np.float64).mean(1).sum())
-                    mono_power += float(np.square(frames.mean(1), dtype=np.float64).sum())
-                sound.check_end(count)
+                for sound in recordings:
+                    parts += 1
+                    if parts == 1:
+                        first, container, codec = sound, sound.file.format, sound.file.subtype
+                    while len(frames := sound.read(BLOCK)):
+                        count += len(frames)
+                        seconds += len(frames) / sound.rate
+                        peak = max(peak, float(np.abs(frames).max()))
+                        power += float(np.square(frames, dtype=np.float64).mean(1).sum())
+                        mono_power += float(np.square(frames.mean(1), dtype=np.float64).sum())
+                    sound.check_end()
             except (AudioError, OSError, RuntimeError) as error:
                 if not count:
                     raise
@@ -63,15 +70,16 @@ class RecordingDescription:
                 raise AudioError("holds no samples; record or download it again")
             return cls(
                 path=path,
-                container=file.format,
-                codec=file.subtype,
-                sample_rate=file.samplerate,
-                channels=file.channels,
-                seconds=count / file.samplerate,
+                container=container,
+                codec=codec,
+                sample_rate=first.rate,
+                channels=first.channels,
+                seconds=seconds,
                 peak=_decibels(peak),
                 level=_decibels(math.sqrt(power / count)),
                 mono_level=_decibels(math.sqrt(mono_power / count)),
                 problem=problem,
+                parts=parts,
             )
 
     @property
@@ -102,6 +110,8 @@ class RecordingDescription:
             f"level         {level}",
             f"complete      {'no: ' + self.problem if self.problem else 'yes'}",
         ]
+        if self.parts > 1:
+            lines.append(f"parts         {self.parts:,} recordings joined into one file")
         if self.cancels:
             lines.append(
                 "warning       the channels cancel each other out: their mean, which models get, is almost silent"

@@ -16,7 +16,9 @@ REPORT = "report.csv"
 
 
 class BuildIssue(NamedTuple):
-    """A recording in the report. `status` is "skipped" (not in the shards) or "warning" (in them, but worth a look)."""
+    """A recording in the report. `status` is "skipped" (not in the shards), "kept" (only a part of it is in them) or
+    "warning" (in them, but worth a look).
+    """
 
     path: str
     split: str
@@ -70,6 +72,10 @@ class BuildReport:
         return [row for row in self.issues if row.status == "skipped"]
 
     @property
+    def kept(self) -> list[BuildIssue]:
+        return [row for row in self.issues if row.status == "kept"]
+
+    @property
     def warnings(self) -> list[BuildIssue]:
         return [row for row in self.issues if row.status == "warning"]
 
@@ -92,12 +98,15 @@ class BuildReport:
             f"window {task.window} samples ({task.window / task.sample_rate:.3g} s), "
             f"mean {task.mean:.4g}, std {task.std:.4g}"
         )
-        for kind, rows in (("skipped", self.skipped), ("warning", self.warnings)):
+        for kind, rows in (("skipped", self.skipped), ("kept", self.kept), ("warning", self.warnings)):
             lines += [one_line(f"  {kind}: {row.path}: {row.reason}") for row in rows[:shown]]
             if len(rows) > shown:
                 lines.append(f"  {kind}: and {len(rows) - shown:,} more")
         if self.issues:
             lines.append(f"  all {len(self.issues):,} are listed in {self.report}")
+        if self.kept:
+            counted = f"{len(self.kept):,} recording{' is' if len(self.kept) == 1 else 's are'}"
+            lines.append(f"  note: {counted} in the shards only in part (--accept-truncated)")
         return lines + [f"  note: {note}" for note in self.notes]
 
     @property

@@ -43,6 +43,7 @@ def build(
     path_column: str | None = None,
     label_column: str | None = None,
     label_separator: str | None = None,
+    accept_truncated: bool = False,
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
@@ -66,6 +67,8 @@ def build(
         skip_unlabelled: leaves out rows of a manifest that have no label, instead of clips that have no class.
         path_column, label_column: names of a manifest's columns, where they are not among the usual ones.
         label_separator: separates several labels in a cell of a manifest; None is "|".
+        accept_truncated: keeps what can be decoded of recordings that are cut short or damaged, which are skipped else;
+            the report has each.
 
     Raises:
         UsageError: the data set cannot be found, an option does not fit it, or its name is taken by another source.
@@ -111,6 +114,7 @@ def build(
         force=force,
         progress=progress,
         source=source_of(spec),
+        accept_truncated=accept_truncated,
     )
 
 
@@ -126,6 +130,7 @@ def build_table(
     force: bool = False,
     progress: bool = True,
     source: str | None = None,
+    accept_truncated: bool = False,
 ) -> BuildReport:
     """Builds a table's shards in home/<format>; `build` with the table made by the caller.
 
@@ -144,7 +149,7 @@ def build_table(
     home.mkdir(parents=True, exist_ok=True)
     with locked(home, f"{home}: another build of {name} is running; wait for it, or end it"):
         folders.recover()
-        plan = make_plan(table, seed, padding, clips_per_shard, format, source)
+        plan = make_plan(table, seed, padding, clips_per_shard, format, source, accept_truncated)
         source_notes = check_name(folders, plan, force)
         if not force and folders.is_built(plan):
             folders.discard_unfinished()
@@ -178,7 +183,7 @@ def _cores() -> int:
 
 def _decode(building: Path, plan: Plan, waiting: list[Shard], workers: int, title: str) -> None:
     """Builds the shards that wait, with a progress bar where it has a title."""
-    pool = Pool(building, plan.task, plan.format, plan.measured, workers)
+    pool = Pool(building, plan.task, plan.format, plan.measured, workers, plan.accept_truncated)
     done = plan.num_clips - sum(len(shard.clips) for shard in waiting)
     skipped = len(plan.absent)
     bar = Progress(plan.num_clips, title, "clips", done=done) if title else None

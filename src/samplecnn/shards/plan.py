@@ -40,6 +40,7 @@ class Plan:
         bytes: estimated size of the shards.
         seed: of the clips' order.
         source: what the table was read from, as `identity.source_of` has it; None where unknown.
+        accept_truncated: what can be decoded of damaged recordings is kept.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Plan:
     bytes: int
     seed: int = 0
     source: str | None = None
+    accept_truncated: bool = False
 
     @property
     def num_clips(self) -> int:
@@ -58,7 +60,13 @@ class Plan:
 
 
 def make_plan(
-    table: Table, seed: int, padding: Padding, clips_per_shard: int | None, format: str, source: str | None = None
+    table: Table,
+    seed: int,
+    padding: Padding,
+    clips_per_shard: int | None,
+    format: str,
+    source: str | None = None,
+    accept_truncated: bool = False,
 ) -> Plan:
     """Distributes the clips, shuffled, over shards of about `clips_per_shard` (None: of about 64 MB).
 
@@ -75,6 +83,8 @@ def make_plan(
 
     kind = FORMATS[format]
     digest = hashlib.sha256(json.dumps([kind.version, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
+    if accept_truncated:  # only then, so that what was built without it keeps its fingerprint
+        digest.update(b"accept_truncated")
     present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
     absent: list[BuildIssue] = []
     for clip in clips:
@@ -92,7 +102,18 @@ def make_plan(
     per_shard = clips_per_shard or max(1, round(SHARD_BYTES / clip_bytes))
     shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed, kind)]
     needed = round(clip_bytes * sum(map(len, present.values())))
-    return Plan(task, format, table.measured, tuple(shards), tuple(absent), digest.hexdigest(), needed, seed, source)
+    return Plan(
+        task,
+        format,
+        table.measured,
+        tuple(shards),
+        tuple(absent),
+        digest.hexdigest(),
+        needed,
+        seed,
+        source,
+        accept_truncated,
+    )
 
 
 def _look(path: Path) -> tuple[int, int, str]:

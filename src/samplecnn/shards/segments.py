@@ -6,7 +6,8 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ class Segments(ABC):
 
 
 Stamps = dict[int, Stamp]  # of files that have been opened, by their number
+Unpacked = Callable[[Any, Path], AbstractContextManager[Any]]  # an open file and its path -> its content as a file
 
 
 def open_again(path: Path, number: int, stamps: Stamps) -> io.FileIO:
@@ -154,9 +156,10 @@ def open_again(path: Path, number: int, stamps: Stamps) -> io.FileIO:
 class Maps:
     """Memory maps of a set of files, opened on demand; the least recently used is closed where there are too many."""
 
-    def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None, unpacked: Unpacked | None = None) -> None:
         self.paths = paths
         self.stamps = {} if stamps is None else stamps
+        self._unpacked: Unpacked = unpacked or (lambda file, path: nullcontext(file))
         self._lock = threading.Lock()
         self._open: OrderedDict[int, mmap.mmap] = OrderedDict()
         self._resident = 0
@@ -170,7 +173,8 @@ class Maps:
         with self._lock:
             whole = self._open.get(number)
             if whole is None:
-                with open_again(self.paths[number], number, self.stamps) as file:
+                path = self.paths[number]
+                with open_again(path, number, self.stamps) as packed, self._unpacked(packed, path) as file:
                     whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 if len(self._open) > open_shards():
                     self._open.popitem(last=False)  # closed when nothing refers to it any more

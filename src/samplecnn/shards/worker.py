@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.audio import cut, is_silent, stream, to_int16
+from samplecnn.audio import Remarks, cut, is_silent, stream, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import write_text, written_aside
 from samplecnn.task import Task
 
+SILENT = "silent: every sample is zero"
 SUMMED_AT_ONCE = 1 << 16  # samples: fits the processor's cache
 
 
@@ -33,9 +34,10 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     clips = segments = short = total = squares = 0
     with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
         for index, (id, path, labels) in enumerate(order["clips"]):
-            audio, remark, filled = _audio_of(path, task, index in order["crashers"], folder)
-            if remark:
-                issues.append([path, split, "skipped" if audio is None else "warning", remark])
+            audio, remarks, filled = _audio_of(
+                path, task, index in order["crashers"], order["accept_truncated"], folder
+            )
+            issues += [[path, split, status, reason] for status, reason in remarks]
             if audio is not None:
                 writer.add(id, labels, audio)
                 clips += 1
@@ -61,23 +63,32 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
 
 
-def _audio_of(path: str, task: Task, crasher: bool, folder: Path) -> tuple[np.ndarray | None, str, bool]:
-    """A clip's segments, int16 [n, window], or None; the remark for the report; whether it was short and filled up.
+def _audio_of(
+    path: str, task: Task, crasher: bool, accept_truncated: bool, folder: Path
+) -> tuple[np.ndarray | None, list[tuple[str, str]], bool]:
+    """A clip's segments, int16 [n, window], or None; for the report each status and reason; whether it was short and
+    filled up.
 
     Whatever goes wrong in decoding, only this recording is skipped.
     """
     if crasher:
-        return None, "its process died twice at it; convert it, leave it out, or build with fewer --workers", False
+        return _skipped("its process died twice at it; convert it, leave it out, or build with fewer --workers")
+    heard = Remarks()
     try:
-        samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds), folder)
+        samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds, accept_truncated, heard), folder)
+        notes = [("kept", heard.kept), ("warning", heard.cancelled or (SILENT if silent else ""))]
         short = len(samples) < (task.clip_samples or task.window)
-        return cut(samples, task), "silent: every sample is zero" if silent else "", short
+        return cut(samples, task), [(status, reason) for status, reason in notes if reason], short
     except AudioError as error:
-        return None, str(error).removeprefix(f"{path}: "), False
+        return _skipped(str(error).removeprefix(f"{path}: "))
     except OSError:
         raise  # of the folder of the shards: those of the recording are AudioErrors
     except Exception as error:
-        return None, f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out", False
+        return _skipped(f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out")
+
+
+def _skipped(reason: str) -> tuple[None, list[tuple[str, str]], bool]:
+    return None, [("skipped", reason)], False
 
 
 def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bool]:

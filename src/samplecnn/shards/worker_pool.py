@@ -38,6 +38,7 @@ class Pool:
     format: str
     measured: bool
     workers: int
+    accept_truncated: bool = False
     _running: set[Worker] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
@@ -110,6 +111,7 @@ class Pool:
             "name": shard.name,
             "split": shard.split,
             "measured": self.measured and shard.split == "train",
+            "accept_truncated": self.accept_truncated,
             "crashers": [at for at, count in crashes.items() if count >= CRASHES_ALLOWED],
             "clips": [[clip.id, str(clip.path), list(clip.labels)] for clip in shard.clips],
         }

@@ -47,6 +47,7 @@ class Settings:
         hop: seconds between windows; None is the window.
         model: SHA-256 of the model's file; "" where it is not known.
         top, threshold, over_time: as in `Selection`; over_time is None in the notes of earlier versions.
+        notes: as in `Selection`: whether damaged recordings are tagged as far as they can be decoded.
     """
 
     engine: str
@@ -56,6 +57,7 @@ class Settings:
     top: int | None = None
     threshold: float | None = None
     over_time: bool | None = None
+    notes: bool = False
 
     def about(self) -> dict[str, Any]:
         """What readers of an output should know."""
@@ -90,6 +92,7 @@ class Settings:
             options += f" --{name} {value:g}" if value is not None else ""
         absent = [f"--{name}" for name in ("hop", "top", "threshold") if getattr(self, name) is None]
         options += " --over-time" if self.over_time else ""
+        options += " --accept-truncated" if self.notes else ""
         return options + (f" and no {', '.join(absent)}" if absent else "")
 
 

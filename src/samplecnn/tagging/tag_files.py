@@ -16,6 +16,7 @@ from samplecnn.sound_file import STDIN
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import STDOUT, refuse_inputs
+from samplecnn.system.native_messages import caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.output import Done, Output, Settings, reserved
@@ -28,23 +29,35 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 SAMPLED_FILES = 3  # whose length is taken for that of all
+SAID = 3  # messages of a decoder that are shown for a file
 NAMED = 10  # files that a message lists at most
 
 
 @dataclass
 class TagReport:
-    """The outcome of tagging: how many files there were, which failed and why, and which are silent."""
+    """The outcome of tagging: how many files there were, which failed and why, which are silent, tagged only in part
+    (`kept`, with how much), or lose most of their sound in the mean of their channels (`cancelled`); and the messages
+    of decoders, by the names of the files that were being read.
+    """
 
     files: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    messages: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, path: str, outcome: Tags | AudioError) -> None:
         self.files += 1
         if isinstance(outcome, AudioError):
             self.failed.append((path, reason(path, outcome)))
+            return
+        if outcome.remarks.cancels:
+            self.cancelled.append(path)
         elif outcome.silent:
             self.silent.append(path)
+        if outcome.remarks.missing:
+            self.kept.append((path, outcome.remarks.kept))
 
     def lines(self) -> list[str]:
         """Warnings and failures to print, a line each."""
@@ -54,6 +67,16 @@ class TagReport:
             lines.append(
                 f"warning: {_count(len(self.silent), 'file')} of nothing but silence, whose tags mean nothing: {names}"
             )
+        if self.cancelled:
+            names = _listed(self.cancelled, ", ")
+            count = _count(len(self.cancelled), "file")
+            lines.append(f"warning: {count} with channels that cancel each other out in their mean: {names}")
+        if self.kept:
+            named = _listed([f"{path}: {why}" for path, why in self.kept], "\n  ")
+            lines.append(f"warning: {_count(len(self.kept), 'file')} tagged only in part:\n  {named}")
+        if self.messages:
+            said = [f"{names or 'unknown'}: {'; '.join(found[:SAID])}" for names, found in self.messages.items()]
+            lines.append("warning: messages of the decoders:\n  " + _listed(said, "\n  "))
         if self.failed:
             named = _listed([f"{path}: {why}" for path, why in self.failed], "\n  ")
             lines.append(f"{len(self.failed):,} of {_count(self.files, 'file')} could not be tagged:\n  {named}")
@@ -72,6 +95,7 @@ def tag_paths(
     engine: str = "auto",
     precision: str = "auto",
     hop: float | None = None,
+    accept_truncated: bool = False,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -85,7 +109,7 @@ def tag_paths(
         batch_size: segments a step.
         device: None uses a GPU where there is one.
         resume: continues OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
-        engine, precision, hop: see `Tagger`.
+        engine, precision, hop, accept_truncated: see `Tagger`.
 
     Raises:
         UsageError: no such model or engine, no recording at `paths`, an unknown format, nothing that could be resumed,
@@ -100,7 +124,7 @@ def tag_paths(
         refuse_inputs(output, found.files, SUFFIXES)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
-    selection = selection or Selection()
+    selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
     with reserved(output, FORMATS[format]) as place:
@@ -109,13 +133,26 @@ def tag_paths(
         settings = Settings(engine, precision, hop, _digest(model, place), **asdict(selection))
         if begun is not None:
             engine, precision = begun.resumed_with(settings)
-        segments = expected_segments(found.files, net.task, hop)
-        tagger = Tagger(net, batch_size, device, engine=engine, precision=precision, hop=hop, segments=segments)
+        with caught():  # the same messages come again when the files are decoded
+            segments = expected_segments(found.files, net.task, hop)
+        tagger = Tagger(
+            net,
+            batch_size,
+            device,
+            engine=engine,
+            precision=precision,
+            hop=hop,
+            segments=segments,
+            accept_truncated=accept_truncated,
+        )
         for line in (_described(tagger), *(f"note: {note}" for note in found.notes)):
             log.note(line)
         about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
         settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
-        return _write(tagger, found.files, place, selection, done, about, settings)
+        with caught() as tagger.messages:
+            report = _write(tagger, found.files, place, selection, done, about, settings)
+        report.messages = tagger.messages.found
+        return report
 
 
 def _digest(model: "SampleCNN | str | Path", place: Output) -> str:

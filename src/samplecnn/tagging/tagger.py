@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from samplecnn.audio import stream
+from samplecnn.audio import Remarks, stream
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.extras import is_installed
 from samplecnn.inference.overlap_plan import aligned, pays
@@ -18,7 +18,8 @@ from samplecnn.inference.windows import Windows, hop_samples, precut_windows, wi
 from samplecnn.model_files import load_graph
 from samplecnn.models.graph import Graph, fold
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
-from samplecnn.sound_file import Recording
+from samplecnn.sound_file import Recording, name_of
+from samplecnn.system.native_messages import Messages
 from samplecnn.system.read_ahead import End, read_ahead
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.waveforms import waveform_file
@@ -45,6 +46,7 @@ class _Recording:
     silent: bool = True
     ended: bool = False
     error: AudioError | None = None
+    remarks: Remarks = field(default_factory=Remarks)
 
     def add_answer(self, first: int, answer: np.ndarray) -> None:
         """Takes the probabilities of the windows from number `first` on."""
@@ -80,6 +82,7 @@ class Tagger:
         hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded
             by at most 1 % so that the windows can share layers (`overlap.aligned`).
         segments: about how many there will be, for "auto"; None: few.
+        accept_truncated: tags what can be decoded of recordings that are cut short or damaged; `Tags.notes` says so.
 
     Attributes:
         engine: in use, with its name and precision.
@@ -106,6 +109,7 @@ class Tagger:
         precision: str = "auto",
         hop: float | None = None,
         segments: int | None = None,
+        accept_truncated: bool = False,
     ) -> None:
         from samplecnn.inference import open_engine
 
@@ -117,6 +121,8 @@ class Tagger:
         self.task = net.task
         self.batch_size = batch_size
         self.readers = readers
+        self.accept_truncated = accept_truncated
+        self.messages = Messages(-1)  # of decoders, where they are caught
         self.hop, shares = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
             self.hop = aligned(net, self.task.window, self.hop)
@@ -133,7 +139,7 @@ class Tagger:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds the network and opens its engine again, with the same engine and precision."""
-        return _reopened, (self._opened_with, self.sharing is not None)
+        return _reopened, (self._opened_with, self.sharing is not None, self.accept_truncated)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -191,6 +197,7 @@ class Tagger:
                     recording.windows += len(part.starts)
                     recording.samples = part.end
                     recording.silent &= part.silent
+                    recording.remarks = part.remarks or recording.remarks
                     if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
                         recording.add_answer(first, self.sharing(part.stretch))
                     elif len(part.segments):
@@ -218,7 +225,15 @@ class Tagger:
         most = self.batch_size
         if self.sharing is not None:
             most = max(most, SHARED_WINDOWS * self.task.window // self.hop)
-        return windows(stream(source, self.task.sample_rate), self.task, most, self.hop)
+        return self._windows(source, most)
+
+    def _windows(self, source: Any, most: int) -> Iterator[Windows]:
+        remarks = Remarks()
+        pieces = stream(source, self.task.sample_rate, None, self.accept_truncated, remarks)
+        with self.messages.reading(name_of(source)):
+            for part in windows(pieces, self.task, most, self.hop):
+                self.messages.look()
+                yield part._replace(remarks=remarks)
 
     def _answer(self, batch: "deque[_Pending]") -> int:
         """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
@@ -248,6 +263,7 @@ class Tagger:
             starts=np.concatenate(recording.starts),
             samples=recording.samples,
             silent=recording.silent,
+            remarks=recording.remarks,
         )
 
 
@@ -262,10 +278,11 @@ def network(model: "SampleCNN | Graph | str | Path") -> Graph:
     return load_graph(model) if isinstance(model, str | Path) else fold(model)
 
 
-def _reopened(opened_with: tuple[Any, ...], shares: bool) -> Tagger:
+def _reopened(opened_with: tuple[Any, ...], shares: bool, accept_truncated: bool = False) -> Tagger:
     """The Tagger of a pickle."""
     net, batch_size, device, readers, engine, precision, hop = opened_with
     tagger = Tagger(net, batch_size, device, readers, engine=engine, precision=precision, hop=hop)
+    tagger.accept_truncated = accept_truncated
     if not shares:
         tagger.sharing = None
     return tagger

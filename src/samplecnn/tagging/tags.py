@@ -1,9 +1,10 @@
 """The result of tagging one recording."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from samplecnn.audio import Remarks
 from samplecnn.errors import UsageError
 from samplecnn.task import Task
 
@@ -18,6 +19,7 @@ class Tags:
         starts: first sample of every segment at the task's rate, int64 [segments].
         samples: length of the recording at the task's rate.
         silent: every sample is zero, so that the tags mean nothing.
+        remarks: how much was kept of a recording that is not complete, and whether its channels cancel each other out.
     """
 
     task: Task
@@ -25,6 +27,12 @@ class Tags:
     starts: np.ndarray
     samples: int
     silent: bool = False
+    remarks: Remarks = field(default_factory=Remarks)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the recording; usually nothing."""
+        return self.remarks.notes
 
     @property
     def classes(self) -> tuple[str, ...]:

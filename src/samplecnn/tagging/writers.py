@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
@@ -20,11 +20,15 @@ TABLE_TOP = 5  # classes that a table shows by default
 
 @dataclass(frozen=True)
 class Selection:
-    """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether every segment's too."""
+    """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether every segment's too.
+
+    `notes` gives CSV a column for notes on a recording; JSON and tables have them where there are any.
+    """
 
     top: int | None = None
     threshold: float | None = None
     over_time: bool = False
+    notes: bool = False
 
     @property
     def some(self) -> bool:
@@ -83,7 +87,7 @@ class TableWriter(Writer):
         self.path_width = max((len(one_line(path)) for path in self.paths), default=0)
         self.class_width = max(len(one_line(name)) for name in self.classes)
         if not self.selection.some:
-            self.selection = Selection(TABLE_TOP, None, self.selection.over_time)
+            self.selection = replace(self.selection, top=TABLE_TOP)
 
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
@@ -93,6 +97,9 @@ class TableWriter(Writer):
                 self._line(path, f"{time:9.2f} s  {self._cells(scores)}")
         else:
             self._line(path, self._cells(outcome.scores))
+        if not isinstance(outcome, AudioError):
+            for note in outcome.remarks.notes:
+                self._line("", f"note: {note}")
         self.file.flush()
 
     def _line(self, path: str, text: str) -> None:
@@ -106,7 +113,8 @@ class TableWriter(Writer):
 
 class JsonLinesWriter(Writer):
     """One JSON object a line and recording: path, seconds and tags (class to score, best first); or path and error.
-    "silent" is true where every sample is zero, so that the tags mean nothing, and absent elsewhere.
+    "silent" is true where every sample is zero, so that the tags mean nothing, and absent elsewhere. Where there are
+    notes on a recording, a list of them.
 
     With `over_time`, also a list of segments, each with start, end and tags.
     """
@@ -126,6 +134,8 @@ class JsonLinesWriter(Writer):
             **({"silent": True} if outcome.silent else {}),
             "tags": self._tags(outcome.scores),
         }
+        if outcome.notes:
+            record["notes"] = outcome.notes
         if self.selection.over_time:
             record["over_time"] = [
                 {"start": round(start, DIGITS), "end": round(end, DIGITS), "tags": self._tags(scores)}
@@ -173,6 +183,7 @@ class CsvWriter(Writer):
     @staticmethod
     def header(selection: Selection, classes: tuple[str, ...]) -> list[str]:
         fixed = ["path", *(("start", "end") if selection.over_time else ()), "error", "silent"]
+        fixed += ["note"] if selection.notes else []
         return fixed + [f"{name} (class)" if name in fixed else name for name in classes]
 
     def _row(self, values: Sequence[str]) -> None:
@@ -181,14 +192,17 @@ class CsvWriter(Writer):
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
             times = ["", ""] if self.selection.over_time else []
-            self._row([path, *times, reason(path, outcome), *("" for _ in ("silent", *self.classes))])
+            self._row([path, *times, reason(path, outcome), "", *self._notes([]), *("" for _ in self.classes)])
         elif self.selection.over_time:
-            silent = _flag(outcome.silent)
+            silent, notes = _flag(outcome.silent), self._notes(outcome.notes)
             for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True):
-                self._row([path, f"{start:.3f}", f"{end:.3f}", "", silent, *self._cells(scores)])
+                self._row([path, f"{start:.3f}", f"{end:.3f}", "", silent, *notes, *self._cells(scores)])
         else:
-            self._row([path, "", _flag(outcome.silent), *self._cells(outcome.scores)])
+            self._row([path, "", _flag(outcome.silent), *self._notes(outcome.notes), *self._cells(outcome.scores)])
         self.file.flush()
+
+    def _notes(self, notes: list[str]) -> list[str]:
+        return ["; ".join(notes)] if self.selection.notes else []
 
     def _cells(self, scores: np.ndarray) -> list[str]:
         if not self.selection.some:

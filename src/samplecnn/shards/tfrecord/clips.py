@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from samplecnn.errors import AudioError
+from samplecnn.shards.tfrecord.compressed import opened
 from samplecnn.shards.tfrecord.frames import TAIL, Damage, Record, is_sound, records
 from samplecnn.shards.tfrecord.reader import BAD_DATA, NOT_FINITE, task_of
 from samplecnn.shards.tfrecord.wire import Clip, parse
@@ -84,7 +85,7 @@ def _data(path: Path, record: Record | Damage) -> bytes:
     """A record's data, read and not mapped: the file may be replaced while a long list of names is worked through."""
     if isinstance(record, Damage):
         raise ValueError(record.what)
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(record.data.start)
         read = file.read(record.data.length + TAIL.size)
     if len(read) < record.data.length + TAIL.size or not is_sound(read, 0, record.data.length):
@@ -102,5 +103,5 @@ def _index(path: Path, size: int, changed: int) -> list[Record | Damage]:
     """The records of a file, for as long as it stays as it is."""
     if size == 0:
         return []
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+    with opened(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         return list(records(whole))

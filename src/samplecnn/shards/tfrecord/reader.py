@@ -1,5 +1,6 @@
 """Random access to TFRecords by an index of every segment's offset, made once from the records' headers."""
 
+import errno
 import mmap
 import re
 from array import array
@@ -13,6 +14,7 @@ import numpy as np
 from samplecnn.datasets.mtt import TAGS, TIES
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards.segments import Maps, Segments, Stamps
+from samplecnn.shards.tfrecord.compressed import unpacked
 from samplecnn.shards.tfrecord.frames import Damage, Record, is_sound, records
 from samplecnn.shards.tfrecord.label_order import in_order_of_mtt, in_order_of_numpy_1_25
 from samplecnn.shards.tfrecord.wire import Clip, Parser
@@ -85,7 +87,7 @@ class TFRecordSegments(Segments):
         self.skipped: list[str] = []
         self.notes: list[str] = []
         self.paths = self._files()
-        self._maps = Maps(self.paths, stamps)
+        self._maps = Maps(self.paths, stamps, unpacked)
         self._index, self._parse, task = _Index(), Parser(), None
         sizes = [path.stat().st_size for path in self.paths]
         long = sum(sizes) > BAR_FROM
@@ -169,7 +171,16 @@ class TFRecordSegments(Segments):
         if size == 0:
             self._damaged(shard, 0, "the file is empty, 0 bytes", 0)
             return task
-        buffer = self._maps[shard]
+        try:
+            buffer = self._maps[shard]
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._damaged(shard, 0, error.strerror or "", size)
+            return task
+        except ValueError:  # a compressed file of nothing cannot be mapped
+            self._damaged(shard, 0, "the file is empty", size)
+            return task
         for record in records(buffer):
             if isinstance(record, Damage):
                 self._damaged(shard, *record)

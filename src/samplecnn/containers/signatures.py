@@ -1,0 +1,78 @@
+"""What a file is that libsndfile does not decode, by its first bytes, and what helps."""
+
+import re
+
+HEAD = 1024  # bytes that are looked at
+CONVERT = "convert it to flac or wav, for example with ffmpeg"
+SPHERE = "decompress it with `sph2pipe -f wav`"
+SOUND = (CONVERT, SPHERE)
+UNPACK = "unpack it first"
+AGAIN = "download it again"
+
+# Offset, bytes there, what the file is, the remedy.
+SIGNATURES = (
+    (4, b"ftyp", "MPEG-4 audio or video (m4a, mp4, 3gp, mov)", CONVERT),
+    (0, b"\x1a\x45\xdf\xa3", "a WebM or Matroska file", CONVERT),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (wma, asf)", CONVERT),
+    (0, b"#!AMR", "AMR speech", CONVERT),
+    (0, b"ADIF", "AAC", CONVERT),
+    (0, b"ajkg", "Shorten-compressed sound", CONVERT),
+    (0, b"MAC ", "Monkey's Audio (ape)", CONVERT),
+    (0, b"wvpk", "WavPack", CONVERT),
+    (0, b"MPCK", "Musepack", CONVERT),
+    (0, b"MP+", "Musepack", CONVERT),
+    (0, b"TTA1", "True Audio (tta)", CONVERT),
+    (0, b"DSD ", "DSD (dsf)", CONVERT),
+    (0, b"FRM8", "DSD (dff)", CONVERT),
+    (0, b".RMF", "RealMedia", CONVERT),
+    (0, b".ra\xfd", "RealAudio", CONVERT),
+    (0, b"FLV\x01", "Flash video", CONVERT),
+    (0, b"\x0b\x77", "AC-3", CONVERT),
+    (0, b"\x7f\xfe\x80\x01", "DTS", CONVERT),
+    (8, b"AVI ", "a video (avi)", CONVERT),
+    (0, b"MThd", "notes (MIDI)", "leave it out, or render it to wav"),
+    (0, b"\x1f\x8b", "a compressed file (gzip)", UNPACK),
+    (0, b"BZh", "a compressed file (bzip2)", UNPACK),
+    (0, b"\xfd7zXZ\0", "a compressed file (xz)", UNPACK),
+    (0, b"PK\x03\x04", "a zip archive", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (0, b"Rar!", "a rar archive", UNPACK),
+    (0, b"version https://git-lfs", "a pointer of Git LFS, without the file itself", "run `git lfs pull`"),
+)
+OGG_CODECS = ((b"Speex   ", "Speex"), (b"\x80theora", "Theora video"), (b"CELT    ", "CELT"))
+
+
+def explanation(head: bytes) -> str:
+    """What begins with `head` (the first `HEAD` bytes of a file), and the remedy; "" for all that is not known.
+
+    Example:
+        >>> explanation(b"wvpk" + bytes(100))
+        'WavPack, which is not decoded here; convert it to flac or wav, for example with ffmpeg'
+    """
+    known = _known(head)
+    if known is None:
+        return ""
+    name, remedy = known
+    return f"{name}, which is not decoded here; {remedy}" if remedy in SOUND else f"not audio but {name}; {remedy}"
+
+
+def _known(head: bytes) -> tuple[str, str] | None:
+    for offset, content, name, remedy in SIGNATURES:
+        if head.startswith(content, offset):
+            return name, remedy
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return "AAC", CONVERT
+    if head.startswith(b"NIST_1A"):
+        coding = re.search(rb"sample_coding -s\d+ (\S+)", head)
+        return f"NIST SPHERE with the coding {coding[1].decode('latin-1') if coding else 'unknown'}", SPHERE
+    if head.startswith(b"OggS"):
+        return next(((f"Ogg with {name}", CONVERT) for codec, name in OGG_CODECS if codec in head), None)
+    if head.startswith((b"RIFF", b"RIFX")) and head[8:12] == b"WAVE":
+        at = head.find(b"fmt ")
+        tag = head[at + 8 : at + 10]
+        if at > 0 and len(tag) == 2:
+            number = int.from_bytes(tag, "little" if head[3:4] == b"F" else "big")
+            return f"a wav file with the codec 0x{number:04X}", CONVERT
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", head, re.IGNORECASE):
+        return "a web page", AGAIN
+    return None
