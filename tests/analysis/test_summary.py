@@ -1,4 +1,4 @@
-"""The table of layers against what the network itself does: shapes, reach, arithmetic, parameters."""
+"""The table of layers against what the network itself does: shapes, receptive fields, arithmetic, parameters."""
 
 import itertools
 import json
@@ -94,7 +94,7 @@ def test_the_convolutions_are_those_of_the_summary(block):
     ]
     for layer in layers:
         row = rows[layer.name]
-        assert (layer.reach.field, layer.reach.hop) == (row.receptive_field, row.hop)
+        assert (layer.receptive_field.size, layer.receptive_field.hop) == (row.receptive_field, row.hop)
         assert layer.response(torch.zeros(2, 243)).shape == (2, row.time, row.features)
         assert layer.response(torch.zeros(1, layer.min_samples)).shape[1] == 1  # and no sample less
 

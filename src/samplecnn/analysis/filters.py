@@ -184,7 +184,7 @@ def samples_for(layer: Layer) -> int:
     A small field gets an input several times as long, so that its spectrum can be averaged over frames. The deepest
     layers get less than their field: the cost grows with it, and a second is enough to resolve frequencies.
     """
-    field = layer.reach.field
+    field = layer.receptive_field.size
     samples = max(FFT, min(9 * field, AVERAGED), min(field, MAX_SAMPLES))
     return -(-samples // layer.min_samples) * layer.min_samples
 
@@ -213,9 +213,10 @@ def _learn(
         waves[part] = wave.cpu().numpy()
         activation[part] = ascent.standardised(wave).relu().mean(1).cpu().numpy()
         alive[part] = ascent.alive.cpu().numpy()
-    spectra = np.where(alive[:, None], spectra_of(waves, layer.reach.field), 0).astype(np.float32)
+    spectra = np.where(alive[:, None], spectra_of(waves, layer.receptive_field.size), 0).astype(np.float32)
     peaks = np.where(alive, frequencies[1 + spectra[:, 1:].argmax(axis=1)], np.nan)
-    return LayerFilters(layer.name, layer.reach.hop, layer.reach.field, waves, spectra, peaks, activation)
+    field = layer.receptive_field
+    return LayerFilters(layer.name, field.hop, field.size, waves, spectra, peaks, activation)
 
 
 def normalised(wave: Tensor) -> Tensor:
@@ -242,7 +243,7 @@ class Ascent:
 
     def step(self, wave: Tensor, number: int) -> Tensor:
         """One step for inputs [batch, samples] of RMS 1; `number` of the step decides the shift against the grid."""
-        offset = int((number + 1) * GOLDEN % 1 * self.layer.reach.hop)
+        offset = int((number + 1) * GOLDEN % 1 * self.layer.receptive_field.hop)
         shifted = wave.roll(-offset, 1).requires_grad_(True)
         activation = F.softplus(self.standardised(shifted)).mean(1).sum()
         gradient = torch.autograd.grad(activation, shifted)[0].roll(offset, 1)

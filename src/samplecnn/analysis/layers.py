@@ -1,4 +1,4 @@
-"""The convolutions of a network in order, and how far each of them reaches into the waveform."""
+"""The convolutions of a network in order, and the receptive field of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.layers import BatchNorm, Conv, FirstConv
-from samplecnn.models.reach import Reach
+from samplecnn.models.receptive_field import ReceptiveField
 from samplecnn.models.spec import layer_label
 
 
@@ -17,8 +17,8 @@ class Layer:
 
     Args:
         name: as in the original's files: conv0, block3_conv, block3_conv1, stem_conv, tail_conv0.
-        conv, norm: the convolution, and the batch norm behind it.
-        reach: samples that its frames see, for inputs that need no padding.
+        conv, norm: the convolution, and the batch norm after it.
+        receptive_field: of its frames, for inputs that need no padding.
         before: (standardised waveform [batch, samples]) -> the convolution's input; no later layer is computed.
         min_samples: samples that give it one frame.
     """
@@ -26,7 +26,7 @@ class Layer:
     name: str
     conv: FirstConv | Conv
     norm: BatchNorm
-    reach: Reach
+    receptive_field: ReceptiveField
     before: Callable[[Tensor], Tensor]
     min_samples: int
 
@@ -42,14 +42,14 @@ class Layer:
 def conv_layers(model: SampleCNN) -> list[Layer]:
     """All convolutions from the waveform to the last block, first to last; shortcuts are left out."""
     spec = model.spec
-    reach = spec.first_reach(spec.hop)
-    layers = [Layer(layer_label(spec.first.name), model.conv0, model.norm0, reach, lambda wave: wave, spec.first.width)]
+    field = spec.first_receptive_field(spec.hop)
+    layers = [Layer(layer_label(spec.first.name), model.conv0, model.norm0, field, lambda wave: wave, spec.first.width)]
     for depth, stage in enumerate(model.stages):
         for number, (conv, (module, norm)) in enumerate(zip(stage.spec.convs, stage.path(), strict=True)):
-            reach = reach.conv(conv.width)
+            field = field.conv(conv.width)
             before = _before(model, depth, number)
-            layers.append(Layer(layer_label(conv.name), module, norm, reach, before, reach.hop))
-        reach = reach.pool(stage.spec.pool)
+            layers.append(Layer(layer_label(conv.name), module, norm, field, before, field.hop))
+        field = field.pool(stage.spec.pool)
     return layers
 
 

@@ -157,12 +157,12 @@ def summarize(model: "SampleCNN", samples: int | None = None, sample_rate: int |
 
 
 class _Rows:
-    """The rows of a network from the waveform to the classes; `frames` and `reach` are those of the layer before."""
+    """The rows of a network from the waveform to the classes; `frames` and `receptive_field` are those of the layer before."""
 
     def __init__(self, spec: NetworkSpec, samples: int) -> None:
         self.spec = spec
         self.frames = spec.first_frames(samples)
-        self.reach = spec.first_reach(samples)
+        self.receptive_field = spec.first_receptive_field(samples)
         self.group = layer_label(spec.first.name)
 
     def __iter__(self) -> Iterator[LayerSummary]:
@@ -180,14 +180,14 @@ class _Rows:
 
     def _stage(self, stage: StageSpec) -> Iterator[LayerSummary]:
         """The shortcut, then the path, in the order in which they are computed."""
-        start, features = self.reach, stage.features
+        start, features = self.receptive_field, stage.features
         if stage.shortcut is not None:
             if not stage.shortcut_from_waveform:
-                self.reach = start.conv(stage.shortcut.width)
+                self.receptive_field = start.conv(stage.shortcut.width)
             yield self._conv(stage.shortcut, f"{self.group}_scut")
-            self.reach = start
+            self.receptive_field = start
         for conv in stage.convs:
-            self.reach = self.reach.conv(conv.width)
+            self.receptive_field = self.receptive_field.conv(conv.width)
             yield self._conv(conv)
         excitation = [] if stage.excitation is None else [self._excitation(stage.excitation)]
         if stage.residual:
@@ -196,7 +196,7 @@ class _Rows:
                 yield self._row(f"{self.group}_sum", "sum", features)
         if stage.pool > 1:
             self.frames //= stage.pool
-            self.reach = self.reach.pool(stage.pool)
+            self.receptive_field = self.receptive_field.pool(stage.pool)
             yield self._row(f"{self.group}_pool", "pool", features, stage.pool, stage.pool)
         if not stage.residual and stage.excitation is not None:
             yield self._excitation(stage.excitation)
@@ -212,10 +212,10 @@ class _Rows:
         macs: int = 0,
         statistics: int = 0,
     ) -> LayerSummary:
-        reach, size = self.reach, self.frames * features * FLOAT
-        sees = reach.field, reach.hop, reach.first
+        field, size = self.receptive_field, self.frames * features * FLOAT
+        samples = field.size, field.hop, field.first
         shape = self.frames, features, kernel, stride
-        return LayerSummary(name, self.group, kind, *shape, *sees, values, macs, size, statistics)
+        return LayerSummary(name, self.group, kind, *shape, *samples, values, macs, size, statistics)
 
     def _conv(self, conv: ConvSpec, name: str | None = None) -> LayerSummary:
         values = conv.weights + NORM_VALUES * conv.features

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.config import ModelConfig
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 from samplecnn.models.spec import ConvSpec, StageSpec, network_spec
 
 

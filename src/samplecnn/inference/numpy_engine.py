@@ -12,7 +12,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 
 
 class NumpyEngine(Engine):

@@ -10,7 +10,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 from samplecnn.system.cpu import num_threads
 
 OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them

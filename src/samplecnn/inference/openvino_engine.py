@@ -11,7 +11,7 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 from samplecnn.system.cpu import num_threads
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions

@@ -16,7 +16,7 @@ from samplecnn.kernels import as_image, from_image
 from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
 from samplecnn.models.graph import Layer, Operations, Squeeze
 from samplecnn.models.layers import FUSED_POOL
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 
 
 class Plain(Operations[Tensor]):

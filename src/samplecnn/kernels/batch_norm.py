@@ -90,8 +90,8 @@ class _BatchNorm(torch.autograd.Function):
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
         weight, *large = ctx.saved_tensors
         normed, gradient = ctx.normed.joined(*large), gradient.contiguous()
-        of_weight, of_bias, factors = gradients(normed, weight, gradient)
-        return of_input(normed, gradient, factors), *floats(of_weight, of_bias), None
+        grad_weight, grad_bias, factors = gradients(normed, weight, gradient)
+        return input_gradient(normed, gradient, factors), *floats(grad_weight, grad_bias), None
 
 
 def normalised(
@@ -147,14 +147,14 @@ def from_sums(
     """The same from sum g and sum g (y - mean), float64 [channels]."""
     count = normed.y.shape[0] * normed.y.shape[1]
     # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
-    of_weight = normed.scale * product
+    grad_weight = normed.scale * product
     a = weight.detach().numpy() * normed.scale
-    b = -a * normed.scale * of_weight / count
+    b = -a * normed.scale * grad_weight / count
     e = -a * total / count - b * normed.mean
-    return of_weight, total, InputFactors(a.astype(np.float32), b.astype(np.float32), e.astype(np.float32))
+    return grad_weight, total, InputFactors(a.astype(np.float32), b.astype(np.float32), e.astype(np.float32))
 
 
-def of_input(normed: Normed, gradient: Tensor, factors: InputFactors) -> Tensor:
+def input_gradient(normed: Normed, gradient: Tensor, factors: InputFactors) -> Tensor:
     """The gradient of y."""
     from samplecnn.kernels import norm_passes
 

@@ -66,20 +66,20 @@ class _Conv(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
-        of_x = of_weight = of_bias = None
+        grad_x = grad_weight = grad_bias = None
         if ctx.by_winograd:
-            of_x, of_weight = winograd.gradients(x, weight, gradient, ctx.needs_input_grad)
+            grad_x, grad_weight = winograd.gradients(x, weight, gradient, ctx.needs_input_grad)
         else:
             if ctx.needs_input_grad[0]:
-                of_x = _forward(gradient, weight.flip(2).transpose(0, 1).contiguous(), None)
+                grad_x = _forward(gradient, weight.flip(2).transpose(0, 1).contiguous(), None)
             if ctx.needs_input_grad[1]:
-                of_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2])
-        if of_weight is not None:
-            of_weight = of_weight.to(ctx.kinds[0])
+                grad_weight = weight_gradient(x.contiguous(), gradient, weight.shape[2])
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(ctx.kinds[0])
         if ctx.needs_input_grad[2]:
             summed = gradient.new_zeros(gradient.shape[2]) if ctx.normed else gradient.float().sum((0, 1))
-            of_bias = summed.to(ctx.kinds[1])
-        return of_x, of_weight, of_bias, None
+            grad_bias = summed.to(ctx.kinds[1])
+        return grad_x, grad_weight, grad_bias, None
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, width: int) -> Tensor:

@@ -65,22 +65,22 @@ class _ConvNorm(torch.autograd.Function):
         x, weight, gamma, *dense_weights, y, kept, chosen = ctx.saved_tensors
         gradient, normed = gradient.contiguous(), ctx.normed.joined(y, kept, chosen)
         batch, features = len(x), len(weight)
-        of_excitation: tuple[Tensor, ...] = ()
+        grad_excitation: tuple[Tensor, ...] = ()
         if ctx.excited is None:
-            of_gamma, of_beta, factors = gradients(normed, gamma, gradient)
+            grad_gamma, grad_beta, factors = gradients(normed, gamma, gradient)
             share, shift = np.ones((batch, features), np.float32), np.zeros((batch, features), np.float32)
         else:
             # The pooled u was scaled by f: du = f g + shift, where the shift comes through the means.
             affine = normed.affine
             g, g_y, number, y_sum = _sample_sums(normed, gradient)
-            of_factors = torch.from_numpy(affine.k * (g_y + np.float32(normed.mean) * g) + affine.d * g)
-            of_means, of_excitation = excitation_back(ctx.excited, of_factors, *dense_weights)
-            share, shift = ctx.excited.factors.numpy(), (of_means / gradient.shape[1]).numpy()
+            grad_factors = torch.from_numpy(affine.k * (g_y + np.float32(normed.mean) * g) + affine.d * g)
+            grad_means, grad_excitation = excitation_back(ctx.excited, grad_factors, *dense_weights)
+            share, shift = ctx.excited.factors.numpy(), (grad_means / gradient.shape[1]).numpy()
             total, product = ((share * a + shift * b).sum(0, dtype=np.float64) for a, b in ((g, number), (g_y, y_sum)))
-            of_gamma, of_beta, factors = from_sums(normed, gamma, total, product)
-        of_y = InputFactors(factors.a * share, factors.b, factors.e), factors.a * shift
-        of_x, of_weight = _backward(ctx.unit, x, weight, normed, gradient, of_y)
-        return None, of_x, of_weight, torch.zeros(features), *floats(of_gamma, of_beta), *of_excitation
+            grad_gamma, grad_beta, factors = from_sums(normed, gamma, total, product)
+        grad_y = InputFactors(factors.a * share, factors.b, factors.e), factors.a * shift
+        grad_x, grad_weight = _backward(ctx.unit, x, weight, normed, gradient, grad_y)
+        return None, grad_x, grad_weight, torch.zeros(features), *floats(grad_gamma, grad_beta), *grad_excitation
 
 
 def _forward(unit: tuple, x: Tensor, weight: Tensor) -> tuple[Tensor, Sums]:
@@ -136,7 +136,7 @@ def _backward(
     # PyTorch's memory begins with a line of the caches.
     sums = torch.zeros(len(parts), taps, channels // GROUP, features // GROUP, GROUP * GROUP).numpy()
     run(conv_backward.backward, [(lo, hi, *operands, own) for (lo, hi), own in zip(parts, sums, strict=True)])
-    of_weight = torch.empty_like(weight)
+    grad_weight = torch.empty_like(weight)
     columns = sums.size * GROUP // features
-    parallel_for(conv_backward.gather, features // GROUP, columns, unit, sums, of_weight.numpy())
-    return out, of_weight
+    parallel_for(conv_backward.gather, features // GROUP, columns, unit, sums, grad_weight.numpy())
+    return out, grad_weight

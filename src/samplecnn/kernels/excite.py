@@ -39,13 +39,13 @@ def excitation(squeezed: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor
 
 
 def excitation_back(
-    excited: Excited, of_factors: Tensor, weight0: Tensor, weight1: Tensor
+    excited: Excited, grad_factors: Tensor, weight0: Tensor, weight1: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The gradients of the means, float32 [batch, features], and of both weights and biases in their order."""
-    before_sigmoid = of_factors * excited.factors * (1 - excited.factors)
+    before_sigmoid = grad_factors * excited.factors * (1 - excited.factors)
     before_relu = (before_sigmoid @ weight1) * (excited.hidden > 0)
-    of_weights = before_relu.t() @ excited.squeezed, before_relu.sum(0)
-    return before_relu @ weight0, (*of_weights, before_sigmoid.t() @ excited.hidden, before_sigmoid.sum(0))
+    grad_weights = before_relu.t() @ excited.squeezed, before_relu.sum(0)
+    return before_relu @ weight0, (*grad_weights, before_sigmoid.t() @ excited.hidden, before_sigmoid.sum(0))
 
 
 def _scale(x: Tensor, factors: Tensor, shift: Tensor | None, out: Tensor) -> None:
@@ -72,9 +72,9 @@ class _Excite(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         x, weight0, weight1 = ctx.saved_tensors
         batch, steps, features = x.shape
-        gradient, of_factors, of_x = gradient.contiguous(), torch.zeros(batch, features), torch.empty_like(x)
-        operands = rows(x), rows(gradient), of_factors.numpy()
+        gradient, grad_factors, grad_x = gradient.contiguous(), torch.zeros(batch, features), torch.empty_like(x)
+        operands = rows(x), rows(gradient), grad_factors.numpy()
         parallel_for(passes().time_products, batch, steps * features, steps, *operands)
-        of_means, of_weights = excitation_back(ctx.excited, of_factors, weight0, weight1)
-        _scale(gradient, ctx.excited.factors, of_means / steps, of_x)  # every step contributes to the mean
-        return of_x, *of_weights
+        grad_means, grad_weights = excitation_back(ctx.excited, grad_factors, weight0, weight1)
+        _scale(gradient, ctx.excited.factors, grad_means / steps, grad_x)  # every step contributes to the mean
+        return grad_x, *grad_weights

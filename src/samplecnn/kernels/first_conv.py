@@ -56,11 +56,11 @@ class _FirstConv(torch.autograd.Function):
         sums = parallel_sum(passes().first_conv_sums, count, len(w), 4, x, taps, d, rows(gradient.contiguous()))
         total, with_x = sums[0], sums[1:].T  # sum g, and sum g x [features, 3]
         # As in the batch norm: dy = a g + c y + e, and the weight's gradient is the sum of dy x; y = w x + b.
-        of_gamma = scale * ((w * with_x).sum(1) + (b - mean) * total)
+        grad_gamma = scale * ((w * with_x).sum(1) + (b - mean) * total)
         a = gamma * scale
-        c = -a * scale * of_gamma / count
+        c = -a * scale * grad_gamma / count
         e = -a * total / count - c * mean
         y_with_x = w @ seconds + np.outer(b, means)  # the mean of y x
-        of_weight = a[:, None] * with_x + count * (c[:, None] * y_with_x + np.outer(e, means))
-        of_weight, of_gamma, of_beta = floats(of_weight[:, None], of_gamma, total)
-        return None, of_weight, torch.zeros(len(w)), of_gamma, of_beta, None, None
+        grad_weight = a[:, None] * with_x + count * (c[:, None] * y_with_x + np.outer(e, means))
+        grad_weight, grad_gamma, grad_beta = floats(grad_weight[:, None], grad_gamma, total)
+        return None, grad_weight, torch.zeros(len(w)), grad_gamma, grad_beta, None, None

@@ -48,7 +48,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     taps = _transformed(weight)
     workspace = _Workspace(x, max(channels, features))
     for part in workspace.parts:
-        inputs = workspace.into(winograd_transforms.of_input, x[part], 0)
+        inputs = workspace.into(winograd_transforms.from_input, x[part], 0)
         products = torch.bmm(inputs, taps, out=workspace.array(1, len(x[part]), features))
         workspace.out_of(winograd_transforms.to_output, products, out[part])
     return out if bias is None else out.add_(bias)
@@ -62,16 +62,16 @@ def gradients(
 
     channels, features = x.shape[2], len(weight)
     x, gradient = x.contiguous(), gradient.contiguous()
-    taps, of_taps = _transformed(weight).transpose(1, 2), torch.zeros(POINTS, channels, features)
-    of_x, workspace = torch.empty_like(x) if needed[0] else None, _Workspace(x, max(channels, features))
+    taps, grad_taps = _transformed(weight).transpose(1, 2), torch.zeros(POINTS, channels, features)
+    grad_x, workspace = torch.empty_like(x) if needed[0] else None, _Workspace(x, max(channels, features))
     for part in workspace.parts:
         back = workspace.into(winograd_transforms.to_output_back, gradient[part], 1)
         if needed[1]:
-            of_taps.baddbmm_(workspace.into(winograd_transforms.of_input, x[part], 0).transpose(1, 2), back)
-        if of_x is not None:
+            grad_taps.baddbmm_(workspace.into(winograd_transforms.from_input, x[part], 0).transpose(1, 2), back)
+        if grad_x is not None:
             products = torch.bmm(back, taps, out=workspace.array(0, len(x[part]), channels))
-            workspace.out_of(winograd_transforms.of_input_back, products, of_x[part])
-    return of_x, torch.einsum("kt,kcf->fct", G, of_taps) if needed[1] else None
+            workspace.out_of(winograd_transforms.from_input_back, products, grad_x[part])
+    return grad_x, torch.einsum("kt,kcf->fct", G, grad_taps) if needed[1] else None
 
 
 def _transformed(weight: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def _rows_of_tile(x, steps, sample, step, buffer):
 
 
 @kernel(fastmath={"contract"})
-def of_input(lo, hi, steps, x, out):
+def from_input(lo, hi, steps, x, out):
     """B' d of the 6 rows from the one before the tile on."""
     tiles = (steps + 3) // 4
     buffer = np.empty((6, x.shape[1]), x.dtype)
@@ -46,7 +46,7 @@ def of_input(lo, hi, steps, x, out):
 
 
 @kernel(fastmath={"contract"})
-def of_input_back(lo, hi, steps, m, out):
+def from_input_back(lo, hi, steps, m, out):
     """Its transpose: sums what a row's tile gives, and for a tile's first and last row also the neighbouring one."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
     buffer, zeros = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.models.config import EPSILON, NORM_UPDATE, FirstPadding, first_padding
-from samplecnn.models.reach import same_padding
+from samplecnn.models.receptive_field import same_padding
 
 FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other is PyTorch's
 FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from samplecnn.models.blocks import BlockSpec, block_spec
 from samplecnn.models.config import FIRST_WIDTH, MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
-from samplecnn.models.reach import Reach
+from samplecnn.models.receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class NetworkSpec:
     @property
     def receptive_field(self) -> int:
         """Samples that one frame sees just before the head, whose pooling looks at all frames."""
-        return self.reaches(self.hop)[-1].field
+        return self.receptive_fields(self.hop)[-1].size
 
     @property
     def min_samples(self) -> int:
@@ -176,19 +176,19 @@ class NetworkSpec:
         """Frames after the first convolution."""
         return (samples + sum(first_padding(samples, self.first_padding))) // self.first.stride
 
-    def first_reach(self, samples: int) -> Reach:
-        """Reach after the first convolution, whose padding may depend on the number of samples."""
-        return Reach(self.first.width, self.first.stride, -first_padding(samples, self.first_padding)[0])
+    def first_receptive_field(self, samples: int) -> ReceptiveField:
+        """Receptive field after the first convolution, whose padding may depend on the number of samples."""
+        return ReceptiveField(self.first.width, self.first.stride, -first_padding(samples, self.first_padding)[0])
 
-    def reaches(self, samples: int) -> list[Reach]:
-        """Reach after the first convolution and after each stage, along its path."""
-        reaches = [self.first_reach(samples)]
+    def receptive_fields(self, samples: int) -> list[ReceptiveField]:
+        """Receptive field after the first convolution and after each stage, along its path."""
+        found = [self.first_receptive_field(samples)]
         for stage in self.stages:
-            reach = reaches[-1]
+            last = found[-1]
             for conv in stage.convs:
-                reach = reach.conv(conv.width)
-            reaches.append(reach.pool(stage.pool))
-        return reaches
+                last = last.conv(conv.width)
+            found.append(last.pool(stage.pool))
+        return found
 
     def conv_frames(self, samples: int) -> Iterator[tuple[ConvSpec, int]]:
         """Every convolution with its number of output frames."""
