@@ -1,6 +1,7 @@
-"""Errors that a user can cause or should know about: a single clear line each, and the exit code that belongs to it.
+"""Errors that a user can cause or should know about, each with its exit code.
 
-Every message names the file or option and says what to do. The command line prints it without a traceback.
+Every message names the file or option and the remedy, in one line; a failed download lists its files and addresses.
+The command line prints the message without a traceback.
 """
 
 

@@ -155,7 +155,7 @@ def test_a_precision_that_an_engine_has_not(make_network):
 
 def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     net, gpu = fold(make_network()), torch.device("cuda")  # too narrow for tiles
-    few, many = registry.NUMPY_FIRST["torch"], 10**6
+    few, many = ENGINES["torch"].numpy_first, 10**6
     monkeypatch.setattr(registry, "is_installed", lambda module: module == "torch")
     for precision in ("fp32", "bf16"):
         assert registry.choose(net, precision, None, few) == "numpy"
@@ -163,7 +163,7 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
         assert registry.choose(net, precision, None, None) == registry.choose(net, precision, None, few + 1) == "torch"
         assert registry.choose(net, precision, None, many) == "torch"
     monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
-    few = registry.NUMPY_FIRST["openvino"]
+    few = ENGINES["openvino"].numpy_first
     assert registry.choose(net, "fp32", None, few) == "numpy" and registry.choose(net, "fp32", None, None) == "openvino"
     assert registry.choose(net, "fp32", None, few + 1) == "openvino", "which starts sooner than PyTorch"
     assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
@@ -184,6 +184,25 @@ def test_without_torch_other_engines_are_taken(make_network, monkeypatch):
         assert registry.choose(net, "fp32", None, 1) == "numpy"
         assert registry.choose(net, "fp32", None, None) == registry.choose(net, "fp32", None, 40) == some
         assert registry.choose(net, "fp32", None, many) == lots
+
+
+def test_onnx_runtime_starts_before_pytorch(make_network, monkeypatch):
+    net, many = fold(make_network()), 10**6
+    monkeypatch.setattr(registry, "is_installed", ("torch", "onnx", "onnxruntime").__contains__)
+    assert registry.choose(net, "fp32", None, 4) == "numpy"
+    assert registry.choose(net, "fp32", None, 5) == registry.choose(net, "fp32", None, None) == "onnx"
+    assert registry.choose(net, "fp32", None, 40, imported=True) == "torch", "which is imported already"
+    assert registry.choose(net, "bf16", None, 49) == "torch", "ONNX Runtime computes in float32 only"
+    assert registry.choose(net, "fp32", None, many) == "torch"
+
+
+def test_an_engine_that_is_added_can_start_first(make_network, monkeypatch):
+    """Its entry in ENGINES, BY_SPEED and BY_START is all that the choice needs."""
+    net = fold(make_network())
+    monkeypatch.setitem(registry.ENGINES, "new", registry.Kind("new_engine:NewEngine"))
+    monkeypatch.setattr(registry, "BY_START", ("new", *registry.BY_START))
+    assert registry.choose(net, "fp32", None, 1) == "numpy"
+    assert registry.choose(net, "fp32", None, 100) == registry.choose(net, "fp32", None, None) == "new"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

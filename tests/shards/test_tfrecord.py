@@ -291,7 +291,7 @@ def test_damage_stops_with_file_and_byte_or_is_skipped(tmp_path, how):
     )
     segments = TFRecordSegments(tmp_path, "train", skip_corrupt=True)
     assert len(segments.skipped) == 1 and said in segments.skipped[0] and str(2 * RECORD) in segments.skipped[0]
-    assert segments.warnings()[0].startswith("warning: 1 damaged in the train split are left out (4 segments remain)")
+    assert segments.warnings()[0].startswith("warning: 1 damaged record in the train split skipped (4 segments remain)")
     expected = np.concatenate([sound(clip) for clip in (0, 1, 3, 4)]).astype(np.float32) / 32768
     assert np.array_equal(segments.gather(range(4)), expected)
 

@@ -17,7 +17,6 @@ from samplecnn.system.arguments import suggestion
 
 COMPLETE_VARIABLE = "_SAMPLECNN_COMPLETE"  # set by the scripts of `samplecnn completion`
 PREFIX = "SAMPLECNN"  # of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
-OTHER_VARIABLES = {"SAMPLECNN_TENSORFLOW"}  # read by other parts of the program
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
@@ -177,7 +176,7 @@ def _warn_of_unknown_variables(context: Any, params: list[Any]) -> None:
     known = [_variable(context, param.name) for param in params if _configurable(param)]
     common = [_variable(context, name) for name in COMMON]
     for name in sorted(os.environ):
-        if name.startswith(prefix) and name not in (*known, *common, *OTHER_VARIABLES):
+        if name.startswith(prefix) and name not in (*known, *common):
             log.warn(
                 f"{name} has no effect: it is not an option of {' '.join(_path(context))}{suggestion(name, known)}"
             )

@@ -1,4 +1,4 @@
-"""The one place where class names become indices."""
+"""Maps class names to class indices."""
 
 from collections.abc import Iterable, Sequence
 

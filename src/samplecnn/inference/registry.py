@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "fp32", "bf16")
 QUICK_START = 128  # segments below which a short start-up counts for more than speed
-# Segments up to which NumPy, which needs no start-up, is done before another engine: importing PyTorch takes 2 s,
-# OpenVINO or ONNX Runtime some tenths of a second.
-NUMPY_FIRST = {"torch": 48, "openvino": 4, "onnx": 4, "numpy": 0}
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Kind:
         precisions: that it computes in, the exact one first.
         emulates: bfloat16 is rounded to in software: slower than fp32, for results like those of engines that have it.
         devices: that it runs on.
+        numpy_first: segments up to which NumPy, which has no start-up cost, finishes before it.
     """
 
     place: str
@@ -46,6 +44,7 @@ class Kind:
     precisions: tuple[str, ...] = ("fp32",)
     emulates: bool = False
     devices: tuple[str, ...] = ("cpu",)
+    numpy_first: int = 4
 
     @property
     def missing(self) -> str | None:
@@ -68,13 +67,15 @@ class Kind:
 
 
 ENGINES = {
-    "torch": Kind("torch_engine:TorchEngine", ("torch",), ("fp32", "bf16"), devices=("cpu", "cuda")),
+    "torch": Kind("torch_engine:TorchEngine", ("torch",), ("fp32", "bf16"), devices=("cpu", "cuda"), numpy_first=48),
     "numpy": Kind("numpy_engine:NumpyEngine", (), ("fp32", "bf16"), emulates=True),
     "openvino": Kind("openvino_engine:OpenVinoEngine", ("openvino",), ("fp32", "bf16")),
     "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime")),
 }
 BY_SPEED = ("openvino", "torch", "onnx", "numpy")  # on many segments, fastest first
-BY_START = ("openvino", "torch", "onnx", "numpy")  # on fewer than QUICK_START, the one that is done first
+# On fewer than QUICK_START segments, the one that finishes first: importing OpenVINO or ONNX Runtime takes some tenths
+# of a second, PyTorch about two seconds.
+BY_START = ("openvino", "onnx", "torch", "numpy")
 DECIDING = ("torch", "openvino")  # the first one installed decides the precision where engine and precision are auto
 
 
@@ -199,7 +200,7 @@ def choose(
         if imported and "torch" in usable:
             return "torch"
         first = next(name for name in BY_START if name in usable)
-        return "numpy" if segments is not None and segments <= NUMPY_FIRST[first] else first
+        return "numpy" if segments is not None and segments <= ENGINES[first].numpy_first else first
     if precision == "bf16" and "torch" in usable:
         from samplecnn.hardware import dtype
         from samplecnn.inference.amx_engine import is_supported

@@ -50,7 +50,7 @@ class Segments(ABC):
         labels: uint8 [n, classes].
         segment: int32 [n], the number in its clip, from 0.
         ids: list of n clip ids; a clip's segments follow each other.
-        skipped: one line for each damaged record that was left out.
+        skipped: one line for each damaged record that was skipped.
         record: what the shards were built from, where `open_split` opened them.
         notes: what else a user should know, a line each.
 
@@ -87,12 +87,13 @@ class Segments(ABC):
         return sum(path.stat().st_size for path in self.paths)
 
     def warnings(self, shown: int = 5) -> list[str]:
-        """Notes, and warnings about records that were left out, a line each."""
+        """Notes, then lines that warn of skipped records: a heading, the first `shown`, and how many more."""
         if not self.skipped:
             return [*self.notes]
         more = [f"  and {len(self.skipped) - shown:,} more"] if len(self.skipped) > shown else []
+        records = "record" if len(self.skipped) == 1 else "records"
         head = (
-            f"warning: {len(self.skipped):,} damaged in the {self.split} split are left out "
+            f"warning: {len(self.skipped):,} damaged {records} in the {self.split} split skipped "
             f"({len(self):,} segments remain):"
         )
         return [*self.notes, head, *(f"  {line}" for line in self.skipped[:shown]), *more]

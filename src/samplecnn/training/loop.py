@@ -1,8 +1,8 @@
 """Training in stages, as the original does it (its train.py), in a loop that can be interrupted anywhere and resumed.
 
-Every stage starts from the best weights so far with a fresh optimizer and a smaller learning rate, and ends when the
-validation loss no longer falls. A checkpoint at every epoch's end, and every few minutes within one, holds all that
-decides what comes next, so that a resumed run takes exactly the steps of one that was never interrupted.
+Every stage starts from the best weights of the stage before with a fresh optimizer and a smaller learning rate, and
+ends when the validation loss no longer falls. A checkpoint at every epoch's end, and every few minutes within one,
+contains all state that determines what follows: a resumed run takes exactly the steps of an uninterrupted one.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""All settings of a training run; the defaults are the original's."""
+"""All settings of a training run; those of the original keep its defaults, and docs/migrating.md lists exceptions."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from samplecnn.hardware import PRECISIONS as COMPUTABLE
 from samplecnn.models import BLOCKS
 from samplecnn.system.arguments import suggestion
 
-PRECISIONS = ("auto", *COMPUTABLE)  # that training can be asked for
+PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
 
 
 @dataclass(frozen=True)

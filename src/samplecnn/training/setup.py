@@ -143,8 +143,8 @@ def resume(
 ) -> TrainResult:
     """Continues an interrupted run from its last checkpoint, with the settings it was started with, or extends a run.
 
-    The result is the same, bit for bit, as that of a run that was never interrupted, or that had the larger bounds from
-    its start; of stages that have ended for good, all stay as they are.
+    On a CPU with the same number of threads the result is the same, bit for bit, as that of a run that was never
+    interrupted, or that had the larger bounds from its start; of stages that have ended for good, all stay as they are.
 
     Args:
         run: its directory.
