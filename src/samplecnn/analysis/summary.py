@@ -157,7 +157,7 @@ def summarize(model: "SampleCNN", samples: int | None = None, sample_rate: int |
 
 
 class _Rows:
-    """The rows of a network from the waveform to the classes; `frames` and `receptive_field` are those of the layer before."""
+    """Rows from the waveform to the classes; `frames` and `receptive_field` are those of the layer before."""
 
     def __init__(self, spec: NetworkSpec, samples: int) -> None:
         self.spec = spec
