@@ -86,7 +86,7 @@ def test_long_clips_cross_record_batches(tmp_path, monkeypatch):
 @pytest.mark.parametrize("reads_at", [True, False])
 def test_many_shards_with_few_open_files(tmp_path, monkeypatch, reads_at):
     monkeypatch.setattr(arrow, "CAN_READ_AT", reads_at and arrow.CAN_READ_AT)
-    monkeypatch.setattr(segments_module, "OPEN_MAPS", 2)
+    monkeypatch.setattr(segments_module, "open_shards", lambda: 2)  # whose value is kept for the process
     monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 5000)
     write_set(tmp_path / "arrow", [[clip] for clip in range(12)])
     segments = ArrowSegments(tmp_path / "arrow", "train")

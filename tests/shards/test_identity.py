@@ -125,7 +125,7 @@ def test_clips_that_were_filled_up_are_counted(site, tmp_path):
 @pytest.mark.parametrize("format", ["arrow", "tfrecord"])
 def test_a_set_that_is_replaced_in_use_never_gives_the_sound_of_another(site, tmp_path, format, monkeypatch):
     """Labels are read when a split is opened, sound later: of each segment either its own sound or one line."""
-    monkeypatch.setattr(segments_module, "OPEN_MAPS", 1)  # so that files are opened again and again
+    monkeypatch.setattr(segments_module, "open_shards", lambda: 1)  # so that files are opened again and again
     one, two = site("site1"), site("site2", seed=1)
     data = tmp_path / "data"
     samplecnn.build(one, data, format=format, **OPTIONS)
