@@ -59,8 +59,10 @@ def test_train_own_sounds(run):
     assert any("on 12 test clips" in line for line in lines)
 
 
-def test_custom_training_loop(run):
-    lines = run("custom_training_loop", "sounds", "own-model").splitlines()
+def test_custom_training_loop(run, workspace):
+    lines = run(
+        "custom_training_loop", str(workspace / "sounds"), "own-model"
+    ).splitlines()  # what data/ was built from
     losses = [float(line.split()[-1]) for line in lines if line.startswith("step")]
     assert len(losses) == 3 and losses[-1] < losses[0]
     rows = run("tag_folder", "own-model", "sounds", "own.csv")

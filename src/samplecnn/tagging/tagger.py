@@ -94,8 +94,8 @@ class Tagger:
 
     Example:
         >>> tags = Tagger("log/20261122_101500-sounds-se")("hum.wav")
-        >>> [name for name, _ in tags.top(1)]
-        ['hum']
+        >>> tags.top(1)[0][0]
+        'hum'
     """
 
     def __init__(
