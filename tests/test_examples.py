@@ -60,9 +60,8 @@ def test_train_own_sounds(run):
 
 
 def test_custom_training_loop(run, workspace):
-    lines = run(
-        "custom_training_loop", str(workspace / "sounds"), "own-model"
-    ).splitlines()  # what data/ was built from
+    source = str(workspace / "sounds")  # what the copy's data/ was built from
+    lines = run("custom_training_loop", source, "own-model").splitlines()
     losses = [float(line.split()[-1]) for line in lines if line.startswith("step")]
     assert len(losses) == 3 and losses[-1] < losses[0]
     rows = run("tag_folder", "own-model", "sounds", "own.csv")
