@@ -130,4 +130,6 @@ def test_it_goes_into_json_and_into_words(capsys):
     print_summary(summary)
     said = capsys.readouterr().out
     assert all(row.name in said for row in summary.layers)
-    assert f"{summary.totals['parameters']:,} parameters" in said
+    totals = summary.totals
+    assert totals["trainable"] + totals["statistics"] == totals["parameters"]
+    assert f"{totals['trainable']:,} trainable weights and {totals['statistics']:,} batch-norm statistics" in said

@@ -79,7 +79,7 @@ def test_tfrecords(run, tmp_path):
     path.write_bytes(content)
     assert "damaged record at byte 0" in str(run().exception)
     outcome = run("--skip-corrupt", "--json", tmp_path / "scores.json")
-    assert "warning: 1 damaged in the test split" in outcome.stderr and "at byte 0" in outcome.stderr
+    assert "warning: 1 damaged record in the test split skipped" in outcome.stderr and "at byte 0" in outcome.stderr
     values = json.loads((tmp_path / "scores.json").read_text())
     assert values["clips"] == 29 and values["settings"]["records_left_out"] == 1
     assert values["settings"]["shards"] == str(folder)
