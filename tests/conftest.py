@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 # The networks of the tests are tiny: a second thread costs them more than it gives, most of all on a busy machine.
@@ -17,6 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def own_cache(tmp_path_factory) -> None:
     """What the tests measure of the machine stays out of the user's cache folder."""
     os.environ["SAMPLECNN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_traced_after_a_failure():
+    """A test that fails while it counts memory must not make the next one count from there."""
+    yield
+    tracemalloc.stop()
 
 
 @pytest.fixture(scope="session")

@@ -383,8 +383,9 @@ def test_any_exception_of_a_decoder_skips_one_file(monkeypatch):
         raise ZeroDivisionError("odd")
 
     monkeypatch.setattr(worker, "stream", explode)
-    audio, remark, _ = worker._audio_of("x.wav", _TASK, False, Path())
-    assert audio is None and "ZeroDivisionError: odd" in remark
+    audio, remarks, _ = worker._audio_of("x.wav", _TASK, False, False, Path())
+    ((status, reason),) = remarks
+    assert audio is None and status == "skipped" and "ZeroDivisionError: odd" in reason
 
 
 def test_odd_names(tmp_path):
@@ -536,7 +537,7 @@ def test_a_long_recording_is_built_within_bounded_memory(tmp_path, monkeypatch):
         with soundfile.SoundFile(folder / "long.wav", "w", 16000, 1) as file:
             for _ in range(minutes):
                 file.write(random.uniform(-0.5, 0.5, 16000 * 60))
-        order = {"name": "train.arrow", "split": "train", "measured": True, "crashers": []}
+        order = {"name": "train.arrow", "split": "train", "measured": True, "crashers": [], "accept_truncated": False}
         tracemalloc.start()
         worker.make_shard(
             folder, _TASK, FORMATS["arrow"], order | {"clips": [["x", str(folder / "long.wav"), [0]]]}, lambda _: None
