@@ -1,11 +1,13 @@
 """The result of tagging one recording."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from samplecnn.audio import Remarks
 from samplecnn.errors import UsageError
+from samplecnn.tagging.events import Event, EventRules, Smoothing, find_events, window_bounds
 from samplecnn.task import Task
 
 
@@ -49,6 +51,11 @@ class Tags:
         return self.starts / self.task.sample_rate
 
     @property
+    def ends(self) -> np.ndarray:
+        """End of every segment in seconds, float64 [segments]; a recording shorter than a window ends where it ends."""
+        return np.minimum(self.starts + self.task.window, self.samples) / self.task.sample_rate
+
+    @property
     def seconds(self) -> float:
         """Length of the recording."""
         return self.samples / self.task.sample_rate
@@ -63,6 +70,39 @@ class Tags:
         """The classes whose probability lies above a threshold (the task's where None), best first."""
         limit = self.task.threshold if threshold is None else threshold
         return [(name, score) for name, score in ranked(self.scores, self.classes) if score > limit]
+
+    def events(
+        self,
+        threshold: float | Mapping[str, float] | None = None,
+        *,
+        smooth: int = 1,
+        smoothing: Smoothing = "median",
+        hysteresis: float = 1.0,
+        max_gap: float = 0.0,
+        min_seconds: float = 0.0,
+        refractory: float = 0.0,
+    ) -> list[Event]:
+        """When each class is heard, by start. Arguments: `events.EventRules`.
+
+        Overlapping windows (`Tagger(hop=...)`) place events more finely: each window speaks for the time around its
+        middle (`events.window_bounds`). A silent recording has no events.
+
+        Raises:
+            UsageError: a value out of range, or a threshold for an unknown class.
+
+        Example:
+            >>> tags = samplecnn.Tagger("log/20261122_101500-sounds-se")("hum.wav")
+            >>> [(event.label, event.start, event.end) for event in tags.events(0.5, smooth=5, max_gap=0.3)]
+            [('hum', 0.0, 3.0)]
+        """
+        return self.events_by(EventRules(threshold, smooth, smoothing, hysteresis, max_gap, min_seconds, refractory))
+
+    def events_by(self, rules: EventRules) -> list[Event]:
+        """The same with all rules in one."""
+        limits = rules.thresholds(self.classes, self.task.threshold)
+        if self.silent:
+            return []
+        return find_events(self.over_time, window_bounds(self.times, self.ends), self.classes, limits, rules)
 
 
 def ranked(scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
