@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from samplecnn.datasets import Manifest, Table, open_dataset
+from samplecnn.datasets.base import Clip
 from samplecnn.datasets.manifest_reader import read_manifest
 from samplecnn.errors import UsageError
 
@@ -28,10 +29,10 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
     path = written(tmp_path, "path,labels,split\nb/2.wav,dog,train\n/far/1.wav,cat,val\na ü.wav,dog,test\n")
     table = table_of(path)
     assert table.measured and table.task.name == "clips" and table.task.classes == ("cat", "dog")
-    assert [tuple(clip) for clip in table.clips] == [
-        ("b/2.wav", tmp_path / "b/2.wav", "train", (1,)),
-        ("/far/1.wav", Path("/far/1.wav"), "val", (0,)),
-        ("a ü.wav", tmp_path / "a ü.wav", "test", (1,)),
+    assert table.clips == [
+        Clip("b/2.wav", tmp_path / "b/2.wav", "train", (1,)),
+        Clip("/far/1.wav", Path("/far/1.wav"), "val", (0,)),
+        Clip("a ü.wav", tmp_path / "a ü.wav", "test", (1,)),
     ]
 
 

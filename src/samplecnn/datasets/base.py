@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from samplecnn.task import Task
 
 SPLITS = ("train", "val", "test")
+CLIP_COLUMNS = ("group", "fold")  # that shards hold where a clip has them
 
 
 class Clip(NamedTuple):
@@ -17,12 +18,16 @@ class Clip(NamedTuple):
         path: of the recording.
         split: "train", "val" or "test".
         labels: indices into the task's classes, ascending.
+        group: what the recording shares with others, such as a speaker or an album; "" where it is not known.
+        fold: of a cross-validation, as the data set gives it; "" where it gives none.
     """
 
     id: str
     path: Path
     split: str
     labels: tuple[int, ...]
+    group: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def custom_table(
     seed: int,
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    folds: Sequence[str] | None = None,
 ) -> Table:
     """The table of a custom data set, its splits completed.
 
@@ -117,6 +118,7 @@ def custom_table(
         seed: of drawn splits.
         groups: clips of one group stay in one split where splits are drawn; "" is a group of one clip.
         notes: to which notes on splits and classes are added.
+        folds: of each clip, "" where it has none; they do not influence the splits.
     """
     notes = list(notes)
     present = set(given)
@@ -141,7 +143,8 @@ def custom_table(
     if groups:
         notes += _shared_groups(groups, splits)
     notes += _classes_without_clips(task, labels, splits)
-    clips = [Clip(*row) for row in zip(ids, paths, splits, labels, strict=True)]
+    none = [""] * len(ids)
+    clips = [Clip(*row) for row in zip(ids, paths, splits, labels, groups or none, folds or none, strict=True)]
     return Table(task, clips, measured=True, notes=tuple(notes))
 
 

@@ -1,4 +1,4 @@
-"""A table of recordings (CSV or Parquet) as a data set: columns path, labels and, optionally, split and group."""
+"""A table of recordings (CSV or Parquet) as a data set: columns path, labels and, optionally, split, group and fold."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -60,6 +60,7 @@ class Manifest:
             options.seed,
             [row.group for row in rows] if any(row.group for row in rows) else None,
             [*notes, *kind_notes, *_possible_lists(classes)],
+            _folds(self.path, rows),
         )
 
     def _kind(self, rows: Sequence[Row]) -> tuple[Kind, list[str]]:
@@ -113,6 +114,14 @@ def _splits(path: Path, rows: Sequence[Row]) -> list[str]:
         raise UsageError(f"{path}, {row.place}: the split is empty; give one in every row, or in none")
     split_of = standard_splits(names)
     return [split_of[name] for name in names]
+
+
+def _folds(path: Path, rows: Sequence[Row]) -> list[str] | None:
+    folds = [row.fold for row in rows]
+    if any(folds) and not all(folds):
+        row = rows[folds.index("")]
+        raise UsageError(f"{path}, {row.place}: the fold is empty; give one in every row, or in none")
+    return folds if any(folds) else None
 
 
 def _possible_lists(classes: Sequence[str]) -> list[str]:

@@ -18,8 +18,9 @@ COLUMNS = {
     "labels": ("labels", "label", "class", "classes", "category", "tags"),
     "split": ("split", "subset"),
     "group": ("group", "speaker"),
+    "fold": ("fold",),
 }
-FORM = "expected a CSV or Parquet table with columns path and labels and, optionally, split and group"
+FORM = "expected a CSV or Parquet table with columns path and labels and, optionally, split, group and fold"
 LONGEST_LIST = 10_000  # characters of a cell that is parsed as a list
 
 
@@ -32,6 +33,7 @@ class Row(NamedTuple):
         labels: each once.
         split: a name for which `splits.is_split_name` holds, or "".
         group: such as a speaker, or "".
+        fold: of a cross-validation, or "".
     """
 
     place: str
@@ -39,6 +41,7 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
     split: str
     group: str
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def read_manifest(path: Path, columns: Columns | None = None) -> Iterator[Row]:
         labels = labels_of.get(cell) if isinstance(cell, str) else _labels(cell, columns.separator)
         if labels is None:
             labels = labels_of[cell] = _labels(cell, columns.separator)
-        yield Row(place, name, labels, split, _text(values.get("group")))
+        yield Row(place, name, labels, split, _text(values.get("group")), _text(values.get("fold")))
 
 
 def _csv(path: Path) -> tuple[list[str], Iterator[tuple[str, Sequence[Any]]]]:
@@ -128,7 +131,7 @@ def _parquet(path: Path, columns: Columns) -> tuple[list[str], Iterator[tuple[st
 
 
 def _positions(path: Path, header: Sequence[str], columns: Columns) -> dict[str, int]:
-    """Positions of the columns in the header; of "split" and "group" only where they are there."""
+    """Positions of the columns in the header; of those that are optional only where they are there."""
     names = [name.strip().lower() for name in header]
     positions = {}
     for column in COLUMNS:

@@ -6,7 +6,7 @@ rarest to the most frequent, and each unit goes to the split that still lacks mo
 per clip and no groups this meets every quota exactly.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import blake2b
 
 from samplecnn.datasets.base import SPLITS
@@ -73,12 +73,44 @@ def draw_splits(
         groups: clips of one group (a speaker, an album) stay in one split; "" is a group of one clip.
         splits: drawn in addition to train.
     """
+    return _draw(keys, labels, seed, groups, ("train", *(split for split in SPLITS if split in splits)), _quota)
+
+
+def draw_folds(
+    keys: Sequence[str],
+    labels: Sequence[tuple[int, ...]],
+    count: int,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> list[str]:
+    """The fold of every clip, "1" to `count`: as `draw_splits`, with an equal share of every class in each fold.
+
+    Example:
+        >>> folds = draw_folds([f"{n}.wav" for n in range(12)], [(n % 2,) for n in range(12)], count=3)
+        >>> sorted(folds.count(name) for name in ("1", "2", "3"))
+        [4, 4, 4]
+    """
+    names = tuple(str(number + 1) for number in range(count))
+    return _draw(keys, labels, seed, groups, names, lambda clips, folds: [clips / len(folds)] * len(folds))
+
+
+Quota = Callable[[int, tuple[str, ...]], list[float]]  # (clips of a class, splits) -> clips wanted in each split
+
+
+def _draw(
+    keys: Sequence[str],
+    labels: Sequence[tuple[int, ...]],
+    seed: int,
+    groups: Sequence[str] | None,
+    splits: tuple[str, ...],
+    quota: Quota,
+) -> list[str]:
     units = keys
     if groups:  # no key contains a NUL, so no group has the name of a clip
         units = [f"\0{group}" if group else key for key, group in zip(keys, groups, strict=True)]
     counts = _labels_of_units(units, labels, grouped=bool(groups))
     order = sorted(counts, key=lambda unit: (-sum(counts[unit].values()).bit_length(), _shuffled(seed, unit)))
-    split_of = _assign(order, counts, ("train", *(split for split in SPLITS if split in splits)))
+    split_of = _assign(order, counts, splits, quota)
     return [split_of[unit] for unit in units]
 
 
@@ -105,13 +137,15 @@ def _shuffled(seed: int, unit: str) -> bytes:
     return blake2b(f"{seed} {unit}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _assign(order: list[str], counts: dict[str, dict[int, int]], splits: tuple[str, ...]) -> dict[str, str]:
+def _assign(
+    order: list[str], counts: dict[str, dict[int, int]], splits: tuple[str, ...], quota_of: Quota
+) -> dict[str, str]:
     units_of: dict[int, list[str]] = {}
     for unit in order:
         for label in counts[unit]:
             units_of.setdefault(label, []).append(unit)
     clips_of = {label: sum(counts[unit][label] for unit in units) for label, units in units_of.items()}
-    wanted = {label: _quota(clips, splits) for label, clips in clips_of.items()}
+    wanted = {label: quota_of(clips, splits) for label, clips in clips_of.items()}
     wanted_total = [sum(quota[split] for quota in wanted.values()) for split in range(len(splits))]
     lacking = {label: set(range(len(splits))) for label in units_of}  # splits that have no clip of the label yet
     remaining = {label: len(units) for label, units in units_of.items()}
@@ -134,9 +168,9 @@ def _assign(order: list[str], counts: dict[str, dict[int, int]], splits: tuple[s
     return {unit: splits[split] for unit, split in split_of.items()}
 
 
-def _quota(clips: int, splits: tuple[str, ...]) -> list[int]:
+def _quota(clips: int, splits: tuple[str, ...]) -> list[float]:
     """Clips of a class wanted in each split; train, the first, gets what remains."""
     if clips < len(splits):
-        return [clips] + [0] * (len(splits) - 1)
+        return [clips] + [0.0] * (len(splits) - 1)
     others = [max(1, round(clips * SHARES[split])) for split in splits[1:]]
     return [clips - sum(others), *others]

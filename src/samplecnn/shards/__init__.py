@@ -32,29 +32,37 @@ def open_split(
         SampleCNNError: a shard is missing or damaged, or the data set is being replaced.
     """
     from samplecnn.datasets import SPLITS, dataset_name
-    from samplecnn.shards.identity import check_source, read_record
 
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: expected {', '.join(SPLITS)}")
     if holds_tfrecords(spec):
-        return _opened(_checked(Path(spec), "tfrecord", spec, split), "tfrecord", split, skip_corrupt)
+        return opened(_checked(Path(spec), "tfrecord", spec, split), "tfrecord", split, skip_corrupt)
+    name = dataset_name(spec)
+    folder, format = built_folder(spec, data_dir, any_source)
+    segments = opened(_checked(folder, format, name, split), format, split, skip_corrupt)
+    if len(segments) == 0:
+        raise UsageError(_empty(name, split, folder))
+    return segments
+
+
+def built_folder(spec: str, data_dir: str | Path, any_source: bool = False) -> tuple[Path, str]:
+    """The folder of a data set's shards, and their format. Args, Raises: as `open_split`, without the split."""
+    from samplecnn.datasets import dataset_name
+    from samplecnn.shards.identity import check_source, read_record
+
     name = dataset_name(spec)
     home = Path(data_dir) / name
     for format in ("arrow", "tfrecord"):
         if (home / format).is_dir():
             if not any_source:
                 check_source(spec, read_record(home / format), home / format, name)
-            folder = _checked(home / format, format, name, split)
-            segments = _opened(folder, format, split, skip_corrupt)
-            if len(segments) == 0:
-                raise UsageError(_empty(name, split, folder))
-            return segments
+            return home / format, format
     half = any((home / f"{format}.building").is_dir() for format in ("arrow", "tfrecord"))
     state = "is only half built" if half else "is not built yet"
     raise UsageError(f"{name} {state} (no {home / 'arrow'}): run `samplecnn build {spec} --data-dir {data_dir}`")
 
 
-def _opened(folder: Path, format: str, split: str, skip_corrupt: bool) -> "Segments":
+def opened(folder: Path, format: str, split: str, skip_corrupt: bool) -> "Segments":
     """The segments in a folder, with the record of its build, which must be the same before and after."""
     from samplecnn.shards.arrow import ArrowSegments
     from samplecnn.shards.identity import check_same_build, folder_stamp, read_record

@@ -1,7 +1,8 @@
 """Segments on disk as Arrow IPC files, which can be mapped: each segment is read on its own, at its offset.
 
 One row is one segment: `id` of its clip (string), `segment` number in the clip (int32), `labels` (fixed-size list of
-uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). A clip's rows follow each other.
+uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). Where the data set has them,
+`group` and `fold` (strings) of the clip follow. A clip's rows follow each other.
 The schema's metadata holds the Task as JSON (`samplecnn.task`) and the version of this format (`samplecnn.format`).
 A split is the set {split}-00001-of-00152.arrow, {split}-00002-of-00152.arrow, ... of one folder.
 """
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from samplecnn.datasets.base import CLIP_COLUMNS
 from samplecnn.errors import SampleCNNError
 from samplecnn.shards.segments import Files, Maps, Segments, Stamps, open_again
 from samplecnn.task import Task
@@ -34,7 +36,8 @@ def shard_name(split: str, number: int, count: int) -> str:
     return f"{split}-{number:05d}-of-{count:05d}.arrow"
 
 
-def schema(task: Task) -> pa.Schema:
+def schema(task: Task, columns: Sequence[str] = ()) -> pa.Schema:
+    """Of a shard; `columns` are those of CLIP_COLUMNS that it has, in that order."""
     text = task.to_json()
     return pa.schema(
         [
@@ -42,17 +45,25 @@ def schema(task: Task) -> pa.Schema:
             pa.field("segment", pa.int32(), nullable=False),
             pa.field("labels", pa.list_(pa.uint8(), task.num_classes), nullable=False),
             pa.field("audio", pa.list_(pa.int16(), task.window), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in columns),
         ],
         metadata={FORMAT_KEY: FORMAT, TASK_KEY: text + " " * STATISTICS_PADDING},
     )
 
 
 class ShardWriter:
-    """Writes one shard with a few megabytes of memory, whatever its length. Use as a context manager."""
+    """Writes one shard with a few megabytes of memory, whatever its length. Use as a context manager.
 
-    def __init__(self, path: str | Path, task: Task) -> None:
+    Args:
+        path: of the file.
+        task: of the data set.
+        columns: those of CLIP_COLUMNS that the data set has.
+    """
+
+    def __init__(self, path: str | Path, task: Task, columns: Sequence[str] = ()) -> None:
         self.task = task
-        self.schema = schema(task)
+        self.schema = schema(task, columns)
+        self.columns: dict[str, list[str]] = {name: [] for name in columns}
         self.rows_per_batch = max(1, BATCH_BYTES // (2 * task.window))
         self.ids: list[str] = []
         self.numbers: list[np.ndarray] = []
@@ -60,14 +71,16 @@ class ShardWriter:
         self.audio: list[np.ndarray] = []
         self.writer = pa.ipc.new_file(str(path), self.schema)
 
-    def add(self, id: str, labels: Sequence[int], segments: np.ndarray) -> None:
-        """Adds a clip: indices of its classes, and its segments, int16 [n, window]."""
-        id = id.encode("utf-8", "backslashreplace").decode()  # made of a file name, which need not be UTF-8
+    def add(self, id: str, labels: Sequence[int], segments: np.ndarray, **columns: str) -> None:
+        """Adds a clip: indices of its classes, its segments, int16 [n, window], and the text of each further column."""
+        id = _text(id)  # made of a file name
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         for start in range(0, len(segments), self.rows_per_batch):
             part = segments[start : start + self.rows_per_batch]
             self.ids += [id] * len(part)
+            for name, texts in self.columns.items():
+                texts += [_text(columns[name])] * len(part)
             self.numbers.append(np.arange(start, start + len(part), dtype=np.int32))
             self.labels.append(np.broadcast_to(row, (len(part), len(row))))
             self.audio.append(part)
@@ -82,9 +95,11 @@ class ShardWriter:
             pa.array(np.concatenate(self.numbers)),
             _fixed_lists(self.labels, self.schema.field("labels").type),
             _fixed_lists(self.audio, self.schema.field("audio").type),
+            *(pa.array(texts, pa.string()) for texts in self.columns.values()),
         ]
         self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
         self.ids, self.numbers, self.labels, self.audio = [], [], [], []
+        self.columns = {name: [] for name in self.columns}
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -95,6 +110,11 @@ class ShardWriter:
         if kind is None:
             self._flush()
         self.writer.close()
+
+
+def _text(text: str) -> str:
+    """Text that can be stored: that of a file system need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _fixed_lists(rows: list[np.ndarray], type: pa.DataType) -> pa.Array:
@@ -130,6 +150,7 @@ class _Part(NamedTuple):
     ids: list[str]
     numbers: np.ndarray
     labels: np.ndarray
+    columns: dict[str, list[str]]
 
 
 class ArrowSegments(Segments):
@@ -165,6 +186,13 @@ class ArrowSegments(Segments):
         for part in parts:
             for id in part.ids:
                 self.ids.append(self.ids[-1] if self.ids and self.ids[-1] == id else id)  # one string a clip
+        if len({tuple(part.columns) for part in parts}) > 1:
+            raise SampleCNNError(f"{self.folder}: its shards differ in their columns; build again with --force")
+        columns = parts[0].columns if parts else {}
+        self.groups, self.folds = (
+            [text for part in parts for text in part.columns[name]] if name in columns else None
+            for name in CLIP_COLUMNS
+        )
         rows = np.array([len(part.ids) for part in parts], np.int64)
         self._shard = np.array(shards, np.int64)
         # Of each record batch: the row after its last, its first row, and where that lies in its file.
@@ -201,14 +229,15 @@ def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> 
                 task = _check_schema(path, reader.schema, known)
                 for number in range(reader.num_record_batches):
                     batch = reader.get_batch(number)
-                    batch.select(["id", "segment", "labels"]).validate(full=True)
+                    columns = [name for name in CLIP_COLUMNS if name in batch.schema.names]
+                    batch.select(["id", "segment", "labels", *columns]).validate(full=True)
                     offset = batch.column("audio").values.buffers()[1].address - buffer.address
                     if batch.num_rows and not 0 <= offset <= len(whole) - batch.num_rows * task.window * 2:
                         raise pa.ArrowInvalid("its audio lies outside of the file")
                     labels = np.array(batch.column("labels").values).reshape(-1, task.num_classes)
-                    parts.append(
-                        _Part(offset, batch.column("id").to_pylist(), np.array(batch.column("segment")), labels)
-                    )
+                    texts = {name: batch.column(name).to_pylist() for name in columns}
+                    numbers = np.array(batch.column("segment"))
+                    parts.append(_Part(offset, batch.column("id").to_pylist(), numbers, labels, texts))
             return task, parts
     except SampleCNNError:
         raise
@@ -234,7 +263,7 @@ def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
         raise SampleCNNError(f"{path}: damaged ({error}); build again with --force") from error
     if known is not None and task != known:
         raise SampleCNNError(f"{path}: built for a different task than the shards before it; build again with --force")
-    if not found.equals(schema(task)):
+    if not found.equals(schema(task, [name for name in CLIP_COLUMNS if name in found.names])):
         raise SampleCNNError(f"{path}: its columns do not match its task; build again with --force")
     return task
 

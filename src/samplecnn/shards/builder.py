@@ -183,7 +183,7 @@ def _cores() -> int:
 
 def _decode(building: Path, plan: Plan, waiting: list[Shard], workers: int, title: str) -> None:
     """Builds the shards that wait, with a progress bar where it has a title."""
-    pool = Pool(building, plan.task, plan.format, plan.measured, workers, plan.accept_truncated)
+    pool = Pool(building, plan.task, plan.format, plan.measured, workers, plan.accept_truncated, plan.columns)
     done = plan.num_clips - sum(len(shard.clips) for shard in waiting)
     skipped = len(plan.absent)
     bar = Progress(plan.num_clips, title, "clips", done=done) if title else None

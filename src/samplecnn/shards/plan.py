@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from samplecnn.datasets.base import SPLITS, Clip, Table
+from samplecnn.datasets.base import CLIP_COLUMNS, SPLITS, Clip, Table
 from samplecnn.errors import UsageError
 from samplecnn.shards.build_report import BuildIssue
 from samplecnn.shards.formats import FORMATS, Format
@@ -41,6 +41,7 @@ class Plan:
         seed: of the clips' order.
         source: what the table was read from, as `identity.source_of` has it; None where unknown.
         accept_truncated: what can be decoded of damaged recordings is kept.
+        columns: those of CLIP_COLUMNS that a clip of the table has.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class Plan:
     seed: int = 0
     source: str | None = None
     accept_truncated: bool = False
+    columns: tuple[str, ...] = ()
 
     @property
     def num_clips(self) -> int:
@@ -85,11 +87,13 @@ def make_plan(
     digest = hashlib.sha256(json.dumps([kind.version, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
     if accept_truncated:  # only then, so that what was built without it keeps its fingerprint
         digest.update(b"accept_truncated")
+    columns = tuple(name for name in CLIP_COLUMNS if any(getattr(clip, name) for clip in clips))
     present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
     absent: list[BuildIssue] = []
     for clip in clips:
         size, time, problem = _look(clip.path)
-        row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}\n"
+        more = "".join(f"\0{name} {getattr(clip, name)}" for name in columns)
+        row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}{more}\n"
         digest.update(row.encode("utf-8", "surrogateescape"))
         if problem:
             absent.append(BuildIssue(str(clip.path), clip.split, "skipped", problem))
@@ -113,6 +117,7 @@ def make_plan(
         seed,
         source,
         accept_truncated,
+        columns,
     )
 
 

@@ -50,6 +50,8 @@ class Segments(ABC):
         labels: uint8 [n, classes].
         segment: int32 [n], the number in its clip, from 0.
         ids: list of n clip ids; a clip's segments follow each other.
+        groups, folds: of each segment's clip, lists of n texts as in `datasets.base.Clip`; None where the data set has
+            none, or the format no place for them.
         skipped: one line for each damaged record that was skipped.
         record: what the shards were built from, where `open_split` opened them.
         notes: what else a user should know, a line each.
@@ -65,6 +67,8 @@ class Segments(ABC):
     labels: np.ndarray
     segment: np.ndarray
     ids: list[str]
+    groups: list[str] | None = None
+    folds: list[str] | None = None
     skipped: Sequence[str] = ()
     record: BuildRecord | None = None
     notes: Sequence[str] = ()

@@ -32,20 +32,20 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     issues: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
     clips = segments = short = total = squares = 0
-    with written_aside(folder / name) as aside, format.writer(aside, task, split) as writer:
-        for index, (id, path, labels) in enumerate(order["clips"]):
+    with written_aside(folder / name) as aside, format.writer(aside, task, split, order["columns"]) as writer:
+        for index, (id, path, labels, columns) in enumerate(order["clips"]):
             audio, remarks, filled = _audio_of(
                 path, task, index in order["crashers"], order["accept_truncated"], folder
             )
             issues += [[path, split, status, reason] for status, reason in remarks]
             if audio is not None:
-                writer.add(id, labels, audio)
+                writer.add(id, labels, audio, **columns)
                 clips += 1
                 segments += len(audio)
                 short += filled
                 per_class[labels] += 1
                 if order["measured"]:
-                    one, two = _sums(audio)
+                    one, two = sums(audio)
                     total, squares = total + one, squares + two
             on_clip(int(audio is None))
     counts = {
@@ -109,7 +109,7 @@ def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bo
         return np.memmap(file, np.int16, "r"), silent  # the map keeps the file, which has no name, until it is dropped
 
 
-def _sums(audio: np.ndarray) -> tuple[int, int]:
+def sums(audio: np.ndarray) -> tuple[int, int]:
     """Sum of samples and of their squares, exact: partial sums stay below 2^53, where float64 holds every integer."""
     flat = audio.reshape(-1)
     total = squares = 0

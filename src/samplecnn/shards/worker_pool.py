@@ -39,6 +39,7 @@ class Pool:
     measured: bool
     workers: int
     accept_truncated: bool = False
+    columns: tuple[str, ...] = ()
     _running: set[Worker] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
@@ -113,7 +114,11 @@ class Pool:
             "measured": self.measured and shard.split == "train",
             "accept_truncated": self.accept_truncated,
             "crashers": [at for at, count in crashes.items() if count >= CRASHES_ALLOWED],
-            "clips": [[clip.id, str(clip.path), list(clip.labels)] for clip in shard.clips],
+            "columns": list(self.columns),
+            "clips": [
+                [clip.id, str(clip.path), list(clip.labels), {name: getattr(clip, name) for name in self.columns}]
+                for clip in shard.clips
+            ],
         }
         try:
             for skipped, _ in worker.ask(order):
