@@ -28,6 +28,7 @@ ROOMS = (
     "sound_file",
     "mixing",
     "audio",
+    "mel",
     "datasets",
     "shards",
     "kernels",

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from samplecnn import model_files
 from samplecnn.analysis import explain, run_explain
 from samplecnn.analysis.explained_window import Settings
-from samplecnn.analysis.mel import mel, mel_spectrogram
 from samplecnn.analysis.plots import draw_explanation
 from samplecnn.cli.explain import explain_command
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.mel import mel, mel_spectrogram
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.system.plotting import DARK
 from samplecnn.task import Task

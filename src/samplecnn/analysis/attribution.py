@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.analysis.mel import hertz, mel
 from samplecnn.audio import fit
 from samplecnn.evaluation.probabilities import full_precision
+from samplecnn.mel import hertz, mel
 from samplecnn.task import Task
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ SUMMED_AT_ONCE = 64  # segments
 def check_fold(fold: str) -> None:
     """Raises OptionError where a text cannot name a fold."""
     match = DRAWN.fullmatch(fold)
-    if not fold or (match and not (2 <= int(match[2]) and 1 <= int(match[1]) <= int(match[2]))):
+    if not fold or (match and not (int(match[2]) >= 2 and 1 <= int(match[1]) <= int(match[2]))):
         raise OptionError("fold", f"{fold!r} is no fold: expected K/N, such as 2/5, or a value of the fold column")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from samplecnn.analysis.explained_window import ExplainedWindow
 from samplecnn.analysis.explanation import Explanation
-from samplecnn.analysis.mel import mel, mel_spectrogram
+from samplecnn.mel import mel, mel_spectrogram
 from samplecnn.system.plotting import LIGHT, SMALL, TINY, Theme, diverging, drawable, new_figure, shorten
 
 if TYPE_CHECKING:

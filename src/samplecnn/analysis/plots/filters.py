@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samplecnn.analysis.filters import Filters
-from samplecnn.analysis.mel import hertz, mel
 from samplecnn.errors import UsageError
+from samplecnn.mel import hertz, mel
 from samplecnn.system.plotting import FONT, LIGHT, SEQUENTIAL, SMALL, diverging, new_figure, tidy
 
 if TYPE_CHECKING:

@@ -19,6 +19,30 @@ def hertz(mels: npt.ArrayLike) -> np.ndarray:
     return 700 * (10 ** (np.asarray(mels) / 2595) - 1)
 
 
+def filterbank(bands: int, size: int, rate: int) -> np.ndarray:
+    """Triangular filters, equally wide in mel from 0 to rate / 2, by half overlapping: float32 [bands, size // 2 + 1].
+
+    The weights of a filter add up to 1: applied to a power spectrum it gives the mean power in its band. A filter that
+    is narrower than the distance of two bins takes the nearest bin.
+
+    Args:
+        bands: number of filters.
+        size: samples of a frame, whose spectrum has size // 2 + 1 bins.
+        rate: Hz.
+
+    Example:
+        >>> filterbank(4, 64, 8000).shape
+        (4, 33)
+    """
+    edges = hertz(np.linspace(0, mel(rate / 2), bands + 2))
+    bins = np.arange(size // 2 + 1) * rate / size
+    low, middle, high = (edges[start : start + bands, None] for start in range(3))
+    weights = np.clip(np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)), 0, None)
+    for row in np.flatnonzero(weights.sum(axis=1) == 0):
+        weights[row, np.abs(bins - middle[row]).argmin()] = 1
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
 def mel_spectrogram(wave: np.ndarray, rate: int, bands: int = BANDS) -> np.ndarray:
     """Power in dB on a mel axis, from Hann windows of 25 ms: float64 [bands, frames].
 
