@@ -1,4 +1,4 @@
-"""Decoding, resampling, fitting and cutting, on signals whose answer is known and on what the original made."""
+"""Decoding, resampling, padding and segmenting, on signals with a known result and on files made by the original."""
 
 import io
 import json
@@ -66,7 +66,7 @@ def test_every_format_gives_the_same_sound(tmp_path, tone, ending, subtype, tole
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000])
-def test_resampling_keeps_frequency_level_and_place(tmp_path, tone, rate):
+def test_resampling_keeps_frequency_level_and_timing(tmp_path, tone, rate):
     soundfile.write(tmp_path / "a.wav", tone(1000, 2.0, rate), rate, subtype="FLOAT")
     wave = decode(tmp_path / "a.wav", 22050)
     assert len(wave) == 44100
@@ -105,8 +105,8 @@ def test_first_seconds_equal_those_of_the_whole(rate, seconds):
     assert np.array_equal(to_int16(part), to_int16(decode(io.BytesIO(data), 22050)[: len(part)]))
 
 
-def test_only_the_wanted_seconds_are_read(tmp_path):
-    """29 s of a long recording cost 29 s, not all of it."""
+def test_only_the_requested_seconds_are_read(tmp_path):
+    """Decoding 29 s of a long recording does not read the rest."""
     with wave_module.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(np.arange(16000 * 600, dtype=np.int16).tobytes())
@@ -129,8 +129,8 @@ def test_only_the_wanted_seconds_are_read(tmp_path):
     assert Counting.taken < 32 * 16000 * 2
 
 
-def test_paths_texts_and_open_files_are_equal(tmp_path, tone):
-    path = tmp_path / "ü sound.raw"  # an ending that lies
+def test_paths_strings_and_open_files_are_equal(tmp_path, tone):
+    path = tmp_path / "ü sound.raw"  # a wrong suffix
     path.write_bytes(wav_bytes(tone(), 22050))
     expected = decode(path, 16000)
     with path.open("rb") as file:
@@ -158,12 +158,12 @@ def test_a_pipe_is_read_to_its_end(tone):
 
 
 def test_mp3_in_blocks_equals_mp3_at_once(tmp_path, monkeypatch):
-    """An mp3 decoder leans on earlier frames: reading on in blocks must not make it seek."""
+    """An mp3 decoder depends on earlier frames: reading in blocks must not make it seek."""
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 22050 * 3)
     soundfile.write(tmp_path / "a.mp3", noise, 22050)
     whole = decode(tmp_path / "a.mp3", 22050)
-    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 5000)
-    monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", 5000)
+    monkeypatch.setattr("samplecnn.audio.MAX_SINGLE_READ_SAMPLES", 5000)
+    monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", 5000)
     assert np.array_equal(decode(tmp_path / "a.mp3", 22050), whole)
     assert len(whole) == 22050 * 3
 
@@ -174,8 +174,8 @@ def test_blocks_change_no_bit(monkeypatch, rate):
     data = io.BytesIO(wav_bytes(noise, rate, "FLOAT"))
     whole = decode(data, 22050)
     for block in (777, 10_000, 40_000):  # the last two end with the recording
-        monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", block)
-        monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", block)
+        monkeypatch.setattr("samplecnn.audio.MAX_SINGLE_READ_SAMPLES", block)
+        monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", block)
         assert np.array_equal(decode(data, 22050), whole)
 
 
@@ -185,7 +185,7 @@ def test_decoding_repeats_bit_for_bit(tmp_path):
     assert np.array_equal(decode(tmp_path / "a.ogg", 22050), decode(tmp_path / "a.ogg", 22050))
 
 
-# What cannot be used: one line each, with the reason and what to do.
+# Files that cannot be used: one line each, with the reason and the remedy.
 
 
 def refusal(source, seconds=None) -> str:
@@ -216,7 +216,7 @@ def test_not_audio(tmp_path, content):
     assert "not audio" in refusal(tmp_path / "a.wav")
 
 
-def test_unreadable_file_tells_why(tmp_path):
+def test_the_reason_for_an_unreadable_file(tmp_path):
     (tmp_path / "a.wav").symlink_to(tmp_path / "a.wav")
     assert "cannot be read" in refusal(tmp_path / "a.wav")
 
@@ -252,7 +252,7 @@ def test_a_missing_end_is_noticed(format, subtype, kept):
     part = io.BytesIO(data[: int(len(data) * kept)])
     text = refusal(part)
     assert "cut short" in text or "damaged" in text
-    assert len(decode(part, 22050, 0.5)) == 11025  # what is wanted is all there
+    assert len(decode(part, 22050, 0.5)) == 11025  # the requested part is complete
     refusal(part, 4.0)
 
 
@@ -278,7 +278,7 @@ def test_streams_written_without_their_length_are_whole(tone, length):
     assert len(decode(io.BytesIO(bytes(data)), 22050)) == 22050
 
 
-def test_a_header_that_counts_itself_is_forgiven(tone):
+def test_a_data_size_that_includes_the_header_is_accepted(tone):
     data = bytearray(wav_bytes(tone(440, 1.0), 22050))
     at = data.index(b"data") + 4
     data[at : at + 4] = struct.pack("<I", len(data))
@@ -286,7 +286,7 @@ def test_a_header_that_counts_itself_is_forgiven(tone):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers(tone, bad):
+def test_samples_that_are_not_finite(tone, bad):
     sound = tone()
     sound[1234] = bad
     assert "NaN or infinite" in refusal(io.BytesIO(wav_bytes(sound, 22050, "FLOAT")))
@@ -300,13 +300,13 @@ def test_no_samples():
     assert "no samples" in refusal(io.BytesIO(wav_bytes(np.zeros(0), 22050)))
 
 
-def test_a_rate_that_cannot_be(tone):
+def test_an_implausible_rate(tone):
     data = bytearray(wav_bytes(tone(), 22050))
     data[24:28] = struct.pack("<I", 3)
     assert "3 Hz" in refusal(io.BytesIO(bytes(data)))
 
 
-def test_silence_is_decoded_and_told_apart(tone):
+def test_silence_is_decoded_and_recognised(tone):
     silence = decode(io.BytesIO(wav_bytes(np.zeros(16000))), 22050)
     assert len(silence) == 22050 and is_silent(silence)
     assert not is_silent(tone())
@@ -382,7 +382,7 @@ def test_tile_repeats_zero_fills_stretch_slows():
         fit(clip, 5, "mirror")
 
 
-def test_nothing_cannot_be_filled_up():
+def test_an_empty_waveform_cannot_be_padded():
     with pytest.raises(AudioError, match="without samples"):
         fit(np.zeros(0, np.float32), 5)
 
@@ -412,7 +412,7 @@ def test_cut_of_fixed_clips_always_gives_the_same_number(length, window, factor)
     assert cut(np.ones(length, np.float32), task).shape == (task.segments_per_clip, window)
 
 
-def test_cut_as_the_data_sets_do():
+def test_cut_with_the_settings_of_the_data_sets():
     wave = np.random.default_rng(0).uniform(-1, 1, 642184).astype(np.float32)
     mtt = replace(TASK, window=59049, clip_seconds=29.0)
     segments = cut(wave, mtt)
@@ -511,35 +511,35 @@ def test_music_as_the_original_decoded_it(shared):
     assert likeness(ours, theirs) > 0.999
 
 
-# One decoder
+# Streaming
 
 
 @pytest.mark.parametrize("rate", [500, 999, 10_000_001])
 def test_a_stream_and_decoding_refuse_the_same_rates(monkeypatch, tone, rate):
-    """A recording too long to be decoded at once is refused like a short one."""
+    """A recording that is read in blocks is refused like a short one."""
     data = io.BytesIO(wav_bytes(tone(440, 3.0), rate))
     text = refusal(data)
-    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 100)
-    with pytest.raises(AudioError, match=f"{rate} Hz, which is no rate of sound"):
+    monkeypatch.setattr("samplecnn.audio.MAX_SINGLE_READ_SAMPLES", 100)
+    with pytest.raises(AudioError, match=f"implausible sample rate in its header, {rate} Hz"):
         list(stream(data, 22050))
     assert refusal(data) == text
 
 
 @pytest.mark.parametrize("seconds", [None, 0.37, 1.0])
 @pytest.mark.parametrize(("suffix", "channels"), [("wav", 2), ("flac", 1), ("ogg", 2), ("mp3", 1)])
-def test_pieces_joined_are_the_bits_of_decoding_at_once(tmp_path, monkeypatch, suffix, channels, seconds):
+def test_joined_blocks_equal_decoding_at_once_bit_for_bit(tmp_path, monkeypatch, suffix, channels, seconds):
     path = tmp_path / f"noise.{suffix}"
     soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=(44100 + 11, channels)), 44100)
     whole = decode(path, 22050, seconds)
-    monkeypatch.setattr("samplecnn.audio.AT_ONCE_SAMPLES", 1000)
-    monkeypatch.setattr("samplecnn.audio.PIECE_SAMPLES", 4001)
+    monkeypatch.setattr("samplecnn.audio.MAX_SINGLE_READ_SAMPLES", 1000)
+    monkeypatch.setattr("samplecnn.audio.BLOCK_SAMPLES", 4001)
     pieces = list(stream(path, 22050, seconds))
     assert len(pieces) > 2 and np.array_equal(np.concatenate(pieces), whole)
     assert np.array_equal(decode(path, 22050, seconds), whole)
 
 
 def test_memory_follows_the_part_that_is_used(tmp_path):
-    """A second of ten minutes takes what a second takes, and no more than the recording itself is set aside."""
+    """One second of ten minutes takes the memory of one second; the whole takes no more than the recording itself."""
     import tracemalloc
 
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 16000, 1) as file:

@@ -60,7 +60,7 @@ def test_train_own_sounds(run):
 
 
 def test_custom_training_loop(run, workspace):
-    source = str(workspace / "sounds")  # what the copy's data/ was built from
+    source = str(workspace / "sounds")  # the source of the copy's data/
     lines = run("custom_training_loop", source, "own-model").splitlines()
     losses = [float(line.split()[-1]) for line in lines if line.startswith("step")]
     assert len(losses) == 3 and losses[-1] < losses[0]

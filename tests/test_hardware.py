@@ -29,7 +29,7 @@ def machine(tmp_path, monkeypatch):
 
 
 class Measured:
-    """Stands for a measurement; counts how often it is taken."""
+    """Replaces a measurement; counts the calls."""
 
     def __init__(self, fp32: float, bf16: float) -> None:
         self.rates, self.count = {"fp32": fp32, "bf16": bf16}, 0
@@ -39,7 +39,7 @@ class Measured:
         return self.rates
 
 
-def test_the_faster_precision_is_taken_and_kept(machine):
+def test_the_faster_precision_is_chosen_and_cached(machine):
     fast, slow = Measured(10, 20), Measured(20, 10)
     assert choose_precision("auto", CPU, "training", fast) == "bf16"
     assert choose_precision("auto", CPU, "inference", slow) == "fp32"
@@ -50,11 +50,11 @@ def test_the_faster_precision_is_taken_and_kept(machine):
     assert choice is not None and choice.rates == {"fp32": 10, "bf16": 20} and "2.00 times" in choice.reason
 
 
-def test_a_tie_is_for_the_exact_one(machine):
+def test_a_tie_selects_fp32(machine):
     assert auto_precision("training", Measured(10, 10.2)).precision == "fp32"
 
 
-def test_another_machine_or_version_measures_anew(machine, monkeypatch):
+def test_another_machine_or_version_measures_again(machine, monkeypatch):
     assert auto_precision("training", Measured(10, 20)).precision == "bf16"
     changes = {
         "cpu": lambda: monkeypatch.setattr(hardware, "cpu_name", lambda: "another CPU"),
@@ -105,8 +105,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(machine, monkeypatch):
     assert auto_precision("training", Measured(10, 20)).precision == "bf16" and not machine.exists()
 
 
-def test_of_several_processes_the_first_decides(machine):
-    """All of them go on with one answer, whatever each of them measured."""
+def test_the_first_of_several_processes_wins(machine):
+    """All of them use the same result, whatever each of them measured."""
     key = {"cpu": "one"}
     with ThreadPoolExecutor(8) as pool:
         kept = list(pool.map(lambda n: cache.remember("x", key, n, lambda v: isinstance(v, int)), range(64)))
@@ -136,7 +136,7 @@ def test_nothing_is_measured_without_bfloat16(machine, monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE")
     assert choose_precision("auto", CPU, "training", measure) == "fp32"
-    assert choose_precision("bf16", CPU, "training", measure) == "bf16", "what is asked for is taken"
+    assert choose_precision("bf16", CPU, "training", measure) == "bf16", "an explicit precision is used"
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX512_CORE_AMX")
     assert choose_precision("auto", CPU, "training", Measured(1, 2)) == "bf16"
     monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
@@ -154,7 +154,7 @@ def test_hardware_that_fails_in_bfloat16_computes_in_float32(machine):
     assert not machine.exists() or not list(machine.iterdir())
 
 
-def test_the_environment_can_decide(machine, monkeypatch):
+def test_the_environment_overrides_the_measurement(machine, monkeypatch):
     measured = Measured(10, 20)
     monkeypatch.setenv(hardware.OVERRIDE, "fp32")
     assert choose_precision("auto", CPU, "training", measured) == "fp32" and measured.count == 0
@@ -174,11 +174,11 @@ def test_the_training_measurement_runs_and_changes_nothing(monkeypatch):
 
 def test_the_machine_is_described(machine):
     auto_precision("training", Measured(10, 20))
-    told = dict(describe())
-    assert told["training precision"] == "bf16, measured: bf16 has 2.00 times the speed of fp32"
-    assert told["inference precision"] == "not measured yet"
-    assert told["torch"] == torch.__version__.partition("+")[0] or told["torch"] == torch.__version__
-    assert str(machine) in told["cache"] and told["CPU"] and int(told["threads"]) >= 1
+    rows = dict(describe())
+    assert rows["training precision"] == "bf16, measured: bf16 has 2.00 times the speed of fp32"
+    assert rows["inference precision"] == "not measured yet"
+    assert rows["torch"] == torch.__version__.partition("+")[0] or rows["torch"] == torch.__version__
+    assert str(machine) in rows["cache"] and rows["CPU"] and int(rows["threads"]) >= 1
 
 
 def test_a_limit_in_the_environment_reaches_the_choice():
@@ -188,7 +188,7 @@ def test_a_limit_in_the_environment_reaches_the_choice():
     assert done.stdout.strip() == "fp32"
 
 
-def test_precisions_are_named_and_tf32_is_for_gpus():
+def test_unknown_precisions_and_tf32_without_a_gpu_are_refused():
     assert not has_tf32(CPU)
     for device in (CPU, None):
         with pytest.raises(UsageError, match=r"tf32 is for NVIDIA GPUs.*not for this cpu"):
@@ -198,7 +198,7 @@ def test_precisions_are_named_and_tf32_is_for_gpus():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_on_a_gpu_float32_is_multiplied_as_asked_and_only_meanwhile(precision):
+def test_settings_for_a_gpu_are_set_and_restored(precision):
     """PyTorch keeps these settings on machines without a GPU too."""
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark

@@ -1,7 +1,7 @@
-"""The layout of the source: which room may import which, no import cycles, no long modules.
+"""The layout of the source: which package may import which, no import cycles, no long modules.
 
-Data flows in one direction, from recordings to a running model, and imports follow it: a room may import the rooms
-before it in ROOMS, never those behind it. Imports inside functions count like any other; those under TYPE_CHECKING do
+Data flows in one direction, from recordings to a running model, and imports follow it: a package (or top-level module)
+may import only those before it in LAYERS. Imports inside functions count like any other; those under TYPE_CHECKING do
 not, because they never run.
 """
 
@@ -14,8 +14,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "samplecnn"
 
-# In the order in which they may import: each one only those above it. The longest prefix of a module's name decides.
-ROOMS = (
+# Each one may import only those above it. A module belongs to the entry that is the longest prefix of its name.
+LAYERS = (
     "errors",
     "task",
     "extras",
@@ -38,7 +38,7 @@ ROOMS = (
     "model_files",
     "interop",
     "inference",
-    "evaluation",  # before training, whose stages end with the scores of the test set
+    "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",
     "analysis",
@@ -89,35 +89,35 @@ def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def _inside(name: str) -> str | None:
-    """The name below the package, None for a module of somebody else."""
+    """The name below the package; None for a module outside it."""
     head, _, rest = name.partition(".")
     return rest if head == PACKAGE.name else None
 
 
-def room_of(name: str) -> str:
-    fitting = [room for room in ROOMS if name == room or name.startswith(f"{room}.")]
-    assert fitting, f"{name} belongs to no room; add its room to ROOMS, at its place in the flow"
-    return max(fitting, key=len)
+def layer_of(name: str) -> str:
+    matching = [layer for layer in LAYERS if name == layer or name.startswith(f"{layer}.")]
+    assert matching, f"{name} is in no layer; add its package to LAYERS, at its position in the flow"
+    return max(matching, key=len)
 
 
 GRAPH = {name: set(imports_of(name)) - {name} for name in MODULES}
 
 
-def test_every_room_exists_and_every_module_has_one():
-    for room in ROOMS:
-        assert room in MODULES, room
+def test_every_layer_exists_and_every_module_has_one():
+    for layer in LAYERS:
+        assert layer in MODULES, layer
     for name in MODULES:
-        assert name == "" or room_of(name)
+        assert name == "" or layer_of(name)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_follow_the_flow(room):
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_follow_the_flow(layer):
     backward = []
     for name in GRAPH:
-        if name and room_of(name) == room:
+        if name and layer_of(name) == layer:
             for target in GRAPH[name]:
                 assert target, f"{name} imports from the package itself; import from the module that defines it"
-                if ROOMS.index(room_of(target)) > ROOMS.index(room):
+                if LAYERS.index(layer_of(target)) > LAYERS.index(layer):
                     backward.append(f"{name} imports {target}, which comes later in the flow")
     assert not backward, "\n".join(backward)
 
@@ -135,8 +135,8 @@ def test_modules_are_short():
     assert not long, f"longer than {MAX_LINES} lines: {long}"
 
 
-def test_the_check_finds_what_it_should(tmp_path, monkeypatch):
-    """The parser sees late imports and names, and not those for type checkers."""
+def test_the_import_parser(tmp_path, monkeypatch):
+    """It finds imports inside functions and imported names, but not imports for type checkers."""
     file = tmp_path / "one.py"
     file.write_text(
         "from typing import TYPE_CHECKING\nimport samplecnn.audio\nfrom samplecnn import errors, __version__\n"

@@ -1,4 +1,4 @@
-"""Odd files, each with what must become of it: the seconds that are decoded, or the error."""
+"""Odd files, each with the expected result: the seconds that are decoded, or the error."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from samplecnn.audio import Remarks, decode, stream
 from samplecnn.errors import AudioError
 
 RATE = 8000
-MP3 = 96_000 / 44_100  # four times 1.5 s at 16 kHz, said to be 44.1 kHz
+MP3 = 96_000 / 44_100  # four times 1.5 s at 16 kHz, with a header of 44.1 kHz
 UNTAGGED = 85 * 1152 / 44_100  # whole frames
 SHORT = 24_000 / 44_100
 CUT = "cut short"
@@ -78,7 +78,7 @@ EXPECTED: dict[str, float | str | tuple[str, float]] = {
     "opus_chained.opus": 3.0,
     "opus_truncated.opus": (CUT, 0.874),
     "rate_0.wav": "damaged",
-    "rate_11.wav": "11 Hz, which is no rate of sound",
+    "rate_11.wav": "implausible sample rate in its header, 11 Hz",
     "rate_192k.wav": 0.1,
     "rate_384k.flac": 0.05,
     "rate_8k.wav": 3.0,
@@ -161,7 +161,7 @@ def test_an_odd_file(folder, name):
 
 
 def check(path: Path, seconds: float, accept: bool) -> None:
-    """Decoded at once and in pieces; the length to a frame of 26 ms, of uncompressed sound to a sample."""
+    """Decoded at once and in blocks; the length to a frame of 26 ms, of uncompressed sound to a sample."""
     wave = decode(path, RATE, None, accept)
     assert np.array_equal(wave, np.concatenate(list(stream(path, RATE, None, accept))))
     exact = path.suffix not in (".mp3", ".ogg", ".oga", ".opus") and not accept

@@ -50,7 +50,7 @@ def test_make_targets_that_are_named_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_files_are_right(page):
-    """Also for those who read the files in the repository, which the site's own check does not see."""
+    """Checked for readers of the repository too, which the check of the site does not cover."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         target, _, anchor = link.partition("#")

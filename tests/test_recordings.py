@@ -1,4 +1,4 @@
-"""The one search for recordings: what it finds, in which order, and what it says of what it leaves out."""
+"""The search for recordings: what it finds, in which order, and its notes on what it skips."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def test_links_are_followed_and_each_folder_is_searched_once(tmp_path):
     make(store, "deep/3.wav", "4.wav")
     (root / "b-link.wav").symlink_to(store / "4.wav")
     (root / "a/loop").symlink_to(root)
-    (root / "a/same").symlink_to(root / "z")  # which has its own path in the folder
+    (root / "a/same").symlink_to(root / "z")  # which also has a real path in the folder
     (root / "store").symlink_to(store)
     (store / "up").symlink_to(root)
     (store / "again").symlink_to(store / "deep")
@@ -41,7 +41,7 @@ def test_links_are_followed_and_each_folder_is_searched_once(tmp_path):
     assert found(root) == ["b-link.wav", "a/2.wav", "z/1.wav", "store/4.wav", "store/deep/3.wav"]
 
 
-def test_what_is_left_out_is_counted(tmp_path):
+def test_skipped_files_are_counted(tmp_path):
     make(tmp_path, "1.wav", ".2.wav", ".git/3.wav", "4.txt", "5.TXT", "6", "b/7.m4a", "8.wma", "c/.9")
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
@@ -51,12 +51,12 @@ def test_what_is_left_out_is_counted(tmp_path):
     scan = Scan()
     assert found(tmp_path, scan) == ["1.wav"]
     assert scan.notes() == [
-        "2 recordings are in formats that are not supported and left out (1 .m4a, 1 .wma): "
+        "2 recordings are in formats that are not supported and skipped (1 .m4a, 1 .wma): "
         f"{tmp_path}/8.wma, {tmp_path}/b/7.m4a; convert to flac or wav, for example with ffmpeg",
-        "2 links lead nowhere and are left out",
-        "2 FIFOs, sockets or devices are left out",
-        "3 hidden files or folders are left out",
-        "3 files are not recordings by their suffix and are left out: 2 .txt, 1 without suffix",
+        "2 links lead nowhere and are skipped",
+        "2 FIFOs, sockets or devices are skipped",
+        "3 hidden files or folders are skipped",
+        "3 files are not recordings by their suffix and are skipped: 2 .txt, 1 without suffix",
     ]
 
 
@@ -72,10 +72,10 @@ def test_folders_that_cannot_be_read_are_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     scan = Scan()
     assert found(tmp_path, scan) == ["a/1.wav", "z/3.wav"]
-    assert scan.notes() == [f"1 folder cannot be read and left out: {tmp_path}/locked (Permission denied)"]
+    assert scan.notes() == [f"1 folder cannot be read and skipped: {tmp_path}/locked (Permission denied)"]
 
 
-def test_folders_nested_deeper_than_paths_may_be_long(tmp_path):
+def test_folders_nested_beyond_the_longest_path(tmp_path):
     make(tmp_path, "1.wav")
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(20):  # 250 characters each, of 4,096 that a path may have
@@ -89,7 +89,7 @@ def test_folders_nested_deeper_than_paths_may_be_long(tmp_path):
     assert "cannot be read" in scan.notes()[0]
 
 
-def test_tag_and_build_find_the_same_and_say_the_same(tmp_path):
+def test_tag_and_build_find_the_same_recordings_with_the_same_notes(tmp_path):
     root = tmp_path / "set"
     make(root, "a/1.wav", "a/in/2.flac", "b/3.mp3", "b/4.m4a", "a/.5.wav", "b/x.txt")
     make(tmp_path / "store", "6.ogg")
@@ -101,7 +101,7 @@ def test_tag_and_build_find_the_same_and_say_the_same(tmp_path):
     assert len(tagged.notes) == 4 and [note for note in table.notes if note in tagged.notes] == tagged.notes
 
 
-def test_a_folder_of_other_formats_only_says_so(tmp_path):
+def test_a_folder_with_unsupported_formats_only_is_refused(tmp_path):
     make(tmp_path, "a.m4a", "b.m4a")
     with pytest.raises(UsageError, match=r"no recording there.*2 recordings are in formats.*convert to flac or wav"):
         find_files([tmp_path])

@@ -1,7 +1,7 @@
-"""What uses models works without PyTorch and the other packages of training: rooms, engines, commands.
+"""Inference works without PyTorch and the other packages of training: imports, engines, commands.
 
-The packages may be installed while this runs: a finder in front of all others refuses them, in a process of its own.
-These tests run on every Python that is at hand, in environments without PyTorch (`make test-pythons`).
+The packages may be installed: in a separate process, an import finder before all others blocks them.
+`make test-pythons` runs these tests in environments without PyTorch, on every Python that is available.
 """
 
 import ast
@@ -17,7 +17,7 @@ import soundfile
 
 import samplecnn
 from samplecnn import model_files
-from samplecnn.extras import EXTRAS, MissingExtra, explained, needed
+from samplecnn.extras import EXTRAS, MissingExtra, from_import_error, missing_extra
 from samplecnn.inference.precision import random_model
 from samplecnn.interop.keras import h5
 from samplecnn.models.config import ModelConfig
@@ -35,7 +35,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 
-# Where torch may be imported when a module is: by these modules and rooms.
+# Modules and packages that may import torch at module level.
 NEED_TORCH = (
     "models.initialization", "models.layers", "models.samplecnn", "models.blocks", "models.stages", "models.stem_tail",
     "kernels", "training", "evaluation", "analysis", "bench", "walkthrough",
@@ -44,12 +44,12 @@ NEED_TORCH = (
     "interop.third_party.checkpoint", "interop.third_party.clmr", "interop.third_party.sota",
     "interop.third_party.weights",
 )  # fmt: skip
-# Where a function may import it, for what only PyTorch can do: a device other than the CPU, a module, its threads.
+# Where functions may import it, for what only PyTorch can do: devices other than the CPU, modules, its threads.
 MAY_ASK_FOR_TORCH = ("hardware", "models.stored", "inference.registry", "model_files")
 
 
-def belongs(name: str, rooms: tuple[str, ...]) -> bool:
-    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+def belongs(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def module_name(path: Path) -> str:
@@ -59,7 +59,7 @@ def module_name(path: Path) -> str:
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 FREE = [name for name in MODULES if not belongs(name, NEED_TORCH)]
-FREE_ROOMS = sorted({name.partition(".")[0] for name in FREE})
+FREE_PACKAGES = sorted({name.partition(".")[0] for name in FREE})
 
 
 def torch_imports(nodes, late: bool = False):
@@ -85,7 +85,7 @@ def test_torch_is_imported_only_where_it_computes():
     assert not wrong, "torch is imported here:\n" + "\n".join(wrong)
 
 
-def test_the_check_of_imports_finds_them():
+def test_the_search_for_torch_imports():
     text = (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\nelse:\n    import torch.nn\n"
         "def f():\n    from torch import Tensor\nclass A:\n    import torch\nimport torchless\n"
@@ -103,9 +103,9 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     return without_torch("from samplecnn.cli.app import main; main()", *words)
 
 
-@pytest.mark.parametrize("room", FREE_ROOMS)
-def test_every_room_imports_without_torch(room):
-    modules = [f"samplecnn.{name}".rstrip(".") for name in FREE if name.partition(".")[0] == room]
+@pytest.mark.parametrize("package", FREE_PACKAGES)
+def test_every_package_imports_without_torch(package):
+    modules = [f"samplecnn.{name}".rstrip(".") for name in FREE if name.partition(".")[0] == package]
     modules = [name for name in modules if not name.endswith("__main__")]
     done = without_torch("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *modules)
     assert done.returncode == 0, done.stderr
@@ -210,7 +210,7 @@ def test_data_sets_are_built_without_torch(recordings, tmp_path):
         (("convert", "{checkpoint}", "out"), "samplecnn convert {checkpoint}"),
     ],
 )
-def test_what_needs_an_extra_says_how_to_install_it(models, recordings, tmp_path, monkeypatch, words, who):
+def test_a_missing_extra_is_named_with_its_pip_command(models, recordings, tmp_path, monkeypatch, words, who):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(b"PK")
     places = {"model": models["run directory"], "sound": recordings / "a.wav", "checkpoint": tmp_path / "x.pt"}
@@ -220,14 +220,14 @@ def test_what_needs_an_extra_says_how_to_install_it(models, recordings, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.pt"], "nothing is left behind"
 
 
-def test_help_lists_every_verb_without_torch():
+def test_help_lists_every_command_without_torch():
     done = command("--help")
     assert done.returncode == 0 and all(f"\n  {verb} " in done.stdout for verb in ("tag", "build", "train", "eval"))
 
 
 @pytest.mark.parametrize("name", ["load", "train", "SampleCNN"])
-def test_python_names_that_need_an_extra_say_so(models, name):
-    """As a UsageError for programs like the command line, and as an ImportError for those that try an import."""
+def test_python_names_that_need_an_extra_name_it(models, name):
+    """As a UsageError, for programs like the command line, and as an ImportError, for those that try an import."""
     program = (
         "import samplecnn\nfrom samplecnn.errors import UsageError\n"
         "try:\n    found = getattr(samplecnn, sys.argv[1])\n    found(sys.argv[2])\n"
@@ -238,7 +238,7 @@ def test_python_names_that_need_an_extra_say_so(models, name):
 
 
 def test_extras_are_those_of_the_package():
-    """The modules that messages speak of, and what pip installs for them."""
+    """The modules named in messages are those that pip installs for each extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     packages = {"sklearn": "scikit-learn"}
     for extra, modules in EXTRAS.items():
@@ -251,9 +251,9 @@ def test_extras_are_those_of_the_package():
     assert project["optional-dependencies"]["all"] == [f"samplecnn[{','.join(EXTRAS)}]"]
 
 
-def test_an_import_that_fails_for_another_reason_is_not_explained_away():
-    assert isinstance(needed("x", "torch"), MissingExtra)
-    for name in ("no_such_module", "numpy"):  # nobody's extra; installed, so that something else is wrong
+def test_an_import_that_fails_for_another_reason_keeps_its_error():
+    assert isinstance(missing_extra("x", "torch"), MissingExtra)
+    for name in ("no_such_module", "numpy"):  # of no extra; installed, so that it failed for another reason
         with pytest.raises(ModuleNotFoundError, match=name):
-            explained("x", ModuleNotFoundError(name, name=name))
+            from_import_error("x", ModuleNotFoundError(name, name=name))
     assert samplecnn.__version__

@@ -1,4 +1,4 @@
-"""Is all of a recording there, and was all of it decoded? Whole files that look cut, and cut files that look whole."""
+"""Truncated recordings: complete files that look truncated, and truncated files that look complete."""
 
 import io
 import struct
@@ -38,7 +38,7 @@ def test_every_header_that_gives_its_length_is_checked(format):
     data = encoded(format, "PCM_16")
     assert len(decoded(data)) == 24000
     assert "cut short" in refusal(data[:20_000])
-    assert len(decoded(data[:20_000], 0.5)) == 8000, "what is wanted is all there"
+    assert len(decoded(data[:20_000], 0.5)) == 8000, "the requested part is complete"
 
 
 def test_an_au_file_of_open_length_is_whole():
@@ -47,7 +47,7 @@ def test_an_au_file_of_open_length_is_whole():
     assert len(decoded(bytes(data))) == 24000
 
 
-# WAV: headers that were never filled in, or filled in wrongly
+# WAV: headers without lengths, or with wrong ones
 
 
 @pytest.mark.parametrize("junk", [b"", struct.pack("<4sI", b"JUNK", 4044) + bytes(4044)])
@@ -73,7 +73,7 @@ def test_a_wrong_data_size_in_a_file_that_is_whole(factor):
     data = bytearray(encoded("WAV", "PCM_16"))
     data[40:44] = struct.pack("<I", int(48000 * factor))
     assert len(decoded(bytes(data))) == 24000
-    data[4:8] = struct.pack("<I", 36 + int(48000 * factor))  # a file of that size has lost its end
+    data[4:8] = struct.pack("<I", 36 + int(48000 * factor))  # a file of exactly that size is truncated
     assert "cut short" in refusal(bytes(data))
 
 
@@ -106,7 +106,7 @@ def crc(data: bytes) -> int:
 
 
 def changed(data: bytes, serial: int | None = None, end_mark: bool = True) -> bytes:
-    """An Ogg file with another serial number, or without the mark on its last page; checksums are made right.
+    """An Ogg file with another serial number, or without the mark on its last page; checksums are corrected.
 
     Without the mark, an Opus stream cannot be trimmed: its last page counts whole packets of 20 ms.
     """
@@ -161,7 +161,7 @@ def test_an_ogg_stream_without_end_mark_is_whole(subtype):
     assert any(words in refusal(data[: (start + end) // 2]) for words in ("cut short", "damaged"))
 
 
-def test_what_follows_an_ogg_stream_does_no_harm():
+def test_data_after_an_ogg_stream_is_ignored():
     data = encoded("OGG", "VORBIS")
     assert np.array_equal(decoded(data + b"TAG" + bytes(125)), decoded(data))
 
@@ -194,8 +194,8 @@ def test_all_of_joined_mp3_files_is_decoded(between):
 
 
 @pytest.mark.parametrize("second", [{"rate": 44100}, {"channels": 2}, {"rate": 22050, "channels": 2}])
-def test_joined_mp3_files_without_tags_are_parted_where_the_format_changes(second):
-    """Compared with the decoder's own sound where it knows the length of each."""
+def test_joined_mp3_files_without_tags_are_split_where_the_format_changes(second):
+    """Compared with the decoder's output for each file, whose length it then knows."""
     one, other = mp3(tag=False, seconds=3), mp3(tag=False, seconds=3, **second)
     wave, first = decoded(one + other), decoded(one)
     assert np.array_equal(wave[: len(first)], first)
@@ -205,7 +205,7 @@ def test_joined_mp3_files_without_tags_are_parted_where_the_format_changes(secon
     shift = len(delayed) - (len(wave) - len(first))  # the delay of the encoder
     middle = slice(len(first) + RATE // 2, len(first) + least - RATE // 2)
     expected = delayed[middle.start - len(first) + shift : middle.stop - len(first) + shift]
-    assert np.corrcoef(wave[middle], expected)[0, 1] > 0.95  # the shift is no whole number of samples
+    assert np.corrcoef(wave[middle], expected)[0, 1] > 0.95  # the shift is not a whole number of samples
 
 
 @pytest.mark.parametrize("format", ["FLAC", "WAV", "AIFF"])
@@ -216,7 +216,7 @@ def test_other_files_joined_byte_by_byte(format):
     assert np.array_equal(decoded(data * 3, 2.0), decoded(data * 3)[: 2 * RATE])
 
 
-def test_a_later_part_that_cannot_be_decoded_is_an_error_or_left_out():
+def test_a_later_part_that_cannot_be_decoded_is_an_error_or_skipped():
     data = encoded("OGG", "VORBIS")
     joined = changed(data, 1) + changed(data, 2)[: len(data) * 2 // 3]
     assert "part 2" not in refusal(data[: len(data) * 2 // 3])
@@ -227,7 +227,7 @@ def test_a_later_part_that_cannot_be_decoded_is_an_error_or_left_out():
 
 
 def untagged(level: float) -> bytes:
-    """An mp3 of variable bit rate without its first frame, which tells the length; loud or quiet in front."""
+    """An mp3 of variable bit rate without its first frame, which gives the length; loud or quiet at the start."""
     file = io.BytesIO()
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, 20 * RATE)
     noise[: 10 * RATE] *= level
@@ -247,23 +247,23 @@ def test_words_in_the_title_of_an_mp3_are_not_its_length():
     title = b"TIT2" + struct.pack(">I", 10) + b"\0\0" + b"\0More Info"
     with_title = b"ID3\x03\0\0" + struct.pack(">I", len(title)) + title + data
     info = soundfile.info(io.BytesIO(with_title))
-    assert info.frames > 22 * RATE, "an estimate that is right would show nothing"
+    assert info.frames > 22 * RATE, "a correct estimate would test nothing"
     assert abs(len(decoded(with_title)) - 20 * RATE) < RATE / 10
 
 
-def test_an_mp3_whose_length_is_guessed_too_short_is_decoded_to_its_end():
+def test_an_mp3_whose_length_is_estimated_too_short_is_decoded_to_its_end():
     data = untagged(1.0)
-    assert soundfile.info(io.BytesIO(data)).frames < 18 * RATE, "an estimate that is right would show nothing"
+    assert soundfile.info(io.BytesIO(data)).frames < 18 * RATE, "a correct estimate would test nothing"
     wave = decoded(data)
     assert abs(len(wave) - 20 * RATE) < RATE / 10
     assert np.array_equal(decoded(data, 19.0), wave[: 19 * RATE])
     known = length_tag(data[:4], next(streams(io.BytesIO(data), 0))) + data
-    delay = len(wave) - len(decoded(known))  # of the encoder, left out where the length is known
-    assert np.array_equal(wave[delay:], decoded(known)), "no sample is lost or repeated at the guessed end"
+    delay = len(wave) - len(decoded(known))  # of the encoder, omitted if the length is known
+    assert np.array_equal(wave[delay:], decoded(known)), "no sample is lost or repeated at the estimated end"
 
 
 @pytest.mark.parametrize("front", [bytes(3000), b"ID3\x03\0\0\0\0\0\x0cTIT2\0\0\0\x02\0\0\0x" + bytes(2048)])
-def test_an_mp3_behind_zeros_is_found_by_its_name(tmp_path, front):
+def test_an_mp3_after_zeros_is_recognised_by_its_suffix(tmp_path, front):
     data = encoded("MP3", "MPEG_LAYER_III")
     (tmp_path / "a.mp3").write_bytes(front + data)
     assert np.array_equal(decode(tmp_path / "a.mp3", RATE), decoded(data))

@@ -49,9 +49,9 @@ def __getattr__(name: str) -> Any:
         try:
             return getattr(import_module(_MODULES[name]), name)
         except ModuleNotFoundError as error:
-            from samplecnn.extras import explained
+            from samplecnn.extras import from_import_error
 
-            raise explained(f"samplecnn.{name}", error) from error
+            raise from_import_error(f"samplecnn.{name}", error) from error
     raise AttributeError(f"module 'samplecnn' has no attribute {name!r}")
 
 

@@ -1,13 +1,13 @@
-"""Optional dependencies: which packages each extra of samplecnn installs, and the one line that asks for a missing one.
+"""Optional dependencies: the packages of each extra of samplecnn, and the error for a missing one.
 
-`pip install samplecnn` brings what uses models; everything here is imported only where it is needed.
+`pip install samplecnn` installs what inference needs; everything here is imported lazily.
 """
 
 from importlib.util import find_spec
 
 from samplecnn.errors import UsageError
 
-# Extra -> {module: name of the package as users know it}; the first is the one that messages name.
+# Extra -> {module: name of the package in messages}; messages name the first missing one.
 EXTRAS: dict[str, dict[str, str]] = {
     "train": {
         "torch": "PyTorch",
@@ -23,7 +23,7 @@ EXTRAS: dict[str, dict[str, str]] = {
 
 
 class MissingExtra(UsageError, ImportError):
-    """A request that needs a package which is not installed; the message is the pip line that installs it."""
+    """A request that needs a package which is not installed; the message gives the pip command that installs it."""
 
 
 def missing(extra: str) -> list[str]:
@@ -35,48 +35,48 @@ def is_installed(module: str) -> bool:
     """Whether a top-level module can be found; it is not imported."""
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # blocked, or half imported
+    except (ImportError, ValueError):  # blocked, or partially imported
         return False
 
 
-def require(who: str, extra: str) -> None:
-    """Refuses a request before any work is done if a package of the extra is not installed.
+def require(feature: str, extra: str) -> None:
+    """Checks, before any work is done, that all packages of an extra are installed.
 
     Args:
-        who: what needs it, the first word of the message: "samplecnn train".
+        feature: what needs them, with which the message begins: "samplecnn train".
         extra: a name in EXTRAS.
 
     Raises:
-        MissingExtra: with the pip line.
+        MissingExtra: with the pip command.
     """
     absent = missing(extra)
     if absent:
-        raise needed(who, absent[0])
+        raise missing_extra(feature, absent[0])
 
 
-def needed(who: str, module: str) -> MissingExtra:
+def missing_extra(feature: str, module: str) -> MissingExtra:
     """The error for a missing module of an extra.
 
     Raises:
         KeyError: the module belongs to no extra.
 
     Example:
-        >>> print(needed("samplecnn train", "torch"))
+        >>> print(missing_extra("samplecnn train", "torch"))
         samplecnn train needs PyTorch: pip install 'samplecnn[train]'
     """
     for extra, modules in EXTRAS.items():
         if module in modules:
-            return MissingExtra(f"{who} needs {modules[module]}: pip install 'samplecnn[{extra}]'")
+            return MissingExtra(f"{feature} needs {modules[module]}: pip install 'samplecnn[{extra}]'")
     raise KeyError(module)
 
 
-def explained(who: str, error: ModuleNotFoundError) -> MissingExtra:
-    """The error to show for an import that failed.
+def from_import_error(feature: str, error: ModuleNotFoundError) -> MissingExtra:
+    """The error to show for a failed import.
 
     Raises:
-        ModuleNotFoundError: `error` itself, where the module is of no extra.
+        ModuleNotFoundError: `error` itself, if the module belongs to no extra.
     """
     module = (error.name or "").partition(".")[0]
     if not any(module in modules for modules in EXTRAS.values()) or is_installed(module):
         raise error
-    return needed(who, module)
+    return missing_extra(feature, module)

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 OVERRIDE = "SAMPLECNN_AUTO_PRECISION"  # what "auto" means on a CPU, instead of a measurement
-MARGIN = 1.05  # how much faster bfloat16 must be: fp32 is exact, and a tie is not to be decided by chance
+MARGIN = 1.05  # how much faster bfloat16 must be: fp32 is exact, and noise should not decide a tie
 
-USES = ("training", "inference", "inference-openvino")  # what is measured; the last one where OpenVINO is asked for
-COMPUTING = ("numpy", "torch", "numba", "openvino", "onnxruntime")  # packages whose version decides about speed
+USES = ("training", "inference", "inference-openvino")  # separate measurements; the last one for OpenVINO
+COMPUTING = ("numpy", "torch", "numba", "openvino", "onnxruntime")  # packages whose version affects the speed
 
 Measure = Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision and what it was chosen by.
+    """A precision and why it was chosen.
 
     Args:
         precision: "fp32" or "bf16".
-        reason: in a few words, for people.
-        rates: work per CPU second in each precision, where they were measured.
+        reason: short text for users.
+        rates: work per CPU second in each precision; empty if not measured.
     """
 
     precision: str
@@ -46,10 +46,10 @@ class Choice:
 
 
 def choose_device(name: "str | torch.device | None") -> "torch.device":
-    """The device of that name ("cpu", "cuda", "cuda:1"); None takes a GPU where there is one.
+    """The device of that name ("cpu", "cuda", "cuda:1"); None takes a GPU if there is one.
 
     Raises:
-        UsageError: for a name that means nothing, and for a device that this machine does not have.
+        UsageError: unknown name, or a device that this machine does not have.
     """
     require(f"device {name or 'auto'}", "train")
     import torch
@@ -67,7 +67,7 @@ def choose_device(name: "str | torch.device | None") -> "torch.device":
 
 
 def has_tf32(device: "torch.device") -> bool:
-    """Whether it multiplies float32 with 10 bits of mantissa in matrix units: NVIDIA's GPUs from Ampere on."""
+    """Whether the device multiplies float32 with 10 bits of mantissa in matrix units: NVIDIA GPUs from Ampere on."""
     import torch
 
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
@@ -79,18 +79,18 @@ def choose_precision(name: str, device: "torch.device | None", use: str, measure
     fp32 is exact everywhere. tf32 keeps 32-bit floats and multiplies them with 10 bits of mantissa.
 
     Args:
-        name: the precision asked for, or "auto".
-        device: that computes; None: a CPU, without PyTorch.
-        use, measure: of `auto_precision`, for a CPU.
+        name: the requested precision, or "auto".
+        device: the device that computes; None: a CPU, without PyTorch.
+        use, measure: arguments for `auto_precision`, used on a CPU.
 
     Raises:
-        UsageError: for any other name, and for tf32 where there is none.
+        UsageError: unknown name, or tf32 on a device without it.
     """
     if name not in ("auto", *PRECISIONS):
         raise UsageError(f"precision {name!r} is not known; use auto, {', '.join(PRECISIONS)}")
     if name == "tf32" and (device is None or not has_tf32(device)):
-        place = "cpu" if device is None else device.type
-        raise UsageError(f"precision tf32 is for NVIDIA GPUs from Ampere on, not for this {place}; use auto")
+        kind = "cpu" if device is None else device.type
+        raise UsageError(f"precision tf32 is for NVIDIA GPUs from Ampere on, not for this {kind}; use auto")
     if name != "auto":
         return name
     if device is None or device.type == "cpu":
@@ -103,16 +103,16 @@ def choose_precision(name: str, device: "torch.device | None", use: str, measure
 
 
 def auto_precision(use: str, measure: Measure) -> Choice:
-    """The faster precision on this machine's CPU, measured once and then kept in the cache folder.
+    """The faster precision on this machine's CPU, measured once and then cached.
 
-    Nothing is measured where OVERRIDE decides, or where the CPU has no bfloat16.
+    Nothing is measured if OVERRIDE is set or the CPU has no bfloat16.
 
     Args:
-        use: what the measurement is of, and its name in the cache: "training", "inference".
-        measure: gives the work done per second in "fp32" and in "bf16"; takes about a second.
+        use: name of the measurement in the cache: one of USES.
+        measure: returns the work done per second in "fp32" and in "bf16"; takes about a second.
 
     Raises:
-        UsageError: OVERRIDE holds something else than fp32 or bf16.
+        UsageError: OVERRIDE has another value than fp32, bf16 or auto.
     """
     known = known_precision(use)
     if known is not None:
@@ -125,7 +125,7 @@ def auto_precision(use: str, measure: Measure) -> Choice:
 
 
 def known_precision(use: str) -> Choice | None:
-    """What `auto_precision` says without a measurement; None if it needs one."""
+    """The result of `auto_precision` if it is known without a measurement; otherwise None."""
     override = os.environ.get(OVERRIDE, "").lower()
     if override in ("fp32", "bf16"):
         return Choice(override, f"set by {OVERRIDE}", {})
@@ -149,7 +149,7 @@ def _are_rates(value: Any) -> bool:
 
 
 def _key() -> dict[str, Any]:
-    """All that the faster precision depends on."""
+    """Everything that the faster precision depends on."""
     return {
         "cpu": cpu_name(),
         "flags": sorted((cpu_flags() or frozenset()) & set(REPORTED_FLAGS)),
@@ -162,7 +162,7 @@ def _key() -> dict[str, Any]:
 
 @cache
 def _versions() -> dict[str, str]:
-    """Versions of the installed packages that compute."""
+    """Versions of the installed packages in COMPUTING."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
@@ -173,9 +173,9 @@ def _versions() -> dict[str, str]:
 
 
 def describe() -> list[tuple[str, str]]:
-    """The machine as (label, value) pairs, for people; imports and measures nothing.
+    """The machine as (label, value) pairs for display; imports and measures nothing.
 
-    What `auto` precision means is told where it is known; it is measured when it is first needed.
+    The precision that `auto` resolves to is included if it has been measured already.
     """
     flags = cpu_flags()
     listed = " ".join(flag for flag in REPORTED_FLAGS if flags and flag in flags)
@@ -197,7 +197,7 @@ def describe() -> list[tuple[str, str]]:
 
 
 def dtype(precision: str) -> "torch.dtype":
-    """The type of tensors in a precision."""
+    """The dtype of tensors in a precision."""
     import torch
 
     return {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}[precision]
@@ -205,10 +205,10 @@ def dtype(precision: str) -> "torch.dtype":
 
 @contextmanager
 def tuned(device: "torch.device", precision: str) -> Iterator[None]:
-    """PyTorch's settings for training on a GPU, for as long as it lasts; on a CPU nothing changes.
+    """Context with PyTorch's settings for computing on a GPU; on a CPU nothing changes.
 
-    float32 is multiplied as `precision` says: exactly, unless it is tf32 (PyTorch's own default rounds in convolutions
-    and not in matrix products). cuDNN tries its algorithms on every new shape, of which training has two.
+    float32 is multiplied exactly unless `precision` is tf32 (PyTorch's default rounds in convolutions and not in matrix
+    products). cuDNN benchmarks its algorithms on every new shape, of which training has two.
     """
     if device.type != "cuda":
         yield

@@ -1,10 +1,10 @@
-"""Finds the recordings in folders: the same ones for every verb, in the same order, with notes on what is left out.
+"""Finds the recordings in folders: the same ones for every command, in the same order, with notes on skipped files.
 
 - Recordings are recognised by their suffix, in upper or lower case.
-- Links to files and folders are followed. A folder that several paths lead to is searched once, under its own path if
+- Links to files and folders are followed. A folder that several paths lead to is searched once, under its real path if
   that lies in the searched folder; so loops end.
-- Hidden files and folders (a name that begins with a dot) and what is not a regular file (a FIFO, a socket, a device)
-  are left out and counted. Other files are counted by suffix. Sound in formats that libsndfile cannot decode is named.
+- Hidden files and folders (names that begin with a dot) and files that are not regular (FIFOs, sockets, devices) are
+  skipped and counted. Other files are counted by suffix. Sound in formats that libsndfile cannot decode is listed.
 """
 
 import os
@@ -17,27 +17,27 @@ SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
     ".caf", ".voc", ".sph", ".nist",
 })  # fmt: skip
-# Sound, but in formats that libsndfile does not decode.
+# Formats of sound that libsndfile does not decode.
 UNSUPPORTED = frozenset({
     ".m4a", ".m4b", ".mp4", ".aac", ".adts", ".webm", ".weba", ".wma", ".asf", ".amr", ".awb", ".3gp", ".3gpp", ".3g2",
     ".mka", ".mkv", ".mov", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".alac", ".ra", ".rm", ".dsf",
     ".dff", ".spx", ".mp2", ".m2a", ".avi", ".flv", ".gsm",
 })  # fmt: skip
-SHOWN = 5  # names and suffixes that a note lists at most
+MAX_LISTED = 5  # names or suffixes in a note
 
 
 @dataclass
 class Scan:
-    """Searches folders and keeps account of what it leaves out.
+    """Searches folders and counts what it skips.
 
     Args:
-        skip_underscore: leave out folders whose names begin with an underscore (`_background_noise_`), as data sets do.
+        skip_underscore: skips folders whose names begin with an underscore (`_background_noise_`), as data sets do.
 
     Attributes:
-        unsupported: paths of recordings that cannot be decoded as they are.
+        unsupported: paths of recordings in formats that cannot be decoded.
         others: files that are not recordings, by suffix.
-        hidden, special, dangling, underscore: how many hidden files and folders, files that are not regular, links that
-            lead nowhere and folders with an underscore were left out.
+        hidden, special, dangling, underscore: numbers of skipped hidden files and folders, files that are not regular,
+            dangling links, and folders with an underscore.
         unreadable: folders that cannot be read, each with the system's reason.
     """
 
@@ -51,20 +51,20 @@ class Scan:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def recordings(self, folder: str | Path) -> Iterator[str]:
-        """The paths of all recordings at any depth below `folder`: of each folder its files by name, then its folders.
+        """The paths of all recordings at any depth below `folder`: for each folder its files by name, then its folders.
 
-        The folders that only links lead to come last.
+        Folders that can only be reached by links come last.
         """
         linked: list[str] = []
         seen: set[tuple[int, int]] = set()
         yield from self._walk(os.fspath(folder), seen, linked)
-        while linked:  # grows as links are found behind links
+        while linked:  # linked folders may contain further links
             path = linked.pop(0)
             if _identity(path) not in seen:
                 yield from self._walk(path, seen, linked)
 
     def folder(self, folder: str | Path) -> tuple[list[str], list[str], list[str]]:
-        """One folder, not deeper: the names of its recordings, of its folders, and of the links to folders, sorted."""
+        """One folder without its subfolders: sorted names of its recordings, folders, and links to folders."""
         recordings: list[str] = []
         folders: list[str] = []
         links: list[str] = []
@@ -99,19 +99,19 @@ class Scan:
         return recordings, folders, links
 
     def notes(self) -> list[str]:
-        """What a user should know of what was left out, a line each."""
+        """What was skipped, one line for each kind."""
         notes = []
         if self.unsupported:
             count = counted(len(self.unsupported), "recording is", "recordings are")
             kinds = by_suffix(Counter(map(suffix_of, self.unsupported)))
             notes.append(
-                f"{count} in formats that are not supported and left out ({kinds}): {listed(self.unsupported)}; "
+                f"{count} in formats that are not supported and skipped ({kinds}): {listed(self.unsupported)}; "
                 "convert to flac or wav, for example with ffmpeg"
             )
         if self.unreadable:
             named = listed([f"{path} ({reason})" for path, reason in self.unreadable])
             count = counted(len(self.unreadable), "folder", "folders")
-            notes.append(f"{count} cannot be read and left out: {named}")
+            notes.append(f"{count} cannot be read and skipped: {named}")
         for number, one, several in (
             (self.dangling, "link leads nowhere and is", "links lead nowhere and are"),
             (self.special, "FIFO, socket or device is", "FIFOs, sockets or devices are"),
@@ -119,11 +119,11 @@ class Scan:
             (self.hidden, "hidden file or folder is", "hidden files or folders are"),
         ):
             if number:
-                notes.append(f"{counted(number, one, several)} left out")
+                notes.append(f"{counted(number, one, several)} skipped")
         if self.others:
             count = counted(self.others.total(), "file is not a recording", "files are not recordings")
             verb = "is" if self.others.total() == 1 else "are"
-            notes.append(f"{count} by their suffix and {verb} left out: {by_suffix(self.others)}")
+            notes.append(f"{count} by their suffix and {verb} skipped: {by_suffix(self.others)}")
         return notes
 
     def _walk(self, root: str, seen: set[tuple[int, int]], linked: list[str]) -> Iterator[str]:
@@ -136,19 +136,19 @@ class Scan:
             seen.add(identity)
             recordings, folders, links = self.folder(folder)
             for name in recordings:
-                yield os.path.join(folder, name)  # noqa: PTH118 - for 100,000 files a Path each takes its time
+                yield os.path.join(folder, name)  # noqa: PTH118 - a Path for each of 100,000 files would be slow
             stack += [os.path.join(folder, name) for name in reversed(folders)]  # noqa: PTH118
             linked += [os.path.join(folder, name) for name in links]  # noqa: PTH118
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a file name in lower case, with its dot; "" where there is none."""
+    """The suffix of a file name in lower case, with its dot; "" if it has none."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 and os.sep not in name[dot:] else ""
 
 
 def is_special(path: str | Path) -> bool:
-    """Whether a path leads to something that is neither a regular file nor a folder, such as a FIFO or a device."""
+    """Whether a path exists and is neither a regular file nor a folder, such as a FIFO or a device."""
     path = Path(path)
     return path.exists() and not path.is_file() and not path.is_dir()
 
@@ -158,8 +158,8 @@ def counted(count: int, one: str, several: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more
+    more = f" and {len(items) - MAX_LISTED:,} more" if len(items) > MAX_LISTED else ""
+    return ", ".join(items[:MAX_LISTED]) + more
 
 
 def by_suffix(kinds: Counter[str]) -> str:
@@ -168,7 +168,7 @@ def by_suffix(kinds: Counter[str]) -> str:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """What a name leads to: "folder", "file", "special", or "nothing". Known from the listing except for links."""
+    """The kind of an entry after following links: "folder", "file", "special", or "nothing" for a dangling link."""
     try:
         if entry.is_dir():
             return "folder"
@@ -183,5 +183,5 @@ def _identity(folder: str) -> tuple[int, int]:
     try:
         status = os.stat(folder)  # noqa: PTH116
     except OSError:
-        return (-1, hash(folder))  # cannot be read, which `folder` notes
+        return (-1, hash(folder))  # unreadable; `folder` records it
     return (status.st_dev, status.st_ino)

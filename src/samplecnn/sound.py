@@ -12,17 +12,17 @@ from samplecnn.containers import ogg
 from samplecnn.containers.joined import whole_stream
 from samplecnn.containers.splice import Spliced
 from samplecnn.errors import AudioError
-from samplecnn.truncation import ANEW, MP3_SLACK, fewer, incomplete
+from samplecnn.truncation import MP3_SLACK, REMEDY, fewer, incomplete
 
-OPEN_FRAMES = 1 << 62  # a flac stream of unknown length promises more
-BLOCK = 1152  # frames read at a time where a damaged block is left out and all before it is kept
-SKIPPED = 1 << 18  # frames read at a time that are not wanted
+OPEN_FRAMES = 1 << 62  # a flac stream of unknown length declares more
+BLOCK_FRAMES = 1152  # read at a time from a recording that may be damaged, so that only the damaged block is lost
+SKIP_FRAMES = 1 << 18  # read at a time where frames are skipped
 
 
 class SequentialFile(soundfile.SoundFile):
-    """Reads from the start to the end only. Left alone, soundfile seeks after every read, which costs an mp3 decoder
-    the frames that it predicts from and which a flac stream of unknown length cannot do at all; it does not seek where
-    it believes that it cannot.
+    """Reads from the start to the end only. By default soundfile seeks after every read, with which an mp3 decoder
+    loses the frames that it predicts from and which a flac stream of unknown length does not support. soundfile does
+    not seek in a file that claims not to be seekable.
     """
 
     def seekable(self) -> bool:
@@ -30,37 +30,39 @@ class SequentialFile(soundfile.SoundFile):
 
 
 class Sound:
-    """One recording of a file, being read; nearly every file holds one.
+    """One recording of a file; nearly every file contains exactly one.
 
     Args:
         file: libsndfile's view of it.
-        raw: the bytes.
-        size: how many.
-        keep: what can be decoded of a damaged recording is kept, and `problem` says why it is not all.
-        problem: known before reading.
+        raw: the file's bytes.
+        size: number of bytes.
+        keep: keeps what can be decoded of a damaged recording; `problem` then explains what is missing.
+        problem: of this kind, if known before reading.
 
     Attributes:
-        rate, channels: Hz, and how many.
-        promised: frames that its header announces; a guess in some formats, and huge where the length is open.
-        problem: why not all of it is there; "" where it is, as far as that is known.
+        rate, channels: sample rate in Hz, number of channels.
+        declared_frames: length in the header; an estimate in some formats, and very large if the length is unknown.
+        problem: why the recording is incomplete; "" if it is complete, as far as that is known.
     """
 
-    def __init__(self, file: SequentialFile, raw: "Nameless", size: int, keep: bool = False, problem: str = "") -> None:
+    def __init__(
+        self, file: SequentialFile, raw: "CallbackFile", size: int, keep: bool = False, problem: str = ""
+    ) -> None:
         self.file, self.size, self.keep, self.problem = file, size, keep, problem
-        self.raw: Any = raw  # with those methods of a file that are used
-        self.rate, self.channels, self.promised = file.samplerate, file.channels, file.frames
+        self.raw: Any = raw  # only those methods of a file that are used
+        self.rate, self.channels, self.declared_frames = file.samplerate, file.channels, file.frames
         self.count = 0  # frames read
-        self._stopped: int | None = None  # the byte at which the decoder came to an end
+        self._stopped: int | None = None  # the byte at which the decoder reached the end
         self._failed = self._exact = False
 
     def read(self, frames: int) -> np.ndarray:
         """The next frames, float32 [frames, channels]; fewer than asked for are the last ones.
 
         Raises:
-            AudioError: without the recording's name: they cannot be decoded, and what can is not to be kept.
+            AudioError: they cannot be decoded and `keep` is not set; the message lacks the recording's name.
         """
-        if self.file.format == "FLAC" and self.promised < OPEN_FRAMES:
-            frames = max(min(frames, self.promised - self.count), 0)  # what follows its end is no part of it
+        if self.file.format == "FLAC" and self.declared_frames < OPEN_FRAMES:
+            frames = max(min(frames, self.declared_frames - self.count), 0)  # the rest is another recording
         data = self._read(frames)
         self.count += len(data)
         if len(data) < frames and self._stopped is None and not self._failed:
@@ -74,13 +76,13 @@ class Sound:
             try:
                 return self.file.read(frames, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise AudioError(f"damaged ({message_of(error)}); {ANEW}") from error
+                raise AudioError(f"damaged ({message_of(error)}); {REMEDY}") from error
         blocks = [np.zeros((0, self.channels), np.float32)]
         while frames and not self._failed:
-            wanted = min(frames, BLOCK)
+            wanted = min(frames, BLOCK_FRAMES)
             try:
                 blocks.append(self.file.read(wanted, dtype="float32", always_2d=True))
-            except soundfile.LibsndfileError as error:  # of which the block is lost
+            except soundfile.LibsndfileError as error:  # this block is lost
                 self._failed = True
                 self.problem = self.problem or f"damaged: {message_of(error)}"
                 break
@@ -90,46 +92,46 @@ class Sound:
         return np.concatenate(blocks)
 
     def _continued(self) -> bool:
-        """Whether an mp3 continues behind its guessed end; its decoder is replaced by one that knows the length."""
+        """Whether an mp3 continues after its estimated end; if so, replaces the decoder by one that knows it."""
         found = whole_stream(self.raw, self._stopped or 0)
         if found is None:
             return False
-        pieces, self.promised = found
+        pieces, self.declared_frames = found
         self._exact = True
         self.file.close()
-        self.file = SequentialFile(Nameless(Spliced(self.raw, *pieces)))
-        # Where the length is known, decoders leave out the delay of the encoder at the start.
-        left = self.count - max(self.promised - self.file.frames, 0)
-        while left > 0 and (passed := len(self.file.read(min(left, SKIPPED), dtype="float32"))):
-            left -= passed
+        self.file = SequentialFile(CallbackFile(Spliced(self.raw, *pieces)))
+        # If the length is known, decoders omit the encoder's delay at the start.
+        left = self.count - max(self.declared_frames - self.file.frames, 0)
+        while left > 0 and (skipped := len(self.file.read(min(left, SKIP_FRAMES), dtype="float32"))):
+            left -= skipped
         return left <= 0
 
     def check_end(self) -> None:
-        """To be called when all frames are read.
+        """Checks that the recording is complete; call it after the last frame.
 
         Raises:
             OSError: reading had failed, which libsndfile takes for the end.
-            AudioError: without the recording's name: its end is missing, and what is there is not to be kept.
+            AudioError: the end is missing and `keep` is not set; the message lacks the recording's name.
         """
         self.check_reads()
         if self.file.format == "OGG":
             reason = ogg.incomplete(self.links[0], self.count, self.rate) if self.links else ""
         elif self._exact:
-            reason = fewer(self.count, self.promised) if self.count < self.promised - MP3_SLACK else ""
+            reason = fewer(self.count, self.declared_frames) if self.count < self.declared_frames - MP3_SLACK else ""
         else:
-            reason = incomplete(self.raw, self.file.format, self.size, self.count, self.promised)
+            reason = incomplete(self.raw, self.file.format, self.size, self.count, self.declared_frames)
         self.problem = self.problem or reason
         if self.problem and not self.keep:
-            raise AudioError(f"{self.problem}; {ANEW}")
+            raise AudioError(f"{self.problem}; {REMEDY}")
 
     def check_reads(self) -> None:
-        """Raises OSError where reading has failed, which libsndfile takes for the end."""
+        """Raises OSError if reading has failed, which libsndfile takes for the end."""
         if self.raw.error:
             raise self.raw.error
 
     @functools.cached_property
     def links(self) -> list[ogg.Link]:
-        """Of an Ogg file."""
+        """The links of an Ogg file."""
         return ogg.links(self.raw, self.size)
 
     def close(self) -> None:
@@ -137,12 +139,12 @@ class Sound:
 
     @property
     def stopped(self) -> int:
-        """The byte at which the decoder came to the end."""
+        """The byte at which the decoder reached the end."""
         return self.raw.file.tell() if self._stopped is None else self._stopped
 
 
-class Nameless:
-    """An open file without its name, for libsndfile's callbacks, out of which no exception may come."""
+class CallbackFile:
+    """An open file for libsndfile's callbacks, which must not raise; it has no name (see `sound_file`)."""
 
     def __init__(self, file: Any) -> None:
         self.file = file
@@ -165,6 +167,6 @@ class Nameless:
 
 
 def message_of(error: Exception) -> str:
-    """libsndfile's message, to be continued."""
+    """libsndfile's message in lower case, without its prefix and full stop."""
     message = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip().rstrip(".")
     return message[:1].lower() + message[1:]

@@ -1,4 +1,4 @@
-"""Opening a recording for libsndfile, whatever it is given as, and what libsndfile's refusals mean."""
+"""Opens a path, the standard input or a binary file with libsndfile, and translates libsndfile's errors."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from samplecnn.containers import ogg, signatures
 from samplecnn.containers.joined import first_part, later_parts
 from samplecnn.containers.splice import Pieces, Spliced
 from samplecnn.errors import AudioError
-from samplecnn.sound import Nameless, SequentialFile, Sound, message_of
+from samplecnn.sound import CallbackFile, SequentialFile, Sound, message_of
 from samplecnn.truncation import caf_length, forgotten_length
 
 Recording = str | os.PathLike[str] | BinaryIO
@@ -22,19 +22,19 @@ STDIN = "-"
 
 
 @contextlib.contextmanager
-def opened(source: Recording, keep: bool = False) -> Iterator[Iterator[Sound]]:
-    """Opens a path, "-" for the standard input, or a binary file; what cannot seek is read to its end first.
+def open_recordings(source: Recording, keep: bool = False) -> Iterator[Iterator[Sound]]:
+    """Opens a path, "-" for the standard input, or a binary file; one that cannot seek is read into memory first.
 
     Args:
         source: the file.
         keep: see `Sound`.
 
     Yields:
-        the recordings in it, one behind the other; the next is looked for when the one before has been read.
+        the recordings in it, one after the other; the next is searched for when the previous one has been read.
 
     Raises:
-        AudioError: without the recording's name: a folder, missing or empty.
-        OSError, soundfile.SoundFileError: as they come; see `explained`.
+        AudioError: a folder, missing or empty; the message lacks the recording's name.
+        OSError, soundfile.SoundFileError: untranslated; see `audio_errors`.
     """
     if not isinstance(source, str | os.PathLike):
         with contextlib.closing(_recordings(source, None, keep)) as recordings:
@@ -76,16 +76,16 @@ def _recordings(file: Any, path: Path | None, keep: bool) -> Generator[Sound]:
 
 @contextlib.contextmanager
 def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[Sound]:
-    """The recording that begins a file; where libsndfile refuses its header or finds no sound, with that set right."""
+    """The first recording of a file; if libsndfile refuses the header or finds no sound, with the header corrected."""
     file.seek(0)
     sound: SequentialFile | None = None
     pieces, problem = None, ""
     try:
-        sound = _sequential(file, raw := Nameless(file), path)
+        sound = _sequential(file, raw := CallbackFile(file), path)
         if sound.frames == 0:
-            pieces, problem = _set_right(file, size)
+            pieces, problem = _corrected(file, size)
     except soundfile.LibsndfileError as error:
-        pieces, problem = _set_right(file, size)
+        pieces, problem = _corrected(file, size)
         file.seek(0)
         if pieces is None:
             raise _named(error, file.read(signatures.HEAD)) from error
@@ -93,14 +93,14 @@ def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[
         if sound is not None:
             sound.close()
         file = Spliced(file, *pieces)
-        sound, size = SequentialFile(raw := Nameless(file)), file.size
+        sound, size = SequentialFile(raw := CallbackFile(file)), file.size
     assert sound is not None
     with contextlib.closing(Sound(sound, raw, size, keep, problem)) as opened_sound:
         yield opened_sound
 
 
-def _set_right(file: Any, size: int) -> tuple[Pieces | None, str]:
-    """The pieces of a file that libsndfile reads where it does not read the file, and what is missing at its end."""
+def _corrected(file: Any, size: int) -> tuple[Pieces | None, str]:
+    """For a file that libsndfile refuses: pieces of it that libsndfile reads, and what is missing at its end."""
     patch = forgotten_length(file, size)
     if patch is not None:
         return _patched(size, *patch), ""
@@ -116,26 +116,26 @@ def _set_right(file: Any, size: int) -> tuple[Pieces | None, str]:
     return first_part(file, size), ""
 
 
-def _patched(size: int, place: int, content: bytes) -> Pieces:
-    return range(place), content, range(place + len(content), size)
+def _patched(size: int, offset: int, content: bytes) -> Pieces:
+    return range(offset), content, range(offset + len(content), size)
 
 
-def _sequential(file: Any, raw: "Nameless", path: Path | None) -> SequentialFile:
-    """Opened without its name, since soundfile trusts the suffix of a name like x.raw. libsndfile reads a plain file by
-    itself, which is faster than through Python.
+def _sequential(file: Any, raw: "CallbackFile", path: Path | None) -> SequentialFile:
+    """Opens a file without its name, since soundfile trusts the suffix of a name like x.raw. A plain file is read by
+    libsndfile itself, which is faster than through Python.
     """
     try:
         return SequentialFile(file.fileno() if type(file) is io.FileIO else raw, closefd=False)
     except soundfile.LibsndfileError:
-        # An mp3 behind zeros or an odd tag is not recognised, but decoded where its name says what it is.
+        # An mp3 after zeros or a malformed tag is not recognised by its content, but decoded by its suffix.
         if path is None or path.suffix.lower() != ".mp3":
             raise
         return SequentialFile(str(path))
 
 
 @contextlib.contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turns every error that a recording can cause into an AudioError that names it and says what helps."""
+def audio_errors(name: str) -> Iterator[None]:
+    """Turns every error that a recording can cause into an AudioError with its name and a remedy."""
     try:
         yield
     except AudioError as error:
@@ -143,15 +143,15 @@ def explained(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the path") from error
     except OSError as error:
-        raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the file and its disk") from error
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the file and the disk") from error
     except MemoryError as error:
-        raise AudioError(f"{name}: too long for the memory; split it, or ask for its first seconds only") from error
+        raise AudioError(f"{name}: too long for the memory; split it, or decode its first seconds only") from error
     except (RuntimeError, ValueError, TypeError) as error:  # libsndfile's are RuntimeErrors
         raise AudioError(f"{name}: {_unreadable(error)}") from error
 
 
 def name_of(source: Any) -> str:
-    """What messages call a recording."""
+    """The name of a recording in messages."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     name = getattr(source, "name", None)
@@ -159,7 +159,7 @@ def name_of(source: Any) -> str:
 
 
 def _unreadable(error: Exception) -> str:
-    """What is wrong and what helps, from libsndfile's message."""
+    """The problem and a remedy, from libsndfile's message."""
     message = message_of(error)
     if "not recognised" in message or "regular file" in message or "unknown format" in message:
         return "not audio of a known format (wav, flac, ogg, mp3, aiff, ...); convert it or leave it out"
@@ -169,7 +169,7 @@ def _unreadable(error: Exception) -> str:
 
 
 def _named(error: soundfile.LibsndfileError, head: bytes) -> Exception:
-    """The error, or what the file is where that is known to be something that libsndfile does not decode."""
+    """The error; or if the file is of a known format that libsndfile does not decode, an error that names it."""
     if not any(word in message_of(error) for word in ("recognised", "regular file", "unimplemented", "unknown")):
         return error
     explanation = signatures.explanation(head)

@@ -1,7 +1,6 @@
-"""Is all of a recording there, and was all of it decoded? The lengths in the containers' headers against the file.
+"""Detects truncated recordings: compares lengths in the containers' headers with the file and with what was decoded.
 
-libsndfile decodes what it finds: of a wav or mp3 whose download broke off it gives the first part without an error.
-Only a broken flac is an error.
+libsndfile decodes the first part of a truncated wav or mp3 without an error. Only a truncated flac is an error.
 """
 
 import re
@@ -10,48 +9,48 @@ from typing import BinaryIO
 
 from samplecnn.containers import mp3
 
-SLOPPY_BYTES = 64  # some writers count the header into the data size; so few missing bytes are no damage
+SLOPPY_BYTES = 64  # some writers include the header in the data size; so few missing bytes are accepted
 MP3_SLACK = 3 * 1152  # samples: an encoder's delay and padding, which decoders trim in different ways
 OPEN_LENGTH = 0x7FFFF000  # data sizes from here on, and 2^31 above, are written by programs that do not know the length
-ARECORD_LENGTH = 0x80000000  # and so is this one
-ANEW = "download or copy it again, or use what is there with --accept-truncated"
+ARECORD_LENGTH = 0x80000000  # as is this one
+REMEDY = "download or copy it again, or use what is there with --accept-truncated"
 
 
-def incomplete(file: BinaryIO, kind: str, size: int, frames: int, promised: int) -> str:
-    """Why the recording counts as incomplete, or "" where it is whole or cannot be judged.
+def incomplete(file: BinaryIO, kind: str, size: int, frames: int, declared_frames: int) -> str:
+    """Why the recording is incomplete, or "" if it is complete or this is unknown.
 
     Args:
-        file: the open recording; it is moved.
+        file: the open recording; its position changes.
         kind: libsndfile's name of the format ("WAV", "FLAC", ...).
         size: bytes of the file.
-        frames: frames that were decoded, all that there are.
-        promised: frames that libsndfile announced.
+        frames: number of all frames that could be decoded.
+        declared_frames: number that libsndfile reported on opening.
 
-    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like) are whole. An mp3
-    without a length tag and formats not named here cannot be judged; Ogg is judged in `containers.ogg`.
+    Streams that were written without knowing their length (a data size of 0xFFFFFFFF and the like) count as complete.
+    It is unknown for an mp3 without a length tag and for formats not named here; for Ogg see `containers.ogg`.
     """
     if kind == "FLAC":
-        unknown = promised > 1 << 62
-        return "" if unknown or frames >= promised else fewer(frames, promised)
+        unknown = declared_frames > 1 << 62
+        return "" if unknown or frames >= declared_frames else fewer(frames, declared_frames)
     if kind == "MP3":
-        return _mp3(file, frames, promised)
+        return _mp3(file, frames, declared_frames)
     missing = _end(file, kind, size) - size
     if missing <= SLOPPY_BYTES:
         return ""
-    return f"cut short: {missing:,} of the bytes that its header promises are missing"
+    return f"cut short: {missing:,} of the bytes that its header declares are missing"
 
 
-def fewer(frames: int, promised: int) -> str:
-    return f"cut short: {frames:,} of {promised:,} samples are there"
+def fewer(frames: int, declared_frames: int) -> str:
+    return f"cut short: {frames:,} of {declared_frames:,} samples are there"
 
 
 def _end(file: BinaryIO, kind: str, size: int) -> int:
-    """Where the sound should end, in bytes from the start; 0 where that is unknown."""
+    """Where the sound should end, in bytes from the start; 0 if unknown."""
     if kind in ("WAV", "WAVEX", "RF64"):
         at, length = data_chunk(file, size, b"data", "<")
         head = _head(file, 8)
         (whole,) = struct.unpack(">I" if head[:4] == b"RIFX" else "<I", head[4:])
-        return 0 if abs(whole + 8 - size) <= 1 else at + length  # all is there, and only the data's size is wrong
+        return 0 if abs(whole + 8 - size) <= 1 else at + length  # complete; only the size of the data chunk is wrong
     if kind == "AIFF":
         return sum(data_chunk(file, size, b"SSND", ">"))
     head = _head(file, 1024)
@@ -74,9 +73,9 @@ def _head(file: BinaryIO, count: int) -> bytes:
 
 
 def data_chunk(file: BinaryIO, size: int, wanted: bytes, order: str) -> tuple[int, int]:
-    """Where the chunk of sound begins in a RIFF or IFF file, and its length in bytes.
+    """Offset and length, in bytes, of the chunk of sound in a RIFF or IFF file.
 
-    (0, 0) where its length is open or it is not found.
+    (0, 0) if the length is unknown or there is no such chunk.
     """
     head = _head(file, 12)
     order = ">" if head[:4] == b"RIFX" else order
@@ -100,9 +99,9 @@ def data_chunk(file: BinaryIO, size: int, wanted: bytes, order: str) -> tuple[in
 
 
 def forgotten_length(file: BinaryIO, size: int) -> tuple[int, bytes] | None:
-    """Of a wav whose data size is 0 although sound follows, as a recorder that crashed leaves it.
+    """The length of a wav whose data size is 0 although sound follows, as a crashed recorder leaves it.
 
-    Returns the offset of the size and the right one; None for any other wav.
+    Returns the offset of the size and its correct value; None for any other wav.
     """
     at, length = data_chunk(file, size, b"data", "<")
     if at == 0 or length != 0 or size - at < 2:
@@ -153,14 +152,14 @@ def _nist_end(head: bytes) -> int:
     return int(length[1]) + found["sample_count"] * found.get("channel_count", 1) * found.get("sample_n_bytes", 2)
 
 
-def _mp3(file: BinaryIO, frames: int, promised: int) -> str:
-    """A tag in the first frame gives the length; without one, the promise is only an estimate."""
+def _mp3(file: BinaryIO, frames: int, declared_frames: int) -> str:
+    """A tag in the first frame gives the length; without one, the declared length is only an estimate."""
     file.seek(mp3.first_frame(file))
-    return fewer(frames, promised) if mp3.tag_of(file.read(64)) and frames < promised - MP3_SLACK else ""
+    return fewer(frames, declared_frames) if mp3.tag_of(file.read(64)) and frames < declared_frames - MP3_SLACK else ""
 
 
 def caf_length(file: BinaryIO, size: int) -> tuple[int, bytes] | None:
-    """Of a caf whose sound is cut off, which libsndfile refuses: the offset of its length in bytes, and what is there.
+    """For a truncated caf, which libsndfile refuses: the offset of its length in bytes, and the actual length.
 
     None for any other file. Chunks have a name and a 64-bit length (Apple Core Audio Format Specification).
     """

@@ -1,4 +1,4 @@
-"""End to end on generated recordings: every step that a custom data set needs, with its command."""
+"""The steps of `samplecnn demo`: end to end on generated recordings, each step with its command."""
 
 import time
 from pathlib import Path
@@ -12,17 +12,17 @@ from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.tagging.writers import Selection
 from samplecnn.training import train
 
-# A narrow network and a short schedule: enough for ten kinds of sound, and trained in minutes without a GPU.
+# A narrow network and a short schedule: sufficient for ten kinds of sound, and trained in minutes without a GPU.
 SETTINGS: dict[str, Any] = {"block": "se", "features": 32, "num_stages": 2, "max_epochs": 7, "patience": 7, "lr": 0.03}
 
 
 def run_demo(data_dir: str, log_dir: str, seed: int) -> Path:
-    """Generates, builds, trains, scores and tags, and names each step's command; returns the run directory."""
+    """Generates, builds, trains, evaluates and tags, and prints the command of each step; returns the run directory."""
     began = time.monotonic()
     raw = Path(data_dir) / "demo" / "raw"
-    step(1, "ten kinds of sound, generated", f"ls {raw}")
+    step(1, "generating recordings of ten kinds of sound", f"ls {raw}")
     generate(raw, seed=seed)
-    step(2, "recordings into shards", f"samplecnn build demo --data-dir {data_dir}")
+    step(2, "building shards from the recordings", f"samplecnn build demo --data-dir {data_dir}")
     for line in build("demo", data_dir).lines(shown=5):
         print(line)
     words = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in SETTINGS.items())

@@ -52,10 +52,10 @@ def test_hidden_and_underscore_folders_and_other_files_are_left_out(tree: Tree) 
     table = table_of(folder)
     assert table.task.classes == ("a", "b") and len(table.clips) == 6
     notes = "\n".join(table.notes)
-    assert "4 files are not recordings by their suffix and are left out: 2 .txt, 1 .jpg, 1 without suffix" in notes
+    assert "4 files are not recordings by their suffix and are skipped: 2 .txt, 1 .jpg, 1 without suffix" in notes
     assert "1 recordings are outside the class folders" in notes
-    assert "2 folders that begin with _ are left out" in notes
-    assert "1 folders without recordings are left out: empty" in notes
+    assert "2 folders that begin with _ are skipped" in notes
+    assert "1 folders without recordings are skipped: empty" in notes
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_file_system(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_names_that_are_not_text_are_left_out_and_counted(tree: Tree) -> None:
     (Path(os.fsdecode(os.fsencode(folder) + b"/a/\xff.wav"))).touch()
     table = table_of(folder)
     assert len(table.clips) == 6
-    assert "1 recordings have names that are not valid text and are left out" in table.notes
+    assert "1 recordings have names that are not valid text and are skipped" in table.notes
 
 
 def test_every_option_is_in_the_task(tree: Tree) -> None:

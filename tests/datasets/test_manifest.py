@@ -250,7 +250,7 @@ def test_two_notations_of_one_path_are_one_clip(tmp_path: Path) -> None:
     rows = "".join(f"{path},x,train\n" for path in same)
     table = table_of(written(tmp_path, f"path,labels,split\n{rows}c.wav,y,test\n"))
     assert [clip.id for clip in table.clips] == ["real/a.wav", "c.wav"]
-    assert f"{len(same) - 1} rows are repetitions and are left out" in table.notes
+    assert f"{len(same) - 1} rows are repetitions and are skipped" in table.notes
 
 
 def test_a_recording_in_two_splits_under_two_notations_is_refused(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_one_row_without_label_is_noted_and_can_be_left_out(tmp_path: Path) -> N
     assert not any("multi-label" in note for note in table_of(path, kind="multilabel").notes)
     table = table_of(path, skip_unlabelled=True)
     assert table.task.kind == "multiclass" and len(table.clips) == 19
-    assert "1 rows without label are left out" in table.notes
+    assert "1 rows without label are skipped" in table.notes
     with pytest.raises(UsageError, match=r"line 9: 0 labels.*--skip-unlabelled"):
         table_of(path, kind="multiclass")
 

@@ -149,8 +149,8 @@ def test_a_long_recording_in_pieces_keeps_its_windows_in_order(network, tmp_path
     wanted = tagger(tmp_path / "x.wav")
     from samplecnn import audio
 
-    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 100)
-    monkeypatch.setattr(audio, "PIECE_SAMPLES", 2300)  # one window or so at a time, some of which wait for a batch
+    monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 100)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 2300)  # one window or so at a time, some of which wait for a batch
     tags = tagger(tmp_path / "x.wav")
     np.testing.assert_array_equal(tags.starts, wanted.starts)
     np.testing.assert_allclose(tags.over_time, wanted.over_time, rtol=0, atol=2e-6)

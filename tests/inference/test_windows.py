@@ -103,8 +103,8 @@ def test_silence_is_seen():
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
 @pytest.mark.parametrize(("suffix", "channels"), [("wav", 2), ("flac", 1), ("ogg", 2), ("mp3", 2)])
 def test_a_stream_joined_is_what_decoding_at_once_gives(tmp_path, monkeypatch, rate, suffix, channels):
-    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 1000)
-    monkeypatch.setattr(audio, "PIECE_SAMPLES", 7001)
+    monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 1000)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 7001)
     path = tmp_path / f"noise.{suffix}"
     soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=(3 * rate + 11, channels)), rate)
     pieces = list(stream(path, 22050))
@@ -116,8 +116,8 @@ def test_a_stream_joined_is_what_decoding_at_once_gives(tmp_path, monkeypatch, r
 
 
 def test_damage_late_in_a_long_recording_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 1000)
-    monkeypatch.setattr(audio, "PIECE_SAMPLES", 5000)
+    monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 1000)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 5000)
     wave = 0.1 * np.random.default_rng(0).normal(size=50000).astype(np.float32)
 
     def written(name, samples, **kind):

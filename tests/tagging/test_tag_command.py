@@ -345,7 +345,7 @@ def test_what_folders_hold_besides_is_noted(run, folder):
     outcome = run(folder, "--engine", "numpy")
     lines = outcome.stderr.splitlines()
     assert lines[0] == "engine numpy, fp32" and lines[1].startswith("note: 1 recording is in formats")
-    assert "note: 1 FIFO, socket or device is left out" in lines and "pipe.wav" not in outcome.stdout
+    assert "note: 1 FIFO, socket or device is skipped" in lines and "pipe.wav" not in outcome.stdout
 
 
 def test_an_output_that_is_an_input_is_refused(run, folder):

@@ -200,7 +200,7 @@ def test_a_long_recording_takes_no_more_memory_than_a_short_one(tagger, tmp_path
         return most
 
     streamed = peak()
-    monkeypatch.setattr(audio, "AT_ONCE_SAMPLES", 1 << 30)
+    monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 1 << 30)
     assert streamed < 12 < 18 < peak(), "MiB; the decoded recording alone has 18"
 
 

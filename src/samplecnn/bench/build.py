@@ -187,7 +187,7 @@ def _bare(table: Table) -> Callable[[], int]:
         for path in islice(recordings, count):
             wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
             mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
-            soxr.resample(mono, rate, table.task.sample_rate, quality=mixing.QUALITY)
+            soxr.resample(mono, rate, table.task.sample_rate, quality=mixing.RESAMPLING_QUALITY)
         return count
 
     return run

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from samplecnn.errors import OptionError, SampleCNNError
-from samplecnn.extras import explained
+from samplecnn.extras import from_import_error
 from samplecnn.system.log import printable
 
 PROGRAM = "samplecnn"
@@ -53,7 +53,7 @@ def run(command: Callable[[], Any]) -> None:
     except SampleCNNError as error:
         fail(f"error: {error}", error.exit_code)
     except ModuleNotFoundError as error:  # of an extra that no check asked for before the work began
-        fail(f"error: {explained(PROGRAM, error)}", 2)
+        fail(f"error: {from_import_error(PROGRAM, error)}", 2)
     except RecursionError:
         fail("error: folders are nested too deeply; move them to a shorter path", 1)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Several recordings joined into one file, one behind the other: where each of them lies.
+"""Several recordings joined into one file, one after the other: the byte range of each.
 
-Chained Ogg is a part of that format, and radio programmes are recorded as such; mp3, flac, wav and aiff files are
-joined by programs that copy bytes. Decoders read the first recording, or none.
+Chaining is part of the Ogg format, and radio streams are recorded that way; mp3, flac, wav and aiff files are joined by
+programs that concatenate bytes. Decoders read only the first recording, or none.
 """
 
 import struct
@@ -12,19 +12,19 @@ from typing import BinaryIO
 from samplecnn.containers import mp3, ogg
 from samplecnn.containers.splice import Pieces
 
-FLAC_START = b"fLaC\0\0\0\x22"  # with the head of the first block of metadata, whose length is fixed
-FLAC_READ_AHEAD = 1 << 16  # bytes that the decoder may have read beyond a stream's end
+FLAC_START = b"fLaC\0\0\0\x22"  # with the header of the first metadata block, whose length is fixed
+FLAC_READ_AHEAD = 1 << 16  # bytes that the decoder may have read past the end of a stream
 
 
 def later_parts(file: BinaryIO, kind: str, size: int, end: int, links: list[ogg.Link]) -> Iterator[Pieces]:
-    """The recordings behind the first one.
+    """The recordings after the first one.
 
     Args:
-        file: the open file; it is moved.
+        file: the open file; its position changes.
         kind: libsndfile's name of the first one's format.
         size: bytes of the file.
         end: the byte up to which the first one was read.
-        links: of an Ogg file.
+        links: the links of an Ogg file.
     """
     if kind == "OGG":
         yield from ((range(link.start, size if link.cut else link.end),) for link in links[1:])
@@ -43,9 +43,9 @@ def first_part(file: BinaryIO, size: int) -> Pieces | None:
 
 
 def whole_stream(file: BinaryIO, at: int) -> tuple[Pieces, int] | None:
-    """An mp3 stream without length tag, with one, where its decoder stopped at byte `at` although frames follow.
+    """An mp3 stream without length tag whose decoder stopped at byte `at` although frames follow, with a tag.
 
-    Its length had been guessed. Also returns its length in samples. None where no frames follow, or where the stream
+    The decoder had estimated the length. Also returns the length in samples. None if no frames follow, or if the stream
     has a tag.
     """
     start = mp3.first_frame(file)
@@ -61,7 +61,7 @@ def _mp3(file: BinaryIO, size: int, end: int) -> Iterator[Pieces]:
     start = mp3.first_frame(file)
     file.seek(start)
     head = file.read(64)
-    if not mp3.tag_of(head):  # as far as the format does not change, it was decoded as one
+    if not mp3.tag_of(head):  # the decoder reads on until the format changes
         if not mp3.has_frames(file, end):
             return
         found = list(mp3.streams(file, start))[1:]
@@ -75,11 +75,11 @@ def _mp3(file: BinaryIO, size: int, end: int) -> Iterator[Pieces]:
 
 
 def _tagged(file: BinaryIO, stream: mp3.Stream) -> Pieces:
-    place = range(stream.start, stream.end)
+    content = range(stream.start, stream.end)
     if stream.tagged:
-        return (place,)
+        return (content,)
     file.seek(stream.start)
-    return (mp3.length_tag(file.read(4), stream), place)
+    return (mp3.length_tag(file.read(4), stream), content)
 
 
 def _flac(file: BinaryIO, size: int, end: int) -> Iterator[Pieces]:
@@ -106,7 +106,7 @@ def _chunked(file: BinaryIO, size: int) -> Iterator[Pieces]:
 
 
 def _chunked_end(file: BinaryIO, at: int) -> int:
-    """Where the wav or aiff file that begins at `at` ends, by its header; 0 where there is none."""
+    """Where the wav or aiff file that begins at `at` ends, according to its header; 0 if there is none."""
     file.seek(at)
     head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WAVE":

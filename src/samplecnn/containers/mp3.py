@@ -1,4 +1,4 @@
-"""MPEG layer 3: frames, the tags that give a stream's length, and the streams that are joined in one file.
+"""MPEG layer 3: frames, length tags, and streams that are joined in one file.
 
 Frame headers: ISO 11172-3, 2.4.2.3. The tags Xing, Info and VBRI are a first frame without sound, written by encoders.
 """
@@ -7,16 +7,16 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-SEARCH = 1 << 16  # bytes in which the first frame is looked for
+SEARCH = 1 << 16  # bytes in which the first frame is searched for
 BLOCK = 1 << 20  # bytes read at a time
-LARGEST_FRAME = 1441  # bytes
+MAX_FRAME_BYTES = 1441
 KBITS = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }  # for MPEG 1, and for MPEG 2 and 2.5
 TAGS = (b"Xing", b"Info", b"VBRI")
 MONO = 3  # value of the two bits of the channel mode
-TRIED = 3  # frames in a row that make a place in a damaged file the start of a stream
+MIN_FRAMES = 3  # consecutive frames that identify the start of a stream in a damaged file
 
 
 class Stream(NamedTuple):
@@ -32,7 +32,7 @@ class Stream(NamedTuple):
 
 
 def frame_length(data: bytes, at: int) -> int:
-    """The length in bytes of the frame whose header is at `at`; 0 where there is none."""
+    """The length in bytes of the frame whose header is at `at`; 0 if there is none."""
     header = data[at : at + 4]
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
@@ -49,7 +49,7 @@ def samples_per_frame(header: bytes) -> int:
 
 
 def first_frame(file: BinaryIO) -> int:
-    """Where the first frame begins, behind an ID3 tag and zeros; the end of the tag where none is found."""
+    """Where the first frame begins, after an ID3 tag and zeros; the end of the tag if no frame is found."""
     file.seek(0)
     start = id3_length(file.read(10))
     file.seek(start)
@@ -63,20 +63,20 @@ def first_frame(file: BinaryIO) -> int:
 
 
 def has_frames(file: BinaryIO, at: int) -> bool:
-    """Whether sound follows: three frames in a row soon after byte `at`, or another ID3 tag right there."""
+    """Whether sound follows: three consecutive frames soon after byte `at`, or another ID3 tag exactly there."""
     file.seek(at)
     data = file.read(SEARCH)
-    return data[:3] == b"ID3" or any(_is_start(data, start) for start in range(min(len(data), LARGEST_FRAME)))
+    return data[:3] == b"ID3" or any(_is_start(data, start) for start in range(min(len(data), MAX_FRAME_BYTES)))
 
 
 def tag_of(frame: bytes) -> bytes:
-    """The name of the length tag that a frame holds; b"" where it holds sound."""
+    """The name of the length tag in a frame; b"" if the frame contains sound."""
     at = 4 + _side_information(frame)
     return next((tag for tag in TAGS if tag in (frame[at : at + 4], frame[36:40])), b"")
 
 
 def tagged_bytes(frame: bytes) -> int:
-    """The length in bytes of the stream, first frame included, as that frame's tag gives it; 0 where it does not."""
+    """The length in bytes of the stream with its first frame, from that frame's tag; 0 if the tag does not give it."""
     tag = tag_of(frame)
     if tag == b"VBRI":
         return struct.unpack(">I", frame[46:50])[0] if len(frame) >= 50 else 0
@@ -84,16 +84,16 @@ def tagged_bytes(frame: bytes) -> int:
     if not tag or len(frame) < at + 16:
         return 0
     flags = struct.unpack(">I", frame[at + 4 : at + 8])[0]
-    place = at + 8 + 4 * (flags & 1)
-    return struct.unpack(">I", frame[place : place + 4])[0] if flags & 2 else 0
+    offset = at + 8 + 4 * (flags & 1)
+    return struct.unpack(">I", frame[offset : offset + 4])[0] if flags & 2 else 0
 
 
 def length_tag(header: bytes, stream: Stream) -> bytes:
-    """A first frame for a stream without one, so that decoders know its length and need not guess.
+    """A first frame with a length tag for a stream without one, so that decoders need not estimate its length.
 
     Args:
         header: the first 4 bytes of the stream's first frame.
-        stream: with its number of frames.
+        stream: the stream, with its number of frames.
     """
     header = bytes([header[0], header[1] | 1, header[2] & 0x0D | 0xE0, header[3]])  # no checksum, largest bit rate
     frame = bytearray(frame_length(header, 0))
@@ -104,7 +104,7 @@ def length_tag(header: bytes, stream: Stream) -> bytes:
 
 
 def streams(file: BinaryIO, start: int) -> Iterator[Stream]:
-    """The streams from byte `start` to the end of the file, found from frame to frame.
+    """The streams from byte `start` to the end of the file, found by parsing all frames.
 
     A stream ends where the rate or the number of channels changes, and where a frame with a length tag begins the next.
     Other data between frames, such as ID3 tags, belongs to the stream before it.
@@ -126,10 +126,10 @@ def streams(file: BinaryIO, start: int) -> Iterator[Stream]:
 
 
 def _frames(file: BinaryIO, at: int) -> Iterator[tuple[int, bytes]]:
-    """Place and first bytes of every frame. What is no frame is stepped over."""
+    """Offset and first bytes of every frame. Other data is skipped."""
     data, base = b"", at
     while True:
-        if at + 2 * LARGEST_FRAME + 64 > base + len(data):
+        if at + 2 * MAX_FRAME_BYTES + 64 > base + len(data):
             file.seek(at)
             data, base = file.read(BLOCK), at
             if len(data) < 4:
@@ -147,16 +147,16 @@ def _frames(file: BinaryIO, at: int) -> Iterator[tuple[int, bytes]]:
             found = data.find(b"\xff", here + 1)
             while found >= 0 and not _is_start(data, found):
                 found = data.find(b"\xff", found + 1)
-            # The last bytes of a block are looked at again with those that follow them.
-            skipped = found - here if found >= 0 else max(len(data) - here - TRIED * LARGEST_FRAME, 0)
+            # The last bytes of a block are searched again together with those that follow.
+            skipped = found - here if found >= 0 else max(len(data) - here - MIN_FRAMES * MAX_FRAME_BYTES, 0)
             if not skipped:
                 return
         at += skipped
 
 
 def _is_start(data: bytes, at: int) -> bool:
-    """Whether three frames in a row begin at `at`."""
-    for _ in range(TRIED):
+    """Whether MIN_FRAMES consecutive frames begin at `at`."""
+    for _ in range(MIN_FRAMES):
         length = frame_length(data, at)
         if not length:
             return False
@@ -165,13 +165,13 @@ def _is_start(data: bytes, at: int) -> bool:
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that begins with `head` (10 bytes); 0 where there is none."""
+    """Bytes of the ID3v2 tag that begins with `head` (10 bytes); 0 if there is none."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
 
 
 def _side_information(header: bytes) -> int:
-    """Bytes between a frame's header and its sound, which is where a tag lies."""
+    """Bytes between a frame's header and its sound; a tag is placed after them."""
     mono = header[3] >> 6 == MONO
     return (17 if mono else 32) if header[1] >> 3 & 3 == 3 else (9 if mono else 17)

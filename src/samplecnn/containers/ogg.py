@@ -1,24 +1,24 @@
-"""Ogg (RFC 3533): pages, and the streams that are chained in one file."""
+"""Ogg (RFC 3533): pages, and streams chained in one file."""
 
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-LARGEST_PAGE = 65307  # bytes
-HEAD = 27  # bytes of a page before its table of lengths
+MAX_PAGE_BYTES = 65307
+HEAD = 27  # bytes of a page before its segment table
 MAGIC = b"OggS"
 CUT = "cut short: its last page is not complete"
 FIRST_PAGE = 2  # flag of the first page of a stream
 SLACK_SECONDS = 0.1  # decoders drop packets at the ends
-LATE = 2.0  # lengths of a page; a first page that ends later does not begin at 0
-OPUS_RATE = 48000  # Hz in which Opus counts time (RFC 7845), whatever the rate of its sound
+MAX_FIRST_PAGES = 2.0  # lengths of a page; if the first page ends later, the stream does not begin at time 0
+OPUS_RATE = 48000  # Hz, the unit of time in Opus (RFC 7845), whatever the rate of its input
 
 
 class Link(NamedTuple):
-    """One link of a chain: bytes from `start` to before `end`, which is the end of its last whole page.
+    """One link of a chain: bytes from `start` to before `end`, the end of its last complete page.
 
-    `samples` are in it, at `rate` Hz (0: that of its sound), by the times on its pages; `cut` says that a page follows
-    which is not whole.
+    `samples` is its length at `rate` Hz (0: the decoded rate), from the times on its pages; `cut`: an incomplete page
+    follows.
     """
 
     start: int
@@ -29,10 +29,10 @@ class Link(NamedTuple):
 
 
 def links(file: BinaryIO, size: int) -> list[Link]:
-    """The links of a chained file, in order; one for a file that is not chained. Only the heads of pages are read."""
+    """The links of a chained file, in order; one for a file that is not chained. Only page headers are read."""
     found: list[Link] = []
-    start = end = streams = rate = 0  # streams: their number in this link
-    sounding = False  # whether pages have followed that are not the first of a stream
+    start = end = streams = rate = 0  # streams: number of logical streams in this link
+    has_sound = False  # whether a page has followed that is not the first of its stream
     times: list[int] = []  # of the first two pages and the last one
     cut = False
     for at, stop, flags, time, codec in _pages(file, size):
@@ -40,14 +40,14 @@ def links(file: BinaryIO, size: int) -> list[Link]:
             cut = True
             break
         if flags & FIRST_PAGE:
-            if sounding:
+            if has_sound:
                 found.append(Link(start, end, _samples(streams, times), rate, cut=False))
-            if sounding or not end:
-                start, streams, rate, sounding, times = at, 0, 0, False, []
+            if has_sound or not end:
+                start, streams, rate, has_sound, times = at, 0, 0, False, []
             streams += 1
             rate = OPUS_RATE if codec == b"OpusHead" else rate
         else:
-            sounding = True
+            has_sound = True
             if time > 0:  # 0 on pages of headers, -1 where no packet ends
                 times[2:] = [time]
         end = stop
@@ -55,7 +55,7 @@ def links(file: BinaryIO, size: int) -> list[Link]:
 
 
 def incomplete(link: Link, frames: int, rate: int) -> str:
-    """Why a link of which `frames` at `rate` Hz were decoded is not complete; "" where it is."""
+    """Why a link of which `frames` at `rate` Hz were decoded is incomplete; "" if it is complete."""
     if link.cut:
         return CUT
     if frames / rate < link.samples / (link.rate or rate) - SLACK_SECONDS:
@@ -64,17 +64,17 @@ def incomplete(link: Link, frames: int, rate: int) -> str:
 
 
 def last_page(file: BinaryIO, link: Link) -> bytes:
-    """The page that is cut off behind a link, with the packets of it that are whole; b"" where there are none."""
+    """The truncated page after a link, reduced to its complete packets; b"" if there are none."""
     file.seek(link.end)
-    data = file.read(LARGEST_PAGE)
+    data = file.read(MAX_PAGE_BYTES)
     if len(data) < HEAD or len(data) < HEAD + data[26]:
         return b""
     lengths = data[HEAD : HEAD + data[26]]
-    room = len(data) - HEAD - len(lengths)
-    whole = there = 0
+    available = len(data) - HEAD - len(lengths)
+    whole = used = 0
     for number, length in enumerate(lengths, 1):
-        there += length
-        if there > room:
+        used += length
+        if used > available:
             break
         if length < 255:  # a packet ends here
             whole = number
@@ -101,19 +101,19 @@ def _checksum(page: bytes | bytearray) -> int:
 
 
 def _samples(streams: int, times: list[int]) -> int:
-    """Samples by the times of the first, second and last page, each of which is that of its end.
+    """Samples from the times of the first, second and last page; the time of a page is that of its end.
 
-    A stream that was recorded from its middle on begins late; then those of its first page are not counted. 0 where a
-    link holds several streams (a video), whose times differ in their units.
+    A stream recorded from its middle does not begin at time 0; its first page is then not counted. 0 if a link contains
+    several streams (a video), whose times have different units.
     """
     if streams != 1 or len(times) < 2:
         return 0
-    begins_late = times[0] > LATE * (times[1] - times[0])
+    begins_late = times[0] > MAX_FIRST_PAGES * (times[1] - times[0])
     return times[-1] - (times[0] if begins_late else 0)
 
 
 def _pages(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """Start, end, flags, time and first 8 bytes of every page. What lies between pages is stepped over."""
+    """Start, end, flags, time and first 8 bytes of every page. Data between pages is skipped."""
     at = 0
     while at < size:
         file.seek(at)
@@ -137,7 +137,7 @@ def _next_page(file: BinaryIO, at: int, size: int) -> int:
     """Where the next page begins, or `size`."""
     while at < size:
         file.seek(at)
-        data = file.read(LARGEST_PAGE)
+        data = file.read(MAX_PAGE_BYTES)
         found = data.find(MAGIC)
         if found >= 0:
             return at + found

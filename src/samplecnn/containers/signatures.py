@@ -1,15 +1,15 @@
-"""What a file is that libsndfile does not decode, by its first bytes, and what helps."""
+"""Identifies files that libsndfile does not decode by their first bytes, with a remedy."""
 
 import re
 
-HEAD = 1024  # bytes that are looked at
+HEAD = 1024  # bytes examined
 CONVERT = "convert it to flac or wav, for example with ffmpeg"
 SPHERE = "decompress it with `sph2pipe -f wav`"
 SOUND = (CONVERT, SPHERE)
 UNPACK = "unpack it first"
 AGAIN = "download it again"
 
-# Offset, bytes there, what the file is, the remedy.
+# Offset, bytes at that offset, what the file is, the remedy.
 SIGNATURES = (
     (4, b"ftyp", "MPEG-4 audio or video (m4a, mp4, 3gp, mov)", CONVERT),
     (0, b"\x1a\x45\xdf\xa3", "a WebM or Matroska file", CONVERT),
@@ -43,7 +43,7 @@ OGG_CODECS = ((b"Speex   ", "Speex"), (b"\x80theora", "Theora video"), (b"CELT  
 
 
 def explanation(head: bytes) -> str:
-    """What begins with `head` (the first `HEAD` bytes of a file), and the remedy; "" for all that is not known.
+    """What a file with the first `HEAD` bytes `head` is, and the remedy; "" if unknown.
 
     Example:
         >>> explanation(b"wvpk" + bytes(100))

@@ -3,11 +3,11 @@
 import io
 from typing import Any
 
-Pieces = tuple[bytes | range, ...]  # bytes as they are, and ranges of bytes in the other file
+Pieces = tuple[bytes | range, ...]  # literal bytes, and byte ranges of the other file
 
 
 class Spliced:
-    """Reads the pieces of a file as one file; nothing is copied. The file's position is lost."""
+    """Reads pieces of a file as one file, without copying. The position of the file changes."""
 
     def __init__(self, file: Any, *pieces: bytes | range) -> None:
         self.file, self.pieces = file, pieces
@@ -44,5 +44,5 @@ class Spliced:
             self.at += len(part)
             count -= len(part)
             if self.at < before and count > 0:
-                break  # the file is shorter than it was
+                break  # the file has become shorter
         return b"".join(found)

@@ -86,7 +86,7 @@ def _search(root: Path) -> tuple[list[str], list[str], list[str]]:
             else:
                 undecodable += 1
     inner = [f"{top}/{name}" for top in tops if is_split_name(top) for name in _sub_folders(root / top)]
-    notes = [f"{undecodable:,} recordings have names that are not valid text and are left out"] if undecodable else []
+    notes = [f"{undecodable:,} recordings have names that are not valid text and are skipped"] if undecodable else []
     return paths, [*tops, *inner], notes + scan.notes()
 
 

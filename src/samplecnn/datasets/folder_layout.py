@@ -62,7 +62,7 @@ def layout_of(root: str, recordings: Iterable[str], folders: Sequence[str]) -> L
         layout.splits = _splits(root, layout, split_folders)
     layout.notes = [
         *_without_recordings(paths, folders, depth),
-        *([f"{outside:,} recordings are outside the class folders and are left out"] if outside else []),
+        *([f"{outside:,} recordings are outside the class folders and are skipped"] if outside else []),
         *_nested(root, layout.recordings, depth),
     ]
     return layout
@@ -86,7 +86,7 @@ def _splits(root: str, layout: Layout, split_folders: list[str]) -> dict[str, st
 def _without_recordings(paths: list[str], folders: Sequence[str], depth: int) -> list[str]:
     used = {"/".join(path.split("/")[: depth + 1]) for path in paths if path.count("/") > depth}
     empty = sorted(folder for folder in folders if folder.count("/") == depth and folder not in used)
-    return [f"{len(empty):,} folders without recordings are left out: {listed(empty)}"] if empty else []
+    return [f"{len(empty):,} folders without recordings are skipped: {listed(empty)}"] if empty else []
 
 
 def _nested(root: str, recordings: dict[str, list[str]], depth: int) -> list[str]:

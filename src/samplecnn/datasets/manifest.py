@@ -38,11 +38,11 @@ class Manifest:
         options = self.options
         columns = Columns(options.path_column, options.label_column, options.label_separator)
         rows, repeated = _without_repetitions(self.path, read_manifest(self.path, columns), RecordingPaths(raw))
-        notes = [f"{repeated:,} rows are repetitions and are left out"] if repeated else []
+        notes = [f"{repeated:,} rows are repetitions and are skipped"] if repeated else []
         if options.skip_unlabelled:
             labelled = [row for row in rows if row.labels]
             if len(labelled) < len(rows):
-                notes.append(f"{len(rows) - len(labelled):,} rows without label are left out")
+                notes.append(f"{len(rows) - len(labelled):,} rows without label are skipped")
             rows = labelled
         if not rows:
             raise UsageError(f"{self.path}: it has no rows; {FORM}")

@@ -92,7 +92,7 @@ class MagnaTagATune:
                 untagged += 1
         if not clips:
             raise UsageError(f"{path}: no clip has any of the {len(TAGS)} tags; {REMEDY}")
-        notes = (f"{untagged:,} clips with none of the {len(TAGS)} tags are left out",) if untagged else ()
+        notes = (f"{untagged:,} clips with none of the {len(TAGS)} tags are skipped",) if untagged else ()
         return Table(self.task(), clips, notes=notes)
 
 

@@ -80,7 +80,7 @@ class SpeechCommands:
         for split, name in LISTS.items():
             missing = sum(left == split for left in split_of.values())
             if missing:
-                notes.append(f"{missing:,} recordings named in {name} are missing and are left out")
+                notes.append(f"{missing:,} recordings named in {name} are missing and are skipped")
         return Table(self.task(), clips, notes=tuple(notes))
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.extras import is_installed, needed
+from samplecnn.extras import is_installed, missing_extra
 from samplecnn.hardware import choose_device, choose_precision
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, fold
@@ -118,7 +118,7 @@ def open_engine(
     if name != "auto" and name not in ENGINES:
         raise UsageError(f"engine {name!r} is not known; use auto, {', '.join(ENGINES)}")
     if name != "auto" and ENGINES[name].missing is not None:
-        raise needed(f"engine {name}", ENGINES[name].missing or "")
+        raise missing_extra(f"engine {name}", ENGINES[name].missing or "")
     net = model if isinstance(model, Graph) else fold(model)
     place = _place(model, name, device)
     if place is not None and name != "auto" and place.type not in ENGINES[name].devices:

@@ -19,9 +19,9 @@ class DataSetDescription:
 
     Args:
         name: as used under DATA and in run names.
-        labels: what the label files list; None where only shards are left.
-        built: the shards in place, by format.
-        problems: shards that cannot be used, a line each.
+        labels: content of the label files; None if only shards exist.
+        built: the existing shards, by format.
+        problems: one line for each format whose shards cannot be used.
     """
 
     name: str
@@ -31,7 +31,7 @@ class DataSetDescription:
 
     @classmethod
     def of(cls, spec: str, data_dir: str | Path) -> "DataSetDescription":
-        """Raises UsageError where there is neither a data set nor anything built under this name."""
+        """Raises UsageError if there is neither a data set nor anything built under this name."""
         from samplecnn.datasets import dataset_name
 
         name = dataset_name(spec)
@@ -53,7 +53,7 @@ class DataSetDescription:
 
     @property
     def task(self) -> Task | None:
-        """That of the shards, which knows the options they were built with; else what the labels and defaults give."""
+        """The task of the shards, which includes the options of the build; otherwise of the labels, with defaults."""
         for report in self.built.values():
             return report.task
         return None if self.labels is None else self.labels.task
@@ -91,7 +91,7 @@ class DataSetDescription:
             )
             lines.append(f"built         {format}: {counts}; {report.bytes / 1e6:,.1f} MB in {report.folder}")
         if not self.built:
-            lines.append("built         not yet: samplecnn build")
+            lines.append("built         no; run samplecnn build")
         return [*lines, *(f"problem       {problem}" for problem in self.problems)]
 
 
@@ -102,10 +102,10 @@ def _label_lines(labels: DatasetInfo) -> list[str]:
     if labels.expected and labels.expected != labels.clips:
         lines.append(f"published     {_counts(labels.expected)}")
     if labels.missing:
-        first = f", {labels.missing_examples[0]} for one" if labels.missing_examples else ""
+        first = f", e.g. {labels.missing_examples[0]}" if labels.missing_examples else ""
         lines.append(f"recordings    {labels.missing:,} of {labels.total:,} are absent from {labels.raw}{first}")
     elif labels.clips:
-        lines.append(f"recordings    all there, in {labels.raw}")
+        lines.append(f"recordings    complete, in {labels.raw}")
     if labels.problem:
         lines.append(f"problem       {labels.problem}")
     return [*lines, *(f"note          {note}" for note in labels.notes)]

@@ -10,7 +10,7 @@ from typing import Any
 from samplecnn import __version__, hardware
 from samplecnn.extras import EXTRAS, is_installed
 
-# Modules that every installation has, and the packages that bring them.
+# Modules that every installation has, and their packages.
 REQUIRED = {
     "numpy": "numpy",
     "soundfile": "soundfile",
@@ -22,18 +22,18 @@ REQUIRED = {
     "typer": "typer",
     "rich": "rich",
 }
-PACKAGES = {"sklearn": "scikit-learn"}  # packages that are not named like their module
+PACKAGES = {"sklearn": "scikit-learn"}  # packages whose name differs from their module's
 
 
 @dataclass
 class MachineDescription:
-    """What an installation can do here.
+    """An installation and its machine.
 
     Args:
-        rows: (label, text) for people.
-        libraries: version by package, "" where it is not installed.
-        extras: for each extra of samplecnn, the packages that it lacks.
-        problems: what does not work, a line each.
+        rows: (label, text) for display.
+        libraries: version by package, "" if it is not installed.
+        extras: for each extra of samplecnn, its missing packages.
+        problems: one line for each thing that does not work.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class MachineDescription:
 
     @classmethod
     def of(cls) -> "MachineDescription":
-        """Looks at this machine; every library that is installed is imported, which takes some seconds."""
+        """Inspects this machine; imports every installed library, which takes a few seconds."""
         found = cls([("samplecnn", f"{__version__} in {Path(__file__).parent.parent}")])
         found._look_at_libraries()
         found._look_at_hardware()
@@ -71,14 +71,14 @@ class MachineDescription:
             self.rows.append((f"extra {extra}", text))
 
     def _look_at(self, module: str, package: str, required: bool) -> None:
-        """Imports a library, which shows a broken one; absent ones are a problem where they are required."""
+        """Imports a library to detect a broken one; a missing one is a problem only if it is required."""
         try:
             self.libraries[package] = version(package)
         except PackageNotFoundError:
             self.libraries[package] = ""
         try:
             import_module(module)
-        except Exception as error:  # a library that is broken raises whatever its loader does
+        except Exception as error:  # a broken library may raise anything
             detail = " ".join(str(error).split())[:200]
             reason = "is not installed" if isinstance(error, ModuleNotFoundError) and required else "cannot be imported"
             self.problems.append(
@@ -89,7 +89,7 @@ class MachineDescription:
         return ", ".join(f"{package} {self.libraries.get(package, '')}".strip() for package in packages)
 
     def _look_at_hardware(self) -> None:
-        """Measures which precision is faster where that is not known yet, as the first use of a model would."""
+        """Measures which precision is faster if that is not known yet, as the first use of a model would."""
         from samplecnn.inference.registry import decide_precision
 
         try:
@@ -98,14 +98,14 @@ class MachineDescription:
                 from samplecnn.training.precision import training_precision
 
                 training_precision("auto", None)
-        except Exception as error:  # a broken library, or a variable with an impossible value
+        except Exception as error:  # a broken library, or an invalid value of a variable
             self.problems.append(f"precision: {' '.join(str(error).split())[:200]}")
         self.rows += hardware.describe()
 
     def _look_at_sound(self) -> None:
         try:
             import soundfile
-        except Exception:  # listed above
+        except Exception:  # reported by _look_at_libraries
             return
         formats = sorted(soundfile.available_formats())
         self.rows.append(

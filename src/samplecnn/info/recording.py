@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from samplecnn.errors import AudioError
-from samplecnn.mixing import CANCELLED
-from samplecnn.sound_file import explained, opened
+from samplecnn.mixing import CANCELLED_DB
+from samplecnn.sound_file import audio_errors, open_recordings
 
 BLOCK = 1 << 18  # frames read at a time
 
@@ -27,8 +27,8 @@ class RecordingDescription:
         peak, level: the largest sample and the root mean square over all channels, in dB below full scale (dBFS);
             None for digital silence.
         mono_level: the root mean square of the channels' mean, which is what models get.
-        problem: why not all of it can be used, such as a missing end; "" where it can.
-        parts: recordings that are joined in the file; rate, channels and codec are those of the first.
+        problem: why not all of it can be decoded, such as a missing end; "" if it can.
+        parts: number of recordings joined in the file; rate, channels and codec are those of the first.
     """
 
     path: Path
@@ -45,11 +45,11 @@ class RecordingDescription:
 
     @classmethod
     def of(cls, path: Path) -> "RecordingDescription":
-        """Reads all of a recording. Raises AudioError where nothing of it can be decoded."""
+        """Reads the whole recording. Raises AudioError if nothing of it can be decoded."""
         count, seconds, peak, power, mono_power = 0, 0.0, 0.0, 0.0, 0.0
         parts = 0
         problem = ""
-        with explained(str(path)), opened(path) as recordings:
+        with audio_errors(str(path)), open_recordings(path) as recordings:
             try:
                 for sound in recordings:
                     parts += 1
@@ -87,7 +87,7 @@ class RecordingDescription:
         """Whether the channels cancel each other out in the mono mix, as phase-inverted stereo does."""
         if self.channels < 2 or self.level is None:
             return False
-        return self.mono_level is None or self.level - self.mono_level > CANCELLED
+        return self.mono_level is None or self.level - self.mono_level > CANCELLED_DB
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Which kind of thing a word on the command line names: a model, a recording or a data set."""
+"""Resolves a command-line target to a model, a recording or a data set."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ class Info(Protocol):
     """A description."""
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Human-readable lines."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `kind` says what is described: "model", "recording" or "dataset"."""
+        """For JSON; `kind` is "model", "recording" or "dataset"."""
 
 
 def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
