@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, and what happens where they cannot be."""
+"""The cache of compiled kernels, and behaviour if it cannot be written."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def package(root, tmp_path):
 
 
 def call(package, prepare: str = "", **environment):
-    """Whether a kernel computed, how often it was found compiled, how often not."""
+    """Whether a kernel computed, and its numbers of cache hits and misses."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CACHE")}
     variables = {**inherited, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     result = subprocess.run(
@@ -46,8 +46,8 @@ def test_a_change_of_any_kernel_source_compiles_all_again(package):
     assert call(package) == (0, 1)
 
 
-def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_kept(package, tmp_path):
-    """A file where numba would make its folder, in the package and at home: nobody, root included, can write there."""
+def test_without_a_writable_folder_kernels_are_compiled_and_not_cached(package, tmp_path):
+    """Files where numba would create its folders, in the package and at home: not even root can write there."""
     (package / "kernels" / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     home = str(tmp_path / "home")
@@ -55,7 +55,7 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_kept(package,
         assert call(package, HOME=home, XDG_CACHE_HOME=home + "/cache")[0] == 0
 
 
-def test_on_a_full_disk_kernels_are_compiled_and_not_kept(package):
+def test_on_a_full_disk_kernels_are_compiled_and_not_cached(package):
     """No file may grow beyond 0 bytes."""
     pytest.importorskip("resource")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"

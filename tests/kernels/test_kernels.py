@@ -88,7 +88,7 @@ def test_tiles_multiply(unit):
 
     torch.manual_seed(0)
     a, b = torch.randn(16, 48).bfloat16(), torch.randn(32, 16).bfloat16()
-    pairs = b.view(16, 2, 16).transpose(1, 2).reshape(16, 32).contiguous()  # two rows side by side
+    pairs = b.view(16, 2, 16).transpose(1, 2).reshape(16, 32).contiguous()  # pairs of two rows
     out = np.full((17, 24), 7, np.float32)
     twice(unit, *(value.view(torch.int16).numpy().view(np.uint16) for value in (a, pairs)), out)
     np.testing.assert_allclose(out[:16, :16], 2 * (a[:, :32].double() @ b.double()).numpy(), rtol=0, atol=1e-4)
@@ -103,7 +103,7 @@ FOLLOWED = [(False, False, False), (True, False, False), (True, True, False), (T
 @pytest.mark.parametrize(("relu", "pool", "excite"), FOLLOWED)
 @pytest.mark.parametrize("shape", [(3, 700, 64, 96), (40, 3, 32, 32), (2, 129, 96, 32), (7, 31, 32, 64)])
 def test_convolution_by_a_micro_kernel(unit, shape, relu, pool, excite, width):
-    """Whole and broken blocks, every number of rows in a gap; against the same rounding in double precision."""
+    """Full and partial blocks, every length of a gap; compared with the same rounding in double precision."""
     torch.manual_seed(0)
     batch, steps, channels, features = shape
     x = torch.randn(batch, steps, channels).bfloat16().requires_grad_()
@@ -121,7 +121,7 @@ def test_convolution_by_a_micro_kernel(unit, shape, relu, pool, excite, width):
 
     plain = [value.double().requires_grad_() for value in leaves(*asked)]
     out = F.conv1d(plain[0].transpose(1, 2), plain[1], padding=width // 2).transpose(1, 2)
-    rounded = out + (out.bfloat16().double() - out).detach()  # so that both choose alike where they pool
+    rounded = out + (out.bfloat16().double() - out).detach()  # so that both choose the same rows in pooling
     rows = rounded.reshape(-1, features)
     z = F.batch_norm(rows, None, None, plain[2], plain[3], True, 0, 1e-3).view(batch, steps, features)
     z = F.relu(z) if relu else z
@@ -139,7 +139,7 @@ def test_convolution_by_a_micro_kernel(unit, shape, relu, pool, excite, width):
 @needs_numba
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
 def test_networks_train_alike_with_a_micro_kernel_and_without(unit, block, monkeypatch):
-    """Loss, running statistics and gradients of a step in bfloat16, about as far from float32 with it as without."""
+    """Loss, running statistics and gradients of a step in bfloat16 are about as far from float32 with it as without."""
     results = []
     for dtype, chosen in ((torch.float32, None), (torch.bfloat16, None), (torch.bfloat16, unit)):
         monkeypatch.setattr(selection, "selected", lambda chosen=chosen: chosen)
@@ -159,9 +159,9 @@ def test_networks_train_alike_with_a_micro_kernel_and_without(unit, block, monke
 
 @needs_numba
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_micro_kernel_gives_the_same_bits_whichever_thread_does_what(unit, threads, monkeypatch):
-    """Threads take parts as they become free; the parts are summed in their order."""
-    monkeypatch.setattr("samplecnn.kernels.threads.MIN_PART_VALUES", 1 << 14)  # 4 parts a thread
+def test_the_bits_of_a_micro_kernel_do_not_depend_on_the_schedule(unit, threads, monkeypatch):
+    """An idle thread takes the next part; the parts are summed in a fixed order."""
+    monkeypatch.setattr("samplecnn.kernels.threads.MIN_PART_VALUES", 1 << 14)  # 4 parts per thread
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -183,7 +183,7 @@ def test_a_micro_kernel_gives_the_same_bits_whichever_thread_does_what(unit, thr
 @pytest.mark.parametrize("at_once", [winograd.MAX_TRANSFORMED_VALUES, 6 * 128 * 60])
 @pytest.mark.parametrize("steps", [729, 243, 81, 50, 4, 3, 2, 1])
 def test_convolution_by_winograd(steps, at_once, monkeypatch):
-    """Whole and broken tiles, in one part and in many; at sizes, too, at which it is not faster."""
+    """Full and partial tiles, in one part and in many; also at sizes at which it is not faster."""
     monkeypatch.setattr(winograd, "MAX_TRANSFORMED_VALUES", at_once)
     monkeypatch.setattr("samplecnn.kernels.threads.MIN_KERNEL_VALUES", 0)
     x, weight, bias = leaves(torch.randn(5, steps, 128), torch.randn(160, 128, 3), torch.randn(160))
@@ -198,7 +198,7 @@ def test_convolution_by_winograd(steps, at_once, monkeypatch):
 
 
 @pytest.mark.parametrize("channels", [4, 128])
-def test_convolution_gives_only_the_gradients_that_are_asked_for(channels):
+def test_convolution_computes_only_the_requested_gradients(channels):
     x, weight = torch.randn(2, 999, channels), torch.randn(channels, channels, 3, requires_grad=True)
     y = conv(x, weight, None)
     (gradient,) = torch.autograd.grad(y.sum(), weight)
@@ -213,9 +213,9 @@ def test_convolution_gives_only_the_gradients_that_are_asked_for(channels):
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize(("relu", "pool"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("shape", [(3, 50, 4), (2, 9, 16), (5, 7, 8), (23, 300, 32), (1, 3, 2)])
-def test_batch_norm_and_what_follows(dtype, tolerance, relu, pool, shape):
+def test_batch_norm_with_relu_and_pooling(dtype, tolerance, relu, pool, shape):
     torch.manual_seed(0)
-    x = (torch.randn(shape) * 2 + 30).to(dtype).requires_grad_()  # far from zero: nothing may cancel
+    x = (torch.randn(shape) * 2 + 30).to(dtype).requires_grad_()  # far from zero: tests for cancellation
     gamma, beta = leaves(torch.rand(shape[2]) - 0.3, torch.randn(shape[2]) * 0.3)
     y, mean, var = batch_norm(x, gamma, beta, 1e-3, relu, pool)
     direction = torch.randn_like(y)
@@ -254,7 +254,7 @@ def test_first_convolution_and_its_batch_norm(dtype, tolerance):
 @needs_numba
 @pytest.mark.parametrize("offset", [0, 3])
 def test_first_convolution_keeps_the_variance_of_low_sounds(offset):
-    """Where neighbouring samples are nearly equal, a filter of differences has a variance that float32 sums lose."""
+    """If neighbouring samples are nearly equal, the variance of a difference filter would be lost in float32 sums."""
     torch.manual_seed(0)
     wave = torch.randn(4, 59049).cumsum(1)
     frames = ((wave - wave.mean()) / wave.std() + offset).view(4, -1, 3)
@@ -285,7 +285,7 @@ def test_excitation(dtype, tolerance, shape, monkeypatch):
 
 @needs_numba
 def test_small_inputs_are_left_to_pytorch(monkeypatch):
-    """Where starting a pass takes longer than the pass."""
+    """For them, starting a pass takes longer than the pass."""
     assert (
         is_faster(torch.zeros(MIN_KERNEL_VALUES))
         and not is_faster(torch.zeros(MIN_KERNEL_VALUES - 1))
@@ -343,7 +343,7 @@ def test_nan_propagates():
 
 @needs_numba
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_row_is_done_whatever_the_number_of_threads(threads):
+def test_every_row_is_processed_with_any_number_of_threads(threads):
     torch.manual_seed(0)
     x = torch.randn(7, 1000, 8)
     before = torch.get_num_threads()
@@ -358,7 +358,7 @@ def test_every_row_is_done_whatever_the_number_of_threads(threads):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_threads_run_in_a_forked_process_too(monkeypatch):
-    """The threads of the parent are not there; without new ones the child would wait until the alarm ends it."""
+    """The parent's threads do not exist in the child; without new ones it would wait until the alarm ends it."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     done: list[int] = []
     calls = [(number,) for number in range(8)]
@@ -398,7 +398,7 @@ def test_networks_train_alike_with_passes_and_without(block, monkeypatch):
 
 def test_without_numba_everything_works(monkeypatch):
     compiled_passes.cache_clear()
-    monkeypatch.setitem(sys.modules, "samplecnn.kernels.passes", None)  # as if its import failed
+    monkeypatch.setitem(sys.modules, "samplecnn.kernels.passes", None)  # makes its import fail
     monkeypatch.delattr("samplecnn.kernels.passes", raising=False)
     try:
         assert compiled_passes() is None

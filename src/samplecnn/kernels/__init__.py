@@ -1,7 +1,7 @@
 """Fused passes of training on a CPU: PyTorch's results in fewer passes over memory. See README.md in this folder.
 
-`conv` needs nothing but PyTorch. The others need numba (the extra `fast`): where `is_faster` or `is_supported` does not
-hold, PyTorch's own kernels compute the same in more passes.
+`conv` needs only PyTorch. The others need numba (the extra `fast`): if `is_faster` or `is_supported` does not hold,
+PyTorch's own kernels compute the same in more passes.
 """
 
 from samplecnn.kernels.batch_norm import Following, batch_norm

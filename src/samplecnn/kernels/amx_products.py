@@ -1,13 +1,13 @@
 """The micro-kernel by matrix tiles.
 
-How tiles are used follows a measurement. On a core whose other hardware thread is at work, which on rented machines is
-the rule, there are few physical tile registers beyond the 8 named ones: with all 8 in use, a square of 2 x 2 tiles, a
-product took 29 ns instead of 7.5. A register that was set to zero takes none up. So a tile is loaded as late as
-possible and set to zero after its use, 18 ns; and 2 tiles are summed at a time, not 4, which loads half as many again:
-14.5 ns. On a core without a neighbour nothing of this makes a difference.
+The use of tiles is based on a measurement. On a core whose other hardware thread is busy, as is usual on rented
+machines, there are few physical tile registers beyond the 8 named ones: with all 8 in use, a square of 2 x 2 tiles, a
+product took 29 ns instead of 7.5. A zeroed tile occupies no register. So a tile is loaded as late as possible and
+zeroed after its use, 18 ns; and 2 tiles are summed at a time, not 4, which takes 1.5 times the loads: 14.5 ns. On a
+core whose other thread is idle this makes no difference.
 
-Loading a tile takes 5 ns from rows that are one line of the caches each, and 25 from rows that lie across two. So what
-tiles read begins with a line (`aligned_empty`).
+Loading a tile takes 5 ns if each row is one cache line, and 25 ns if rows straddle two. So arrays that tiles read are
+aligned to cache lines (`aligned_empty`).
 """
 
 # mypy: ignore-errors
@@ -53,7 +53,7 @@ def _by_tiles(kind) -> bool:
 
 @overload(pack_weight)
 def _pack_weight(unit, weight, backward):
-    """[features / 16, taps, channels / 32, 16, 16, 2]: one tile after the other, in the order `products` reads them."""
+    """[features / 16, taps, channels / 32, 16, 16, 2]: tiles in the order in which `products` reads them."""
 
     def implementation(unit, weight, backward):
         taps = weight.shape[2]
@@ -142,7 +142,7 @@ def _add_weight_gradient(state, workspace, source, gradient, count, sums):
         tiles = (count + GROUP - 1) // GROUP
         for c in range(sums.shape[1]):
             for f in range(sums.shape[2]):
-                # A step of the input meets the gradient one step later in the first tap, one step before in the last.
+                # The first tap multiplies an input step with the gradient of the next step, the last of the previous.
                 _add_square(state, transposed[GROUP * c :], centred[2 * f :], 0, tiles, sums[taps // 2, c, f])
                 if taps == 3:
                     _add_square(state, transposed[GROUP * c :], shifted[2 * f :], 1, tiles, sums[0, c, f])
@@ -153,7 +153,7 @@ def _add_weight_gradient(state, workspace, source, gradient, count, sums):
 
 @overload(gradient_index)
 def _gradient_index(unit, channel, feature):
-    """2 x 2 tiles one after the other, features in the order of `pair`."""
+    """2 x 2 consecutive tiles, features in the order of `pair`."""
 
     def implementation(unit, channel, feature):
         half, column = feature // 4 % 2, feature // 8 * 4 + feature % 4

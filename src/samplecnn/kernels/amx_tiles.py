@@ -1,12 +1,12 @@
-"""Matrix tiles: AMX's instructions as functions for numba, and the same in plain loops for CPUs without AMX.
+"""Matrix tiles: AMX instructions as functions for numba, and the same as plain loops for CPUs without AMX.
 
 A core with AMX has 8 tiles of 16 rows of 64 bytes. TDPBF16PS adds to a tile of 16 x 16 float32 the product of a tile of
 16 x 32 bfloat16 with one of 32 x 16, whose rows come in pairs: a row of memory holds 16 times the two values of rows 2i
-and 2i + 1 (Intel's Software Developer's Manual, volume 1, chapter 18). LLVM knows the instructions, so nothing is
-compiled before a user's machine does.
+and 2i + 1 (Intel's Software Developer's Manual, volume 1, chapter 18). LLVM supports the instructions, so
+everything is compiled on the user's machine.
 
-The type of the first argument, `AmxTiles` or `PlainTiles`, says which of the two it is. The plain loops are slow. They
-are for tests: all that is built on tiles computes with them what it computes with AMX, on any CPU.
+The type of the first argument, `AmxTiles` or `PlainTiles`, selects one of the two. The plain loops are slow and meant
+for tests: with them, everything built on tiles computes the same results on any CPU.
 """
 
 # mypy: ignore-errors
@@ -55,7 +55,7 @@ PLAIN = PlainTiles(8)
 @cache
 def available() -> bool:
     """Whether this machine has AMX for bfloat16, numba may use it, and the operating system lets this process do so."""
-    if config.CPU_NAME or config.CPU_FEATURES:  # numba is set to compile for another CPU than this one
+    if config.CPU_NAME or config.CPU_FEATURES:  # numba is set to compile for another CPU
         return False
     features = get_host_cpu_features()
     needed = all(features.get(name) for name in ("amx-tile", "amx-bf16", "avx512bw"))
@@ -149,7 +149,7 @@ def _set_word(typing, address, word):
     return types.void(types.int64, types.uint32), generate
 
 
-# ---- either, by the type of `tiles`; a tile's number is a constant
+# ---- one of the two, by the type of `tiles`; a tile's number is a constant
 
 
 @overload(configure)
@@ -191,7 +191,7 @@ def _tile_load(tiles, number, address, stride):
 
 
 def tile_store(tiles, number, address, stride):
-    """The reverse."""
+    """Writes a tile to 16 rows of 64 bytes, `stride` bytes apart."""
     raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Batch norm in training with what follows it, ReLU and max-pooling: two passes over memory forward, two backward."""
+"""Batch norm in training with ReLU and max-pooling after it: two passes over memory forward, two backward."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from samplecnn.kernels.threads import bounds, floats, parallel_for, parallel_sum
 
 
 class Following(NamedTuple):
-    """A batch norm's epsilon, and what follows it; max-pooling requires the ReLU."""
+    """A batch norm's epsilon, and the operations after it; max-pooling requires the ReLU."""
 
     epsilon: float
     relu: bool
@@ -28,7 +28,7 @@ class Sums(NamedTuple):
 
 @dataclass
 class Normed:
-    """What backward needs of a batch norm of y [batch, time, channels].
+    """What backward needs from a batch norm of y [batch, time, channels].
 
     Args:
         y: the batch norm's input.
@@ -47,7 +47,7 @@ class Normed:
     chosen: Tensor | None = None
 
     def split(self) -> tuple["Normed", tuple[Tensor | None, ...]]:
-        """The same without the large tensors, and those, which autograd frees as soon as they were used."""
+        """Separates the large tensors, which autograd frees as soon as they have been used."""
         return replace(self, y=self.y.new_empty(0), kept=None, chosen=None), (self.y, self.kept, self.chosen)
 
     def joined(self, y: Tensor, kept: Tensor | None, chosen: Tensor | None) -> "Normed":
@@ -57,13 +57,13 @@ class Normed:
 def batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, relu: bool, pool: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Batch norm by the batch's own mean and variance; then, on request, ReLU and max-pooling over 3 steps.
+    """Batch norm with mean and variance of the batch; then optionally ReLU and max-pooling over 3 steps.
 
     Args:
         x: [batch, time, channels], for which `is_faster` holds.
         weight, bias: gamma and beta, float32 [channels].
         epsilon: added to the variance.
-        relu, pool: what follows; `pool` requires `relu`.
+        relu, pool: operations after it; `pool` requires `relu`.
 
     Returns:
         The result [batch, time or time // 3, channels], and mean and (uncorrected) variance, float32 [channels].
@@ -97,7 +97,7 @@ class _BatchNorm(torch.autograd.Function):
 def normalised(
     y: Tensor, moments: Sums, weight: Tensor, bias: Tensor, following: Following, sums_over_time: Tensor | None = None
 ) -> tuple[Tensor, Normed]:
-    """The batch norm of y [batch, time, channels] and what follows, from the sums over y.
+    """The batch norm of y [batch, time, channels] and the operations after it, from the sums over y.
 
     With pooling, the result is added to `sums_over_time`, float32 [batch, channels], unless that is None.
     """
@@ -127,7 +127,7 @@ def normalised(
 
 
 def gradients(normed: Normed, weight: Tensor, gradient: Tensor) -> tuple[np.ndarray, np.ndarray, InputFactors]:
-    """Those of gamma and beta, float64 [channels], and the factors that give that of y."""
+    """The gradients of gamma and beta, float64 [channels], and the factors of the gradient of y."""
     from samplecnn.kernels import norm_passes
 
     y, g, mean = normed.y, rows(gradient), np.float32(normed.mean)
@@ -144,7 +144,7 @@ def gradients(normed: Normed, weight: Tensor, gradient: Tensor) -> tuple[np.ndar
 def from_sums(
     normed: Normed, weight: Tensor, total: np.ndarray, product: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, InputFactors]:
-    """The same from sum g and sum g (y - mean), float64 [channels]."""
+    """The result of `gradients` from sum g and sum g (y - mean), float64 [channels]."""
     count = normed.y.shape[0] * normed.y.shape[1]
     # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
     grad_weight = normed.scale * product

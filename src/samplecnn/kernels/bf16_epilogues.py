@@ -1,6 +1,6 @@
-"""Epilogues: what follows a product while it is in the caches, and rounding to bfloat16; functions for numba.
+"""Epilogues of a product, applied while it is in the caches, and rounding to bfloat16; functions for numba.
 
-They take 32 features at a time, one line of the caches after rounding. Arguments are addresses. A block of a product is
+They process 32 features at a time, one cache line after rounding. Arguments are addresses. A block of a product is
 float32 [2, BLOCK_ROWS, 16]: all rows' first 16 features lie before all rows' second 16.
 """
 
@@ -84,15 +84,15 @@ class _Sums:
     def __init__(self, builder, address):
         self.builder, self.address = builder, address
         self.sums = [cgutils.alloca_once(builder, FLOATS) for _ in (0, 1)]
-        for value, place in zip(_pair(builder, address), self.sums, strict=True):
-            builder.store(value, place)
+        for value, slot in zip(_pair(builder, address), self.sums, strict=True):
+            builder.store(value, slot)
 
     def add(self, half, value, flags=()):
         self.builder.store(self.builder.fadd(self.builder.load(self.sums[half]), value, flags), self.sums[half])
 
     def end(self):
-        for half, place in enumerate(self.sums):
-            keep(self.builder, self.builder.load(place), self.builder.add(self.address, LONG(64 * half)))
+        for half, slot in enumerate(self.sums):
+            keep(self.builder, self.builder.load(slot), self.builder.add(self.address, LONG(64 * half)))
 
 
 @intrinsic
@@ -111,7 +111,7 @@ def round_rows(typing, source, count, target, stride):
 
 @intrinsic
 def round_with_bias(typing, source, count, target, stride, bias, floor):
-    """The same for rows plus the 32 float32 at `bias`, raised to `floor`, a float32, where they are below."""
+    """`round_rows` of rows plus the 32 float32 at `bias`; values below `floor`, a float32, are raised to it."""
 
     def generate(context, builder, signature, arguments):
         source, count, target, stride, bias, floor = arguments
@@ -155,7 +155,7 @@ def round_pooled(typing, source, count, target, stride, bias, sums):
 
 @intrinsic
 def round_with_moments(typing, source, count, target, stride, shares, pivot, sums):
-    """As `round_rows`, and adds up the moments of the rounded values.
+    """`round_rows`, which also adds up the moments of the rounded values.
 
     Addresses: `shares`, a float32 a row, 1 where the row counts for the moments and 0 where not; `pivot`, 32 float32
     that are subtracted before; `sums`, float32 [2, 32], to which the sum and the sum of squares are added.

@@ -1,4 +1,4 @@
-"""bfloat16, the upper half of a float32, for numba, which has no such type: it comes as uint16."""
+"""bfloat16, the upper half of a float32, for numba, which lacks this type: values are passed as uint16."""
 
 # mypy: ignore-errors
 # numba infers the types where a function is called.
@@ -14,12 +14,12 @@ _WIDE_REGISTERS = target_has("amx-tile")
 
 
 def _prefer_wide(builder):
-    """Makes LLVM fill registers of 64 bytes in this function where the CPU has some.
+    """Makes LLVM use the full 64-byte registers in this function if the CPU has them.
 
-    LLVM prefers half of them, because the first CPUs that had any lowered their clock. CPUs with AMX do not.
+    LLVM prefers halves, because the first CPUs with such registers lowered their clock. CPUs with AMX do not.
     """
     if _WIDE_REGISTERS:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's own `add` knows no such pairs
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's `add` rejects such pairs
 
 
 @intrinsic

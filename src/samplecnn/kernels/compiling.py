@@ -1,4 +1,4 @@
-"""How a kernel is compiled: by numba on the user's machine, to run without Python's lock, and cached on disk."""
+"""Compiles kernels by numba on the user's machine, with the GIL released, and caches them on disk."""
 
 # mypy: ignore-errors
 # numba has no type annotations.
@@ -18,9 +18,9 @@ _SOURCES = tuple(
 
 
 class _Impl(CompileResultCacheImpl):
-    """Stamps what is kept with all kernels' sources: numba's own stamp is that of the function's own file.
+    """Stamps cache entries with the sources of all kernels: numba's default stamp covers the function's own file only.
 
-    A kernel has its callees compiled into it, so a change of theirs makes what was kept of it stale.
+    Callees are compiled into a kernel, so a change of a callee must invalidate its entry.
     """
 
     def __init__(self, py_func):
@@ -30,7 +30,7 @@ class _Impl(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
-    """numba's cache; a full or read-only disk costs the compilation of the next process, and nothing else."""
+    """numba's cache; with a full or read-only disk the next process compiles again, and nothing fails."""
 
     _impl_class = _Impl
 
@@ -48,10 +48,10 @@ class _Cache(FunctionCache):
 
 
 def kernel(fastmath=False):
-    """Decorates a function that numba compiles for the types of each first call.
+    """Decorator: numba compiles the function at the first call with each combination of argument types.
 
     Args:
-        fastmath: LLVM's flags for floating point that it may use, as in `numba.njit`.
+        fastmath: LLVM's floating-point flags, as in `numba.njit`.
     """
 
     def decorate(function):

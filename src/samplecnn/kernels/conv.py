@@ -1,12 +1,11 @@
 """A convolution over time whose gradients are matrix products.
 
-In memory a batch is [batch, time, channels]. The weight gradient of tap j is the product of the input, shifted by j - 1
-steps, with the output's gradient, over all steps of all samples at once: one row more or less of the same array.
-oneDNN's own kernel for it takes 3 times as long. The shifted rows cross the samples' borders; what that adds is
-subtracted.
+In memory a batch is [batch, time, channels]. The weight gradient of tap j is one matrix product over all steps of all
+samples: of the input, shifted by j - 1 rows, with the output's gradient. oneDNN's own kernel for it takes 3 times as
+long. Shifted rows cross sample boundaries; these products are subtracted.
 
-In bfloat16, where a micro-kernel is faster, `conv_norm` takes the place of this convolution; in float32 one of many
-channels needs fewer multiplications by `winograd`.
+In bfloat16 `conv_norm` replaces this convolution if a micro-kernel is faster; in float32 `winograd` needs fewer
+multiplications for many channels.
 """
 
 import torch
@@ -15,14 +14,14 @@ from torch import Tensor
 
 from samplecnn.kernels import winograd
 
-SUM_PARTS = 16  # matrix products that a long sum is divided into: enough for every core, and less rounding error
+SUM_PARTS = 16  # matrix products into which a long sum is divided: enough for every core, and less rounding error
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, normed: bool = False) -> Tensor:
     """x [batch, time, channels], weight [features, channels, 1 or 3], bias [features] -> [batch, time, features].
 
-    With `normed`, only a batch norm takes the result. It subtracts the mean and with it the bias, whose gradient is
-    then 0 and not summed up.
+    `normed`: only a batch norm uses the result. It subtracts the mean and with it the bias, whose gradient is then 0
+    and is not computed.
     """
     if torch.is_grad_enabled() and x.device.type == "cpu" and (x.requires_grad or weight.requires_grad):
         return _Conv.apply(x, weight, bias, normed)  # type: ignore[no-untyped-call,no-any-return]
@@ -35,7 +34,7 @@ def as_image(x: Tensor) -> Tensor:
 
 
 def from_image(y: Tensor) -> Tensor:
-    """The reverse."""
+    """The inverse of `as_image`."""
     return y.permute(0, 2, 3, 1).squeeze(2)
 
 
@@ -46,7 +45,7 @@ def conv_as_wide_image(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """By PyTorch, as an image whose height is time; in float32 whose width is time, 3 times as fast with AVX2."""
+    """By PyTorch, as an image whose height is time; in float32 its width is time, 3 times as fast with AVX2."""
     if x.dtype == torch.float32:
         return conv_as_wide_image(x, weight, bias)
     return from_image(F.conv2d(as_image(x), weight.unsqueeze(3), bias, padding=(weight.shape[2] // 2, 0)))
@@ -88,8 +87,8 @@ def weight_gradient(x: Tensor, gradient: Tensor, width: int) -> Tensor:
     if width == 1:
         return _product(out, inputs).unsqueeze(2)
     before, after = _product(out[1:], inputs[:-1]), _product(out[:-1], inputs[1:])
-    taps = torch.stack((before, _product(out, inputs), after), dim=2)  # the first tap takes the step before
-    taps[:, :, 0] -= gradient[1:, 0].float().t() @ x[:-1, -1].float()  # there a sample meets the end of the one before
+    taps = torch.stack((before, _product(out, inputs), after), dim=2)  # the first tap multiplies the previous step
+    taps[:, :, 0] -= gradient[1:, 0].float().t() @ x[:-1, -1].float()  # remove products across sample boundaries
     taps[:, :, 2] -= gradient[:-1, -1].float().t() @ x[1:, 0].float()
     return taps
 

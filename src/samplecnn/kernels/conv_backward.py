@@ -1,7 +1,7 @@
 """Backward through a convolution and its batch norm in bfloat16 by a micro-kernel, in one pass over memory.
 
-The gradient of the convolution's output is computed from what lies in memory anyway, some rows at a time, and stays in
-the caches: there it gives the gradient of the input and its share of the weight's gradient.
+The gradient of the convolution's output is computed block by block from arrays that exist anyway, and stays in the
+caches, where it is used for the gradients of the input and of the weight.
 """
 
 # mypy: ignore-errors
@@ -37,7 +37,7 @@ from samplecnn.kernels.vectors import end_streams
 
 
 class OutputGradient(NamedTuple):
-    """What gives the gradient of y, the convolution's output: a g + h + b y + e.
+    """Operands of the gradient of y, the convolution's output: a g + h + b y + e.
 
     Args:
         y: the convolution without its bias.
@@ -56,7 +56,7 @@ class OutputGradient(NamedTuple):
 
 @kernel(fastmath={"contract"})
 def stage_gradient(source, chosen, first, staged):
-    """Fills `staged` with the padded rows from `first` on of the gradient of y; gaps and what is outside are zeros.
+    """Fills `staged` with the padded rows from `first` on of the gradient of y; gaps and rows outside are zeros.
 
     a g + h counts where pooling chose, in the row of 3 that `chosen` names; or without pooling, `chosen` None, with a
     ReLU where k y + d > 0.

@@ -1,4 +1,4 @@
-"""A convolution over time in bfloat16 by a micro-kernel, and what follows it while a block of rows is in the caches."""
+"""A convolution over time in bfloat16 by a micro-kernel, with an epilogue while a block of rows is in the caches."""
 
 # mypy: ignore-errors
 # numba infers the types where a kernel is called.
@@ -24,7 +24,7 @@ class Moments(NamedTuple):
 
 
 class BiasFloor(NamedTuple):
-    """Adds a bias, float32 [features]; what then is below `floor`, a float32, is raised to it (0: a ReLU)."""
+    """Adds a bias, float32 [features]; results below `floor`, a float32, are raised to it (0: ReLU)."""
 
     bias: np.ndarray
     floor: np.float32
@@ -63,7 +63,7 @@ def convolve(lo, hi, unit, x, weight, out, epilogue):
 
 
 def _workspace(epilogue, features):
-    """Memory that an epilogue keeps between the groups of a block."""
+    """Memory of an epilogue, kept between the groups of a block."""
     raise NotImplementedError
 
 
@@ -93,7 +93,7 @@ def _begin_block_of(epilogue, workspace, begin, end, steps):
 
 
 def _finish(epilogue, workspace, group, scratch, block):
-    """Takes a group's result from `scratch` to the block's columns."""
+    """Writes a group's result from `scratch` to the block's columns."""
     raise NotImplementedError
 
 

@@ -14,7 +14,7 @@ from samplecnn.kernels.passes import scale
 from samplecnn.kernels.staging import aligned_empty, padded_length, row_address, stage
 from samplecnn.kernels.vectors import LINE_BYTES
 
-POOLED_BLOCK_ROWS = BLOCK_ROWS // 3 * 3  # rows at a time where 3 each are pooled
+POOLED_BLOCK_ROWS = BLOCK_ROWS // 3 * 3  # rows per block if groups of 3 are pooled
 
 
 class Block(NamedTuple):
@@ -25,7 +25,7 @@ class Block(NamedTuple):
 
 
 class PooledResult(NamedTuple):
-    """Where pooled rows go.
+    """Destination of pooled rows.
 
     Args:
         out: [samples * (steps // 3), features].
@@ -62,8 +62,8 @@ def pooled_rows(begin, end, unit, x, first, block, result):
     Args:
         begin, end: padded rows.
         unit: the micro-kernel.
-        x: the input, a `Batch`; with `first` that of the first convolution, float32 [rows, 3].
-        first: None, or weight [3, channels] and bias of the first convolution, which then gives the input with a ReLU.
+        x: the input, a `Batch`; with `first` the input of the first convolution, float32 [rows, 3].
+        first: None, or weight [3, channels] and bias of the first convolution, whose ReLU is then the input.
         block: a `Block`.
         result: a `PooledResult`.
     """
@@ -90,7 +90,7 @@ def pooled_rows(begin, end, unit, x, first, block, result):
 
 @kernel(fastmath={"contract", "reassoc"})
 def excitation_factors(means, squeeze):
-    """The factors that the means over time of a sample's features give, float32 [features]."""
+    """The excitation's factors, float32 [features], from the means over time of a sample's features."""
     weight0, bias0, weight1, bias1 = squeeze
     hidden, out = np.empty(len(bias0), np.float32), np.empty(len(bias1), np.float32)
     for h in range(len(hidden)):
@@ -128,7 +128,7 @@ def _stage_first_conv(x, first, row, staged):
 
 @kernel()
 def _write_pooled(scratch, row, count, steps, bias, group, result):
-    """Writes the largest of every 3 of the `count` rows in `scratch`, padded rows from `row` on; not the gaps."""
+    """Writes the largest of every 3 of the `count` rows in `scratch`, padded rows from `row` on, without the gaps."""
     pooled, width = steps // 3, np.int64(result.out.shape[1])
     source, target = np.int64(scratch.ctypes.data), np.int64(result.out.ctypes.data) + 2 * GROUP * group
     bias_address = np.int64(bias.ctypes.data) + 4 * GROUP * group

@@ -1,4 +1,4 @@
-"""A convolution in bfloat16 with its batch norm and what follows, in training: a whole block, basic or se.
+"""A convolution in bfloat16 with its batch norm and the following operations, in training: a whole basic or se block.
 
 Two passes over memory forward, two backward: the batch norm's moments are computed with the convolution, an
 excitation's means with the pooling, and the gradient of the convolution's output is never written (`conv_backward`).
@@ -25,13 +25,13 @@ def conv_norm(
     following: Following,
     excitation: Excitation | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Convolution, batch norm by the batch's own statistics; on request ReLU, max-pooling over 3 steps, excitation.
+    """Convolution, batch norm with the statistics of the batch; optionally ReLU, max-pooling over 3 steps, excitation.
 
     Args:
         x: bfloat16 [batch, time, channels], for which `is_supported` holds.
         conv: weight [features, channels, 1 or 3] and bias [features]; the norm subtracts the bias: its gradient is 0.
         norm: gamma and beta, [features].
-        following: the norm's epsilon, and what follows.
+        following: the norm's epsilon, and the operations after it.
         excitation: see `excite`; only with pooling.
 
     Returns:
@@ -101,14 +101,14 @@ def _forward(unit: tuple, x: Tensor, weight: Tensor) -> tuple[Tensor, Sums]:
 
 def _first_step(x: Tensor, weight: Tensor) -> np.ndarray:
     """The convolution's first value of every feature, about which the moments are taken; float32."""
-    taps = weight.detach().numpy()[:, :, weight.shape[2] // 2 :]  # those that do not look before the beginning
+    taps = weight.detach().numpy()[:, :, weight.shape[2] // 2 :]  # taps that do not reach before the start
     first = x.detach()[0, : taps.shape[2]].float().numpy()
     values = [taps[:, :, tap] @ step for tap, step in enumerate(first)]
     return np.asarray(sum(values), np.float32)
 
 
 def _sample_sums(normed: Normed, gradient: Tensor) -> np.ndarray:
-    """See the kernel; float32 [4, batch, features]."""
+    """`norm_passes.sample_sums`: float32 [4, batch, features]."""
     from samplecnn.kernels import norm_passes
 
     assert normed.kept is not None and normed.chosen is not None
@@ -133,7 +133,7 @@ def _backward(
     packed = conv_forward.packed(unit, weight.detach().numpy(), True)
     operands = unit, Batch(rows(x), steps), source, chosen, packed, Batch(rows(out), steps)
     parts = bounds(batch * padded_length(steps), features)
-    # PyTorch's memory begins with a line of the caches.
+    # PyTorch aligns its memory to cache lines.
     sums = torch.zeros(len(parts), taps, channels // GROUP, features // GROUP, GROUP * GROUP).numpy()
     run(conv_backward.backward, [(lo, hi, *operands, own) for (lo, hi), own in zip(parts, sums, strict=True)])
     grad_weight = torch.empty_like(weight)

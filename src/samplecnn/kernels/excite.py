@@ -1,4 +1,4 @@
-"""Squeeze and excitation in training: forward one pass over memory to squeeze and one to scale, backward as many."""
+"""Squeeze and excitation in training: one pass over memory to squeeze and one to scale, forward and backward."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from samplecnn.kernels.threads import parallel_for, passes, rows
 
 
 def excite(x: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Tensor) -> Tensor:
-    """x times its excitation.
+    """Scales x by its excitation.
 
     Args:
         x: [batch, time, features], float32 or bfloat16.
-        weight0, bias0: of the dense layer after the mean over time, before the ReLU: [hidden, features], [hidden].
-        weight1, bias1: of the dense layer before the sigmoid: [features, hidden], [features].
+        weight0, bias0: dense layer between the mean over time and the ReLU: [hidden, features], [hidden].
+        weight1, bias1: dense layer between the ReLU and the sigmoid: [features, hidden], [features].
 
     Returns:
         [batch, time, features].
@@ -25,7 +25,7 @@ def excite(x: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Te
 
 @dataclass
 class Excited:
-    """Factors, float32 [batch, features], and what backward needs of them."""
+    """Factors, float32 [batch, features], with the intermediate values that backward needs."""
 
     squeezed: Tensor
     hidden: Tensor
@@ -33,7 +33,7 @@ class Excited:
 
 
 def excitation(squeezed: Tensor, weight0: Tensor, bias0: Tensor, weight1: Tensor, bias1: Tensor) -> Excited:
-    """The factors that means over time, float32 [batch, features], give."""
+    """The factors computed from means over time, float32 [batch, features]."""
     hidden = torch.relu(torch.addmm(bias0, squeezed, weight0.t()))
     return Excited(squeezed, hidden, torch.sigmoid(torch.addmm(bias1, hidden, weight1.t())))
 

@@ -2,7 +2,7 @@
 
 A step of its output depends on a frame of 3 samples only. So the batch norm's mean and variance follow from the mean
 and the covariance of the frames, and what the gradients need of the output is recomputed from the samples: the output
-is written once, its gradient read once, and nothing else of their size is touched.
+is written once, its gradient read once, and no other array of that size is touched.
 """
 
 import numpy as np
@@ -15,13 +15,13 @@ from samplecnn.kernels.threads import floats, parallel_for, parallel_sum, passes
 def first_conv(
     frames: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """ReLU of the batch norm, by the batch's own statistics, of the convolution.
+    """ReLU of the batch norm, with the statistics of the batch, of the convolution.
 
     Args:
-        frames: float32 [batch, time, 3], for which there is no gradient.
-        weight, bias: of the convolution, [features, 1, 3] and [features].
-        gamma, beta: of the batch norm, [features].
-        dtype: of the result, float32 or bfloat16.
+        frames: float32 [batch, time, 3]; gets no gradient.
+        weight, bias: the convolution's, [features, 1, 3] and [features].
+        gamma, beta: the batch norm's, [features].
+        dtype: type of the result, float32 or bfloat16.
 
     Returns:
         The result [batch, time, features], and mean and (uncorrected) variance of the convolution, float32 [features].

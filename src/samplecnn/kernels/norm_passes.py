@@ -1,13 +1,13 @@
-"""Passes of batch norm with ReLU and max-pooling: each goes over memory once, where PyTorch's kernels do 3 or 4 times.
+"""Passes of batch norm with ReLU and max-pooling: one pass over memory each, where PyTorch's kernels take 3 or 4 times.
 
-Arrays are [rows, channels], a row a step of time; bfloat16, the upper half of a float32, comes as uint16. A kernel
-does the rows (or groups of 3 rows, or samples) `lo` to `hi`; threads share them.
+Arrays are [rows, channels], one row per time step; bfloat16, the upper half of a float32, is passed as uint16. A kernel
+processes the rows (or groups of 3 rows, or samples) `lo` to `hi`; threads divide them.
 
 What the passes compute, with y the convolution's output and R its number of rows:
     z = (y - mean) / sqrt(var + epsilon),  batch norm: gamma z + beta = k y + d
     from g, the gradient of the batch norm's output:  dbeta = sum g,  dgamma = sum g z,
     dy = gamma / sqrt(var + epsilon) (g - dbeta / R - z dgamma / R)          (Ioffe and Szegedy 2015, section 3)
-which is dy = a g + b y + e with three numbers a channel.
+which is dy = a g + b y + e with three numbers per channel.
 """
 
 # mypy: ignore-errors
@@ -19,7 +19,7 @@ from samplecnn.kernels.bfloat16 import load, pack
 from samplecnn.kernels.compiling import kernel
 
 FLOAT32_ROWS = 64  # rows summed in float32 before their sum is added in float64
-NONE_CHOSEN = 3  # in place of the chosen row's number, 0 to 2, where the ReLU gives 0
+NONE_CHOSEN = 3  # instead of the index of the chosen row, 0 to 2, where the ReLU gives 0
 
 
 @kernel(fastmath={"contract"})
@@ -155,7 +155,7 @@ def sample_sums(lo, hi, kept, mean, g, chosen, sums):
 
 @kernel(fastmath={"contract"})
 def affine_pool_input(lo, hi, y, g, chosen, factors, out):
-    """out = a g + b y + e, where g counts in the chosen one of 3 rows; rows that pooling leaves over have no g.
+    """out = a g + b y + e, where g counts in the chosen one of 3 rows; rows outside all pooling windows have no g.
 
     y is a `Batch`; `lo` and `hi` count pooled rows.
     """

@@ -1,6 +1,6 @@
-"""Groups of values that belong together, as kernels take them. In memory a batch is [samples * steps, channels].
+"""Groups of arrays that kernels take as one argument. In memory a batch is [samples * steps, channels].
 
-bfloat16 comes as uint16.
+bfloat16 is passed as uint16.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Batch(NamedTuple):
-    """Values over time: rows [samples * steps, channels], a row a step, one sample after the other."""
+    """Values over time: rows [samples * steps, channels], one row per step, sample after sample."""
 
     rows: np.ndarray
     steps: int
@@ -24,10 +24,9 @@ class Affine(NamedTuple):
 
 
 class InputFactors(NamedTuple):
-    """What gives the gradient of a batch norm's input: a g + b y + e, float32 [channels].
+    """Factors of the gradient of a batch norm's input: a g + b y + e, float32 [channels].
 
-    Where an excitation follows, a differs from sample to sample, and a g + h takes the place of a g: both are then
-    [samples, channels].
+    If an excitation follows, a differs between samples, and a g + h replaces a g: both are then [samples, channels].
     """
 
     a: np.ndarray

@@ -1,8 +1,8 @@
 """Passes over memory around convolutions: first convolution, excitation, sum and pooling, dropout.
 
-Each goes over memory once, where PyTorch's kernels do 3 or 4 times. Arrays are [rows, channels], a row a step of time,
-`steps` rows a sample; bfloat16, the upper half of a float32, comes as uint16. A kernel does the rows (or groups of 3
-rows, or samples) `lo` to `hi`; threads share them.
+Each makes one pass over memory, PyTorch's kernels 3 or 4. Arrays are [rows, channels], one row per time step, `steps`
+rows per sample; bfloat16, the upper half of a float32, is passed as uint16. A kernel processes the
+rows (or groups of 3 rows, or samples) `lo` to `hi`; threads divide them.
 """
 
 # mypy: ignore-errors
@@ -30,7 +30,7 @@ def first_conv(lo, hi, x, w, d, out):
 def frame_moments(lo, hi, x, sums):
     """Adds to `sums`, float64 [4, 3]: sum x, and sum x_i x_j, of x [rows, 3].
 
-    In float32 the variance of a filter that takes differences of neighbouring samples would lose its digits: for sound,
+    In float32 the variance of a filter that takes differences of neighbouring samples would lose precision: for sound,
     whose energy is in the low frequencies, it is a small difference of these sums.
     """
     s0 = s1 = s2 = s00 = s01 = s02 = s11 = s12 = s22 = 0.0

@@ -1,6 +1,6 @@
-"""A residual block in training, besides its convolutions: dropout, and at its end sum, ReLU and max-pooling.
+"""The passes of a residual block in training other than its convolutions: dropout, and sum with ReLU and max-pooling.
 
-One pass over memory forward and one backward for each of the two.
+Each of the two takes one pass over memory forward and one backward.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from samplecnn.kernels.threads import parallel_for, passes, rows
 
 
 def dropout(x: Tensor, share: float) -> Tensor:
-    """Drops `share` of the values of x [..., channels], for which `is_faster` holds, and scales the others up.
+    """Sets `share` of the values of x [..., channels] to 0 and scales the others up; `is_faster` must hold for x.
 
-    Whether a value is kept is computed from its index, forward and backward, and not stored. All of it follows from 64
-    bits of PyTorch's CPU generator, whatever the number of threads.
+    Whether a value is kept is computed from its index, forward and backward, and not stored. It depends only on 64 bits
+    of PyTorch's CPU generator, not on the number of threads.
     """
     return _Dropout.apply(x, share)  # type: ignore[no-untyped-call,no-any-return]
 

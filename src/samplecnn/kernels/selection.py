@@ -1,4 +1,4 @@
-"""Which micro-kernel this machine multiplies with in bfloat16."""
+"""Selects the micro-kernel for bfloat16 on this machine."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from samplecnn.kernels.threads import compiled_passes
 
 @cache
 def selected() -> Any:
-    """The micro-kernel for bfloat16 that is faster here than PyTorch's convolutions; None where there is none."""
+    """The micro-kernel for bfloat16 that is faster here than PyTorch's convolutions; None if there is none."""
     if compiled_passes() is None:
         return None
     from samplecnn.kernels import amx_products, amx_tiles
@@ -21,6 +21,6 @@ def selected() -> Any:
 
 
 def is_supported(x: Tensor, features: int) -> bool:
-    """Whether a micro-kernel takes x [batch, time, channels] and gives as many features."""
+    """Whether a micro-kernel supports the input x [batch, time, channels] and this number of features."""
     whole = x.shape[-1] % GROUP == 0 and features % GROUP == 0
     return x.dtype == torch.bfloat16 and x.device.type == "cpu" and whole and x.numel() > 0 and selected() is not None

@@ -1,8 +1,8 @@
 """Rows in the padded layout, copied to and from blocks that stay in the caches.
 
-In memory a batch is [samples, steps, channels]. In a convolution's loop 1 to 3 zero rows follow each sample, its
-gap, so that a tap beyond a sample's end multiplies zeros, and the 3 rows that are pooled together never straddle
-two samples. Row numbers that count the gaps are called padded.
+In memory a batch is [samples, steps, channels]. In a convolution's loop each sample is followed by a gap of 1 to 3 zero
+rows, so that a tap beyond a sample's end multiplies zeros, and the 3 rows that are pooled together never straddle two
+samples. Padded row numbers include the gaps.
 """
 
 # mypy: ignore-errors
@@ -13,10 +13,8 @@ import numpy as np
 from samplecnn.kernels.compiling import kernel
 from samplecnn.kernels.vectors import LINE_BYTES, move, stream
 
-GRADIENT_ROWS = (
-    256  # rows at a time backward: 32 x 32 of a weight's gradient then need what the first-level cache holds
-)
-CACHED_VALUES = 1 << 23  # 16 MB of bfloat16: a larger result has left the caches before it is read
+GRADIENT_ROWS = 256  # rows per block backward: the operands of 32 x 32 weight gradients then fit the first-level cache
+CACHED_VALUES = 1 << 23  # 16 MB of bfloat16: a larger result is evicted from the caches before it is read
 
 
 @kernel()
@@ -27,7 +25,7 @@ def padded_length(steps):
 
 @kernel()
 def aligned_empty(rows, columns, kind):
-    """An empty array [rows, columns] that begins with a line of the caches."""
+    """An empty array [rows, columns], aligned to a cache line."""
     raw = np.empty(rows * columns + LINE_BYTES, kind)
     skip = -np.int64(raw.ctypes.data) % LINE_BYTES // raw.itemsize
     return raw[skip : skip + rows * columns].reshape(rows, columns)
@@ -54,14 +52,14 @@ def stage(x, first, count, staged):
 
 @kernel()
 def row_address(x, row):
-    """The address of a padded row of a `Batch`; for a row of a gap, of the next sample's first."""
+    """The address of a padded row of a `Batch`; for a row in a gap, that of the next sample's first row."""
     sample, step = row // padded_length(x.steps), row % padded_length(x.steps)
     return np.int64(x.rows.ctypes.data) + (sample * x.steps + min(step, x.steps)) * np.int64(2 * x.rows.shape[1])
 
 
 @kernel()
 def write_rows(block, first, count, out, past_caches):
-    """Writes the first `count` rows of a block, the padded rows from `first` on, to a `Batch`; not the gaps."""
+    """Writes the first `count` rows of a block, the padded rows from `first` on, to a `Batch`, without the gaps."""
     steps, span, done = out.steps, padded_length(out.steps), 0
     while done < count:
         sample, step = (first + done) // span, (first + done) % span
@@ -72,7 +70,7 @@ def write_rows(block, first, count, out, past_caches):
 
 @kernel()
 def _copy(block, done, count, out, row, past_caches):
-    """Copies `count` rows of a block, from `done` on, to `out`, from `row` on; or writes them past the caches."""
+    """Copies `count` rows of a block, from `done` on, to `out`, from `row` on, bypassing the caches on request."""
     width = np.int64(2 * out.shape[1])
     source, target = np.int64(block.ctypes.data) + done * width, np.int64(out.ctypes.data) + row * width
     if past_caches:

@@ -1,4 +1,4 @@
-"""Kernels on the threads that PyTorch may use, and when they are used at all."""
+"""Runs kernels on as many threads as PyTorch may use, and decides when they are faster than PyTorch's."""
 
 import os
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MIN_KERNEL_VALUES = 1 << 17  # values up to which PyTorch's kernels are as fast: they start sooner
+MIN_KERNEL_VALUES = 1 << 17  # values below which PyTorch's kernels are as fast, since they start sooner
 MIN_THREAD_VALUES = 4096  # values below which a second thread costs more than it saves
-MIN_PART_VALUES = 1 << 20  # values of a part where threads get several, so that a slowed-down core takes fewer of them
+MIN_PART_VALUES = 1 << 20  # values of a part if threads get several parts, so that a slower core processes fewer
 MAX_PARTS_PER_THREAD = 4
 
 
 @cache
 def compiled_passes() -> ModuleType | None:
-    """The module of compiled passes; None where numba is not installed."""
+    """The module of compiled passes; None if numba is not installed."""
     try:
         from samplecnn.kernels import passes as found
     except ImportError:
@@ -28,24 +28,24 @@ def compiled_passes() -> ModuleType | None:
 
 
 def passes() -> ModuleType:
-    """The compiled passes, where `is_faster` holds."""
+    """The compiled passes; only if `is_faster` holds."""
     found = compiled_passes()
     assert found is not None
     return found
 
 
 def floats(*values: np.ndarray) -> tuple[Tensor, ...]:
-    """float32 tensors of arrays in float64. An overflow comes from a run that diverges; its loss shows it."""
+    """float32 tensors of float64 arrays. Overflow is not reported here: the loss of the diverging run shows it."""
     with np.errstate(over="ignore"):
         return tuple(torch.from_numpy(np.float32(value)) for value in values)
 
 
 def is_faster(x: Tensor, values: int | None = None) -> bool:
-    """Whether compiled passes are there and faster for x: on a CPU, in float32 or bfloat16, and large enough.
+    """Whether compiled passes are available and faster for x: on a CPU, in float32 or bfloat16, and large enough.
 
     Args:
         x: the input.
-        values: number of values that the pass goes over, if not that of the input.
+        values: number of values that the pass processes; default: those of the input.
     """
     supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
     large = (x.numel() if values is None else values) >= MIN_KERNEL_VALUES
@@ -63,12 +63,12 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="kernel")
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has no such threads, and would wait for them for ever
+if hasattr(os, "register_at_fork"):  # these threads do not exist in a forked process, which would wait for them forever
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def bounds(count: int, channels: int) -> list[tuple[int, int]]:
-    """First and last row of the parts that `count` rows are cut into; large inputs have several parts a thread."""
+    """Bounds of the parts into which `count` rows are divided; large inputs have several parts per thread."""
     values, threads = count * channels, torch.get_num_threads()
     parts = max(
         1, min(threads, values // MIN_THREAD_VALUES), min(MAX_PARTS_PER_THREAD * threads, values // MIN_PART_VALUES)
@@ -77,7 +77,7 @@ def bounds(count: int, channels: int) -> list[tuple[int, int]]:
 
 
 def run(kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-    """All calls on as many threads as PyTorch may use, this one included; a thread that is done takes the next call."""
+    """Runs all calls on as many threads as PyTorch may use, including this one; an idle thread takes the next call."""
     waiting = iter(calls)
 
     def work() -> None:
@@ -97,7 +97,7 @@ def parallel_for(kernel: Callable[..., None], count: int, channels: int, *argume
 
 
 def parallel_sum(kernel: Callable[..., None], count: int, channels: int, number: int, *arguments: Any) -> np.ndarray:
-    """The same for a kernel that adds to `number` sums, its last argument: float64 [number, channels]."""
+    """`parallel_for` for a kernel that adds to `number` sums, its last argument; returns float64 [number, channels]."""
     parts = bounds(count, channels)
     sums = np.zeros((len(parts), number, channels))
     run(kernel, [(lo, hi, *arguments, own) for (lo, hi), own in zip(parts, sums, strict=True)])

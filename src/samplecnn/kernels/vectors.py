@@ -1,6 +1,6 @@
 """Rows in vector registers, as functions for numba: copy, interleave, transpose; and the caches: prefetch, stream.
 
-Registers have 16 lanes of 4 bytes; where the CPU's are shorter, LLVM takes 2 or 4 of them. Arguments are addresses.
+Registers have 16 lanes of 4 bytes; if the CPU's are shorter, LLVM uses 2 or 4 of them. Arguments are addresses.
 """
 
 # mypy: ignore-errors
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 BYTE, HALF, WORD, LONG = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 WORDS, FLOATS = ir.VectorType(WORD, 16), ir.VectorType(ir.FloatType(), 16)
-LINE_BYTES = 64  # of the caches
+LINE_BYTES = 64  # of a cache line
 X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -36,7 +36,7 @@ def at(builder, address, stride, row):
 
 
 def get(builder, address, kind):
-    """Loads a value of LLVM type `kind`; the address need be even, no more."""
+    """Loads a value of LLVM type `kind`; the address need only be even."""
     loaded = builder.load(pointer(builder, address, kind))
     loaded.align = 2
     return loaded
@@ -61,7 +61,7 @@ def prefetch_tile(typing, address):
 
 @intrinsic
 def prefetch_line(typing, address):
-    """Fetches a cache line that is needed later; the address need not exist."""
+    """Fetches a cache line that is needed later; the address need not be valid."""
 
     def generate(context, builder, signature, arguments):
         _fetch(builder, arguments[0], 2)
@@ -88,7 +88,7 @@ def move(typing, source, target, count):
 
 @intrinsic
 def stream(typing, source, target):
-    """Copies 64 bytes, which are not read soon, to a multiple of 64, past the caches."""
+    """Copies 64 bytes that are not read soon to a multiple of 64, bypassing the caches."""
 
     def generate(context, builder, signature, arguments):
         source, target = arguments
@@ -102,7 +102,7 @@ def stream(typing, source, target):
 
 @intrinsic
 def end_streams(typing):
-    """What was streamed is in memory before what follows."""
+    """Memory fence: stores by `stream` complete before later ones."""
 
     def generate(context, builder, signature, arguments):
         if X86:
@@ -133,8 +133,8 @@ def _pairs(builder, address, stride, row):
 def pair(typing, source, stride, target, distance):
     """Interleaves two rows of 32 two-byte values: two times 16 pairs, 64 bytes each, `distance` bytes from each other.
 
-    The first 16 pairs are of the first 4 of every 8 values, the others of the other 4: one instruction interleaves
-    registers in this order.
+    The first 16 pairs contain the first 4 of every 8 values, the others the last 4: the order in which one instruction
+    interleaves registers.
     """
 
     def generate(context, builder, signature, arguments):

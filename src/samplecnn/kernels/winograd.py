@@ -1,9 +1,9 @@
 """A 3-wide convolution over time in float32 by Winograd's minimal filtering: half the multiplications.
 
-4 steps of the output at a time, a tile, follow from 6 of the input: F(4, 3) of Lavin and Gray 2016, section 4.3, in one
-dimension. With the matrices there, y = A' (G w * B' d), where the products in the middle are 6 matrix products over
-channels for all tiles at once. Rounding errors are twice those of the direct sum. It is for CPUs that spend their time
-on float32 multiplications, those without a faster bfloat16.
+Each tile of 4 output steps is computed from 6 input steps: F(4, 3) of Lavin and Gray 2016, section 4.3, in one
+dimension. With the matrices there, y = A' (G w * B' d), where the elementwise products are 6 matrix products over
+channels for all tiles at once. Rounding errors are twice those of the direct sum. This helps CPUs that are limited by
+float32 multiplications, those without a faster bfloat16.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from torch import Tensor
 from samplecnn.kernels import threads
 from samplecnn.kernels.threads import parallel_for, rows
 
-TILE_STEPS = 4  # of the output
-POINTS = 6  # products in place of the 12 of the direct sum
+TILE_STEPS = 4  # output steps of a tile
+POINTS = 6  # products per tile, instead of the 12 of the direct sum
 MIN_WEIGHTS = 1 << 14  # channels times features from which the products cost more than the transforms
-MAX_TRANSFORMED_VALUES = 1 << 24  # at a time, 64 MB: more are not faster, fewer leave threads waiting
+MAX_TRANSFORMED_VALUES = 1 << 24  # per block, 64 MB: more are not faster, fewer leave threads idle
 
 G = torch.tensor(
     [
@@ -33,14 +33,14 @@ G = torch.tensor(
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether the convolution of x [batch, time, channels] is faster so; under autocast, its type will be another."""
+    """Whether this is faster for x [batch, time, channels]; not under autocast, which changes its dtype."""
     features, channels, taps = weight.shape
     exact = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     return exact and taps == 3 and channels * features >= MIN_WEIGHTS and threads.is_faster(x)
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As `conv.conv`, for a weight of 3 taps and float32 only, without a gradient."""
+    """`conv.conv` for 3 taps and float32 only, without autograd."""
     from samplecnn.kernels import winograd_transforms
 
     (batch, steps, channels), features = x.shape, len(weight)
@@ -57,7 +57,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def gradients(
     x: Tensor, weight: Tensor, gradient: Tensor, needed: Sequence[bool] = (True, True)
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Those of x and of the weight, where they are needed, from that of the convolution."""
+    """The gradients of x and of the weight, None if not needed, given the gradient of the output."""
     from samplecnn.kernels import winograd_transforms
 
     channels, features = x.shape[2], len(weight)
@@ -80,11 +80,11 @@ def _transformed(weight: Tensor) -> Tensor:
 
 
 class _Workspace:
-    """Two arrays for transformed samples of x, used for one part of the samples after the other."""
+    """Two arrays for transformed values, reused for each part of the samples."""
 
     def __init__(self, x: Tensor, width: int) -> None:
         batch, self.steps, _ = x.shape
-        self.tiles = -(-self.steps // TILE_STEPS)  # of a sample
+        self.tiles = -(-self.steps // TILE_STEPS)  # per sample
         samples = min(batch, max(1, MAX_TRANSFORMED_VALUES // (POINTS * self.tiles * width)))
         self.parts = [slice(first, min(first + samples, batch)) for first in range(0, batch, samples)]
         self.arrays = [torch.empty(POINTS * samples * self.tiles * width) for _ in range(2)]

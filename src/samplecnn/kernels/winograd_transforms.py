@@ -1,7 +1,7 @@
 """Winograd's transforms F(4, 3) over time: see `winograd`.
 
 Arrays in time are [rows, channels], of samples of `steps` rows; transformed they are [6, tiles, channels]. A sample's
-last tile may reach beyond its end. A kernel does the tiles `lo` to `hi`.
+last tile may extend beyond its end. A kernel processes the tiles `lo` to `hi`.
 """
 
 # mypy: ignore-errors
@@ -16,7 +16,7 @@ F2, F4, F5, F8 = (np.float32(number) for number in (2, 4, 5, 8))
 
 @kernel()
 def _rows_of_tile(x, steps, sample, step, buffer):
-    """A sample's rows from `step` on, as array and row: x itself, or where some lie outside, `buffer` with zeros."""
+    """A sample's rows from `step` on, as (array, row): x itself, or if some lie outside, `buffer` padded with zeros."""
     if step >= 0 and step + len(buffer) <= steps:
         return x, sample * steps + step
     for i in range(len(buffer)):
@@ -29,7 +29,7 @@ def _rows_of_tile(x, steps, sample, step, buffer):
 
 @kernel(fastmath={"contract"})
 def from_input(lo, hi, steps, x, out):
-    """B' d of the 6 rows from the one before the tile on."""
+    """B' d of 6 rows, starting one row before the tile."""
     tiles = (steps + 3) // 4
     buffer = np.empty((6, x.shape[1]), x.dtype)
     for tile in range(lo, hi):
@@ -47,7 +47,7 @@ def from_input(lo, hi, steps, x, out):
 
 @kernel(fastmath={"contract"})
 def from_input_back(lo, hi, steps, m, out):
-    """Its transpose: sums what a row's tile gives, and for a tile's first and last row also the neighbouring one."""
+    """The transpose of `from_input`: a row sums over its tile; a tile's first and last row also over the neighbour."""
     tiles, channels = (steps + 3) // 4, out.shape[1]
     buffer, zeros = np.empty((4, channels), out.dtype), np.zeros(channels, out.dtype)
     for tile in range(lo, hi):
@@ -89,7 +89,7 @@ def to_output(lo, hi, steps, m, out):
 
 @kernel(fastmath={"contract"})
 def to_output_back(lo, hi, steps, gradient, out):
-    """Its transpose, A g."""
+    """The transpose of `to_output`, A g."""
     tiles = (steps + 3) // 4
     buffer = np.empty((4, gradient.shape[1]), gradient.dtype)
     for tile in range(lo, hi):
