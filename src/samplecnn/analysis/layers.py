@@ -46,7 +46,7 @@ def conv_layers(model: SampleCNN) -> list[Layer]:
     layers = [Layer(layer_label(spec.first.name), model.conv0, model.norm0, field, lambda wave: wave, spec.first.width)]
     for depth, stage in enumerate(model.stages):
         for number, (conv, (module, norm)) in enumerate(zip(stage.spec.convs, stage.path(), strict=True)):
-            field = field.conv(conv.width)
+            field = field.conv(conv.width, conv.stride)
             before = _before(model, depth, number)
             layers.append(Layer(layer_label(conv.name), module, norm, field, before, field.hop))
         field = field.pool(stage.spec.pool)

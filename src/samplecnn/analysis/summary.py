@@ -180,14 +180,14 @@ class _Rows:
 
     def _stage(self, stage: StageSpec) -> Iterator[LayerSummary]:
         """The shortcut, then the path, in the order in which they are computed."""
-        start, features = self.receptive_field, stage.features
+        start, frames, features = self.receptive_field, self.frames, stage.features
         if stage.shortcut is not None:
             if not stage.shortcut_from_waveform:
-                self.receptive_field = start.conv(stage.shortcut.width)
+                self._see(stage.shortcut)
             yield self._conv(stage.shortcut, f"{self.group}_scut")
-            self.receptive_field = start
+            self.receptive_field, self.frames = start, frames
         for conv in stage.convs:
-            self.receptive_field = self.receptive_field.conv(conv.width)
+            self._see(conv)
             yield self._conv(conv)
         excitation = [] if stage.excitation is None else [self._excitation(stage.excitation)]
         if stage.residual:
@@ -200,6 +200,11 @@ class _Rows:
             yield self._row(f"{self.group}_pool", "pool", features, stage.pool, stage.pool)
         if not stage.residual and stage.excitation is not None:
             yield self._excitation(stage.excitation)
+
+    def _see(self, conv: ConvSpec) -> None:
+        """Moves on to the frames of a convolution."""
+        self.receptive_field = self.receptive_field.conv(conv.width, conv.stride)
+        self.frames //= conv.stride
 
     def _row(
         self,

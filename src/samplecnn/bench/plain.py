@@ -11,7 +11,7 @@ from samplecnn.models.spec import ConvSpec, StageSpec, network_spec
 
 def _conv(spec: ConvSpec) -> nn.Sequential:
     conv = nn.Conv1d(spec.channels, spec.features, spec.width, stride=spec.stride)
-    padding = same_padding(spec.width) if spec.stride == 1 else (0, 0)
+    padding = same_padding(spec.width, spec.stride)
     norm = nn.BatchNorm1d(spec.features, eps=1e-3, momentum=0.01)
     if padding[0] == padding[1]:
         conv.padding = (padding[0],)

@@ -25,6 +25,7 @@ DATA_SETS = "samplecnn.datasets:REGISTRY"
 PUBLISHED = "samplecnn.datasets.published:PUBLISHED"
 SPLITS = "samplecnn.datasets:SPLITS"
 PADDINGS = "samplecnn.task:Padding"
+POOLINGS = "samplecnn.models.config:Pooling"
 KINDS = "samplecnn.task:Kind"
 BENCHMARKS = "samplecnn.bench:BENCHMARKS"
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from samplecnn.cli.choices import BLOCKS, DATA_SETS, TRAIN_PRECISIONS, choice
+from samplecnn.cli.choices import BLOCKS, DATA_SETS, POOLINGS, TRAIN_PRECISIONS, choice
 from samplecnn.cli.shared import SkipCorrupt, next_command
 from samplecnn.errors import UsageError
 from samplecnn.extras import require
@@ -35,6 +35,20 @@ def train(
         ),
     ] = Default.amplifying_ratio,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-level feature aggregation.")] = Default.multi,
+    pool_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames that every block pools, 2 or more; the depth follows. [default: 3]"),
+    ] = Default.pool_size,
+    filter_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames of the blocks' convolutions. [default: 3]")
+    ] = Default.filter_size,
+    first_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Width and stride of the first convolution. [default: the pool size]"),
+    ] = Default.first_size,
+    pooling: Annotated[
+        str, choice(of=POOLINGS, help="max: max-pooling; strided: convolutions with a stride in its place.")
+    ] = Default.pooling,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Segments in a batch.")] = Default.batch_size,
     momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = Default.momentum,
     lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = Default.lr,

@@ -17,6 +17,7 @@ from samplecnn.kernels import selection
 from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import rows
+from samplecnn.models.config import FIRST_SIZE
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze
 from samplecnn.models.layers import FUSED_POOL, FUSED_WIDTHS
 
@@ -68,8 +69,10 @@ def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
-    return all(stage.pool in (1, FUSED_POOL) for stage in stages) and all(
-        layer.width in FUSED_WIDTHS and all(size % GROUP == 0 for size in layer.weight.shape[:2]) for layer in layers
+    known = net.first.width == FIRST_SIZE and all(stage.pool in (1, FUSED_POOL) for stage in stages)
+    return known and all(
+        layer.width in FUSED_WIDTHS and layer.stride == 1 and all(size % GROUP == 0 for size in layer.weight.shape[:2])
+        for layer in layers
     )
 
 

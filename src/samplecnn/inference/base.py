@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from samplecnn.errors import SampleCNNError
-from samplecnn.models.config import first_padding
 from samplecnn.models.graph import Graph
 
 
@@ -40,7 +39,7 @@ class Engine(ABC):
             raise SampleCNNError(f"{segments.shape[1]} samples are too few: this model needs {least} or more")
         if len(segments) == 0:
             return np.empty((0, self.net.classes), np.float32)
-        left_out = min(first_padding(segments.shape[1], self.net.config.first_padding)[1], 0)
+        left_out = min(self.net.spec.padding(segments.shape[1])[1], 0)
         return self.infer(np.ascontiguousarray(segments[:, : segments.shape[1] + left_out], np.float32))
 
     @abstractmethod

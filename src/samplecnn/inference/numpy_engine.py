@@ -12,7 +12,6 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.receptive_field import same_padding
 
 
 class NumpyEngine(Engine):
@@ -51,13 +50,23 @@ class Arrays(Operations[np.ndarray]):
         return _ended(frames @ layer.weight[:, 0].T, layer, relu)
 
     def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
+        if layer.stride > 1:
+            return self._strided(x, layer, relu)
         taps, steps = self.taps(layer), x.shape[1]
-        before, _ = same_padding(layer.width)
+        before, _ = layer.padding
         y = x @ taps[before]
         for number, tap in enumerate(taps):
             shift = number - before  # of the input against the output, in frames
             if 0 < abs(shift) < steps:
                 y[:, max(-shift, 0) : steps - max(shift, 0)] += x[:, max(shift, 0) : steps + min(shift, 0)] @ tap
+        return _ended(y, layer, relu)
+
+    def _strided(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
+        steps, stride = x.shape[1] // layer.stride, layer.stride
+        padded = np.pad(x, ((0, 0), layer.padding, (0, 0)))
+        y = np.zeros((len(x), steps, len(layer.bias)), np.float32)
+        for number, tap in enumerate(self.taps(layer)):
+            y += padded[:, number : number + (steps - 1) * stride + 1 : stride] @ tap
         return _ended(y, layer, relu)
 
     def pool(self, x: np.ndarray, size: int) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.receptive_field import same_padding
 from samplecnn.system.cpu import num_threads
 
 OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
@@ -90,8 +89,8 @@ class Nodes(Operations[str]):
         return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.width])
 
     def conv(self, x: str, layer: Layer, relu: bool) -> str:
-        before, behind = same_padding(layer.width)
-        return self._conv(x, layer, relu, pads=[0, before, 0, behind])
+        before, behind = layer.padding
+        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.stride])
 
     def _conv(self, x: str, layer: Layer, relu: bool, **attributes: Any) -> str:
         weight = layer.weight.reshape(*layer.weight.shape[:2], 1, -1)

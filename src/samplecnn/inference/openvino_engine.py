@@ -11,7 +11,6 @@ import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
-from samplecnn.models.receptive_field import same_padding
 from samplecnn.system.cpu import num_threads
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
@@ -92,7 +91,7 @@ class Nodes(Operations[Any]):
         return self._conv(x, layer, layer.width, pads, relu)
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
-        return self._conv(x, layer, 1, same_padding(layer.width), relu)
+        return self._conv(x, layer, layer.stride, layer.padding, relu)
 
     def _conv(self, x: Any, layer: Layer, stride: int, pads: tuple[int, int], relu: bool) -> Any:
         """A dense layer is a convolution 1 wide."""

@@ -24,7 +24,6 @@ from torch import Tensor
 from samplecnn.inference.base import Engine
 from samplecnn.inference.overlap_plan import EDGE, frames_beyond, shared_depth
 from samplecnn.inference.torch_engine import TorchEngine
-from samplecnn.models.config import first_padding
 from samplecnn.models.graph import Stage, run_from, run_path
 
 TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
@@ -98,7 +97,7 @@ class Sharing:
 
     def _first(self, wave: Tensor) -> _Level:
         """The first convolution, over all of the stretch, and over the ends of every window alone."""
-        before, behind = first_padding(self.window, self.net.config.first_padding)
+        before, behind = self.net.spec.padding(self.window)
         end = self.window + min(behind, 0)
         windows = wave.unfold(0, self.window, self.hop)
         heads = windows[:, : 3 * EDGE - before].contiguous()

@@ -1,5 +1,6 @@
 """How deep into the network overlapping windows share their layers (see `overlap`), and with which hops. No PyTorch."""
 
+from samplecnn.models.config import FIRST_SIZE
 from samplecnn.models.graph import Graph, Stage
 
 EDGE = (
@@ -14,7 +15,7 @@ def aligned(net: Graph, window: int, hop: int) -> int:
     A multiple of a power of 3, as high as the blocks' poolings ask for, but so that no hop moves by more than
     `LATITUDE`; `hop` itself where nothing can be shared, or nothing overlaps.
     """
-    if hop >= window or net.stem is not None:
+    if hop >= window or not _shares(net):
         return hop
     best = 1
     for depth in range(len(net.stages)):
@@ -29,7 +30,7 @@ def aligned(net: Graph, window: int, hop: int) -> int:
 
 def shared_depth(net: Graph, window: int, hop: int) -> int:
     """Blocks that are shared, the last of them but for its excitation; 0: nothing."""
-    if hop >= window or net.stem is not None:
+    if hop >= window or not _shares(net):
         return 0
     for depth in range(len(net.stages)):
         if hop % _step(net, depth) or not _can_share(net, depth, window):
@@ -37,6 +38,11 @@ def shared_depth(net: Graph, window: int, hop: int) -> int:
         if net.stages[depth].squeeze is not None:
             return depth + 1
     return len(net.stages)
+
+
+def _shares(net: Graph) -> bool:
+    """Whether a network begins with a first convolution of 3 samples, without a stem: others share nothing."""
+    return net.stem is None and net.first.width == FIRST_SIZE
 
 
 def _step(net: Graph, depth: int) -> int:
@@ -49,7 +55,7 @@ def _step(net: Graph, depth: int) -> int:
 def _can_share(net: Graph, depth: int, window: int) -> bool:
     """Whether a block's values inside a window are those of the stretch but for one frame at either end.
 
-    That needs poolings of 3 and convolutions that look no more than 2 frames beyond; windows long enough that their
+    That needs max-poolings of 3 and convolutions that look no more than 2 frames beyond; windows long enough that their
     ends do not meet; and a head that does not see the block.
     """
     stage = net.stages[depth]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from samplecnn.kernels import as_image, from_image
 from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
+from samplecnn.models.config import FIRST_SIZE
 from samplecnn.models.graph import Layer, Operations, Squeeze
 from samplecnn.models.layers import FUSED_POOL
-from samplecnn.models.receptive_field import same_padding
 
 
 class Plain(Operations[Tensor]):
@@ -46,15 +46,15 @@ class Plain(Operations[Tensor]):
 
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
         weight, bias = self.exact(layer)
-        x = F.linear(frames(wave, pads), weight.squeeze(1), bias).to(self.dtype)
+        x = F.linear(frames(wave, pads, layer.width), weight.squeeze(1), bias).to(self.dtype)
         return x.relu_() if relu else x
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         weight, bias = self.values(layer)
-        before, behind = same_padding(layer.width)
-        if before != behind:  # an even width, for which a convolution of PyTorch has no padding
+        before, behind = layer.padding
+        if before != behind:  # for which a convolution of PyTorch has no padding
             x, before = F.pad(x, (0, 0, before, behind)), 0
-        x = from_image(F.conv2d(as_image(x), weight, bias, padding=(before, 0)))
+        x = from_image(F.conv2d(as_image(x), weight, bias, (layer.stride, 1), (before, 0)))
         return x.relu_() if relu else x
 
     def pool(self, x: Tensor, size: int) -> Tensor:
@@ -85,21 +85,22 @@ class OnCpu(Plain):
     """The same with oneDNN's packed weights and fused ReLU."""
 
     def fuses(self, layer: Layer) -> bool:
-        return layer.width % 2 == 1 and fuses(self.dtype)
+        before, behind = layer.padding
+        return before == behind and fuses(self.dtype)
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = super().prepare(layer)
         if not self.fuses(layer):
             return weight, bias
-        pads = [weight.shape[2] // 2, 0]
-        return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, [1, 1], [1, 1], 1), bias
+        pads, strides = _image_shape(layer)
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, strides, [1, 1], 1), bias
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         if not self.fuses(layer):
             return super().conv(x, layer, relu)
         weight, bias = self.values(layer)
-        pads, kind = [layer.weight.shape[2] // 2, 0], "relu" if relu else "none"
-        y = torch.ops.mkldnn._convolution_pointwise(as_image(x), weight, bias, pads, [1, 1], [1, 1], 1, kind, [], "")
+        (pads, strides), kind = _image_shape(layer), "relu" if relu else "none"
+        y = torch.ops.mkldnn._convolution_pointwise(as_image(x), weight, bias, pads, strides, [1, 1], 1, kind, [], "")
         return from_image(y)
 
 
@@ -113,9 +114,9 @@ class Compiled(OnCpu):
         self.passes = found
 
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
-        if not relu:
+        if not relu or layer.width != FIRST_SIZE:
             return super().first(wave, layer, pads, relu)
-        x = frames(wave, pads)
+        x = frames(wave, pads, layer.width)
         taps, bias = first_values(layer)
         out = x.new_empty(*x.shape[:2], len(bias), dtype=self.dtype)
         source = rows(x.contiguous())
@@ -165,9 +166,14 @@ def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
 
 
-def frames(wave: Tensor, pads: tuple[int, int]) -> Tensor:
-    """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
-    return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, 3)
+def _image_shape(layer: Layer) -> tuple[list[int], list[int]]:
+    """Padding and stride of a convolution that is padded alike on both sides, over an image one frame wide."""
+    return [layer.padding[0], 0], [layer.stride, 1]
+
+
+def frames(wave: Tensor, pads: tuple[int, int], size: int = FIRST_SIZE) -> Tensor:
+    """[batch, samples] -> [batch, time, size], what each step of time is made of."""
+    return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, size)
 
 
 @cache

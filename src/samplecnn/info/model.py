@@ -81,7 +81,8 @@ class ModelDescription:
             trained = f", but config.json says {self.recorded_sha256[:16]}…: the two files do not belong together"
         return [
             f"model         {self.path}",
-            f"architecture  {config.signature}: {config.num_blocks} blocks, {config.features} features in the first",
+            f"architecture  {config.signature}: {config.num_blocks} blocks, {config.features} features in the first"
+            + (f"; {config.variant}" if config.variant else ""),
             f"parameters    {self.trained_parameters:,} trainable weights, {self.statistics:,} batch-norm statistics",
             f"frames        receptive field {_span(self.receptive_field, rate)}, hop {_span(self.hop, rate)}",
             f"input         {rate:,} Hz, window {_span(task.window, rate)}, mean {task.mean:.6g}, std {task.std:.6g}",

@@ -1,17 +1,18 @@
 """The settings of an architecture, as they are stored in config.json; nothing here needs PyTorch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from samplecnn.errors import UsageError
-from samplecnn.models.blocks import block_spec
+from samplecnn.models.blocks import BlockSpec, block_spec
 
 MULTI_LEVELS = 3  # blocks whose outputs the head sees with multi-level aggregation
 EPSILON = 1e-3  # of batch norms, as in Keras
 NORM_UPDATE = 0.01  # share of a batch's statistics in the running averages; Keras calls 1 - this the momentum
-FIRST_WIDTH = 3  # samples of the first convolution, which is as wide as its stride
+FIRST_SIZE = 3  # samples of the first convolution, which is as wide as its stride
 
 FirstPadding = Literal["same", "valid", "centred"]
+Pooling = Literal["max", "strided"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class ModelConfig:
         dropout: share of the last hidden layer's features dropped in training.
         first_padding: how the first convolution pads the waveform, see `first_padding`.
         tail: one more stage of 1-wide convolutions between the last block and the head.
+        pool_size: frames of every block's pooling, at least 2; None: as the kind of block has it, 3 in the paper's.
+        filter_size: frames of the blocks' convolutions that are wider than 1; None: as the kind of block has them, 3 in
+            the paper's. With a pool size of m as well, these are the m^n models of SMC 2017 (Lee et al.: Sample-level
+            deep convolutional neural networks for music auto-tagging using raw waveforms, table 1).
+        first_size: samples of the first convolution, its width and its stride; None: the pool size where that is given,
+            else 3. With m^k samples, the frame-level models of the same table.
+        pooling: "max", or "strided": no max-pooling; the last convolution of every block's path, and that of its
+            shortcut, have the stride instead (Springenberg et al. 2015: Striving for simplicity).
 
     Raises:
         UsageError: a value outside its range, named.
@@ -46,9 +55,13 @@ class ModelConfig:
     dropout: float = 0.5
     first_padding: FirstPadding = "same"
     tail: bool = False
+    pool_size: int | None = None
+    filter_size: int | None = None
+    first_size: int | None = None
+    pooling: Pooling = "max"
 
     def __post_init__(self) -> None:
-        kind = block_spec(self.block)
+        kind = self.kind
         fewest = MULTI_LEVELS if self.multi else 1
         if self.num_blocks < fewest:
             raise UsageError(
@@ -65,6 +78,37 @@ class ModelConfig:
             raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")
         if self.first_padding not in get_args(FirstPadding):
             raise UsageError(f"first padding {self.first_padding!r}: expected {', '.join(get_args(FirstPadding))}")
+        if self.pooling not in get_args(Pooling):
+            raise UsageError(f"pooling {self.pooling!r}: expected {', '.join(get_args(Pooling))}")
+        if self.first_samples < 1:
+            raise UsageError(f"the first convolution must have at least one sample, not {self.first_size}")
+        if kind.residual_ends and self.variant:
+            raise UsageError(f"the block {self.block} is used as it was converted: without {self.variant}")
+
+    @property
+    def kind(self) -> BlockSpec:
+        """The kind of block, with the sizes chosen here. Raises UsageError for sizes that no block can have."""
+        kind = block_spec(self.block)
+        filters = kind.convs
+        if self.filter_size is not None:
+            filters = tuple(self.filter_size if width > 1 else width for width in filters)
+        return replace(kind, convs=filters, pool=kind.pool if self.pool_size is None else self.pool_size)
+
+    @property
+    def first_samples(self) -> int:
+        """Width and stride of the first convolution in samples."""
+        chosen = self.pool_size if self.first_size is None else self.first_size
+        return FIRST_SIZE if chosen is None else chosen
+
+    @property
+    def variant(self) -> str:
+        """How the network differs from the original's, in words for a message; "" where it does not."""
+        parts = [
+            f"{name.replace('_', ' ')} {getattr(self, name)}"
+            for name in ("pool_size", "filter_size", "first_size")
+            if getattr(self, name) is not None
+        ]
+        return ", ".join([*parts, *(["strided convolutions"] if self.pooling == "strided" else [])])
 
     @property
     def widths(self) -> list[int]:
@@ -77,8 +121,15 @@ class ModelConfig:
 
     @property
     def signature(self) -> str:
-        """The name of a run where none is given: "se", "rese2_multi"."""
-        return self.block + ("_multi" if self.multi else "")
+        """The name of a run where none is given: "se", "rese2_multi", "se_pool2_filter2_strided"."""
+        sizes = {"pool": self.pool_size, "filter": self.filter_size, "first": self.first_size}
+        marks = [
+            self.block,
+            *(["multi"] if self.multi else []),
+            *(f"{name}{size}" for name, size in sizes.items() if size is not None),
+            *(["strided"] if self.pooling == "strided" else []),
+        ]
+        return "_".join(marks)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,33 +139,40 @@ class ModelConfig:
         return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
 
 
-def blocks_for_window(window: int, block: str = "se") -> int:
+def blocks_for_window(
+    window: int, block: str = "se", pool_size: int | None = None, first_size: int | None = None
+) -> int:
     """Blocks that shorten `window` samples to less frames than one more block would pool.
 
+    Args:
+        window: samples.
+        block, pool_size, first_size: as in `ModelConfig`.
+
     Example:
-        >>> blocks_for_window(59049), blocks_for_window(22050)
-        (9, 8)
+        >>> blocks_for_window(59049), blocks_for_window(22050), blocks_for_window(2**14, pool_size=2)
+        (9, 8, 13)
     """
-    pool = block_spec(block).pool
-    frames, blocks = -(-window // FIRST_WIDTH), 0
+    config = ModelConfig(block, num_blocks=1, pool_size=pool_size, first_size=first_size)
+    pool = config.kind.pool
+    frames, blocks = -(-window // config.first_samples), 0
     while frames >= pool:
         frames, blocks = frames // pool, blocks + 1
     return max(blocks, 1)
 
 
-def first_padding(samples: int, kind: FirstPadding) -> tuple[int, int]:
-    """Zeros before and after the waveform that make `samples` a multiple of 3; below zero: samples left out.
+def first_padding(samples: int, kind: FirstPadding, size: int = FIRST_SIZE) -> tuple[int, int]:
+    """Zeros before and after the waveform that make `samples` a multiple of `size`; below zero: samples left out.
 
     "same" is TensorFlow's (the smaller half in front; the original), "valid" leaves out samples that do not fill a
-    frame of 3 (the authors' code of 2018), "centred" is PyTorch's padding=1, every frame centred on a sample
-    (its peers).
-    For a multiple of 3, the first two are the same.
+    frame of the first convolution (the authors' code of 2018), "centred" is PyTorch's padding=1, every frame of 3
+    centred on a sample (its peers).
+    For a multiple of `size`, the first two are the same.
 
     Example:
         >>> first_padding(100, "same"), first_padding(100, "valid"), first_padding(99, "centred")
         ((1, 1), (0, -1), (1, -1))
     """
     if kind == "valid":
-        return 0, -(samples % FIRST_WIDTH)
-    total = -samples % FIRST_WIDTH
+        return 0, -(samples % size)
+    total = -samples % size
     return (1, total - 1) if kind == "centred" else (total // 2, total - total // 2)

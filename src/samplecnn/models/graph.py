@@ -7,13 +7,14 @@ structure comes from the network's specification (`spec`); nothing here needs Py
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.models.config import EPSILON, ModelConfig, first_padding
+from samplecnn.models.config import EPSILON, ModelConfig
+from samplecnn.models.receptive_field import same_padding
 from samplecnn.models.spec import ConvSpec, DenseSpec, ExcitationSpec, NetworkSpec, StageSpec, network_spec
 from samplecnn.task import Task
 
@@ -25,16 +26,28 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution [features, channels, width] or a dense layer [features, channels], and its bias; float32."""
+    """A convolution [features, channels, width] or a dense layer [features, channels], and its bias; float32.
+
+    Args:
+        name: of its module.
+        weight, bias: batch norm folded in.
+        stride: of a convolution, in frames.
+    """
 
     name: str
     weight: np.ndarray
     bias: np.ndarray
+    stride: int = 1
 
     @property
     def width(self) -> int:
         """Frames that a convolution sees."""
         return int(self.weight.shape[2])
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros before and after the frames of a convolution; on the waveform it is `NetworkSpec.padding`."""
+        return same_padding(self.width, self.stride)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +122,7 @@ class Operations(ABC, Generic[V]):
 
     @abstractmethod
     def conv(self, x: V, layer: Layer, relu: bool) -> V:
-        """A convolution that keeps the length (`spec.same_padding`)."""
+        """A convolution with the layer's stride and padding."""
 
     @abstractmethod
     def pool(self, x: V, size: int) -> V:
@@ -149,7 +162,7 @@ class Operations(ABC, Generic[V]):
 
 def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
     """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses."""
-    pads = first_padding(samples, net.config.first_padding)
+    pads = net.spec.padding(samples)
     x = operations.first(wave, net.first, pads, True)
     if net.stem is not None:
         assert net.stem.shortcut is not None
@@ -231,7 +244,8 @@ class _Folding:
         return Stage(spec, tuple(self.conv(conv) for conv in spec.convs), squeeze, shortcut)
 
     def conv(self, spec: ConvSpec) -> Layer:
-        return self.normed(self.layer(spec.name, (spec.features, spec.channels, spec.width)), spec.norm)
+        layer = self.layer(spec.name, (spec.features, spec.channels, spec.width))
+        return replace(self.normed(layer, spec.norm), stride=spec.stride)
 
     def dense(self, spec: DenseSpec) -> Layer:
         layer = self.layer(spec.name, (spec.outputs, spec.inputs))

@@ -10,44 +10,51 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn import kernels
-from samplecnn.models.config import EPSILON, NORM_UPDATE, FirstPadding, first_padding
+from samplecnn.models.config import EPSILON, FIRST_SIZE, NORM_UPDATE, FirstPadding, first_padding
 from samplecnn.models.receptive_field import same_padding
 
 FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other is PyTorch's
-FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know
+FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know, without a stride
 
 
 class FirstConv(nn.Conv1d):
-    """The strided convolution on the waveform: [batch, samples] -> [batch, about samples / 3, features].
+    """The strided convolution on the waveform: [batch, samples] -> [batch, about samples / size, features].
 
-    As wide as its stride, it is one matrix product over the samples taken three by three.
+    As wide as its stride, it is one matrix product over frames of `size` samples, 3 in the original.
     """
 
-    def __init__(self, features: int, padding: FirstPadding = "same") -> None:
-        super().__init__(1, features, 3, stride=3)
-        self.kind = padding
+    def __init__(self, features: int, padding: FirstPadding = "same", size: int = FIRST_SIZE) -> None:
+        super().__init__(1, features, size, stride=size)
+        self.kind, self.size = padding, size
 
     def frames(self, x: Tensor) -> Tensor:
-        """[batch, samples] -> [batch, time, 3], what each step of time is made of."""
-        return F.pad(x, first_padding(x.shape[1], self.kind)).view(x.shape[0], -1, 3)
+        """[batch, samples] -> [batch, time, size], what each step of time is made of."""
+        return F.pad(x, first_padding(x.shape[1], self.kind, self.size)).view(x.shape[0], -1, self.size)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(self.frames(x), self.weight.squeeze(1), self.bias)
 
 
 class Conv(nn.Conv1d):
-    """A convolution that keeps the length, on [batch, time, channels]; a batch norm follows it."""
+    """A convolution on [batch, time, channels], with the padding of `same_padding`; a batch norm follows it.
 
-    def __init__(self, channels: int, features: int, width: int = 3) -> None:
-        super().__init__(channels, features, width, padding="same")
+    Gives [batch, time // stride, features].
+    """
+
+    def __init__(self, channels: int, features: int, width: int = 3, stride: int = 1) -> None:
+        super().__init__(channels, features, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        width = self.weight.shape[2]
-        if width in FUSED_WIDTHS:
+        if self.fusable:
             return kernels.conv(x, self.weight, self.bias, normed=self.training)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        padded = F.pad(x.transpose(1, 2), same_padding(width))
-        return F.conv1d(padded, self.weight.to(x.dtype), bias).transpose(1, 2).contiguous()
+        padded = F.pad(x.transpose(1, 2), same_padding(self.kernel_size[0], self.stride[0]))
+        return F.conv1d(padded, self.weight.to(x.dtype), bias, self.stride).transpose(1, 2).contiguous()
+
+    @property
+    def fusable(self) -> bool:
+        """Whether the compiled passes know a convolution of this shape."""
+        return self.stride[0] == 1 and self.kernel_size[0] in FUSED_WIDTHS
 
 
 class BatchNorm(nn.Module):
@@ -143,8 +150,7 @@ def conv_norm(
 ) -> Tensor:
     """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and then an excitation."""
     assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
-    known = conv.kernel_size[0] in FUSED_WIDTHS and pool in (1, FUSED_POOL)
-    fused = known and kernels.is_supported(x, conv.out_channels)
+    fused = conv.fusable and pool in (1, FUSED_POOL) and kernels.is_supported(x, conv.out_channels)
     if not norm.training or x.shape[0] * x.shape[1] == 1 or not fused:
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.errors import SampleCNNError
-from samplecnn.models.config import ModelConfig
+from samplecnn.models.config import FIRST_SIZE, ModelConfig
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layers import BatchNorm, FirstConv
 from samplecnn.models.spec import network_spec
@@ -28,7 +28,7 @@ class SampleCNN(nn.Module):
 
     Shape:
         x [batch, samples], standardised as (wave - task.mean) / task.std -> logits [batch, classes].
-        Any number of samples from `min_samples` on, 3 ** (num_blocks + 1) - 2 for the original's padding.
+        Any number of samples from `min_samples` on, 3 ** (num_blocks + 1) - 2 for the original's sizes and padding.
 
     Example:
         >>> net = SampleCNN(ModelConfig(block="rese2", multi=True, num_blocks=8, num_classes=35))
@@ -48,7 +48,7 @@ class SampleCNN(nn.Module):
 
         self.spec = spec = network_spec(config)
         padding = spec.first_padding
-        self.conv0 = FirstConv(spec.first.features, padding)
+        self.conv0 = FirstConv(spec.first.features, padding, spec.first.width)
         self.norm0 = BatchNorm(spec.first.features)
         self.stem = None if spec.stem is None else Stage(spec.stem, padding)
         self.blocks = nn.ModuleList(Stage(block) for block in spec.blocks)
@@ -101,8 +101,9 @@ class SampleCNN(nn.Module):
 
         The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
         """
-        values = wave.numel() // 3 * self.config.features
-        if self.training and not wave.requires_grad and kernels.is_faster(wave, values):
+        values = wave.numel() // self.conv0.size * self.config.features
+        fusable = self.conv0.size == FIRST_SIZE and not wave.requires_grad
+        if self.training and fusable and kernels.is_faster(wave, values):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
             parameters = conv.weight, conv.bias, norm.weight, norm.bias

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from samplecnn.models.blocks import BlockSpec, block_spec
-from samplecnn.models.config import FIRST_WIDTH, MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
+from samplecnn.models.blocks import BlockSpec
+from samplecnn.models.config import MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
 from samplecnn.models.receptive_field import ReceptiveField
 
 
@@ -25,7 +25,8 @@ class ConvSpec:
         name, norm: paths of the two modules: "blocks.2.convs.0", "blocks.2.norms.0".
         channels, features: of input and output.
         width: frames of its input (samples for the first convolution) that one output frame sees.
-        stride: 1, or the width for a convolution on the waveform.
+        stride: frames of its input from one output frame to the next: 1; the width for a convolution on the waveform;
+            what the block shortens its input by, where no pooling does.
         relu: whether a ReLU follows the batch norm.
     """
 
@@ -74,7 +75,7 @@ class StageSpec:
         residual: whether a shortcut is added to the path.
         shortcut: its convolution; None in a residual stage is the input itself.
         excitation: scales the features: behind the pooling, or in a residual stage behind the last convolution.
-        pool: frames of the max-pooling; 1 is none.
+        pool: frames of the max-pooling; 1 is none, as in a block whose last convolution has a stride.
         inner_dropout: share of the values dropped between two convolutions in training.
         shortcut_from_waveform: whether the shortcut's convolution reads the waveform, as in a stem.
     """
@@ -101,6 +102,11 @@ class StageSpec:
     def convolutions(self) -> tuple[ConvSpec, ...]:
         """Those of the path, then the shortcut's."""
         return self.convs if self.shortcut is None else (*self.convs, self.shortcut)
+
+    @property
+    def stride(self) -> int:
+        """Frames of its input from one frame of its output to the next."""
+        return math.prod(conv.stride for conv in self.convs) * self.pool
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ class NetworkSpec:
     @property
     def hop(self) -> int:
         """Samples from one frame of the last block's output to the next."""
-        return math.prod((self.first.stride, *(stage.pool for stage in self.blocks)))
+        return math.prod((self.first.stride, *(stage.stride for stage in self.blocks)))
 
     @property
     def receptive_field(self) -> int:
@@ -172,13 +178,17 @@ class NetworkSpec:
         """The shortest input of which every pooling leaves something."""
         return self.hop - (0 if self.first_padding == "valid" else self.first.stride - 1)
 
+    def padding(self, samples: int) -> tuple[int, int]:
+        """Zeros before and after a waveform of so many samples; below zero: samples left out."""
+        return first_padding(samples, self.first_padding, self.first.width)
+
     def first_frames(self, samples: int) -> int:
         """Frames after the first convolution."""
-        return (samples + sum(first_padding(samples, self.first_padding))) // self.first.stride
+        return (samples + sum(self.padding(samples))) // self.first.stride
 
     def first_receptive_field(self, samples: int) -> ReceptiveField:
         """Receptive field after the first convolution, whose padding may depend on the number of samples."""
-        return ReceptiveField(self.first.width, self.first.stride, -first_padding(samples, self.first_padding)[0])
+        return ReceptiveField(self.first.width, self.first.stride, -self.padding(samples)[0])
 
     def receptive_fields(self, samples: int) -> list[ReceptiveField]:
         """Receptive field after the first convolution and after each stage, along its path."""
@@ -186,7 +196,7 @@ class NetworkSpec:
         for stage in self.stages:
             last = found[-1]
             for conv in stage.convs:
-                last = last.conv(conv.width)
+                last = last.conv(conv.width, conv.stride)
             found.append(last.pool(stage.pool))
         return found
 
@@ -195,8 +205,12 @@ class NetworkSpec:
         frames = self.first_frames(samples)
         yield self.first, frames
         for stage in self.stages:
-            for conv in stage.convolutions:
+            before = frames
+            for conv in stage.convs:
+                frames //= conv.stride
                 yield conv, frames
+            if stage.shortcut is not None:
+                yield stage.shortcut, before // (1 if stage.shortcut_from_waveform else stage.shortcut.stride)
             frames //= stage.pool
 
     def macs(self, samples: int) -> int:
@@ -226,15 +240,15 @@ def network_spec(config: ModelConfig) -> NetworkSpec:
         >>> spec.receptive_field, spec.hop
         (118095, 59049)
     """
-    kind = block_spec(config.block)
+    kind = config.kind
     widths = [config.features, *config.widths]
     stages = [
-        _stage(f"blocks.{i}", kind, channels, features, config)
+        _stage(f"blocks.{i}", kind, channels, features, config, strided=config.pooling == "strided")
         for i, (channels, features) in enumerate(itertools.pairwise(widths))
     ]
     head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
     return NetworkSpec(
-        first=ConvSpec("conv0", "norm0", 1, config.features, FIRST_WIDTH, FIRST_WIDTH),
+        first=ConvSpec("conv0", "norm0", 1, config.features, config.first_samples, config.first_samples),
         first_padding=config.first_padding,
         stem=_stem(config) if kind.residual_ends else None,
         blocks=tuple(stages),
@@ -246,29 +260,41 @@ def network_spec(config: ModelConfig) -> NetworkSpec:
     )
 
 
-def _stage(name: str, kind: BlockSpec, channels: int, features: int, config: ModelConfig) -> StageSpec:
-    """A stage of that kind. A path of one convolution is called "conv", any other "convs.0", "convs.1", ..."""
+def _stage(
+    name: str, kind: BlockSpec, channels: int, features: int, config: ModelConfig, strided: bool = False
+) -> StageSpec:
+    """A stage of that kind. A path of one convolution is called "conv", any other "convs.0", "convs.1", ...
+
+    Args:
+        strided: the last convolution has the stride of the pooling, and so has a shortcut's; both are at least as wide,
+            so that they see all frames.
+    """
     inputs = [channels] + [features] * (len(kind.convs) - 1)
     single = not kind.residual and len(kind.convs) == 1
+    last = len(kind.convs) - 1
+    stride = kind.pool if strided else 1
     convs = [
         ConvSpec(
             f"{name}.conv" if single else f"{name}.convs.{i}",
             f"{name}.norm" if single else f"{name}.norms.{i}",
             before,
             features,
-            width,
-            relu=not kind.residual or i < len(kind.convs) - 1,
+            max(width, stride) if i == last else width,
+            stride if i == last else 1,
+            relu=not kind.residual or i < last,
         )
         for i, (before, width) in enumerate(zip(inputs, kind.convs, strict=True))
     ]
-    shortcut = ConvSpec(f"{name}.scut_conv", f"{name}.scut_norm", channels, features, kind.shortcut, relu=False)
+    shortcut = ConvSpec(
+        f"{name}.scut_conv", f"{name}.scut_norm", channels, features, max(kind.shortcut, stride), stride, relu=False
+    )
     return StageSpec(
         name,
         tuple(convs),
         residual=kind.residual,
-        shortcut=shortcut if kind.residual and channels != features else None,
+        shortcut=shortcut if kind.residual and (channels != features or strided) else None,
         excitation=_excitation(name, features, config) if kind.excites else None,
-        pool=kind.pool,
+        pool=1 if strided else kind.pool,
         inner_dropout=kind.inner_dropout,
     )
 
@@ -280,7 +306,9 @@ def _stem(config: ModelConfig) -> StageSpec:
         "stem",
         (ConvSpec("stem.conv", "stem.norm", width, width, relu=False),),
         residual=True,
-        shortcut=ConvSpec("stem.scut_conv", "stem.scut_norm", 1, width, FIRST_WIDTH, FIRST_WIDTH, relu=False),
+        shortcut=ConvSpec(
+            "stem.scut_conv", "stem.scut_norm", 1, width, config.first_samples, config.first_samples, relu=False
+        ),
         excitation=_excitation("stem", width, config),
         shortcut_from_waveform=True,
     )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from samplecnn.models.config import FirstPadding
 from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv, conv_norm, dropout, sum_pool
-from samplecnn.models.spec import ConvSpec, StageSpec
+from samplecnn.models.spec import StageSpec
 
 
 class Stage(nn.Module):
@@ -16,13 +16,13 @@ class Stage(nn.Module):
         padding: of a shortcut that reads the waveform.
 
     Shape:
-        x [batch, time, channels] -> [batch, time // pool, features].
+        x [batch, time, channels] -> [batch, time // stride, features].
     """
 
     def __init__(self, spec: StageSpec, padding: FirstPadding = "same") -> None:
         super().__init__()
         self.spec = spec
-        convs = [Conv(conv.channels, conv.features, conv.width) for conv in spec.convs]
+        convs = [Conv(conv.channels, conv.features, conv.width, conv.stride) for conv in spec.convs]
         norms = [BatchNorm(conv.features) for conv in spec.convs]
         if spec.convs[0].name.endswith(".conv"):
             self.conv, self.norm = convs[0], norms[0]
@@ -34,7 +34,7 @@ class Stage(nn.Module):
         self.scut_conv: FirstConv | Conv | None = None
         self.scut_norm: BatchNorm | None = None
         if spec.shortcut is not None:
-            self.scut_conv = _shortcut(spec.shortcut, padding)
+            self.scut_conv = _shortcut(spec, padding)
             self.scut_norm = BatchNorm(spec.features)
 
     def path(self) -> list[tuple[Conv, BatchNorm]]:
@@ -74,5 +74,9 @@ class Stage(nn.Module):
         return shortcut
 
 
-def _shortcut(spec: ConvSpec, padding: FirstPadding) -> FirstConv | Conv:
-    return FirstConv(spec.features, padding) if spec.stride > 1 else Conv(spec.channels, spec.features, spec.width)
+def _shortcut(stage: StageSpec, padding: FirstPadding) -> FirstConv | Conv:
+    conv = stage.shortcut
+    assert conv is not None
+    if stage.shortcut_from_waveform:
+        return FirstConv(conv.features, padding, conv.width)
+    return Conv(conv.channels, conv.features, conv.width, conv.stride)

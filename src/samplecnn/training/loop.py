@@ -79,9 +79,11 @@ class Run:
     def fit(self) -> TrainResult:
         """Trains all remaining stages, and writes the final files."""
         state, options, segments = self.state, self.options, self.splits["train"]
+        config = self.model.config
         log(
-            f"run {self.run}\n{self.model.config.signature}: {self.model.size}, {len(segments):,} training segments of "
-            f"{segments.folder}, {self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
+            f"run {self.run}\n{config.signature}, {config.num_blocks} blocks: {self.model.size}, "
+            f"{len(segments):,} training segments of {segments.folder}, "
+            f"{self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
         )
         for line in (line for split in self.splits.values() for line in split.warnings()):
             log(line)

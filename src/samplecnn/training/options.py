@@ -26,6 +26,10 @@ class TrainOptions:
     block: str = "se"
     amplifying_ratio: float = 0.125
     multi: bool = False
+    pool_size: int | None = None
+    filter_size: int | None = None
+    first_size: int | None = None
+    pooling: str = "max"
     batch_size: int = 23
     momentum: float = 0.9
     lr: float = 0.01

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -12,6 +13,7 @@ from samplecnn.errors import OptionError, UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window, without_excitation
+from samplecnn.models.config import Pooling
 from samplecnn.system.arguments import checked
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
@@ -31,6 +33,10 @@ def train(
     block: str = TrainOptions.block,
     amplifying_ratio: float = TrainOptions.amplifying_ratio,
     multi: bool = TrainOptions.multi,
+    pool_size: int | None = TrainOptions.pool_size,
+    filter_size: int | None = TrainOptions.filter_size,
+    first_size: int | None = TrainOptions.first_size,
+    pooling: str = TrainOptions.pooling,
     batch_size: int = TrainOptions.batch_size,
     momentum: float = TrainOptions.momentum,
     lr: float = TrainOptions.lr,
@@ -61,6 +67,10 @@ def train(
         amplifying_ratio: hidden width of the excitations, as a share of the features; with 0, rese1 and rese2 have no
             excitations: they are res1 and res2.
         multi: multi-level feature aggregation: the last three blocks feed the classifier.
+        pool_size: frames that every block pools, at least 2; None: 3. Window and pool size decide the number of blocks.
+        filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
+        first_size: samples of the first convolution, its width and stride; None: the pool size.
+        pooling: "max", or "strided": the last convolution of every block has a stride instead.
         batch_size: segments in a batch.
         momentum: of SGD with Nesterov momentum, from 0 to below 1.
         lr: learning rate of the first stage.
@@ -111,11 +121,15 @@ def train(
     config = ModelConfig(
         block=options.block if options.amplifying_ratio else without_excitation(options.block),
         multi=options.multi,
-        num_blocks=blocks_for_window(task.window, options.block),
+        num_blocks=blocks_for_window(task.window, options.block, options.pool_size, options.first_size),
         num_classes=task.num_classes,
         features=options.features,
         amplifying_ratio=options.amplifying_ratio,
         dropout=options.dropout,
+        pool_size=options.pool_size,
+        filter_size=options.filter_size,
+        first_size=options.first_size,
+        pooling=cast(Pooling, options.pooling),
     )
     problem = unsupported(config)
     if problem is not None:  # found out now, not when the run is over and its .h5 file is due
@@ -207,11 +221,14 @@ def initial_weights(model: SampleCNN, source: str) -> str:
             f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
             "encoder alone (samplecnn convert --encoder-only)"
         )
-    for option in ("block", "features"):
-        if getattr(ours, option) != getattr(theirs, option):
+    for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
+        wanted, given = getattr(theirs, option), getattr(ours, option)
+        if wanted != given:
+            name = option.replace("_", " ")
+            flag = f"--{name.replace(' ', '-')}"
             raise UsageError(
-                f"--init-from {source}: its {option} is {getattr(theirs, option)}, this run's {getattr(ours, option)}; "
-                f"pass --{option} {getattr(theirs, option)}"
+                f"--init-from {source}: its {name} is {_shown(wanted)}, this run's {_shown(given)}; "
+                + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
             )
     same_classes = model.task is not None and other.task is not None and model.task.classes == other.task.classes
     values, fresh = model.state_dict(), []
@@ -225,6 +242,10 @@ def initial_weights(model: SampleCNN, source: str) -> str:
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
     # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
     return f"weights from {source}; fresh: {left}"
+
+
+def _shown(value: Any) -> str:
+    return "the default" if value is None else str(value)
 
 
 def new_run(log_dir: Path, name: str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras.hdf5 import shown
 from samplecnn.models.config import EPSILON, NORM_UPDATE, ModelConfig
+from samplecnn.models.receptive_field import same_padding
 from samplecnn.models.spec import ConvSpec, StageSpec, layer_label, network_spec
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
@@ -36,11 +37,23 @@ class _Graph:
         return name
 
     def conv_norm(self, conv: ConvSpec, x: str, padding: str = "same") -> str:
+        """A convolution and its batch norm; one with a stride behind `padded` is "valid"."""
         x = self.add(
             "Conv1D", layer_label(conv.name), x, filters=conv.features, kernel_size=[conv.width],
             strides=[conv.stride], padding=padding, dilation_rate=[1], activation="linear", use_bias=True,
         )  # fmt: skip
         return self.norm(layer_label(conv.norm), x)
+
+    def padded(self, conv: ConvSpec, x: str) -> tuple[str, str]:
+        """The input of a block's convolution, and its padding there. What Keras calls "same" pads for another number of
+        frames where there is a stride, so zeros are a layer of their own.
+        """
+        if conv.stride == 1:
+            return x, "same"
+        zeros = list(same_padding(conv.width, conv.stride))
+        if any(zeros):
+            x = self.add("ZeroPadding1D", f"{layer_label(conv.name)}_pad", x, padding=zeros)
+        return x, "valid"
 
     def norm(self, name: str, x: str) -> str:
         return self.add("BatchNormalization", name, x, momentum=1 - NORM_UPDATE, epsilon=EPSILON)
@@ -49,6 +62,8 @@ class _Graph:
         return self.add("Activation", name, x, activation="relu")
 
     def pool(self, name: str, x: str, size: int) -> str:
+        if size == 1:
+            return x
         return self.add("MaxPooling1D", name, x, pool_size=[size], strides=[size], padding="valid")
 
     def dense(self, name: str, x: str, units: int, activation: str = "linear") -> str:
@@ -67,11 +82,11 @@ class _Graph:
     def block(self, x: str, stage: StageSpec) -> str:
         block, shortcut = stage.label, x
         if stage.shortcut is not None:
-            shortcut = self.conv_norm(stage.shortcut, x)
+            shortcut = self.conv_norm(stage.shortcut, *self.padded(stage.shortcut, x))
         for i, conv in enumerate(stage.convs):
             if i > 0 and stage.inner_dropout > 0:
                 x = self.add("Dropout", f"{block}_drop{i - 1}", x, rate=stage.inner_dropout)
-            x = self.conv_norm(conv, x)
+            x = self.conv_norm(conv, *self.padded(conv, x))
             if conv.relu:
                 x = self.relu(f"{block}_relu" if len(stage.convs) == 1 else f"{block}_relu{i}", x)
         if not stage.residual:

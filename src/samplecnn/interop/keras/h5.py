@@ -6,6 +6,7 @@ are checked against the architecture before memory for the network is allocated.
 """
 
 import io
+import json
 import re
 import warnings
 from dataclasses import replace
@@ -18,11 +19,19 @@ from samplecnn import datasets
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.interop.folding import fold_epsilon
 from samplecnn.interop.keras import description, layers_2018, unsupported
-from samplecnn.interop.keras.hdf5 import BLOCK_ATTRIBUTE, CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, Contents, shown
+from samplecnn.interop.keras.hdf5 import (
+    BLOCK_ATTRIBUTE,
+    CONFIG_ATTRIBUTE,
+    SIZES_ATTRIBUTE,
+    TASK_ATTRIBUTE,
+    Contents,
+    shown,
+)
 from samplecnn.interop.keras.sandbox import read as read_contents
 from samplecnn.interop.keras.weights import WEIGHTS, Weight, module_name, weight_shapes
 from samplecnn.models.blocks import BLOCKS
 from samplecnn.models.config import EPSILON, ModelConfig
+from samplecnn.models.spec import network_spec
 from samplecnn.models.stored import StoredModel
 from samplecnn.system.files import write_bytes
 from samplecnn.task import Kind, Task
@@ -30,7 +39,9 @@ from samplecnn.task import Kind, Task
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-MAX_FEATURES, MAX_BLOCKS = 8192, 20  # more than any real model has; a bound on what a damaged file can describe
+# More than any real model has: bounds on what a damaged file can describe. A pooling of 2 needs the most blocks.
+MAX_FEATURES, MAX_BLOCKS, MAX_SIZE = 8192, 20, 8192
+SIZES = ("pool_size", "filter_size", "first_size", "pooling")  # fields of ModelConfig in SIZES_ATTRIBUTE
 KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
 
 
@@ -42,13 +53,16 @@ class Stored(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a file contains: layers and settings by the names of 2019, task and block, and whether it is of 2018."""
+    """What a file contains: layers and settings by the names of 2019, whether it is of 2018; task, block and sizes as
+    they are written here.
+    """
 
     layers: dict[str, Stored]
     settings: dict[str, tuple[str, dict[str, Any]]]
     task: str | None
     older: bool
     block: str | None = None
+    sizes: str | None = None
 
 
 def read(path: str | Path) -> StoredModel:
@@ -111,6 +125,9 @@ def write(model: "SampleCNN | StoredModel", path: str | Path) -> None:
         file.attrs[CONFIG_ATTRIBUTE] = description.model_config(layers).encode()
         file.attrs[TASK_ATTRIBUTE] = stored.task.to_json()
         file.attrs[BLOCK_ATTRIBUTE] = stored.config.block
+        sizes = {name: value for name, value in stored.config.to_dict().items() if name in SIZES and value is not None}
+        if sizes != {"pooling": "max"}:
+            file.attrs[SIZES_ATTRIBUTE] = json.dumps(sizes)
     write_bytes(path, memory.getbuffer())
 
 
@@ -120,7 +137,8 @@ def _found(contents: Contents, path: Path) -> Found:
     task = contents.texts.get(TASK_ATTRIBUTE)
     if not layers_2018.is_older(contents.layers):
         layers = {shown(name): Stored(shown(name), weights) for name, weights in contents.layers.items()}
-        return Found(layers, settings, task, False, contents.texts.get(BLOCK_ATTRIBUTE))
+        own = contents.texts.get(BLOCK_ATTRIBUTE), contents.texts.get(SIZES_ATTRIBUTE)
+        return Found(layers, settings, task, False, *own)
     kernels = {}
     for name, weights in contents.layers.items():
         kernels[name] = weights["kernel"].shape if "kernel" in weights else ()
@@ -166,8 +184,22 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
         amplifying_ratio=_ratio([shape(f"block{i}_ex0", 2) for i in range(blocks)]) if excited else 0.125,
         dropout=_dropout(found),
         first_padding=_first_padding(found),
+        **_sizes(found, path),
     )
     return replace(config, multi=hidden != config.widths[-1])
+
+
+def _sizes(found: Found, path: Path) -> dict[str, Any]:
+    """Pooling and sizes from the attribute written here; without it, they are the original's."""
+    try:
+        values = json.loads(found.sizes or "{}")
+        sizes = {name: values[name] for name in SIZES if name in values}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SampleCNNError(f"{path}: its attribute {SIZES_ATTRIBUTE} is damaged: {shown(str(error))}") from error
+    for name, value in sizes.items():
+        if not isinstance(value, str if name == "pooling" else int) or (isinstance(value, int) and value > MAX_SIZE):
+            raise SampleCNNError(f"{path}: its attribute {SIZES_ATTRIBUTE} is damaged: {name} {shown(repr(value))}")
+    return sizes
 
 
 def _ratio(shapes: list[tuple[int, ...]]) -> float:
@@ -257,5 +289,5 @@ def _task(found: Found, config: ModelConfig, kind: Kind | None, path: Path) -> T
         name=path.stem,
         classes=tuple(f"class {i}" for i in range(config.num_classes)),  # the file has no class names
         kind=kind or "multilabel",
-        window=3 ** (config.num_blocks + 1),
+        window=network_spec(config).hop,
     )

@@ -16,6 +16,7 @@ from samplecnn.errors import SampleCNNError
 
 TASK_ATTRIBUTE = "samplecnn_task"  # our own: class names and the rest of the task, ignored by Keras
 BLOCK_ATTRIBUTE = "samplecnn_block"  # our own: the kind of block, which layer names tell of the original's six alone
+SIZES_ATTRIBUTE = "samplecnn_sizes"  # our own: pooling and sizes of a network that differs there from the original's
 CONFIG_ATTRIBUTE = "model_config"
 
 # Limits on the contents of a file; a SampleCNN of 20 blocks has 300 layers and a model_config of 150,000 characters.
@@ -74,7 +75,7 @@ class _Reader:
 
     def read(self, file: Any) -> Contents:
         found = Contents()
-        for name in (CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, BLOCK_ATTRIBUTE):
+        for name in (CONFIG_ATTRIBUTE, TASK_ATTRIBUTE, BLOCK_ATTRIBUTE, SIZES_ATTRIBUTE):
             texts = self.texts(file, name)
             if len(texts) == 1:
                 found.texts[name] = texts[0]
