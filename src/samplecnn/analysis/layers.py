@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from samplecnn.models import SampleCNN
+from samplecnn.models.layer_specs import layer_label
 from samplecnn.models.layers import BatchNorm, Conv, FirstConv
 from samplecnn.models.receptive_field import ReceptiveField
-from samplecnn.models.spec import layer_label
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
-from samplecnn.models.spec import ConvSpec, ExcitationSpec, NetworkSpec, StageSpec, layer_label
+from samplecnn.models.layer_specs import ConvSpec, ExcitationSpec, StageSpec, layer_label
+from samplecnn.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN

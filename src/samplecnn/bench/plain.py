@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.config import ModelConfig
+from samplecnn.models.layer_specs import ConvSpec, StageSpec
 from samplecnn.models.receptive_field import same_padding
-from samplecnn.models.spec import ConvSpec, StageSpec, network_spec
+from samplecnn.models.spec import network_spec
 
 
 def _conv(spec: ConvSpec) -> nn.Sequential:

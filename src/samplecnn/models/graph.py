@@ -14,8 +14,9 @@ import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models.config import EPSILON, ModelConfig
+from samplecnn.models.layer_specs import ConvSpec, DenseSpec, ExcitationSpec, StageSpec
 from samplecnn.models.receptive_field import same_padding
-from samplecnn.models.spec import ConvSpec, DenseSpec, ExcitationSpec, NetworkSpec, StageSpec, network_spec
+from samplecnn.models.spec import NetworkSpec, network_spec
 from samplecnn.task import Task
 
 if TYPE_CHECKING:

@@ -129,6 +129,11 @@ class SampleCNN(nn.Module):
         return sum(value.numel() for value in self.parameters())
 
     @property
+    def title(self) -> str:
+        """Kind and depth in words: "se_pool2, 13 blocks"."""
+        return f"{self.config.signature}, {self.config.num_blocks} blocks"
+
+    @property
     def size(self) -> str:
         """The number of values in words."""
         weights = self.num_trainable()

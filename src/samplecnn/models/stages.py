@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn.models.config import FirstPadding
+from samplecnn.models.layer_specs import StageSpec
 from samplecnn.models.layers import BatchNorm, Conv, Excitation, FirstConv, conv_norm, dropout, sum_pool
-from samplecnn.models.spec import StageSpec
 
 
 class Stage(nn.Module):

@@ -79,9 +79,8 @@ class Run:
     def fit(self) -> TrainResult:
         """Trains all remaining stages, and writes the final files."""
         state, options, segments = self.state, self.options, self.splits["train"]
-        config = self.model.config
         log(
-            f"run {self.run}\n{config.signature}, {config.num_blocks} blocks: {self.model.size}, "
+            f"run {self.run}\n{self.model.title}: {self.model.size}, "
             f"{len(segments):,} training segments of {segments.folder}, "
             f"{self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
         )

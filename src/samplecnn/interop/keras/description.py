@@ -11,8 +11,9 @@ from typing import Any
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop.keras.hdf5 import shown
 from samplecnn.models.config import EPSILON, NORM_UPDATE, ModelConfig
+from samplecnn.models.layer_specs import ConvSpec, StageSpec, layer_label
 from samplecnn.models.receptive_field import same_padding
-from samplecnn.models.spec import ConvSpec, StageSpec, layer_label, network_spec
+from samplecnn.models.spec import network_spec
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
 HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
