@@ -61,7 +61,7 @@ def test_scores_table_json_and_pictures(run, tmp_path):
 
 
 def test_tfrecords(run, tmp_path):
-    """The same sounds as TFRecords score the same; a damaged one stops the test, or is left out and counted."""
+    """The same sounds as TFRecords score the same; a damaged one stops the test, or is skipped and counted."""
     arrow = open_split("tones", tmp_path / "data", "test")
     folder = tmp_path / "data" / "tones" / "tfrecord"
     folder.mkdir()

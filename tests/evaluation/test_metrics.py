@@ -60,7 +60,7 @@ def test_the_threshold_is_the_tasks_and_exclusive():
     assert score(true, prob, ABC).f1 == 0
 
 
-def test_classes_without_positive_or_negative_clips_are_left_out_and_named():
+def test_classes_without_positive_or_negative_clips_are_excluded_and_listed():
     true = [[1, 1, 0], [0, 1, 0], [1, 1, 0]]
     prob = [[0.9, 0.6, 0.3], [0.2, 0.7, 0.1], [0.8, 0.9, 0.1]]
     scores = score(true, prob, ABC)

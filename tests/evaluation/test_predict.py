@@ -84,7 +84,7 @@ def test_progress_is_shown_on_demand(tmp_path, task, make_model, write_shards, c
 
 def test_invalid_input_is_refused_with_the_reason(tmp_path, task, make_model, write_shards):
     segments = write_shards(tmp_path, task)
-    with pytest.raises(UsageError, match="does not know its classes"):
+    with pytest.raises(UsageError, match="the model has no task"):
         predict(SampleCNN(ModelConfig("basic", num_blocks=3, num_classes=3, features=8)), segments)
     with pytest.raises(UsageError, match="1 or more"):
         predict(make_model(task), segments, batch_size=0)

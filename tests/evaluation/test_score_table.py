@@ -82,9 +82,9 @@ def test_the_share_above_the_threshold_is_in_percent():
     assert "75.00 % of the clips have their class, and no other, above it" in text and "0.75 of" not in text
 
 
-def test_the_table_of_a_multi_label_task_names_the_classes_left_out(multi_label):
+def test_the_table_of_a_multi_label_task_lists_the_excluded_classes(multi_label):
     text = report_of(*multi_label)
-    assert "left out of the averages (no clip has them, or every clip): never" in text
+    assert "excluded from the averages (no clip has them, or every clip): never" in text
     assert "most often confused with" not in text
     assert "nan" not in text.lower()
 

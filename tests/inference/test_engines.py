@@ -138,7 +138,7 @@ def test_requests_that_cannot_be_met(make_network, monkeypatch):
         open_engine(model, precision="fp7")
     with pytest.raises(UsageError, match="device 'abacus' cannot be used"):
         open_engine(model, device="abacus")
-    with pytest.raises(UsageError, match="does not know its classes"):
+    with pytest.raises(UsageError, match="the model has no task"):
         open_engine(SampleCNN(ModelConfig(num_blocks=2, features=8)))
     monkeypatch.setitem(ENGINES, "onnx", replace(ENGINES["onnx"], modules=("onnx", "onnxruntime")))
     monkeypatch.setattr(registry, "is_installed", lambda module: module != "onnxruntime")

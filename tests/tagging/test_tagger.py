@@ -151,7 +151,7 @@ def test_models_from_disk_and_what_cannot_be_used(model, model_folder, tagger, s
     assert loaded.classes == ("low", "middle", "high")
     with pytest.raises(UsageError, match="no such model"):
         Tagger(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="does not know its classes"):
+    with pytest.raises(UsageError, match="the model has no task"):
         Tagger(SampleCNN(ModelConfig("basic", num_blocks=3, num_classes=3, features=8)))
     with pytest.raises(UsageError, match="1 or more"):
         Tagger(model, batch_size=0)

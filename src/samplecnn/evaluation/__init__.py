@@ -1,4 +1,4 @@
-"""How good a model is: clip-level probabilities, scores, the per-class table and its pictures."""
+"""Evaluation of models: clip-level probabilities, scores, the per-class table and plots."""
 
 from samplecnn.evaluation.engine_comparison import Comparison, compare
 from samplecnn.evaluation.evaluator import Evaluation, check_fit, evaluate, examine

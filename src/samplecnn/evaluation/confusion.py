@@ -1,4 +1,4 @@
-"""Which classes the clips of each class are predicted as: counts, and the part of the matrix that pictures show."""
+"""The confusion matrix: counts, and the part of it that plots show."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ import numpy as np
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.task import Task
 
-MAX_CLASSES = 100  # shown in a picture; more are neither legible nor small in memory
-MAX_COUNTED = 60  # classes up to which a picture has room for the count in every cell
+MAX_CLASSES = 100  # shown in a plot; more would be illegible and take much memory
+MAX_COUNTED = 60  # maximum number of classes for which cells show their counts
 
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
-    """The classes that a picture of the matrix shows, in the task's order.
+    """The classes in a plot of the matrix, in the task's order.
 
     Args:
-        names: of the classes shown, rows and columns.
+        names: names of the classes shown, for rows and columns.
         counts: clips of class i predicted as class j, int64 [classes, classes].
         share: the counts as a share of all clips of the row's class, float64 [classes, classes].
-        strength: of the cell's colour, float64 [classes, classes] from -1 to 1: positive on the diagonal (right),
-            negative elsewhere (wrong). Wrong cells are emphasised, else a few per cent would not be seen.
+        strength: colour of the cells, float64 [classes, classes] from -1 to 1: positive on the diagonal (correct),
+            negative elsewhere (wrong). Wrong cells are emphasised so that a few per cent are visible.
         total: number of classes of the task.
     """
 
@@ -32,12 +32,12 @@ class ConfusionMatrix:
 
     @property
     def counted(self) -> bool:
-        """Whether cells have room for their counts."""
+        """Whether cells show their counts."""
         return len(self.names) <= MAX_COUNTED
 
     @property
     def note(self) -> str:
-        """Which classes are shown where not all are, else empty."""
+        """Which classes are shown; "" if all are."""
         if len(self.names) == self.total:
             return ""
         return f"the {len(self.names):,} of {self.total:,} classes with the most confusions, or the most clips"
@@ -52,8 +52,8 @@ def confusion_counts(predictions: Predictions, task: Task) -> np.ndarray:
 
 
 def confusion_matrix(predictions: Predictions, task: Task, max_classes: int = MAX_CLASSES) -> ConfusionMatrix:
-    """The matrix as pictures show it: of many classes, those with the most confusions (wrong clips in row or column),
-    then those with the most clips."""
+    """The matrix for plots: of many classes, those with the most confusions (wrong clips in row or column), then those
+    with the most clips."""
     counts = confusion_counts(predictions, task)
     clips = counts.sum(axis=1)
     shown = np.arange(task.num_classes)

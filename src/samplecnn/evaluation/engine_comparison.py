@@ -1,4 +1,4 @@
-"""How far an inference engine's probabilities and scores are from the model's own."""
+"""Differences in probabilities and scores between an inference engine and the model itself."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ class Comparison:
     """An engine compared with the model itself in full precision, over a whole split.
 
     Args:
-        engine, precision: what was compared.
+        engine, precision: the engine compared, and its precision.
         clips: number of clips in the split.
         max_difference: largest absolute difference of a probability over all clips and classes.
         mean_difference: mean absolute difference of a probability.
         roc_auc, pr_auc: macro averages, the engine's minus the model's.
-        predicted_differently: number of clips with other predicted classes.
+        predicted_differently: number of clips with different predicted classes.
     """
 
     engine: str
@@ -64,7 +64,7 @@ def compare(model: "SampleCNN", engine: "Engine", segments: "Segments", batch_si
 
 
 def compare_predictions(reference: Predictions, other: Predictions, task: Task, engine: "Engine") -> Comparison:
-    """The same from predictions for the same clips: the model's (`reference`) and the engine's (`other`)."""
+    """`compare` from predictions for the same clips: the model's (`reference`) and the engine's (`other`)."""
     before, after = (score(predicted.y_true, predicted.y_prob, task) for predicted in (reference, other))
     differences = np.abs(reference.y_prob - other.y_prob)
     decisions = (decide(predicted.y_prob, task) for predicted in (reference, other))

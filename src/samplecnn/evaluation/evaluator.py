@@ -1,4 +1,4 @@
-"""A model on the test split of a built data set: whether the two fit, the predictions, and the scores."""
+"""Evaluates a model on the test split of a built data set: compatibility, predictions, scores."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores and everything they were computed from.
+    """Scores with everything they were computed from.
 
     Args:
         model: the model's path or name as the user gave it.
@@ -27,8 +27,8 @@ class Evaluation:
         predictions: probabilities of every test clip.
         scores: the scores of these predictions.
         settings: split, shards, device, engine and the other options of the test.
-        warnings: what the reader should know, such as damaged records that were left out.
-        comparison: the engine against the model itself, where that was asked for.
+        warnings: remarks for the user, such as skipped damaged records.
+        comparison: the engine compared with the model itself, if requested.
     """
 
     model: str
@@ -41,7 +41,7 @@ class Evaluation:
     comparison: Comparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON file: what was tested on what, how, and the scores."""
+        """Model, data set, settings and scores, for a JSON file."""
         return {
             "model": self.model,
             "dataset": self.dataset,
@@ -67,20 +67,20 @@ def evaluate(
     """Scores a model on the test split of a built data set.
 
     Args:
-        model: a SampleCNN, or whatever `samplecnn.load` takes.
+        model: a SampleCNN, or any argument of `samplecnn.load`.
         dataset: the data set as it was built: a name, a folder or a manifest; or a folder of TFRecords.
         data_dir: folder of the built data sets.
         batch_size: segments per step; the scores do not depend on it.
         num_readers: threads that read ahead.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays on its device).
+        device: "cpu", "cuda"; None uses a GPU if there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
-        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
+        skip_corrupt: skips damaged TFRecords instead of stopping at the first.
 
     Returns:
         Scores of the whole test set and of every class; see `samplecnn.evaluation.metrics` for their definitions.
 
     Raises:
-        UsageError: the data set is not built, there is no such model, or the two do not fit.
+        UsageError: the data set is not built, there is no such model, or the two are not compatible.
         SampleCNNError: fewer than two test clips, or a model whose probabilities are NaN.
 
     Example:
@@ -113,8 +113,8 @@ def examine(
         engine: a name in `samplecnn.inference.ENGINES`, or "auto"; None is the model itself in full precision.
         precision: the engine's precision (of engine torch if none is named); None is the engine's default.
         compare_with_model: also runs the model itself, to report the difference.
-        segments: the test split, where it is open already.
-        model_path: where a SampleCNN was loaded from; None where `model` is the path, or it is from no file.
+        segments: the test split, if it is already open.
+        model_path: where a SampleCNN was loaded from; None if `model` is the path or was not loaded from a file.
     """
     from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
@@ -158,9 +158,10 @@ def examine(
 
 
 def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> None:
-    """Raises UsageError, naming both values, where a model cannot be tested on a data set.
+    """Raises UsageError, with both values, if a model cannot be tested on a data set.
 
-    Mean, std and threshold may differ: the model's are used. For what else may differ, see `differences`.
+    Mean, std and threshold may differ: the model's are used. For other differences that are allowed, see
+    `differences`.
     """
 
     def mismatch(what: str, of_model: str, of_data: str) -> UsageError:
@@ -194,9 +195,9 @@ def check_fit(model: Task, data: Task, model_name: str, dataset_name: str) -> No
 
 
 def differences(model: Task, segments: "Segments", model_name: str, dataset_name: str) -> list[str]:
-    """Warnings, a line each, where clips were cut for the shards otherwise than the model's recordings are in tagging.
+    """Warnings, one line each, if clips in the shards were cut or padded differently than in tagging with the model.
 
-    Padding matters only where a clip was short; shards of earlier versions do not tell whether one was.
+    Padding matters only if clips were short; shards of earlier versions do not record that.
     """
     from samplecnn.shards.identity import unrecorded_source
 
@@ -205,22 +206,22 @@ def differences(model: Task, segments: "Segments", model_name: str, dataset_name
     if model.padding != data.padding and short != 0:
         clips = "short clips" if short is None else f"{short:,} short clips"
         found.append(
-            f"warning: different padding: {model_name} expects short clips filled up by {model.padding}, but "
-            f"{dataset_name} has {clips} filled up by {data.padding}, so that these scores are not those of `tag`; "
+            f"warning: different padding: {model_name} expects short clips padded by {model.padding}, but "
+            f"{dataset_name} has {clips} padded by {data.padding}, so that these scores are not those of `tag`; "
             f"build the data set again with --padding {model.padding}"
         )
     if model.clip_seconds != data.clip_seconds:
         used = ["all" if task.clip_seconds is None else f"the first {task.clip_seconds:g} s" for task in (model, data)]
         found.append(
             f"warning: different length of clips: {model_name} was trained on {used[0]} of a recording, {dataset_name} "
-            f"has {used[1]}; build the data set again with the model's --clip-seconds where that is not intended"
+            f"has {used[1]}; build the data set again with the model's --clip-seconds if that is not intended"
         )
     remark = None if record is None else unrecorded_source(dataset_name, record, segments.folder)
     return found if remark is None else [*found, f"note: {remark}"]
 
 
 def _seen_clips(model: str | Path | None, segments: "Segments", num_readers: int) -> list[str]:
-    """A warning where a model is scored on clips that it was trained on."""
+    """A warning if a model is scored on clips that it was trained on."""
     from samplecnn.evaluation.seen_clips import clip_hashes, read_seen
 
     seen = None if model is None else read_seen(model)
@@ -229,12 +230,12 @@ def _seen_clips(model: str | Path | None, segments: "Segments", num_readers: int
         return []
     return [
         f"warning: {model} was trained or validated on {count:,} of these {segments.num_clips:,} clips: their scores "
-        "do not show how it does on new recordings"
+        "do not show its performance on new recordings"
     ]
 
 
 def _class_summary(classes: tuple[str, ...], others: tuple[str, ...], max_names: int = 4) -> str:
-    """The number of classes, and the first few that the other side does not have."""
+    """The number of classes, and the first few that are missing from the others."""
     only = [name for name in classes if name not in set(others)]
     names = f" (including {', '.join(only[:max_names])}{', …' if len(only) > max_names else ''})" if only else ""
     return f"{len(classes)}{names}"

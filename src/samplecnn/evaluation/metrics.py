@@ -1,16 +1,16 @@
-"""Scores of clip-level probabilities, as the original's eval.py defines them.
+"""Scores of clip-level probabilities, as defined in the original's eval.py.
 
 - ROC-AUC and PR-AUC (average precision): macro averages over the classes.
-- A class is predicted where its probability is above the task's threshold. In tasks with one label per clip, `decide`
+- A class is predicted if its probability is above the task's threshold. In tasks with one label per clip, `decide`
   predicts the most probable class instead.
-- `exact_match`: share of clips whose labels are all right at the threshold.
-- `accuracy`: in tasks with one label per clip, the share of clips whose most probable class is right; in multi-label
+- `exact_match`: share of clips whose labels are all correct at the threshold.
+- `accuracy`: in tasks with one label per clip, the share of clips whose most probable class is correct; in multi-label
   tasks the exact match, which the original calls accuracy.
 - `f1`: mean of the clips' F1 at the threshold (scikit-learn's "samples" average), the original's F1.
 - `macro_f1`: mean of the classes' F1, from the predictions of `decide`.
 
-A class without a positive clip, or without a negative one, has no area under a curve: it is left out of the macro
-averages and named in `left_out`. A ratio without a denominator, such as the precision of a class that is never
+A class without a positive clip, or without a negative one, has no area under a curve: it is excluded from the
+macro averages and listed in `left_out`. A ratio without a denominator, such as the precision of a class that is never
 predicted, is NaN.
 """
 
@@ -60,14 +60,14 @@ class Scores:
     left_out: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON: NaN becomes None."""
+        """All values for JSON; NaN becomes None."""
         values = asdict(self)
         values["left_out"] = list(self.left_out)
         values["per_class"] = [{key: _json_value(value) for key, value in row.items()} for row in values["per_class"]]
         return {key: _json_value(value) for key, value in values.items()}
 
     def __str__(self) -> str:
-        """One line that names what is meant: exact match where clips have several labels, both kinds of F1."""
+        """One line with unambiguous names: exact match if clips have several labels, both kinds of F1."""
         accuracy = "exact_match" if self.kind == "multilabel" else "acc"
         return (
             f"rocauc={self.roc_auc:.6f} prauc={self.pr_auc:.6f} {accuracy}={self.accuracy:.6f} "
@@ -76,15 +76,15 @@ class Scores:
 
 
 def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
-    """Scores probabilities against labels.
+    """Computes scores of probabilities against labels.
 
     Args:
         y_true: 0 or 1, [clips, classes].
         y_prob: probabilities, [clips, classes].
-        task: class names, kind and threshold.
+        task: the task, with its classes, kind and threshold.
 
     Raises:
-        UsageError: the shapes do not fit, or labels other than 0 and 1.
+        UsageError: wrong shapes, or labels other than 0 and 1.
         SampleCNNError: fewer than two clips, or probabilities that are not finite.
     """
     true, prob = _validated(y_true, y_prob, task)
@@ -131,7 +131,7 @@ def areas(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f1(true: np.ndarray, decided: np.ndarray, axis: int) -> np.ndarray:
-    """F1 along an axis: 1 for every clip, 0 for every class; NaN where there are neither labels nor predictions."""
+    """F1 of each clip (axis 1) or each class (axis 0); NaN without labels and predictions."""
     hits = (true & decided).sum(axis=axis)
     return _ratio(2 * hits, true.sum(axis=axis) + decided.sum(axis=axis))
 
@@ -172,7 +172,7 @@ def _validated(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> tupl
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where whole is 0 (scikit-learn's zero_division=nan)."""
+    """part / whole, NaN if whole is 0 (scikit-learn's zero_division=nan)."""
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a test: the confusion matrix of a one-label task; of a multi-label task, curves and areas by class."""
+"""Plots of a test: the confusion matrix of a one-label task; curves and areas by class of a multi-label task."""
 
 import math
 from pathlib import Path
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CHARACTER = 0.075  # inches of a letter of a class name at 8 points
+CHARACTER = 0.075  # width in inches of a letter at 8 points
 
 
 def save_pictures(predictions: Predictions, scores: Scores, task: Task, folder: str | Path) -> list[Path]:
     """Draws a test's pictures into `folder` as PNG.
 
-    One-label tasks: confusion.png. Multi-label tasks: precision_recall.png (a panel for every class, best first) and
+    One-label tasks: confusion.png. Multi-label tasks: precision_recall.png (one panel per class, best first) and
     per_class.png (areas as bars).
 
     Returns:
@@ -58,8 +58,8 @@ def save_pictures(predictions: Predictions, scores: Scores, task: Task, folder: 
 
 
 def draw_confusion(matrix: ConfusionMatrix, scores: Scores, task: Task) -> "Figure":
-    """Rows are true classes, columns the most probable ones. Blue is right, orange wrong, the stronger the larger the
-    cell's share of its row."""
+    """Rows are true classes, columns the most probable ones. Blue is correct, orange wrong; the intensity shows
+    the cell's share of its row."""
     size = len(matrix.names)
     cell = 0.34 if matrix.counted else 0.2  # inches
     side = max(cell * size, 3.2)
@@ -68,7 +68,7 @@ def draw_confusion(matrix: ConfusionMatrix, scores: Scores, task: Task) -> "Figu
     upright = label > side / size
     left, bottom, top, right = label + 0.45, (label if upright else 0.15) + 0.45, 0.75, 0.25
     width, height = left + side + right, bottom + side + top
-    # Placed by hand: matplotlib's layout takes minutes where there are hundreds of texts.
+    # Positioned manually: matplotlib's layout takes minutes with hundreds of texts.
     figure = new_figure(height, width, layout=None)
     axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     axes.imshow(matrix.strength, cmap=diverging(), vmin=-1, vmax=1)
@@ -78,7 +78,7 @@ def draw_confusion(matrix: ConfusionMatrix, scores: Scores, task: Task) -> "Figu
     axes.set_ylabel("true class", fontsize=SMALL)
     title = f"{drawable(task.name)}: accuracy {100 * scores.accuracy:.2f} % of {scores.clips:,} clips"
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", fontsize=FONT, parse_math=False)
-    legend = "blue: right, orange: wrong; the stronger, the larger the share of the row"
+    legend = "blue: correct, orange: wrong; the intensity shows the share of the row"
     figure.text(0.1 / width, 1 - 0.32 / height, matrix.note or legend, va="top", fontsize=SMALL, color=LIGHT.muted)
     _cell_borders(axes, size)
     if matrix.counted:
@@ -90,21 +90,20 @@ def draw_confusion(matrix: ConfusionMatrix, scores: Scores, task: Task) -> "Figu
 
 
 def draw_precision_recall(curves: list[ClassCurve], scores: Scores, task: Task, note: str = "") -> "Figure":
-    """A panel for every class: precision over recall at all thresholds, chance as a dashed line, the threshold as a
-    dot."""
+    """One panel per class: precision over recall at all thresholds, chance as a dashed line, the threshold as a dot."""
     columns = min(max(math.ceil(math.sqrt(len(curves) * 2)), 4), 10)
     rows = math.ceil(len(curves) / columns)
     panel, gap, left, top, bottom = 1.25, (0.2, 0.45), 0.6, 0.95, 0.5
     width, height = left + columns * (panel + gap[0]), top + rows * (panel + gap[1]) - gap[1] + bottom
-    figure = new_figure(height, width, layout=None)  # placed by hand, as the confusion matrix is
-    for place, one in enumerate(curves):
-        down, across = divmod(place, columns)
+    figure = new_figure(height, width, layout=None)  # positioned manually, like the confusion matrix
+    for index, one in enumerate(curves):
+        down, across = divmod(index, columns)
         x, y = left + across * (panel + gap[0]), height - top - panel - down * (panel + gap[1])
         axes = figure.add_axes((x / width, y / height, panel / width, panel / height))
         axes.set_title(f"{shorten(one.name, 24)}\n{_area(one.pr_auc)}", fontsize=TINY, pad=3, parse_math=False)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         ticks = ((0, 0.5, 1), ("0", ".5", "1"))
-        axes.set_xticks(*(ticks if place + columns >= len(curves) else ((), ())), fontsize=TINY)
+        axes.set_xticks(*(ticks if index + columns >= len(curves) else ((), ())), fontsize=TINY)
         axes.set_yticks(*(ticks if across == 0 else ((), ())), fontsize=TINY)
         axes.tick_params(length=2)
         axes.axhline(one.chance, color=LIGHT.muted, linewidth=0.8, linestyle=(0, (3, 2)))
@@ -126,22 +125,22 @@ def draw_precision_recall(curves: list[ClassCurve], scores: Scores, task: Task, 
 def draw_areas(curves: list[ClassCurve], scores: Scores, task: Task, note: str = "") -> "Figure":
     """PR-AUC of every class as a bar with its chance level, and ROC-AUC as a dot, in the order of `curves`."""
     rows = [scores.per_class[one.index] for one in curves]
-    places = np.arange(len(rows))
+    y = np.arange(len(rows))
     figure = new_figure(max(0.19 * len(rows) + 1.7, 2.8), 9.5)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    left.barh(places, np.nan_to_num([row.pr_auc for row in rows]), color=LIGHT.blue, height=0.7)
+    left.barh(y, np.nan_to_num([row.pr_auc for row in rows]), color=LIGHT.blue, height=0.7)
     chance = [one.chance for one in curves]
-    left.vlines(chance, places - 0.42, places + 0.42, color=LIGHT.orange, linewidth=1.6, label="chance")
-    for place, row in zip(places, rows, strict=True):
-        end = max(np.nan_to_num(row.pr_auc), chance[place])
+    left.vlines(chance, y - 0.42, y + 0.42, color=LIGHT.orange, linewidth=1.6, label="chance")
+    for position, row in zip(y, rows, strict=True):
+        end = max(np.nan_to_num(row.pr_auc), chance[position])
         left.annotate(
-            _area(row.pr_auc), (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=TINY
+            _area(row.pr_auc), (end, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=TINY
         )
     names = [f"{shorten(row.name, 40)} ({row.support:,})" for row in rows]
-    left.set_yticks(places, names, fontsize=8, parse_math=False)
+    left.set_yticks(y, names, fontsize=8, parse_math=False)
     left.set(xlim=(0, 1.08), ylim=(len(rows) - 0.4, -0.6))
     left.set_title(f"PR-AUC, mean {_area(scores.pr_auc)}", fontsize=FONT)
-    right.plot([row.roc_auc for row in rows], places, "o", color=LIGHT.blue, markersize=4)
+    right.plot([row.roc_auc for row in rows], y, "o", color=LIGHT.blue, markersize=4)
     right.axvline(0.5, color=LIGHT.orange, linewidth=1.6)
     worst = min((row.roc_auc for row in rows if not math.isnan(row.roc_auc)), default=0.5)
     right.set_xlim(min(0.48, worst - 0.02), 1.01)

@@ -1,4 +1,4 @@
-"""Precision over recall of every class at all thresholds, as pictures show it."""
+"""Precision-recall curves of the classes, for plots."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
 
 MAX_PANELS = 100  # classes shown in one picture
-MAX_POINTS = 400  # of a drawn curve; more are not visible
+MAX_POINTS = 400  # points of a drawn curve; more are not visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +17,12 @@ class ClassCurve:
     """The curve of one class.
 
     Args:
-        index: of the class in the task.
-        name: of the class.
-        pr_auc: area under the curve; NaN where the class has no positive or no negative clip.
-        precision, recall: float64 [points], from recall 0 on; empty where there is no area.
-        chance: precision of guessing, the share of clips that have the class.
-        at_threshold: recall and precision at the task's threshold; None where the class is never predicted.
+        index: index of the class in the task.
+        name: name of the class.
+        pr_auc: area under the curve; NaN if the class has no positive or no negative clip.
+        precision, recall: float64 [points], from recall 0 on; empty if there is no area.
+        chance: precision of random predictions, the share of clips that have the class.
+        at_threshold: recall and precision at the task's threshold; None if the class is never predicted.
     """
 
     index: int
@@ -35,15 +35,15 @@ class ClassCurve:
 
 
 def class_order(scores: Scores) -> list[int]:
-    """Indices of the classes by falling PR-AUC, those without an area last."""
+    """Indices of the classes by decreasing PR-AUC, those without an area last."""
     areas = np.nan_to_num([row.pr_auc for row in scores.per_class], nan=-1.0)
     return np.argsort(-areas, kind="stable").tolist()
 
 
 def shown_classes(scores: Scores, max_classes: int = MAX_PANELS) -> tuple[list[int], str]:
-    """The classes that a picture shows, by falling PR-AUC, and a note on those left out.
+    """The classes to plot, by decreasing PR-AUC, and a note if not all are included.
 
-    Of many, the best and the worst halves are shown.
+    Of too many classes, the best and the worst are included, half of each.
     """
     order = class_order(scores)
     if len(order) <= max_classes:
@@ -75,15 +75,17 @@ def curve(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         prob: probabilities, [clips]; equal ones share a threshold.
     """
     order = np.argsort(-prob, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(prob[order])), len(prob) - 1)  # of each group of equal probabilities
+    last = np.append(
+        np.flatnonzero(np.diff(prob[order])), len(prob) - 1
+    )  # last index of each group of equal probabilities
     hits = np.cumsum(true[order].astype(bool))[last]
     precision, recall = hits / (last + 1), hits / max(hits[-1], 1)
     return np.append(precision[0], precision), np.append(0.0, recall)
 
 
 def thinned(precision: np.ndarray, recall: np.ndarray, max_points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """The same curve with fewer points: of points with equal recall the first and the last, which is all that is seen
-    of them; of more than `max_points`, evenly spaced ones, the first and the last among them."""
+    """The same curve with fewer points: of points with equal recall only the first and the last, which look the same in
+    a plot; of more than `max_points`, evenly spaced ones including the first and the last."""
     changes = np.diff(recall) > 0
     kept = np.flatnonzero(np.append(True, changes) | np.append(changes, True))
     if len(kept) > max_points:

@@ -1,4 +1,4 @@
-"""From segments to probabilities of whole clips."""
+"""Predicts clips: averages the probabilities of their segments."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def predict(
     num_readers: int = 8,
     engine: "Engine | None" = None,
 ) -> Predictions:
-    """Averages a model's probabilities over the segments of every clip, as the original does in its tests.
+    """Averages a model's probabilities over the segments of every clip, as the original does for test clips.
 
     The result does not depend on `batch_size` beyond rounding in the last bits of a float. Without an engine, the model
     itself runs in evaluation mode and full precision; its settings are restored afterwards.
@@ -55,25 +55,25 @@ def predict(
         segments: a split of a built data set.
         batch_size: segments per step.
         progress: shows a bar on stderr.
-        device: moves the model there first; None leaves it where it is.
+        device: moves the model to this device first; None: not moved.
         num_readers: threads that read ahead.
-        engine: computes the probabilities instead, opened for this model (`samplecnn.inference.open_engine`).
+        engine: computes the probabilities instead of the model; opened for it (`samplecnn.inference.open_engine`).
 
     Raises:
         SampleCNNError: an empty split.
-        UsageError: a model without a task, or numbers below one.
+        UsageError: a model without a task, or batch size or number of readers below 1.
     """
     from samplecnn.evaluation.probabilities import full_precision, probabilities
     from samplecnn.hardware import choose_device
 
     task = model.task
     if task is None:
-        raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
+        raise UsageError("the model has no task; create it as SampleCNN(config, task)")
     if batch_size < 1 or num_readers < 1:
         raise UsageError("batch size and number of readers must be 1 or more")
     total = len(segments)
     if total == 0:
-        raise SampleCNNError(f"data set {segments.task.name}: the split holds no segments")
+        raise SampleCNNError(f"data set {segments.task.name}: the split has no segments")
     if device is not None:
         model = model.to(choose_device(device))
 
@@ -104,7 +104,7 @@ def predict(
 
 
 def clips_of(ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The clip of every row, int64 [rows], numbered in order of appearance, and the first row of every clip [clips]."""
+    """The clip index of every row, int64 [rows], in order of appearance, and the first row of every clip [clips]."""
     numbers: dict[str, int] = {}
     clip = np.fromiter((numbers.setdefault(name, len(numbers)) for name in ids), dtype=np.int64, count=len(ids))
     first = np.unique(clip, return_index=True)[1]

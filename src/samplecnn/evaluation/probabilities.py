@@ -1,4 +1,4 @@
-"""A SampleCNN as the reference: evaluation mode, full 32-bit precision, output independent of the batch."""
+"""Reference outputs of a SampleCNN: evaluation mode, full 32-bit precision, independent of the batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ def load_on_device(model: "SampleCNN | str | Path", device: str | torch.device |
     """A model with its task, on a device.
 
     Args:
-        model: a SampleCNN, which stays where it is unless a device is named; or whatever `samplecnn.load` takes.
-        device: "cpu", "cuda"; None for a GPU where there is one.
+        model: a SampleCNN, which stays on its device unless one is given; or any argument of `samplecnn.load`.
+        device: "cpu", "cuda"; None for a GPU if there is one.
 
     Raises:
         UsageError: no such model or device, or a model without a task.
@@ -32,10 +32,10 @@ def load_on_device(model: "SampleCNN | str | Path", device: str | torch.device |
     else:
         from samplecnn.model_files import load
 
-        chosen = choose_device(device)  # first: a wrong name should not wait for the weights
+        chosen = choose_device(device)  # before loading the weights, to fail early for a wrong name
         loaded = load(model).to(chosen)
     if loaded.task is None:
-        raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
+        raise UsageError("the model has no task; create it as SampleCNN(config, task)")
     return loaded
 
 
@@ -47,7 +47,7 @@ def full_precision(model: "SampleCNN") -> Iterator[None]:
     model.eval()
     model.compute_dtype = torch.float32
     tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False  # 10 bits of mantissa, and on by default in cuDNN's convolutions
+    torch.backends.cudnn.allow_tf32 = False  # TF32 has 10 bits of mantissa and is the default in cuDNN's convolutions
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield

@@ -28,12 +28,12 @@ def run_eval(
     precision: str | None = None,
     compare_with_model: bool = False,
 ) -> Evaluation:
-    """`examine` with a bar on stderr, then the report on stdout; the files it writes are named on stderr.
+    """`examine` with a progress bar on stderr, then the report on stdout; lists the written files on stderr.
 
     Args:
         dataset, model, data_dir, batch_size, num_readers, device, skip_corrupt: as for `evaluate`.
-        json: file for the scores, the per-class table and the settings.
-        pictures: folder for the pictures; None is the model's run directory, if it lies in one that can be written.
+        json: path of a file with the scores, the per-class table and the settings.
+        pictures: folder for the plots; None: the model's run directory, if it is in a writable one.
         engine, precision, compare_with_model: as for `examine`.
     """
     keep_freed_memory()
@@ -74,7 +74,7 @@ def run_eval(
 
 
 def picture_folder(model: str, dataset: str) -> Path | None:
-    """test-DATASET in the run directory that a model lies in; None for a model that lies elsewhere."""
+    """test-DATASET in the run directory of a model; None for a model outside a run directory."""
     path = Path(model)
     run = path if path.is_dir() else path.parent
     if not (run / CONFIG).exists():

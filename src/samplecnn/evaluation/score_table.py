@@ -1,4 +1,4 @@
-"""The per-class scores as a table for people, which reads as well in a pipe as on a terminal."""
+"""The per-class scores as a text table, for terminals and pipes."""
 
 import math
 import sys
@@ -10,18 +10,18 @@ from samplecnn.evaluation.predict import Predictions
 from samplecnn.system.log import one_line
 from samplecnn.task import Task
 
-PIPE_WIDTH = 160  # columns where there is no terminal to measure
+PIPE_WIDTH = 160  # columns if the output is not a terminal
 
 
 def print_report(
     scores: Scores, task: Task, predictions: Predictions | None = None, file: IO[str] | None = None
 ) -> None:
-    """Prints the table of classes, the classes left out of the averages, and the scores of the whole test.
+    """Prints the table of classes, the classes excluded from the averages, and the scores of the whole test.
 
     Args:
-        predictions: where given, the table of a one-label task also names the wrong class that each class is most often
+        predictions: if given, the table of a one-label task also shows the wrong class that each class is most often
             predicted as.
-        file: stdout where None.
+        file: the output; None: stdout.
     """
     from rich import box
     from rich.console import Console
@@ -48,16 +48,16 @@ def print_report(
         print(line, file=file)
     if scores.left_out:
         names = ", ".join(map(one_line, scores.left_out))
-        print(f"left out of the averages (no clip has them, or every clip): {names}", file=file)
+        print(f"excluded from the averages (no clip has them, or every clip): {names}", file=file)
     print(f"=> Test scores: {scores}", file=file)
 
 
 def headline(scores: Scores) -> list[str]:
-    """The scores that matter for the kind of task, and what the names of the last line mean there."""
+    """The main scores for the kind of task, and explanations of the names in the last line."""
     if scores.kind == "multilabel":
         return [
             f"PR-AUC {_cell(scores.pr_auc)}, macro F1 {_cell(scores.macro_f1)} (means of the classes)",
-            "exact_match: share of clips with every label right at the threshold; sample_f1: mean of the clips' F1",
+            "exact_match: share of clips with every label correct at the threshold; sample_f1: mean of the clips' F1",
         ]
     return [
         f"accuracy {100 * scores.accuracy:.2f} %, macro F1 {_cell(scores.macro_f1)} (most probable class)",

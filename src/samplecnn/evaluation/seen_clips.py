@@ -1,8 +1,7 @@
-"""Which clips a model was trained on, so that scores on them are called so.
+"""Records which clips a model was trained on, for a warning if it is scored on them.
 
-A clip is known by a hash of its first segment, as it is in the shards: of the same recording it is the same in another
-data set, under another file name and in another split. Other parts of a recording, and other padding, are not
-recognised.
+A clip is identified by a hash of its first segment in the shards: the hash of a recording is the same in another data
+set, under another file name and in another split. Other parts of a recording, and other padding, are not recognised.
 """
 
 import hashlib
@@ -25,28 +24,28 @@ if TYPE_CHECKING:
     from samplecnn.shards import Segments
 
 SEEN = "training_clips.npy"
-READ_AT_ONCE = 64  # segments
-BAR_FROM = 1 << 30  # bytes to read; fewer take a second
+BATCH_SEGMENTS = 64  # read at a time
+MIN_BAR_BYTES = 1 << 30  # amount to read from which a progress bar is shown; less takes about a second
 
 
 @dataclass(frozen=True, eq=False)
 class SeenClips:
-    """The clips of a training.
+    """The clips used in a training.
 
     Args:
-        hashes: of the clips that the weights or the choice of the best epoch depend on, uint64, ascending.
-        fingerprint: of the data set's build.
+        hashes: hashes of the clips that the weights or the choice of the best epoch depend on, uint64, ascending.
+        fingerprint: fingerprint of the built data set.
     """
 
     hashes: np.ndarray
     fingerprint: str
 
     def overlap(self, clips: np.ndarray) -> int:
-        """How many of these clips, hashes as `clip_hashes` gives them, are among the training's."""
+        """How many of these clips, hashes from `clip_hashes`, were used in the training."""
         return int(np.isin(clips, self.hashes).sum())
 
     def save(self, run: Path) -> dict[str, Any]:
-        """Writes the hashes next to the model; returns what belongs into its config.json."""
+        """Writes the hashes next to the model; returns the entries for its config.json."""
         memory = io.BytesIO()
         np.save(memory, self.hashes)
         with written_aside(run / SEEN) as aside:
@@ -61,28 +60,28 @@ class SeenClips:
 def clip_hashes(segments: "Segments", num_readers: int = 8) -> np.ndarray:
     """A hash of each clip's first segment, in the order of the clips: uint64 [clips].
 
-    Constant segments, such as silence, would make different recordings the same; they are left out.
+    Constant segments, such as silence, are skipped: different recordings would have the same hash.
     """
     starts = segments.clip_starts
 
     def read(start: int) -> list[int]:
-        found = segments.gather(starts[start : start + READ_AT_ONCE])
+        found = segments.gather(starts[start : start + BATCH_SEGMENTS])
         audio = found if found.dtype == np.int16 else to_int16(found)
         return [_hash(segment) for segment in audio if segment.min() != segment.max()]
 
     size = len(starts) * segments.task.window * np.dtype(segments.dtype).itemsize
-    bar = Progress(len(starts), f"fingerprint {segments.split}", "clips") if size > BAR_FROM else nullcontext()
+    bar = Progress(len(starts), f"fingerprint {segments.split}", "clips") if size > MIN_BAR_BYTES else nullcontext()
     hashes: list[int] = []
     with bar as shown:
-        for part in map_ahead(read, range(0, len(starts), READ_AT_ONCE), num_readers):
+        for part in map_ahead(read, range(0, len(starts), BATCH_SEGMENTS), num_readers):
             hashes += part
             if shown:
-                shown.advance(min(READ_AT_ONCE, len(starts)))
+                shown.advance(min(BATCH_SEGMENTS, len(starts)))
     return np.array(hashes, np.uint64)
 
 
 def read_seen(model: str | Path) -> SeenClips | None:
-    """The clips that a model was trained on; None where they are not recorded, or belong to another model.
+    """The clips that a model was trained on; None if they are not recorded, or belong to another model.
 
     Args:
         model: a run directory, or a model file in one.
@@ -103,7 +102,7 @@ def read_seen(model: str | Path) -> SeenClips | None:
 
 
 def merged(*parts: np.ndarray) -> np.ndarray:
-    """Several sets of hashes as one, ascending and each once."""
+    """The union of several sets of hashes, ascending."""
     return np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
 
 

@@ -205,7 +205,7 @@ def fold(model: "SampleCNN") -> Graph:
         UsageError: a model without a task, which has no probabilities.
     """
     if model.task is None:
-        raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
+        raise UsageError("the model has no task; create it as SampleCNN(config, task)")
     values = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
     return fold_values(values, model.config, model.task)
 
