@@ -28,7 +28,7 @@ def test_ratios_to_the_baseline_and_to_the_fastest_peer(capsys):
     first = next(line for line in out.splitlines() if line.startswith("ours"))
     assert first.split() == ["ours,", "fp32", "30.0", "20.0", "40.0", "10.00", "3.00", "50%"]
     assert "x baseline: plain PyTorch, fp32" in out and "x best peer: fast" in out
-    assert "a note" in out and "left out: x: no memory" in out and "a cpu, 2 threads; torch 1" in out
+    assert "a note" in out and "skipped: x: no memory" in out and "a cpu, 2 threads; torch 1" in out
     assert max(map(len, out.splitlines())) <= 110
 
 

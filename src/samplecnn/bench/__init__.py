@@ -1,6 +1,6 @@
-"""Measurements of samplecnn and its peers in one run: medians, ratios, and a reference set by the hardware.
+"""Benchmarks of samplecnn and other implementations in one run: medians, ratios, and a hardware reference.
 
-A benchmark is a module with two functions and an entry in BENCHMARKS, which imports nothing.
+A benchmark is a module with two functions and an entry in BENCHMARKS; the module is imported on use.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ NETWORK = ("block", "multi", "window", "batch_size", "device")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What can be measured, and with which options.
+    """A benchmark and its options.
 
     Args:
-        about: a few words for the list of benchmarks.
-        module: module of this package that has the functions `bench_<module>` and `scale_<module>`.
-        options: of `samplecnn bench`, besides `rounds`, that both functions take.
-        peers: options that name an interpreter with another implementation; for the comparison only.
-        sources: options that name existing data; for the comparison only.
+        about: a short description for the list of benchmarks.
+        module: module of this package with the functions `bench_<module>` and `scale_<module>`.
+        options: options of `samplecnn bench`, in addition to `rounds`, for both functions.
+        peers: options with the interpreter of another implementation; for the comparison only.
+        sources: options with existing data; for the comparison only.
     """
 
     about: str
@@ -31,11 +31,11 @@ class Benchmark:
     sources: tuple[str, ...] = ()
 
     def run(self, given: dict[str, Any], scale: bool = False) -> dict[str, Any]:
-        """Measures, with those of the given options that this benchmark has.
+        """Runs the benchmark with those of the given options that it has.
 
         Args:
             given: options by name.
-            scale: measures how time and memory grow with the amount of work, instead of comparing with others.
+            scale: measures how time and memory grow with the amount of work, instead of comparing implementations.
 
         Raises:
             UsageError: an option for the comparison together with `scale`.
@@ -43,7 +43,7 @@ class Benchmark:
         if scale:
             for name in ("tensorflow", "librosa"):
                 if name in given:
-                    raise UsageError(f"--{name} names a peer to compare with, and --scale measures no peers")
+                    raise UsageError(f"--{name} is for comparisons; --scale measures samplecnn only")
             for name in self.sources:
                 if name in given:
                     raise UsageError(f"{self.module} --scale generates data of several sizes; leave out the data set")

@@ -1,4 +1,4 @@
-"""The batch size at which a GPU is fastest, and the memory that it takes."""
+"""The fastest batch size on a GPU, and its memory."""
 
 import gc
 import statistics
@@ -11,7 +11,7 @@ import torch
 from samplecnn.bench.steps import Kind, Steps
 from samplecnn.models import ModelConfig
 
-MIN_GAIN = 1.02  # the search ends when twice the batch is not faster by this factor
+MIN_GAIN = 1.02  # the search ends if doubling the batch does not increase the rate by this factor
 
 
 def best_batches(
@@ -26,7 +26,7 @@ def best_batches(
 ) -> list[dict[str, Any]]:
     """Rates at 1, 2, 4 ... times `batch_size`, until they no longer grow or memory is exhausted.
 
-    Only one network is on the device at a time, so that the peak memory is its own.
+    Only one network is on the device at a time, so that the peak memory belongs to it.
 
     Returns:
         For each kind `name`, `ours`, `best_batch`, `median` and `peak_memory` (bytes) at that batch, and all `points`.

@@ -1,4 +1,4 @@
-"""How fast one core turns recordings into training data: ours, the original's method, and the bare decoder."""
+"""Benchmark of building shards on one core: samplecnn, the original's method, and decoding alone."""
 
 import sys
 import tempfile
@@ -26,8 +26,8 @@ from samplecnn.shards.worker import make_shard
 ORIGINAL = "librosa, kaiser_best (the original)"
 BARE = "soundfile and soxr alone"
 CLIPS_PER_SHARD = 100  # as for MagnaTagATune
-ORIGINAL_CLIPS, BARE_CLIPS = 5, 50  # in a turn of these contenders
-COMPARED_CLIPS = 20  # built in both formats, to compare their size
+ORIGINAL_CLIPS, BARE_CLIPS = 5, 50  # clips per turn of these contenders
+COMPARED_CLIPS = 20  # clips built in both formats to compare their sizes
 
 
 def bench_build(
@@ -40,17 +40,17 @@ def bench_build(
     """Measures building with one worker, including the start of its process, decoding, writing and the report.
 
     Args:
-        dataset: the data set whose first training recordings are used; None generates recordings of MagnaTagATune's
-            shape (29 s of 16 kHz mono mp3).
-        data_dir: folder of the data set, and of the generated recordings until the end.
-        clips: built in each turn of ours.
-        rounds: to take medians of.
+        dataset: the data set whose first training recordings are used; None generates recordings with the format of
+            MagnaTagATune (29 s of 16 kHz mono mp3).
+        data_dir: folder of the data set, and of the generated recordings, which are deleted at the end.
+        clips: clips per turn of samplecnn.
+        rounds: number of rounds, over which medians are taken.
         librosa: a Python interpreter with librosa and resampy; None uses this one if it has them.
 
     Returns:
-        A dict for JSON: `unit`, `contenders` with their rates, `baseline`, `limit`, `shares` of the time that a worker
-        spends in the decoder and in the resampler, `bytes` of the shards and of the original's TFRecords of the same
-        clips, `machine`, `settings`.
+        A dict for JSON: `unit`, `contenders` with their rates, `baseline`, `limit`, `shares` of a worker's time in the
+        decoder and in the resampler, `bytes` of the shards and of the original's TFRecords of the same clips,
+        `machine`, `settings`.
 
     Raises:
         UsageError: no such data set, or none of its recordings.
@@ -75,7 +75,7 @@ def bench_build(
     times = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     return run.result(
         limit={
-            "what": "one core decoding and resampling, nothing else",
+            "what": "one core that only decodes and resamples",
             "rate": run.contenders[1].median,
         },
         settings={
@@ -106,12 +106,12 @@ def scale_build(
 ) -> dict[str, Any]:
     """Seconds and memory of building `clips` times each factor, with one worker; see `measure_scale`.
 
-    Memory is that of this process and of the worker together.
+    Memory is the sum of this process and the worker.
     """
     Path(data_dir).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=data_dir) as folder:
-        home, most = Path(folder), clips * max(factors)
-        table = _recordings(dataset, Path(data_dir), home, most)
+        home = Path(folder)
+        table = _recordings(dataset, Path(data_dir), home, clips * max(factors))
         parts = {len(part): Table(table.task, part) for part in (table.clips[: clips * factor] for factor in factors)}
         runs = {count: _ours(part, home / "built") for count, part in parts.items()}
         points = measure_scale(runs, rounds, "bench build --scale")
@@ -122,8 +122,8 @@ def scale_build(
 def worker_shares(table: Table, folder: Path, times: int = 3) -> dict[str, float]:
     """The shares of the decoder, the resampler and everything else in a worker's time for a shard of the clips.
 
-    Of `times` shards the one with the median share of everything else, after a warm-up shard, since all but the first
-    shard of a real build are written by a warm worker.
+    Uses the one of `times` shards with the median share of everything else, after a warm-up shard, since all but the
+    first shard of a real build are written by a warm worker.
     """
     shares = [_shard_shares(table, folder / f"{number}") for number in range(times + 1)][1:]
     return sorted(shares, key=lambda share: share["everything else"])[times // 2]
@@ -154,12 +154,12 @@ def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
 @contextmanager
 def _timed(owner: Any, name: str, spent: dict[str, float], part: str) -> Iterator[None]:
     """Adds the time of every call of owner.name to spent[part]."""
-    plain = getattr(owner, name)
+    original = getattr(owner, name)
 
     def timed(*arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
         try:
-            return plain(*arguments, **options)
+            return original(*arguments, **options)
         finally:
             spent[part] += time.perf_counter() - began
 
@@ -167,7 +167,7 @@ def _timed(owner: Any, name: str, spent: dict[str, float], part: str) -> Iterato
     try:
         yield
     finally:
-        setattr(owner, name, plain)
+        setattr(owner, name, original)
 
 
 def _ours(table: Table, home: Path) -> Callable[[], int]:
@@ -179,7 +179,7 @@ def _ours(table: Table, home: Path) -> Callable[[], int]:
 
 
 def _bare(table: Table) -> Callable[[], int]:
-    """Decodes and resamples whole recordings with the same libraries and quality, and drops the result."""
+    """Decodes and resamples whole recordings with the same libraries and quality, and discards the result."""
     recordings = cycle(clip.path for clip in table.clips)
     count = min(BARE_CLIPS, len(table.clips))
 
@@ -194,7 +194,7 @@ def _bare(table: Table) -> Callable[[], int]:
 
 
 def _bytes(table: Table, home: Path, format: str) -> int:
-    """Size of the shards of some clips in a format, bytes."""
-    some = Table(table.task, table.clips[:COMPARED_CLIPS], table.measured)
-    report = build_table(some, home, workers=1, clips_per_shard=CLIPS_PER_SHARD, format=format, progress=False)
+    """Size of the shards of the first clips in a format, bytes."""
+    first = Table(table.task, table.clips[:COMPARED_CLIPS], table.measured)
+    report = build_table(first, home, workers=1, clips_per_shard=CLIPS_PER_SHARD, format=format, progress=False)
     return sum(path.stat().st_size for path in report.folder.glob(f"*.{format}"))

@@ -1,4 +1,4 @@
-"""Whole epochs of training over noise, including the transfer of segments from host memory to the network."""
+"""Benchmark of full training epochs on noise, including the transfer of segments from host memory."""
 
 import time
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order
 
 MTT_SEGMENTS = 152_500  # 15,250 training clips of 10 segments
-NOISE_SEGMENTS = 256  # distinct ones: 30 MB of MagnaTagATune's size
-LOSS_EVERY = 25  # steps after which the losses are read, as in training
+NOISE_SEGMENTS = 256  # distinct segments: 30 MB at MagnaTagATune's window
+LOSS_EVERY = 25  # number of steps between reading the losses, as in training
 
 
 class NoiseSegments(Segments):
-    """`count` int16 segments of noise that repeat: segment i is the same as i + NOISE_SEGMENTS."""
+    """`count` int16 segments of noise; segments i and i + NOISE_SEGMENTS are the same."""
 
     def __init__(self, count: int, task: Task) -> None:
         self.task, self.dtype, self.split = task, np.int16, "train"

@@ -1,4 +1,4 @@
-"""How fast a network gives probabilities: ours on each engine, the plain network on each runtime."""
+"""Benchmark of inference: samplecnn on each engine, the plain network on each runtime."""
 
 import json
 import sys
@@ -23,8 +23,8 @@ from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.task import Task
 
-MANY_SEGMENTS = 10**6  # that an engine is opened for, so that speed counts and not start-up time
-MIN_TURN_SEGMENTS = 16  # of one call of a contender, rounded up to whole batches
+MANY_SEGMENTS = 10**6  # for which engines are opened, so that they are chosen by speed, not by start-up time
+MIN_TURN_SEGMENTS = 16  # per call of a contender, rounded up to whole batches
 
 
 def bench_infer(
@@ -41,16 +41,16 @@ def bench_infer(
     """Measures probabilities of standardised segments, from arrays in memory to arrays in memory.
 
     Args:
-        block, multi, num_classes, features: the architecture; `window` samples decide the number of blocks.
+        block, multi, num_classes, features: the architecture; `window` (samples) determines the number of blocks.
         batch_size: segments per call.
-        rounds: to take medians of.
-        device: "cpu", or "cuda", where only PyTorch is measured.
-        tensorflow: a Python interpreter with TensorFlow; None leaves TensorFlow out.
+        rounds: number of rounds, over which medians are taken.
+        device: "cpu", or "cuda", on which only PyTorch is measured.
+        tensorflow: a Python interpreter with TensorFlow; None: without TensorFlow.
 
     Returns:
         A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
     """
-    keep_freed_memory()  # as tagging does; plain PyTorch gains by it too
+    keep_freed_memory()  # as in tagging; plain PyTorch is faster with it too
     place = torch.device(device)
     config = architecture(block, multi, window, num_classes, features)
     best = decide_precision("torch", "auto", place)
@@ -85,11 +85,11 @@ def scale_infer(
     rounds: int = 5,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """How time and peak memory of our inference grow with the number of segments, which come batch after batch.
+    """How time and peak memory of samplecnn's inference grow with the number of segments, processed in batches.
 
     Args:
         factors: multiples of the smallest work, `MIN_TURN_SEGMENTS` rounded up to whole batches.
-        rounds: of timing.
+        rounds: rounds of timing.
 
     Returns:
         A dict for JSON: `unit`, `points` of `work` (segments), `seconds` of every round and `peak_rss` in bytes.
@@ -176,7 +176,7 @@ def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[C
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # recommends another exporter, which needs another package
+        warnings.simplefilter("ignore")  # it recommends another exporter, which needs an additional package
         file, example = Path(folder) / "plain.onnx", (torch.from_numpy(segments),)
         torch.onnx.export(_with_sigmoid(config), example, file, dynamo=False, input_names=["wave"])
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -187,7 +187,7 @@ def _plain_onnx(config: ModelConfig, segments: np.ndarray, calls: int) -> list[C
 def _plain_openvino(config: ModelConfig, segments: np.ndarray, calls: int, best: str) -> list[Contender]:
     """The plain network, converted and compiled by OpenVINO with default settings.
 
-    Through the frontend that `openvino.convert_model` uses, because that function itself sends telemetry.
+    Uses the frontend of `openvino.convert_model`, because that function sends telemetry.
     """
     if "openvino" not in installed():
         return []

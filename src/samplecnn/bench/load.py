@@ -1,4 +1,4 @@
-"""How fast shuffled segments get from disk to the model's input: an epoch of batches, ours and tf.data's."""
+"""Benchmark of reading shuffled segments from disk to the model's input: epochs of samplecnn and of tf.data."""
 
 import multiprocessing
 import os
@@ -38,22 +38,22 @@ def bench_load(
     """Measures epochs of shuffled, standardised training batches.
 
     Args:
-        dataset: built with --format tfrecord and optionally as Arrow; None generates noise of MagnaTagATune's shape
+        dataset: built with --format tfrecord and optionally as Arrow; None generates noise with MagnaTagATune's shape
             (59,049 samples, 50 labels).
-        data_dir: folder of the data set, and of the generated noise until the end.
-        segments: of noise, approximately.
+        data_dir: folder of the data set, and of the generated noise, which is deleted at the end.
+        segments: approximate number of noise segments.
         batch_size: segments per batch.
-        num_readers: threads that read, in ours and in the original's pipeline.
-        rounds: to take medians of.
-        tensorflow: a Python interpreter with TensorFlow; None uses this one if it has it.
+        num_readers: number of reading threads, in samplecnn and in the original's pipeline.
+        rounds: number of rounds, over which medians are taken.
+        tensorflow: a Python interpreter with TensorFlow; None uses this one if it has TensorFlow.
 
     Returns:
         A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
 
     Raises:
-        UsageError: no such data set, or not as TFRecords.
+        UsageError: no such data set, or it has no TFRecords.
     """
-    keep_freed_memory()  # as training does
+    keep_freed_memory()  # as in training
     with Comparison("load", "segments/s") as run:
         if dataset is None:
             folders = run.enter_context(_generated(Path(data_dir), segments))
@@ -96,16 +96,16 @@ def scale_load(
     num_readers: int = 8,
     rounds: int = 3,
 ) -> dict[str, Any]:
-    """Seconds and memory of an epoch of shuffled, standardised batches, over Arrow shards of growing length.
+    """Seconds and memory of an epoch of shuffled, standardised batches, for Arrow shards of growing size.
 
     Args:
         factors: multiples of `segments` of generated noise in MagnaTagATune's shape.
-        data_dir: folder of the noise until the end.
+        data_dir: folder of the noise, which is deleted at the end.
         batch_size, num_readers, rounds: as for `bench_load`.
 
     Returns:
-        A dict for JSON: `points` as `measure_scale` gives them, with `peak_rss` measured in a separate process; each
-        also has `peak_rss_of_equal_reads`, the peak memory while `segments` random ones are read out of all.
+        A dict for JSON: `points` from `measure_scale`, with `peak_rss` measured in a separate process; each also has
+        `peak_rss_of_equal_reads`, the peak memory while `segments` random ones of all segments are read.
     """
     keep_freed_memory()
     each = REGISTRY["mtt"].task().segments_per_clip or 1
@@ -117,8 +117,8 @@ def scale_load(
         points = measure_scale(runs, rounds, "bench load --scale")
         for point, part in zip(points, parts, strict=True):
             for name, reads in (("peak_rss", point["work"]), ("peak_rss_of_equal_reads", sizes[0])):
-                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-                    point[name] = alone.submit(_memory_of, part, reads, batch_size, num_readers).result()
+                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                    point[name] = process.submit(_memory_of, part, reads, batch_size, num_readers).result()
     equal = ", ".join(f"{point['peak_rss_of_equal_reads'] / 1e6:,.0f}" for point in points)
     settings = {
         "segments": sizes[0],
@@ -164,7 +164,7 @@ def _read(segments: Segments, order: np.ndarray, batch_size: int, num_readers: i
 def _epoch_of(
     source: Segments | Path, batch_size: int, num_readers: int, standardise: bool = True
 ) -> Callable[[], int]:
-    """An epoch of batches as training reads them; a path is opened again each time, which verifies all checksums."""
+    """An epoch of batches as training reads them; a path is opened each time, which verifies all checksums."""
     from samplecnn.training.batches import epoch_order
 
     def run() -> int:
@@ -195,7 +195,7 @@ def _built(dataset: str, data_dir: Path) -> dict[str, Path]:
 def _generated(
     where: Path, segments: int, formats: Sequence[str] = tuple(FORMATS), clips_per_shard: int = CLIPS_PER_SHARD
 ) -> Iterator[dict[str, Path]]:
-    """Noise of MagnaTagATune's shape in these formats, removed at the end."""
+    """Noise with MagnaTagATune's shape in these formats, deleted at the end."""
     task: Task = REGISTRY["mtt"].task()
     each = task.segments_per_clip or 1
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""PyTorch's own matrix product as the reference for arithmetic: what share of its speed a network reaches."""
+"""PyTorch's matrix product as the reference for arithmetic speed."""
 
 import time
 from statistics import median
@@ -18,21 +18,21 @@ def forward_flops(config: ModelConfig, window: int) -> int:
 def matrix_rate(dtype: torch.dtype, device: torch.device | None = None, size: int = 0, times: int = 7) -> float:
     """FLOP per second of PyTorch's product of two square matrices: the median of `times`.
 
-    A size of 0 takes one at which the device is near its peak.
+    A size of 0 selects one near the device's peak speed.
     """
-    place = device or torch.device("cpu")
-    size = size or (4096 if place.type == "cpu" else 8192)
-    a = torch.randn(size, size, device=place).to(dtype)
-    b = torch.randn(size, size, device=place).to(dtype)
+    device = device or torch.device("cpu")
+    size = size or (4096 if device.type == "cpu" else 8192)
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
     seconds = []
-    repeats = 1 if place.type == "cpu" else 20  # so many that the launch of a GPU kernel does not count
+    repeats = 1 if device.type == "cpu" else 20  # enough to make the launch of a GPU kernel negligible
     a @ b
     for _ in range(times):
-        wait(place)
+        wait(device)
         began = time.perf_counter()
         for _ in range(repeats):
             a @ b
-        wait(place)
+        wait(device)
         seconds.append((time.perf_counter() - began) / repeats)
     return 2 * size**3 / median(seconds)
 

@@ -1,4 +1,4 @@
-"""Other programs as contenders: a process each, with the interpreter that has their packages."""
+"""Other programs as contenders, each in a process of the interpreter that has its packages."""
 
 import json
 import subprocess
@@ -7,14 +7,14 @@ from typing import Any
 
 from samplecnn.errors import SampleCNNError
 
-PROGRAMS = Path(__file__).resolve().parents[3] / "benchmarks" / "peers"  # of a source checkout; a wheel has none
+PROGRAMS = Path(__file__).resolve().parents[3] / "benchmarks" / "peers"  # in a source checkout; not in a wheel
 
 
 class Peer:
-    """A program that does the work of a contender, in a process of its own.
+    """A program that does the work of a contender, in a separate process.
 
-    Once ready, the program prints a JSON object that describes it, say {"tensorflow": "2.21.0"}. For each line on its
-    stdin it does the work once and prints {"units": ...}. It is timed from here, like every contender.
+    Once ready, the program prints a JSON object that describes it, such as {"tensorflow": "2.21.0"}. For each line on
+    its stdin it does the work once and prints {"units": ...}. It is timed by this process, like every contender.
 
     Raises:
         SampleCNNError: the program ended before it was ready.

@@ -1,4 +1,4 @@
-"""SampleCNN in plain PyTorch as it is usually written: [batch, channels, time], one layer after the other."""
+"""SampleCNN in plain PyTorch as it is usually written: [batch, channels, time], layer by layer."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Recordings to measure with: generated from a seed in MagnaTagATune's shape, or those of a data set."""
+"""Recordings for benchmarks: generated from a seed with the format of MagnaTagATune, or those of a data set."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ RATE, SECONDS = 16000, 29.12  # Hz and length of MagnaTagATune's clips
 def music(seed: int, seconds: float = SECONDS, rate: int = RATE) -> np.ndarray:
     """Decaying notes with overtones over a little noise, float32 [seconds * rate].
 
-    As mp3 they are about as large, and take as long to decode, as the recordings of MagnaTagATune.
+    As mp3 they have about the size and the decoding time of MagnaTagATune's recordings.
     """
     rng = np.random.default_rng(seed)
     wave = 0.05 * rng.standard_normal(int(seconds * rate))

@@ -1,24 +1,24 @@
-"""A measurement as a table, and as a picture."""
+"""Prints a benchmark result as a table, and plots it."""
 
 import statistics
 from pathlib import Path
 from typing import Any
 
-# The reference that the hardware sets, measured in the same run.
+# The hardware reference, measured in the same run.
 LIMITS = {
-    "train": "PyTorch's matmul",  # no bound: kernels that suffer less from other load on the core exceed it
+    "train": "PyTorch's matmul",  # no upper bound: kernels that other load slows down less exceed it
     "infer": "PyTorch's matmul",
     "build": "decoding alone",
     "load": "memory copy",
 }
-# The contender that the others are compared with, where a result names none itself.
+# The contender that the others are compared with, if the result does not name one.
 BASELINES = {"train": "plain PyTorch, fp32", "infer": "plain PyTorch, fp32", "load": "tf.data, as the original"}
 
 
 def print_table(result: dict[str, Any]) -> None:
     """Prints medians and their spread, ratios to the baseline and to the fastest peer, and shares of the reference.
 
-    Then `notes`, `left_out`, `best_batches` and `epochs`, where the result has them.
+    Then `notes`, `left_out`, `best_batches` and `epochs`, if present.
     """
     from rich.console import Console
     from rich.table import Table
@@ -26,7 +26,7 @@ def print_table(result: dict[str, Any]) -> None:
     limit = result["limit"]
     base, peer = baseline(result), fastest_peer(result)
     compared = {"x baseline": base, "x best peer": peer} if base is not peer else {"x peer": peer}
-    # A peer that is the reference itself already has that column.
+    # A contender that is the reference itself already has that column.
     ratios = {head: row for head, row in compared.items() if row is not None and row["median"] != limit["rate"]}
     table = Table(box=None, pad_edge=False)
     for name, justify in (("", "left"), (result["unit"], "right"), ("lowest", "right"), ("highest", "right")):
@@ -43,7 +43,7 @@ def print_table(result: dict[str, Any]) -> None:
     for head, row in ratios.items():
         console.print(f"{head}: {row['name']}; the median of the rounds' ratios")
     console.print(f"{limit_name(result)}: {_figure(limit['rate'])} {result['unit']}, {limit['what']}")
-    for line in (*result.get("notes", ()), *(f"left out: {line}" for line in result.get("left_out", ()))):
+    for line in (*result.get("notes", ()), *(f"skipped: {line}" for line in result.get("left_out", ()))):
         console.print(line)
     for row in result.get("best_batches", ()):
         memory = f", {row['peak_memory'] / 1e9:.1f} GB" if row["peak_memory"] else ""
@@ -90,16 +90,16 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     rows, base = result["contenders"][::-1], baseline(result)
     figure = new_figure(1.2 + 0.45 * len(rows), 8)
     axes = figure.subplots()
-    for place, row in enumerate(rows):
-        axes.barh(place, row["median"], color=LIGHT.blue if row["ours"] else LIGHT.rule)
-        axes.plot(row["rates"], [place] * len(row["rates"]), ".", color=LIGHT.ink, markersize=4)
+    for y, row in enumerate(rows):
+        axes.barh(y, row["median"], color=LIGHT.blue if row["ours"] else LIGHT.rule)
+        axes.plot(row["rates"], [y] * len(row["rates"]), ".", color=LIGHT.ink, markersize=4)
         times = f" ({paired_ratio(row, base):.2f} x)" if base is not None and base is not row else ""
-        axes.text(max(row["rates"]), place, f"  {_figure(row['median'])}{times}", va="center")
+        axes.text(max(row["rates"]), y, f"  {_figure(row['median'])}{times}", va="center")
     limit = result["limit"]
     axes.axvline(limit["rate"], color=LIGHT.orange, linestyle="--", label=f"{limit_name(result)}: {limit['what']}")
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-    longest = max(limit["rate"], *(max(row["rates"]) for row in rows))
-    axes.set_xlim(0, 1.25 * longest)  # space for the figures
+    highest = max(limit["rate"], *(max(row["rates"]) for row in rows))
+    axes.set_xlim(0, 1.25 * highest)  # space for the numbers
     axes.set_xlabel(result["unit"] + (f" (x: times {base['name']})" if base is not None else ""))
     figure.legend(loc="outside lower right", fontsize="small")
     about = result["machine"]

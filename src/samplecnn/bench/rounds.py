@@ -1,4 +1,4 @@
-"""Contenders measured in turn, round after round, so that other load on the machine affects all of them alike."""
+"""Measures contenders in turn, round after round, so that other load on the machine affects all of them equally."""
 
 import platform
 import statistics
@@ -15,7 +15,7 @@ import numpy as np
 from samplecnn.bench import peers
 from samplecnn.system.progress import Progress
 
-MIN_TURN_SECONDS = 2.0  # of a turn on a CPU: short work then meets as much other load as long work does
+MIN_TURN_SECONDS = 2.0  # on a CPU: short work is then affected by other load as much as long work
 
 
 @dataclass
@@ -23,10 +23,10 @@ class Contender:
     """Something to measure.
 
     Args:
-        name: to show.
-        run: does the work once and returns the number of units done.
-        ours: whether it is samplecnn's own.
-        rates: measured so far, units per second.
+        name: displayed name.
+        run: does the work once and returns the number of completed units.
+        ours: whether it is part of samplecnn.
+        rates: rates measured so far, units per second.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Contender:
 
 
 class Comparison(ExitStack):
-    """The contenders of one benchmark and what is known about them; closing it ends the peers' processes.
+    """The contenders of one benchmark with their environment; closing it ends the processes of other programs.
 
     Args:
         bench: the benchmark's name, as on the command line.
-        unit: of the rates, say "segments/s".
+        unit: unit of the rates, such as "segments/s".
 
     Attributes:
-        contenders: to measure.
-        machine: hardware and versions, those of peers included.
-        left_out: a line for each contender that cannot run here, with the reason.
+        contenders: the contenders to measure.
+        machine: hardware and versions, including those of other programs.
+        left_out: one line for each contender that cannot run here, with the reason.
     """
 
     def __init__(self, bench: str, unit: str) -> None:
@@ -69,7 +69,7 @@ class Comparison(ExitStack):
         self.contenders.append(Contender(name, run, ours))
 
     def add_peer(self, name: str, python: str | Path, program: str, *arguments: object) -> None:
-        """Starts `program` of benchmarks/peers with another interpreter; without a source checkout it is left out."""
+        """Starts `program` of benchmarks/peers with another interpreter; it is skipped without a source checkout."""
         path = peers.PROGRAMS / program
         if not path.exists():
             self.left_out.append(f"{name}: needs benchmarks/peers/{program} of a source checkout")
@@ -84,11 +84,11 @@ class Comparison(ExitStack):
         return measure(self.contenders, rounds, f"bench {self.bench}", limit, seconds)
 
     def result(self, limit: dict[str, Any], settings: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """The measurement for JSON: unit, contenders with all rates, limit, what was left out, machine, settings.
+        """The result for JSON: unit, contenders with all rates, limit, skipped contenders, machine, settings.
 
         Args:
-            limit: `what` the reference is that the hardware sets, and its `rate` in the same unit.
-            settings: of the benchmark.
+            limit: the hardware reference: its description (`what`) and its `rate` in the same unit.
+            settings: the benchmark's settings.
             more: further keys.
         """
         return {
@@ -112,8 +112,8 @@ def measure(
 ) -> float:
     """Adds `rounds` rates to each contender, after one warm-up round; the order rotates from round to round.
 
-    A contender's turn is its work once, or as often as it takes to fill `seconds`. Returns the median of `limit`,
-    which is measured in every round too, because the speed of the hardware changes as well.
+    In its turn a contender does its work at least once and for at least `seconds`. Returns the median of `limit`, which
+    is measured in every round too, because the speed of the hardware varies as well.
     """
     limits = [0.0] if limit is None else []
     with Progress(total=(rounds + 1) * len(contenders), description=title, unit="runs") as bar:
@@ -146,7 +146,7 @@ def copy_rate(size: int = 64 << 20, times: int = 9) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """The hardware and the versions that a measurement was made with."""
+    """Hardware and versions of a measurement."""
     import torch
 
     from samplecnn import __version__

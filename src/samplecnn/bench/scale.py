@@ -1,4 +1,4 @@
-"""How cost grows with work: seconds and memory at 1, 2, 4 and 8 times the work, and the fitted exponent."""
+"""Scaling of time and memory with the amount of work, and the fitted exponent."""
 
 import contextlib
 import math
@@ -20,7 +20,7 @@ class Peak:
     with Peak() as peak: ...; peak.bytes
 
     The sum of the processes' high-water marks, which the kernel keeps and which are read every 20 ms; pages of mapped
-    files that have been read count too. Zero where there is no /proc.
+    files that have been read are included. Zero without /proc.
     """
 
     def __init__(self) -> None:
@@ -68,13 +68,13 @@ def measure_scale(runs: Mapping[int, Callable[[], object]], rounds: int, title: 
     """Measures the same work at several sizes.
 
     Args:
-        runs: for each amount of work, in units, the function that does it once.
-        rounds: of timing, all sizes in turn, after one run of each size, the smallest first, that warms up and gives
-            the peak memory.
+        runs: for each amount of work, in units, a function that does it once.
+        rounds: rounds of timing, all sizes in turn, after one run of each size, smallest first, for warm-up and peak
+            memory.
         title: of the progress bar.
 
     Returns:
-        For each size, the smallest first: {"work", "seconds" of every round, "peak_rss" in bytes}.
+        For each size, smallest first: {"work", "seconds" of every round, "peak_rss" in bytes}.
     """
     points: list[dict[str, Any]] = []
     with Progress((rounds + 1) * len(runs), title, "runs") as bar:
@@ -95,7 +95,7 @@ def measure_scale(runs: Mapping[int, Callable[[], object]], rounds: int, title: 
 def scale_result(
     bench: str, unit: str, points: list[dict[str, Any]], settings: dict[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """The measurement for JSON."""
+    """The result for JSON."""
     return {"bench": bench, "unit": unit, "points": points, **more, "machine": machine(), "settings": settings}
 
 

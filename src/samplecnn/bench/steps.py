@@ -1,7 +1,7 @@
-"""Contenders of the training benchmark: networks, ours and plain PyTorch's, that take the same steps on one batch.
+"""Contenders of the training benchmark: samplecnn and plain PyTorch networks with the same training steps on one batch.
 
-All of them take the step that `samplecnn train` takes (`training.step`): standardise, forward, loss, backward, fused
-Nesterov SGD. They differ in the network, its arithmetic and how its kernels are launched.
+A step is that of `samplecnn train` (`training.step`): standardise, forward, loss, backward, fused Nesterov SGD.
+Contenders differ in the network, its arithmetic and how its kernels are launched.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ MODE_NAMES = {"graph": "CUDA graph", "compile": "compiled", "compile+graph": "co
 
 @dataclass(frozen=True)
 class Kind:
-    """What to measure.
+    """A kind of contender.
 
     Args:
         precision: "fp32", "tf32" or "bf16"; plain PyTorch's bf16 is autocast.
         mode: how steps are launched, one of `training.step.MODES`.
-        ours: SampleCNN, or the same network in plain PyTorch.
-        wide: convolutions run on (1 x time) images instead of (time x 1); for ours only.
+        ours: samplecnn's network, or the same in plain PyTorch.
+        wide: convolutions run on (1 x time) images instead of (time x 1); only for samplecnn's network.
     """
 
     precision: str
@@ -54,7 +54,7 @@ class Kind:
 
 
 def kinds(device: torch.device, precision: str) -> list[Kind]:
-    """What is measured on a device whose best precision is `precision`."""
+    """The contenders on a device whose best precision is `precision`."""
     if device.type != "cuda":
         best = ["bf16"] if precision == "bf16" else []
         return [Kind(name, ours=ours) for ours in (True, False) for name in ("fp32", *best)]
@@ -69,7 +69,7 @@ def kinds(device: torch.device, precision: str) -> list[Kind]:
 
 
 class Steps:
-    """A network and one batch on a device; a call takes `steps` steps and returns the number of segments processed."""
+    """A network and one batch on a device; a call runs `steps` steps and returns the number of processed segments."""
 
     def __init__(
         self, kind: Kind, config: ModelConfig, window: int, batch_size: int, steps: int, device: torch.device
@@ -92,7 +92,7 @@ class Steps:
         self.failure = line
 
     def ready(self) -> None:
-        """Takes the steps in which kernels are compiled, graphs recorded and algorithms chosen by trial."""
+        """Runs the first steps, in which kernels are compiled, graphs recorded and algorithms selected."""
         self._take(WARMUP_STEPS + 2 if self.device.type == "cuda" else 1)
 
     def __call__(self) -> int:
@@ -107,7 +107,7 @@ class Steps:
 
 
 def architecture(block: str, multi: bool, window: int, num_classes: int, features: int) -> ModelConfig:
-    """The network of a benchmark: as many blocks as a window of that length needs."""
+    """The network of a benchmark, with the number of blocks for the window."""
     blocks = blocks_for_window(window, block)
     return ModelConfig(block=block, multi=multi, num_blocks=blocks, num_classes=num_classes, features=features)
 
@@ -153,7 +153,7 @@ class _WideConv(Conv):
 
 
 class _Plain(nn.Module):
-    """Plain PyTorch in a precision: autocast for bf16, as is usual."""
+    """The plain PyTorch network in a precision: with autocast for bf16, as usual."""
 
     def __init__(self, config: ModelConfig, precision: str) -> None:
         super().__init__()

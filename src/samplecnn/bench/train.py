@@ -1,4 +1,4 @@
-"""How fast a network trains: steps on one batch in memory, ours, plain PyTorch's and TensorFlow's."""
+"""Benchmark of training steps on one batch in memory: samplecnn, plain PyTorch and TensorFlow."""
 
 import json
 import sys
@@ -38,24 +38,24 @@ def bench_train(
     """Measures training steps (forward, backward, Nesterov SGD).
 
     Args:
-        block, multi, num_classes, features: the architecture; `window` samples decide the number of blocks.
+        block, multi, num_classes, features: the architecture; `window` (samples) determines the number of blocks.
         batch_size: segments per step.
-        steps: per call of a contender; None: 2 on a CPU, 20 on a GPU.
-        rounds: to take medians of.
-        device: "cpu" or "cuda". On a GPU each way to launch its kernels is a contender, and two more things are
-            measured: `best_batches`, rates and memory at growing batch sizes, and `epochs`, whole epochs.
-        tensorflow: a Python interpreter with TensorFlow; None leaves TensorFlow out.
-        epoch: segments of an epoch on a GPU; 0 measures none.
+        steps: steps per call of a contender; None: 2 on a CPU, 20 on a GPU.
+        rounds: number of rounds, over which medians are taken.
+        device: "cpu" or "cuda". On a GPU each launch mode of kernels is a contender, and two more results are
+            measured: `best_batches`, rates and memory at growing batch sizes, and `epochs`, full epochs.
+        tensorflow: a Python interpreter with TensorFlow; None: without TensorFlow.
+        epoch: segments per epoch on a GPU; 0: no epochs.
 
     Returns:
-        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`; `left_out`, a line for
-        each contender that could not run here; on a GPU also `best_batches` and `epochs`.
+        A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`; `left_out`, one line
+        for each contender that could not run here; on a GPU also `best_batches` and `epochs`.
 
     Raises:
         UsageError: no such device.
-        SampleCNNError: TensorFlow does not start, or the device's memory does not hold a batch.
+        SampleCNNError: TensorFlow does not start, or a batch does not fit into the device's memory.
     """
-    keep_freed_memory()  # as training does; plain PyTorch gains by it too
+    keep_freed_memory()  # as in training; plain PyTorch is faster with it too
     place = choose_device(device)
     if place.type not in ("cpu", "cuda"):
         raise UsageError(f"the benchmark runs on cpu and cuda, not on {device}")
@@ -83,7 +83,7 @@ def bench_train(
                 run.add_peer(f"TensorFlow, {name}", tensorflow, "tensorflow_train.py", about)
         turn = 0.0 if on_gpu else MIN_TURN_SECONDS
         rate = run.measure(rounds, lambda: matrix_rate(dtype(precision), place), turn)
-        limit = matrix_limit(precision, rate, 3 * forward_flops(config, window))  # forward, and twice that backward
+        limit = matrix_limit(precision, rate, 3 * forward_flops(config, window))  # forward, and twice as much backward
         settings = {"window": window, "batch_size": batch_size, "steps": steps, "rounds": rounds, "device": device}
         result = run.result(limit, {**settings, **config.to_dict()})
         if on_gpu:
@@ -102,7 +102,7 @@ def bench_train(
 
 
 def _failure(network: Steps) -> str | None:
-    """Takes the first steps and returns in one line what keeps this contender from running, None if nothing does."""
+    """Runs the first steps; returns in one line why this contender cannot run, None if it can."""
     try:
         network.ready()
     except torch.OutOfMemoryError:
@@ -111,7 +111,7 @@ def _failure(network: Steps) -> str | None:
 
 
 def _fastest(contenders: list[Contender], kinds: list[Kind]) -> Kind:
-    """The fastest of ours."""
+    """The fastest of samplecnn's contenders."""
     rates = {contender.name: contender.median for contender in contenders}
     return max((kind for kind in kinds if kind.ours), key=lambda kind: rates[kind.name])
 

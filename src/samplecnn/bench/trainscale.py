@@ -30,9 +30,9 @@ def scale_train(
 
     Args:
         factors: multiples of `segments`, one epoch length each.
-        segments: of the shortest epoch; None: two batches on a CPU, 200 on a GPU.
+        segments: length of the shortest epoch; None: two batches on a CPU, 200 on a GPU.
         block, multi, window, num_classes, features, batch_size, device: as for `bench_train`.
-        rounds: epochs of each length.
+        rounds: number of epochs of each length.
 
     Returns:
         A dict for JSON: `points` of `work` (segments), `seconds` (every round) and `peak_rss` (bytes).
@@ -51,8 +51,8 @@ def scale_train(
     points = []
     with Progress(total=len(factors), description="bench train, growing", unit="lengths") as bar:
         for factor in factors:
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-                seconds, peak = alone.submit(epochs_of, base * factor, settings).result()
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                seconds, peak = process.submit(epochs_of, base * factor, settings).result()
             points.append({"work": base * factor, "seconds": seconds, "peak_rss": peak})
             bar.advance(note=f"{base * factor / min(seconds):,.0f} segments/s")
     about = {"segments": base, "factors": list(factors), **settings}
@@ -60,7 +60,7 @@ def scale_train(
 
 
 def epochs_of(segments: int, settings: dict[str, Any]) -> tuple[list[float], int | None]:
-    """Seconds of each epoch, and the peak resident memory of this process in bytes (None where it is unknown)."""
+    """Seconds of each epoch, and the peak resident memory of this process in bytes (None if unknown)."""
     from samplecnn.bench.epochs import NoiseSegments, epoch_seconds
     from samplecnn.bench.steps import Kind, Steps, architecture
     from samplecnn.hardware import choose_device
