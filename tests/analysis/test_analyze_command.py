@@ -101,7 +101,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["excitations", "report"])
-def test_an_empty_split_is_one_line_and_leaves_nothing(model, built, tmp_path, what):
+def test_an_empty_split_is_one_line_without_output_files(model, built, tmp_path, what):
     data, out = tmp_path / "data", tmp_path / "out"
     shutil.copytree(built / "data" / "sounds", data / "sounds")
     for shard in (data / "sounds" / "arrow").glob("test-*"):

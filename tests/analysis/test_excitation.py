@@ -74,8 +74,8 @@ def test_units_wired_to_loudness_correlate_with_it_and_no_others(segments):
 def test_a_unit_wired_to_the_class_has_its_variance_between_classes(segments):
     found = excitations(wired(), segments)
     block = found.blocks[0]
-    assert block.between[2] > 0.99 and np.isnan(block.between[3])
-    assert block.between[0] == pytest.approx(0, abs=0.01)
+    assert block.eta_squared[2] > 0.99 and np.isnan(block.eta_squared[3])
+    assert block.eta_squared[0] == pytest.approx(0, abs=0.01)
     assert block.class_std[2] > 20 * block.class_std[0] and block.class_std[3] == 0
     assert found.chance == pytest.approx(1 / 119)
     assert found.counts.tolist() == [60, 60]
@@ -155,10 +155,10 @@ def test_running_sums_give_the_statistics_of_all_values(segments, block, tmp_pat
         assert one.loudness_correlation[loose] == pytest.approx(expected, abs=1e-3)
         groups = [values[labels == name] for name in CLASSES]
         between = sum(len(g) * (g.mean(axis=0) - values.mean(axis=0)) ** 2 for g in groups) / 120
-        assert one.between[loose] == pytest.approx((between / values.var(axis=0))[loose], abs=1e-3)
+        assert one.eta_squared[loose] == pytest.approx((between / values.var(axis=0))[loose], abs=1e-3)
         assert one.histogram.sum() == values.size
         assert other.mean == pytest.approx(one.mean, abs=1e-6)
-        assert np.nan_to_num(other.between) == pytest.approx(np.nan_to_num(one.between), abs=1e-3)
+        assert np.nan_to_num(other.eta_squared) == pytest.approx(np.nan_to_num(one.eta_squared), abs=1e-3)
 
 
 def test_segments_of_several_labels_count_for_each(tmp_path):
@@ -228,9 +228,9 @@ def test_wrong_use_is_one_line(segments):
         UsageError, match=r"\(res2\) have no excitations; give a model of the blocks se, rese1 or rese2"
     ):
         excitations(SampleCNN(ModelConfig(block="res2", num_blocks=2, features=8, num_classes=2), task()), segments)
-    with pytest.raises(UsageError, match="its test split holds no segments"):
+    with pytest.raises(UsageError, match="its test split has no segments"):
         excitations(wired(), Endless(0))
-    with pytest.raises(UsageError, match="does not know its classes"):
+    with pytest.raises(UsageError, match="the model has no task"):
         excitations(SampleCNN(ModelConfig(num_blocks=2, features=8, num_classes=2)), segments)
     found = excitations(wired(), segments)
     with pytest.raises(UsageError, match="no excitations in 'block7'; there are block0"):
@@ -282,7 +282,7 @@ def test_a_trend_is_only_claimed_where_every_block_follows_it():
 
 
 def test_pictures_of_many_classes_are_bounded():
-    """300 classes: every picture shows those with the most segments, says so, and stays small."""
+    """300 classes: every picture shows those with the most segments, notes it in the title, and stays small."""
     generator = np.random.default_rng(0)
     classes, units = 300, 16
     counts = np.arange(1, classes + 1)
@@ -290,7 +290,7 @@ def test_pictures_of_many_classes_are_bounded():
         BlockExcitations(
             name=f"block{number}", mean=np.full(units, 0.5), std=np.full(units, 0.1),
             class_mean=generator.uniform(0.3, 0.7, (classes, units)), loudness_correlation=np.zeros(units),
-            between=np.full(units, 0.2), histogram=generator.integers(1, 9, (classes, 50)),
+            eta_squared=np.full(units, 0.2), histogram=generator.integers(1, 9, (classes, 50)),
         )
         for number in range(2)
     )  # fmt: skip

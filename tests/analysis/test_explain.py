@@ -58,7 +58,7 @@ def share(values: np.ndarray, inside: np.ndarray) -> float:
     return float(np.abs(values[inside]).sum() / np.abs(values).sum())
 
 
-def test_a_network_that_depends_on_one_stretch_of_time(noise):
+def test_a_network_that_depends_on_one_interval(noise):
     found = explain(Detector(seconds=(1.0, 1.5)).eval(), noise(2), RATE, tags=["wanted"], settings=FEW)
     [window] = found.windows
     inside = (window.times > 0.92) & (window.times < 1.58)  # neighbouring moments overlap by 0.05 s
@@ -87,7 +87,7 @@ def test_a_network_that_depends_on_one_band(noise):
     assert "Hz (without" in words and " s (without" not in words
 
 
-def test_a_network_that_depends_on_a_band_in_one_stretch_of_time(noise):
+def test_a_network_that_depends_on_a_band_in_one_interval(noise):
     detector = Detector(seconds=(0.5, 1.0), hertz=(1500, 2500)).eval()
     window = explain(detector, noise(2), RATE, tags=["wanted"], settings=FEW).windows[0]
     edges = band_edges(FEW.bands, RATE)
@@ -154,8 +154,8 @@ def test_a_clip_shorter_than_the_window_is_explained_on_its_own_time_axis(noise,
     wave = noise(0.6)
     found = explain(model, wave, RATE, tags=["wanted"], settings=FEW)
     [window] = found.windows
-    assert window.seconds == pytest.approx(0.6) and found.heard.samples == 4800
-    assert window.scores[0] == pytest.approx(float(found.heard.scores[0]), abs=1e-4)
+    assert window.seconds == pytest.approx(0.6) and found.recording_tags.samples == 4800
+    assert window.scores[0] == pytest.approx(float(found.recording_tags.scores[0]), abs=1e-4)
     assert abs(window.gap[0]) < 0.02 * abs(window.rise[0])
     heard = 0.25 if padding != "stretch" else 0.25 / 4
     samples = np.arange(4800) / RATE
@@ -185,12 +185,12 @@ def test_the_clearest_windows_of_a_long_recording_are_explained(noise):
     wave[36000:40000] = noise(0.5)
     found = explain(model, wave, RATE, tags=["wanted"], max_windows=2, settings=FEW)
     assert [window.start for window in found.windows] == [2.5, 4.5]
-    assert len(found.heard.starts) == 12
+    assert len(found.recording_tags.starts) == 12
     for window in found.windows:
         at = int(window.start * RATE)
         np.testing.assert_allclose(window.wave, wave[at : at + 4000], atol=1e-4)
-        index = int(found.heard.times.tolist().index(window.start))
-        assert window.scores[0] == pytest.approx(found.heard.over_time[index, 0], abs=1e-5)
+        index = int(found.recording_tags.times.tolist().index(window.start))
+        assert window.scores[0] == pytest.approx(found.recording_tags.over_time[index, 0], abs=1e-5)
     assert "where it is clearest" in found.words()[0]
     both = explain(model, wave, RATE, tags=["wanted", "other"], max_windows=1, settings=FEW)
     assert 0.0 in [window.start for window in both.windows]  # every tag's clearest window is among them

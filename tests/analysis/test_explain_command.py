@@ -143,7 +143,7 @@ def test_options_have_an_effect(command, tmp_path):
         ({"clip": "nothing.wav"}, "nothing.wav: no such file"),
     ],
 )
-def test_wrong_use_is_one_line_and_leaves_nothing(model_folder, clip, tmp_path, monkeypatch, options, message):
+def test_wrong_use_is_one_line_without_output_files(model_folder, clip, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
@@ -192,12 +192,12 @@ def test_a_record_of_a_tfrecord_is_explained(shared):
 
 def test_the_scores_are_the_networks_own(model_folder, clip):
     model = model_files.load(model_folder)
-    heard = explain(model, clip, top=1, max_windows=1, settings=Settings(2, 2, 2)).heard
+    tags = explain(model, clip, top=1, max_windows=1, settings=Settings(2, 2, 2)).recording_tags
     wave = soundfile.read(clip, dtype="float32")[0].reshape(5, WINDOW)
     with torch.no_grad():
         wanted = model.probabilities(torch.from_numpy(wave / 0.2)).numpy()
-    np.testing.assert_allclose(heard.over_time, wanted, atol=1e-4)
-    np.testing.assert_array_equal(heard.starts, np.arange(5) * WINDOW)
+    np.testing.assert_allclose(tags.over_time, wanted, atol=1e-4)
+    np.testing.assert_array_equal(tags.starts, np.arange(5) * WINDOW)
 
 
 def test_the_picture_shows_the_sentences_and_the_maps(model_folder, clip):

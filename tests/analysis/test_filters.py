@@ -22,7 +22,7 @@ def task(window: int = 729) -> Task:
 @torch.no_grad()
 def band_passes() -> SampleCNN:
     """conv0 hands on its three samples, halved into positive and negative; block 0 holds band-passes of nine samples;
-    filter k of block 1 listens to filter k of block 0 alone."""
+    filter k of block 1 has filter k of block 0 as its only input."""
     net = SampleCNN(ModelConfig(block="basic", num_blocks=3, features=12, num_classes=2), task()).eval()
     for name, value in net.named_parameters():
         if not name.endswith("norm.weight") and name != "norm0.weight":

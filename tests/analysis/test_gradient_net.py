@@ -1,4 +1,4 @@
-"""Batch norms folded into convolutions: nothing but the time changes."""
+"""Batch norms folded into convolutions: the same results."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from samplecnn.models.layers import BatchNorm
 
 @pytest.fixture
 def lived():
-    """lived(config) -> a network whose norms are far from what they begin with, some factors below zero."""
+    """lived(config) -> a network whose norms are far from their initial values, some factors below zero."""
 
     def make(**config):
         generator = torch.Generator().manual_seed(3)

@@ -71,7 +71,7 @@ def test_a_draw_is_scored_as_scikit_learn_scores_the_drawn_clips(answers, kind):
     assert overall["f1"][0] == pytest.approx(f1_score(drawn_true, over, average="samples", zero_division=0), abs=1e-6)
 
 
-def test_intervals_are_as_wide_as_theory_says_and_repeatable(answers):
+def test_intervals_have_the_theoretical_width_and_are_repeatable(answers):
     generator = np.random.default_rng(1)
     right = generator.random(400) < 0.8
     true = np.eye(2, dtype=np.uint8)[np.zeros(400, dtype=int)]
@@ -139,9 +139,9 @@ def test_sound_can_be_decoded_again(tone, seconds, kind):
     wave = tone(500, seconds, 22050)
     head, data = sound_uri(wave, 22050).split(",", 1)
     assert head == f"data:audio/{kind};base64"
-    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
-    assert rate == 22050 and len(heard) == pytest.approx(len(wave), abs=3000)
-    spectrum = np.abs(np.fft.rfft(heard[2000:20000]))
+    sound, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
+    assert rate == 22050 and len(sound) == pytest.approx(len(wave), abs=3000)
+    spectrum = np.abs(np.fft.rfft(sound[2000:20000]))
     assert spectrum.argmax() * rate / 18000 == pytest.approx(500, abs=3)
     assert len(data) < 110_000
 
@@ -325,7 +325,7 @@ def test_an_empty_split_is_one_line(built, run, tmp_path, monkeypatch):
         report(str(run(built / "data", "sounds")), "sounds", None, data_dir=tmp_path / "data", contents=FEW)
 
 
-def test_an_interrupted_report_leaves_nothing(built, run, tmp_path, monkeypatch):
+def test_an_interrupted_report_leaves_no_file(built, run, tmp_path, monkeypatch):
     from samplecnn.analysis import reporting
 
     def stop(*_):

@@ -105,7 +105,7 @@ def show(browser, page, width, scheme):
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["one label", "many labels"])
-def test_it_is_drawn_without_errors_and_without_a_network(browser, made, place):
+def test_it_is_rendered_without_errors_and_without_a_network(browser, made, place):
     seen = {}
     for scheme in ("light", "dark"):
         seen[scheme] = found = show(browser, made[place], 1100, scheme)
@@ -119,7 +119,7 @@ def test_it_is_drawn_without_errors_and_without_a_network(browser, made, place):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_reaches_over_the_edge_of_a_phone(browser, made, scheme):
+def test_nothing_is_wider_than_a_phone(browser, made, scheme):
     for page in made:
         assert show(browser, page, 390, scheme)["wide"] <= 390
         assert browser.execute_script(OVERFLOW) == []

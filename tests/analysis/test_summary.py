@@ -1,4 +1,4 @@
-"""The table of layers against what the network itself does: shapes, receptive fields, arithmetic, parameters."""
+"""The table of layers compared with the network itself: shapes, receptive fields, arithmetic, parameters."""
 
 import itertools
 import json
@@ -79,7 +79,7 @@ def test_reach_is_what_a_perturbation_measures(block, padding, samples):
         for step in range(row.time):
             begin = row.first + step * row.hop
             expected[step, max(begin, 0) : max(begin + row.receptive_field, 0)] = True
-        whole = row.time * row.hop - 1  # behind it a pooling may have dropped what filled no step
+        whole = row.time * row.hop - 1  # after it a pooling may have dropped an incomplete step
         assert torch.equal(answered[:, :whole], expected[:, :whole])
         assert not (answered & ~expected).any()
 
@@ -121,7 +121,7 @@ def test_too_short_an_input_is_one_line():
         summarize(SampleCNN(ModelConfig(num_blocks=4, features=8)), 100)
 
 
-def test_it_goes_into_json_and_into_words(capsys):
+def test_it_is_written_as_json_and_text(capsys):
     summary = summarize(small("se"), 250, 8000)
     read = json.loads(json.dumps(summary.to_dict()))
     assert read["layers"][1]["name"] == "block0_conv"

@@ -1,4 +1,4 @@
-"""What a trained network has learned, as arrays and tables; pictures of them are in `samplecnn.analysis.plots`."""
+"""Analyses of trained networks as arrays and tables; `samplecnn.analysis.plots` draws them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,13 +1,13 @@
 """Attribution of a model's output to parts of a sound: integrated gradients and occlusion.
 
-A sound is split into moments (stretches of time) and into frequency bands. Both splits are partitions of unity: the
+A sound is split into moments (intervals of time) and into frequency bands. Both splits are partitions of unity: the
 parts add up to the sound, up to rounding. Integrated gradients of the parts therefore add up, too.
 
 Integrated gradients: Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017. The path leads from
-silence to the sound. Along it, the output changes most where the sound is still faint, so the steps are closer together
-there. Occlusion: a part is subtracted from the sound, and the change of the output is measured.
+silence to the sound. The output changes most while the sound is still faint, so the steps are denser there. Occlusion:
+a part is subtracted from the sound, and the change of the output is measured.
 
-The output explained is the logit of a class's probability, log(p / (1 - p)): for a sigmoid that is the network's own
+The explained output is the logit of a class's probability, log(p / (1 - p)): for a sigmoid this is the network's
 output, for a softmax the output minus the log-sum-exp of all other outputs.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 CROSS_FADE = 0.15  # half-width of the cross-fade between two bands, as a share of a band
-FIRST_ALPHA = 1e-4  # -80 dB: below, 16-bit sound has vanished
+FIRST_ALPHA = 1e-4  # -80 dB: below this level 16-bit sound vanishes
 LogitFunction = Callable[[Tensor], Tensor]
 OnProgress = Callable[[int], None]
 
@@ -40,7 +40,7 @@ def no_progress(done: int) -> None:
 def band_edges(bands: int, rate: int) -> np.ndarray:
     """Edges in Hz of bands equally wide in mel, from 0 to half the sample rate: float64 [bands + 1]."""
     edges = hertz(np.linspace(0, mel(rate / 2), bands + 1))
-    edges[-1] = rate / 2  # exactly, without rounding
+    edges[-1] = rate / 2  # without rounding error
     return edges
 
 
@@ -55,7 +55,7 @@ def split_bands(wave: np.ndarray, bands: int, rate: int) -> np.ndarray:
     Returns:
         float32 [bands, samples], whose sum over the bands is `wave`.
     """
-    length = len(wave) + rate // 4  # zero padding, so that no filter wraps around from the end to the beginning
+    length = len(wave) + rate // 4  # zero padding, so that no filter wraps around from the end to the start
     spectrum = np.fft.rfft(wave, length)
     position = mel(np.fft.rfftfreq(length, 1 / rate)) * bands / mel(rate / 2)  # in bands
     fade = np.clip((position - np.arange(1, bands)[:, None]) / CROSS_FADE, -1, 1)
@@ -80,7 +80,7 @@ def logit_function(model: "SampleCNN", classes: list[int], samples: int) -> Iter
     """The model as a differentiable function of the waveform.
 
     A clip shorter than the model's window is padded inside the function, so that gradients reach the clip's samples.
-    The model's parameters take no gradient inside the block.
+    The model's parameters require no gradient inside the context.
 
     Args:
         model: a model with its task.
@@ -131,9 +131,9 @@ def integrated_gradients(
     Args:
         logits: see `logit_function`.
         wave: float32 [samples].
-        steps: points on the path, closer together near silence (Gauss-Legendre in the logarithm of the level).
-        batch_size: points at once.
-        on_progress: called with the number of points done.
+        steps: points on the path, denser near silence (Gauss-Legendre in the logarithm of the level).
+        batch_size: points per batch.
+        on_progress: called with the number of completed points.
 
     Returns:
         gradients float32 [classes, samples], which times `wave` are the attributions; rise float64 [classes], the
@@ -179,17 +179,17 @@ def occlusion(
     batch_size: int,
     on_progress: OnProgress = no_progress,
 ) -> np.ndarray:
-    """By how much the logits fall when a part of the sound is removed, one part at a time.
+    """The decrease of the logits when one part of the sound is removed, for each part.
 
     Args:
         logits: see `logit_function`.
         wave: float32 [samples].
         parts: float32 [parts, samples], subtracted from `wave` in turn.
-        batch_size: waveforms at once.
-        on_progress: called with the number of parts done.
+        batch_size: waveforms per batch.
+        on_progress: called with the number of completed parts.
 
     Returns:
-        float32 [classes, parts]; positive where the part raises the class's score.
+        float32 [classes, parts]; positive if the part raises the class's score.
     """
     losses = []
     with torch.no_grad():
@@ -202,7 +202,7 @@ def occlusion(
 
 
 def _padding_index(samples: int, task: Task) -> np.ndarray:
-    """The clip's sample that stands at each sample of the padded window, int64 [window]; `samples` is silence."""
+    """For each sample of the padded window, the index of the clip's sample, int64 [window]; `samples` is silence."""
     if samples >= task.window:
         return np.arange(task.window)
     numbers = fit(np.arange(1, samples + 1), task.window, task.padding)

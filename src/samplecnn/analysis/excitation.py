@@ -1,8 +1,8 @@
 """Excitations over a data set: how every block rescales its features, by class and by loudness.
 
 Kim, Lee, Nam: Comparison and Analysis of SampleCNN Architectures for Audio Classification (IEEE JSTSP 2019). The
-squeeze-and-excitation of a block gives every feature ("unit") a factor in (0, 1) for each segment. The segments pass in
-batches and only sums by class and unit are kept, so memory does not grow with the data set.
+squeeze-and-excitation of a block gives every feature ("unit") a factor in (0, 1) for each segment. The segments are
+processed in batches and only sums by class and unit are kept, so memory does not grow with the data set.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
     from samplecnn.shards import Segments
 
-MIN_LEVEL = -100.0  # dBFS, given to silence: digital zeros have no level
+MIN_LEVEL = -100.0  # dBFS, used for silence, which has no level
 
 
 def excitations(
@@ -43,10 +43,10 @@ def excitations(
     Args:
         model: a model with squeeze and excitation (se, rese1, rese2) and its task.
         segments: a split of a built data set with the model's classes.
-        batch_size: segments per step; the figures do not depend on it.
+        batch_size: segments per step; the results do not depend on it.
         num_readers: threads that read ahead.
-        parquet: file for all values: a row for each segment with `id`, `segment`, `labels` (list of class names),
-            `loudness_db` and for each block a list of its factors, float32.
+        parquet: path of a file with all values: one row per segment with `id`, `segment`, `labels` (list of class
+            names), `loudness_db` and for each block a list of its factors, float32.
         progress: shows a bar on stderr.
 
     Raises:
@@ -54,12 +54,12 @@ def excitations(
     """
     task = model.task
     if task is None:
-        raise UsageError("the model does not know its classes; give it a task: SampleCNN(config, task)")
+        raise UsageError("the model has no task; create it as SampleCNN(config, task)")
     modules = excitation_modules(model)
     if not modules:
         raise no_excitations(model)
     if len(segments) == 0:
-        raise UsageError(f"data set {segments.task.name}: its {segments.split} split holds no segments")
+        raise UsageError(f"data set {segments.task.name}: its {segments.split} split has no segments")
     device = next(model.parameters()).device
 
     def read(start: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,13 +112,13 @@ def no_excitations(model: "SampleCNN", name: str = "the model") -> UsageError:
 
 
 def excitation_modules(model: "SampleCNN") -> dict[str, Excitation]:
-    """The excitations of a network by the name of their block, first to last; empty for blocks without any."""
+    """The excitations of a network by block name, first to last; empty for a network without any."""
     return {stage.spec.label: stage.excitation for stage in model.stages if stage.excitation is not None}
 
 
 @contextmanager
 def _recorded_factors(modules: dict[str, Excitation]) -> Iterator[dict[str, np.ndarray]]:
-    """A dictionary that every forward pass fills with each block's factors, float32 [batch, units]."""
+    """Yields a dictionary that each forward pass fills with every block's factors, float32 [batch, units]."""
     recorded: dict[str, np.ndarray] = {}
 
     def hook_for(name: str) -> Any:

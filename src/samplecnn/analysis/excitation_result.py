@@ -14,13 +14,14 @@ class BlockExcitations:
 
     Args:
         name: "block0", ...; "stem" and "tail" where a network has them.
-        mean: of every unit over all segments, float64 [units].
-        std: of every unit over all segments, float64 [units].
-        class_mean: of every unit over the segments of a class, float64 [classes, units]; NaN for a class without any.
-        loudness_correlation: Pearson's correlation of every unit with the segments' level in dB, float64 [units]; NaN
-            where one of the two does not vary.
-        between: share of every unit's variance that lies between the classes' means (eta squared), float64 [units];
-            NaN for a unit that does not vary.
+        mean: per-unit mean over all segments, float64 [units].
+        std: per-unit standard deviation over all segments, float64 [units].
+        class_mean: per-unit mean over the segments of each class, float64 [classes, units]; NaN for a class without
+            segments.
+        loudness_correlation: Pearson correlation of each unit with the segments' level in dB, float64 [units]; NaN if
+            one of the two does not vary.
+        eta_squared: share of each unit's variance that is between classes, float64 [units]; NaN for a unit that does
+            not vary.
         histogram: factors of all units in BINS equal bins of (0, 1), by class, int64 [classes, BINS].
     """
 
@@ -29,7 +30,7 @@ class BlockExcitations:
     std: np.ndarray
     class_mean: np.ndarray
     loudness_correlation: np.ndarray
-    between: np.ndarray
+    eta_squared: np.ndarray
     histogram: np.ndarray
 
     @property
@@ -38,7 +39,7 @@ class BlockExcitations:
 
     @property
     def class_std(self) -> np.ndarray:
-        """Of every unit: the standard deviation of the classes' means, float64 [units]."""
+        """Per-unit standard deviation of the class means, float64 [units]."""
         present = self.class_mean[~np.isnan(self.class_mean[:, 0])]
         return present.std(axis=0) if len(present) else np.full(self.units, np.nan)
 
@@ -48,11 +49,11 @@ class Excitations:
     """The excitations of all blocks over a data set.
 
     Args:
-        classes: names.
+        classes: class names.
         blocks: first to last.
-        counts: number of segments of every class, int64 [classes].
+        counts: number of segments of each class, int64 [classes].
         segments: number of segments.
-        loudness: level of every segment, dB relative to full scale, float32 [segments].
+        loudness: level of each segment, dB relative to full scale, float32 [segments].
         task: the data set's name.
     """
 
@@ -69,19 +70,19 @@ class Excitations:
 
     @property
     def spread(self) -> np.ndarray:
-        """Spread across classes of every block: the mean over units of `class_std`, float64 [blocks]."""
+        """Spread across classes: for each block the mean over units of `class_std`, float64 [blocks]."""
         return np.array([np.mean(block.class_std) for block in self.blocks])
 
     @property
-    def between(self) -> np.ndarray:
+    def eta_squared(self) -> np.ndarray:
         """Mean over units of the share of variance between classes, float64 [blocks]."""
-        return np.array([_mean(block.between) for block in self.blocks])
+        return np.array([_mean(block.eta_squared) for block in self.blocks])
 
     @property
     def chance(self) -> float:
-        """Expected `between` of labels unrelated to the excitations: (classes - 1) / (segments - 1).
+        """`eta_squared` expected for labels unrelated to the excitations: (classes - 1) / (segments - 1).
 
-        The expectation of eta squared without an effect (Cohen: Statistical Power Analysis, 1988, chapter 8).
+        Its expectation without an effect (Cohen: Statistical Power Analysis, 1988, chapter 8).
         """
         present = np.count_nonzero(self.counts)
         return (present - 1) / max(self.counts.sum() - 1, 1)
@@ -105,15 +106,15 @@ class Excitations:
     def linkage(self, which: int | str = -1, max_classes: int | None = None) -> tuple[np.ndarray, list[int]]:
         """Classes clustered by their mean excitations in a block.
 
-        Every unit is divided by its standard deviation over the segments, so that all have the same weight; clusters
-        are merged by Ward's criterion.
+        Each unit is divided by its standard deviation over the segments, so that all have equal weight; clusters are
+        merged by Ward's criterion.
 
         Args:
             which: a block by number or name.
             max_classes: clusters only the classes with the most segments.
 
         Returns:
-            The linkage matrix of scipy.cluster.hierarchy, [clustered classes - 1, 4], and the numbers of the clustered
+            The linkage matrix of scipy.cluster.hierarchy, [clustered classes - 1, 4], and the indices of the clustered
             classes.
 
         Raises:
@@ -129,21 +130,21 @@ class Excitations:
         return linkage(scaled, "ward", optimal_ordering=len(present) <= 200), present
 
     def present(self, max_classes: int | None = None) -> list[int]:
-        """Numbers of the classes that have segments; of many, the `max_classes` with the most, in the task's order."""
+        """Indices of the classes with segments, in the task's order; at most `max_classes`, those with the most."""
         present = np.flatnonzero(self.counts)
         if max_classes is not None:
             present = np.sort(present[np.argsort(-self.counts[present], kind="stable")[:max_classes]])
         return present.tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON file: the figures of every block."""
+        """The statistics of every block, for a JSON file."""
         rows = [
             {
                 "block": block.name,
                 "units": block.units,
                 "mean": float(block.mean.mean()),
                 "spread_across_classes": float(self.spread[index]),
-                "share_between_classes": _number(self.between[index]),
+                "share_between_classes": _number(self.eta_squared[index]),
                 "loudness_correlation": _number(self.loudness_correlation[index]),
                 "strongest_loudness_correlation": _number(_strongest(block.loudness_correlation)),
             }

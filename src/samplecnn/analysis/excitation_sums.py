@@ -1,4 +1,4 @@
-"""Running sums of excitations over a data set, and the table to which all values are written batch by batch."""
+"""Running sums of excitations over a data set, and a table with all values, written batch by batch."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ from samplecnn.analysis.excitation_result import BlockExcitations
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
 
-BINS = 50  # of a factor's histogram, over 0 to 1
+BINS = 50  # histogram bins of the factors, over 0 to 1
 
 
 class ExcitationSums:
-    """Sums over the segments for one block, of differences from the first value: no digits cancel in the variances."""
+    """Sums over the segments for one block, of differences from the first value, against cancellation in variances."""
 
     def __init__(self, classes: int, units: int) -> None:
         self.pivot: np.ndarray | None = None
@@ -48,31 +48,31 @@ class ExcitationSums:
         self.histogram += labels.T.astype(np.int64) @ binned
 
     def result(self, name: str, counts: np.ndarray) -> BlockExcitations:
-        """The block's statistics; `counts` are the segments of every class, int64 [classes]."""
-        assert self.pivot is not None  # a batch was added
+        """The block's statistics; `counts` is the number of segments of each class, int64 [classes]."""
+        assert self.pivot is not None  # a batch has been added
         mean, level_mean = self.value / self.count, self.level / self.count
         variance = np.maximum(self.square / self.count - mean**2, 0)
         level_variance = max(self.level_square / self.count - level_mean**2, 0)
         shared = self.with_level / self.count - mean * level_mean
-        constant = variance < 1e-13  # only the rounding of float32
+        constant = variance < 1e-13  # float32 rounding only
         with np.errstate(invalid="ignore", divide="ignore"):
             correlation = np.where(
                 constant | (level_variance < 1e-9), np.nan, shared / np.sqrt(variance * level_variance)
             )
             class_mean = self.class_value / counts[:, None]
-            # A segment counts once for each of its labels: total variance, and the variance of the classes' means.
+            # A segment counts once for each of its labels: total variance, and variance of the class means.
             assigned = max(counts.sum(), 1)
             middle = self.class_value.sum(axis=0) / assigned
             total = self.class_square.sum(axis=0) / assigned - middle**2
             means = np.nansum(counts[:, None] * (class_mean - middle) ** 2, axis=0) / assigned
-            between = np.where(constant, np.nan, means / total)
+            eta_squared = np.where(constant, np.nan, means / total)
         return BlockExcitations(
             name=name,
             mean=mean + self.pivot,
             std=np.sqrt(variance),
             class_mean=class_mean + self.pivot,
             loudness_correlation=np.clip(correlation, -1, 1),
-            between=np.clip(between, 0, 1),
+            eta_squared=np.clip(eta_squared, 0, 1),
             histogram=self.histogram,
         )
 

@@ -1,4 +1,4 @@
-"""What excitations over a data set show, in sentences that claim no more than the figures."""
+"""Summary of excitation statistics in sentences."""
 
 import math
 from itertools import pairwise
@@ -7,15 +7,15 @@ import numpy as np
 
 from samplecnn.analysis.excitation_result import Excitations
 
-MAX_CHANCE = 0.5  # of the variance between classes by chance, above which nothing is said about classes
-MAX_EXCEPTIONS = 3  # blocks named that break a trend
+MAX_CHANCE = 0.5  # eta squared expected by chance, above which no statement about classes is made
+MAX_EXCEPTIONS = 3  # blocks named as exceptions to a trend
 
 
 def sentences(found: Excitations) -> list[str]:
     """A sentence for each block, and a last one about all of them."""
     lines = [
         f"{block.name}: {block.units} units, mean {block.mean.mean():.3f}, spread across classes "
-        f"{found.spread[index]:.4f}, between classes {_percent(found.between[index])} of the variance, "
+        f"{found.spread[index]:.4f}, between classes {_percent(found.eta_squared[index])} of the variance, "
         f"correlation with loudness |r| {_figure(found.loudness_correlation[index])}"
         for index, block in enumerate(found.blocks)
     ]
@@ -25,22 +25,22 @@ def sentences(found: Excitations) -> list[str]:
             f"{labels:,} segments of {present:,} classes are too few for a statement about classes: by chance "
             f"{_percent(found.chance)} of the variance would lie between classes"
         )
-    elif len(found.blocks) > 1 and not np.isnan(found.between).any():
-        line = f"the share between classes {trend(found.names, found.between)}; by chance {_percent(found.chance)}"
+    elif len(found.blocks) > 1 and not np.isnan(found.eta_squared).any():
+        line = f"the share between classes {trend(found.names, found.eta_squared)}; by chance {_percent(found.chance)}"
         if not np.isnan(found.loudness_correlation).all():
-            loudest = int(np.nanargmax(found.loudness_correlation))
+            largest = int(np.nanargmax(found.loudness_correlation))
             line += (
-                f"; the correlation with loudness is largest in {found.names[loudest]} "
-                f"(|r| {_figure(found.loudness_correlation[loudest])})"
+                f"; the correlation with loudness is largest in {found.names[largest]} "
+                f"(|r| {_figure(found.loudness_correlation[largest])})"
             )
         lines.append(line)
     return lines
 
 
 def trend(names: list[str], shares: np.ndarray) -> str:
-    """How shares (0 to 1) change from block to block, every exception counted: "grows from ... in every block".
+    """How shares (0 to 1) change from block to block, with every exception: "grows with depth, from ...".
 
-    A change is what the printed figures show: differences below 0.1 % count as none.
+    Changes refer to the printed values: differences below 0.1 % count as none.
     """
     shown = np.round(100 * np.asarray(shares, dtype=np.float64), 1)
     steps = np.diff(shown)

@@ -1,7 +1,7 @@
-"""One window of sound explained: which moments and which frequency bands the scores of its classes depend on.
+"""Explains one window: on which moments and which frequency bands the scores of its classes depend.
 
-Two independent methods (`attribution`): integrated gradients distribute the rise of a class's logit over every sample,
-moment and band; occlusion removes every moment and every band in turn and measures the loss of the logit.
+Two independent methods (`attribution`): integrated gradients distribute the rise of a class's logit over all samples,
+moments and bands; occlusion removes each moment and each band in turn and measures the decrease of the logit.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,9 @@ from samplecnn.errors import UsageError
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-RANGE_SHARE = 0.6  # of all positive losses, which a named range holds: more than half, so "mostly" is true
-MAX_RANGE = 0.5  # of the window (or of the bands): a longer range would not narrow anything down
-MIN_RANGE_LOSS = 0.5  # logits lost without the range, below which it is not named
+RANGE_SHARE = 0.6  # share of all positive losses within a named range: more than half, so "mostly" is true
+MAX_RANGE = 0.5  # share of the window (or of the bands): a longer range would not be informative
+MIN_RANGE_LOSS = 0.5  # decrease of the logit without the range, below which it is not named
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Settings:
 
     Args:
         bands: frequency bands, equally wide in mel.
-        moments: of every window; neighbours overlap by half.
-        steps: points on the path from silence to the sound; more make the attributions add up more exactly.
-        batch_size: waveforms at once; the result does not depend on it.
+        moments: moments per window; neighbours overlap by half.
+        steps: points on the path from silence to the sound; more points make the attributions add up more exactly.
+        batch_size: waveforms per batch; the result does not depend on it.
     """
 
     bands: int = 16
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def passes(self) -> int:
-        """Waveforms that go through the network for one window."""
+        """Number of waveforms passed through the network for one window."""
         return self.steps + self.bands + self.moments
 
 
@@ -69,19 +69,19 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class ExplainedWindow:
-    """One window explained; `classes` is the number of classes explained, in their order.
+    """The explanation of one window; `classes` is the number of explained classes, in their order.
 
     Args:
-        start: seconds from the recording's beginning.
+        start: seconds from the start of the recording.
         rate: Hz.
-        wave: the sound, float32 [samples]; a clip shorter than the model's window without its padding.
+        wave: the waveform, float32 [samples]; for a clip shorter than the model's window, without padding.
         scores: probabilities, float64 [classes].
         rise: logit of the probability minus that of silence, float64 [classes].
-        attribution: integrated gradients in logits, float32 [classes, samples]; a class's add up to its rise.
+        attribution: integrated gradients in logits, float32 [classes, samples]; those of a class add up to its rise.
         by_part: the same, summed over bands and moments, float32 [classes, bands, moments].
-        moment_loss, band_loss: logits lost without the moment or band, float32 [classes, moments] and
-            [classes, bands]; positive where it raises the class's score.
-        moment_range, band_range: the shortest range that holds most of what raises the score; None where there is no
+        moment_loss, band_loss: decrease of the logit without the moment or band, float32 [classes, moments] and
+            [classes, bands]; positive if it raises the class's score.
+        moment_range, band_range: the shortest range that contains most of what raises the score; None if there is no
             such range of at most half the window or half the bands.
     """
 
@@ -103,12 +103,12 @@ class ExplainedWindow:
 
     @property
     def end(self) -> float:
-        """Seconds from the recording's beginning."""
+        """Seconds from the start of the recording."""
         return self.start + self.seconds
 
     @property
     def times(self) -> np.ndarray:
-        """Middles of the moments, seconds in the recording, float64 [moments]."""
+        """Centres of the moments, seconds from the start of the recording, float64 [moments]."""
         count = self.moment_loss.shape[1]
         return self.start + (np.arange(count) + 0.5) * self.seconds / count
 
@@ -124,7 +124,7 @@ class ExplainedWindow:
 
     @property
     def gap(self) -> np.ndarray:
-        """Sum of the attributions minus the rise, in logits: float64 [classes]. More steps make it smaller."""
+        """Sum of the attributions minus the rise, in logits: float64 [classes]. It decreases with more steps."""
         return self.attribution.sum(axis=1, dtype=np.float64) - self.rise
 
 
@@ -142,7 +142,7 @@ def explain_window(
         model: a model with its task.
         wave: float32 [samples] in [-1, 1] at the task's rate.
         classes: indices of the classes to explain.
-        start: the window's first sample in the recording.
+        start: index of the window's first sample in the recording.
         settings: resolution and accuracy.
         on_progress: called with the number of waveforms done.
     """
@@ -163,7 +163,7 @@ def explain_window(
         def ranges(
             loss: np.ndarray, part_of: Callable[[slice], np.ndarray], ends: np.ndarray
         ) -> tuple[Range | None, ...]:
-            """The named range of every class, confirmed by removing it as a whole."""
+            """The named range of each class, confirmed by removing the whole range."""
             found: list[Range | None] = []
             for index in range(len(classes)):
                 run = shortest_range(loss[index])
@@ -192,7 +192,7 @@ def explain_window(
 
 
 def _logits_of(logits: LogitFunction, wave: np.ndarray) -> list[float]:
-    """The classes' logits of the whole sound."""
+    """The classes' logits for the complete sound."""
     import torch
 
     with torch.no_grad():
@@ -205,13 +205,13 @@ def sigmoid(logit: float) -> float:
 
 
 def shortest_range(loss: np.ndarray) -> slice | None:
-    """The shortest run of parts that holds RANGE_SHARE of all positive losses.
+    """The shortest run of parts that contains RANGE_SHARE of all positive losses.
 
     Args:
-        loss: logits lost without each part, [parts].
+        loss: decrease of the logit without each part, [parts].
 
     Returns:
-        None where no loss is positive, or where the run is longer than MAX_RANGE of all parts.
+        None if no loss is positive, or if the run is longer than MAX_RANGE of all parts.
     """
     sums = np.concatenate([[0.0], np.cumsum(np.clip(loss, 0, None, dtype=np.float64))])
     if sums[-1] <= 0:

@@ -29,9 +29,9 @@ from samplecnn.tagging.waveforms import waveform_file
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-WINDOWS = 4  # of a recording that are explained unless more are asked for
-MAX_TAGS = 3  # explained unless others are asked for
-MIN_SCORE = 0.01  # of a tag that is explained without being asked for
+WINDOWS = 4  # default number of explained windows
+MAX_TAGS = 3  # tags explained by default
+MIN_SCORE = 0.01  # of a tag that is explained by default
 
 
 def explain(
@@ -49,15 +49,15 @@ def explain(
     """Explains which moments and which frequencies a recording's tags depend on.
 
     Args:
-        model: a SampleCNN, or whatever `samplecnn.load` takes.
+        model: a SampleCNN, or any argument of `samplecnn.load`.
         source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, or a waveform.
-        sample_rate: of a waveform, in Hz.
+        sample_rate: sample rate of a waveform, in Hz.
         tags: names of the classes to explain; if empty, the `top` most probable of the whole recording.
         top: number of tags; None explains at most three, of which all but the first score 0.01 or more.
-        max_windows: of a longer recording, the windows in which the tags score highest are explained, in turn the
-            clearest of every tag, and one for each tag at least.
+        max_windows: in a longer recording, explains the windows in which the tags score highest, in turn the clearest
+            of each tag, and at least one per tag.
         settings: resolution and accuracy.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays on its device).
+        device: "cpu", "cuda"; None uses a GPU if there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
 
     Raises:
@@ -66,7 +66,7 @@ def explain(
 
     Example:
         >>> explanation = explain("log/20261122_101500-sounds-se", "hum.wav")
-        >>> explanation.words()[0]  # say: hum: 0.996, mostly from 0.08 to 0.42 s (without: 0.310) and ...
+        >>> explanation.words()[0]  # e.g. hum: 0.996, mostly from 0.08 to 0.42 s (without: 0.310) and ...
         'hum: ...'
     """
     if max_windows < 1:
@@ -93,7 +93,7 @@ def explain_over_time(
 
     Args:
         model, source, sample_rate, tags, top, settings, device, progress: as for `explain`.
-        windows_per_page: windows of each explanation.
+        windows_per_page: windows in each explanation.
 
     Yields:
         An Explanation for every `windows_per_page` windows, in order of time.
@@ -104,7 +104,7 @@ def explain_over_time(
     if windows_per_page < 1:
         raise UsageError(f"a page needs 1 window or more, not {windows_per_page}")
     explainer = Explainer(model, source, sample_rate, tags, top, settings, device)
-    count = len(explainer.heard.starts)
+    count = len(explainer.recording_tags.starts)
     with explainer.progress_bar(count, progress) as on_progress:
         explained = explainer.explained(range(count), on_progress)
         while page := tuple(islice(explained, windows_per_page)):
@@ -112,7 +112,7 @@ def explain_over_time(
 
 
 class Explainer:
-    """Scores a recording with a model as a whole, then explains chosen windows of it.
+    """Scores a whole recording with a model, then explains selected windows of it.
 
     Args: as for `explain`.
 
@@ -141,12 +141,12 @@ class Explainer:
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
             source = waveform_file(source, sample_rate)
         elif sample_rate is not None:
-            raise UsageError("sample_rate is for waveforms; a file knows its own")
+            raise UsageError("sample_rate is for waveforms; a file has its own")
         elif hasattr(source, "read") and not source.seekable():
             source = io.BytesIO(source.read())  # it is read twice
         self.source = source
-        self.heard = self._scores()
-        scores = self.heard.scores
+        self.recording_tags = self._scores()
+        scores = self.recording_tags.scores
         best = np.argsort(-scores, kind="stable")[: top or MAX_TAGS].tolist()
         likely = [tag for tag in best[1:] if top is not None or scores[tag] >= MIN_SCORE]
         self.tags = tuple(dict.fromkeys(named or [best[0], *likely]))
@@ -154,13 +154,13 @@ class Explainer:
         self.name = str(name) if isinstance(name, str | os.PathLike) else "the given audio"
 
     def explanation(self, explained: tuple[ExplainedWindow, ...]) -> Explanation:
-        """The explanation made of these windows."""
+        """The explanation that consists of these windows."""
         edges = band_edges(self.settings.bands, self.task.sample_rate)
-        return Explanation(self.name, self.heard, self.tags, edges, explained)
+        return Explanation(self.name, self.recording_tags, self.tags, edges, explained)
 
     @contextmanager
     def progress_bar(self, count: int, shown: bool) -> Iterator[OnProgress]:
-        """A bar for `count` windows, as the function to call with the number of passes done."""
+        """A progress bar for `count` windows; yields the function to call with the number of completed passes."""
         if not shown:
             yield no_progress
             return
@@ -168,14 +168,14 @@ class Explainer:
             yield bar.advance
 
     def clearest(self, max_windows: int) -> list[int]:
-        """The numbers of the windows in which the tags score highest, in order of time."""
-        ranks = np.argsort(-self.heard.over_time[:, list(self.tags)], axis=0, kind="stable")
+        """Indices of the windows in which the tags score highest, in order of time."""
+        ranks = np.argsort(-self.recording_tags.over_time[:, list(self.tags)], axis=0, kind="stable")
         firsts = len(set(ranks[0].tolist()))
         return sorted(list(dict.fromkeys(ranks.ravel().tolist()))[: max(max_windows, firsts)])
 
     def explained(self, chosen: Sequence[int], on_progress: OnProgress) -> Iterator[ExplainedWindow]:
-        """The chosen windows explained, in order of time; `on_progress` is called with the passes done."""
-        wanted = {int(self.heard.starts[index]) for index in chosen}
+        """Explains the chosen windows, in order of time; calls `on_progress` with the completed passes."""
+        wanted = {int(self.recording_tags.starts[index]) for index in chosen}
         for start, wave in self._waves():
             if start in wanted:
                 yield explain_window(self.model, wave, list(self.tags), start, self.settings, on_progress)
@@ -183,7 +183,7 @@ class Explainer:
                     return
 
     def _scores(self) -> Tags:
-        """The tags of the recording, by the network itself in full precision, as it is explained later."""
+        """The tags of the recording, computed in full precision like the explanations."""
         outputs, starts, samples, silent = [], [], 0, True
         with full_precision(self.model):
             for part in self._parts():
@@ -194,7 +194,7 @@ class Explainer:
         return Tags(self.task, np.concatenate(outputs), np.concatenate(starts), samples, silent)
 
     def _parts(self) -> Iterator[Windows]:
-        """The windows of the recording in batches, not standardised."""
+        """The windows of the recording in batches, without standardisation."""
         plain = replace(self.task, mean=0.0, std=1.0)
         if hasattr(self.source, "read"):
             self.source.seek(0)
@@ -203,8 +203,8 @@ class Explainer:
         return windows(stream(self.source, self.task.sample_rate), plain, self.settings.batch_size)
 
     def _waves(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First sample and waveform of every window; of a clip shorter than a window, its samples without padding."""
-        if self.heard.samples < self.task.window:
+        """(first sample, waveform) of each window; for a clip shorter than a window, without padding."""
+        if self.recording_tags.samples < self.task.window:
             if hasattr(self.source, "read"):
                 self.source.seek(0)
             yield 0, from_int16(to_int16(np.concatenate(list(stream(self.source, self.task.sample_rate)))))
@@ -214,10 +214,10 @@ class Explainer:
 
 
 def find_class(name: str, classes: tuple[str, ...]) -> int:
-    """The index of a class; upper and lower case are the same.
+    """The index of a class; case is ignored.
 
     Raises:
-        UsageError: no such class; names similar ones.
+        UsageError: no such class; the message suggests similar ones.
     """
     lower = [known.lower() for known in classes]
     if name in classes:

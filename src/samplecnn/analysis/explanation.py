@@ -1,4 +1,4 @@
-"""The explanation of a recording: its windows explained, and the same in sentences and as rows of a table."""
+"""The explanation of a recording: its explained windows, as sentences and as rows of a table."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,47 +17,47 @@ GRADIENTS, OCCLUSION = "integrated gradients", "occlusion"
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A recording's tags explained.
+    """The explanation of a recording's tags.
 
     Args:
-        name: of the recording.
-        heard: the scores of the whole recording, window by window.
-        tags: indices of the classes explained.
-        edges: of the frequency bands, Hz, float64 [bands + 1].
-        windows: the windows explained, in order of time.
+        name: the recording's name.
+        recording_tags: the scores of the whole recording, window by window.
+        tags: indices of the explained classes.
+        edges: edges of the frequency bands, Hz, float64 [bands + 1].
+        windows: the explained windows, in order of time.
     """
 
     name: str
-    heard: Tags
+    recording_tags: Tags
     tags: tuple[int, ...]
     edges: np.ndarray
     windows: tuple[ExplainedWindow, ...]
 
     @property
     def task(self) -> Task:
-        return self.heard.task
+        return self.recording_tags.task
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the classes explained."""
+        """Names of the explained classes."""
         return tuple(self.task.classes[tag] for tag in self.tags)
 
     def clearest(self, index: int) -> ExplainedWindow:
-        """Of the windows explained, the one with the highest score of the class at `index` in `tags`."""
+        """The explained window with the highest score of the class at `index` in `tags`."""
         return max(self.windows, key=lambda window: window.scores[index])
 
     def words(self) -> list[str]:
-        """A sentence for every tag: its score, what it depends on, and the score that remains without that."""
+        """One sentence per tag: its score, what it depends on, and the score without that."""
         return [self.sentence(index) for index in range(len(self.tags))]
 
     def sentence(self, index: int) -> str:
         """The sentence for the class at `index` in `tags`."""
         window = self.clearest(index)
-        name, score = self.names[index], float(self.heard.scores[self.tags[index]])
+        name, score = self.names[index], float(self.recording_tags.scores[self.tags[index]])
         head = f"{name}: {format_probability(score)}"
         if not window.wave.any():
             return f"{head}; the recording is silent here, so no part of it raises or lowers the score"
-        if len(self.heard.starts) > 1:
+        if len(self.recording_tags.starts) > 1:
             best = format_probability(float(window.scores[index]))
             head += f"; where it is clearest, {window.start:.1f} to {window.end:.1f} s ({best})"
         parts = []
@@ -73,13 +73,13 @@ class Explanation:
         return f"{head}, no short stretch of time and no narrow band accounts for most of it"
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The numbers as rows, each the effect of a part of a window on a tag's logit.
+        """The values as rows, each the effect of a part of a window on a tag's logit.
 
-        Columns: tag; score, its probability in the window; window, its number in the recording; method; start and end
-        (seconds) and low and high (Hz) of the part; logit. A part is a moment over all frequencies, a band over all of
-        the window, or (integrated gradients only) a band of a moment.
+        Columns: tag; score, its probability in the window; window, its index in the recording; method; start and end
+        (seconds) and low and high (Hz) of the part; logit. A part is a moment over all frequencies, a band over the
+        whole window, or (integrated gradients only) a band of a moment.
         """
-        starts = self.heard.times
+        starts = self.recording_tags.times
         edges = self.edges.tolist()
         for window in self.windows:
             number = int(np.abs(starts - window.start).argmin())
@@ -97,19 +97,19 @@ class Explanation:
                     (GRADIENTS, both, window.by_part[index].ravel()),
                 )
                 score = float(window.scores[index])
-                for method, places, values in groups:
-                    for place, value in zip(places, values.tolist(), strict=True):
-                        yield dict(zip(COLUMNS, (name, score, number, method, *place, value), strict=True))
+                for method, parts, values in groups:
+                    for part, value in zip(parts, values.tolist(), strict=True):
+                        yield dict(zip(COLUMNS, (name, score, number, method, *part, value), strict=True))
 
 
 def format_probability(value: float) -> str:
-    """Three digits; a value near 0 or 1 is not rounded to it."""
+    """Three decimals; values near 0 or 1 are not rounded to 0 or 1."""
     if 0 < value < 0.001:
         return "<0.001"
     return ">0.999" if 0.999 < value < 1 else f"{value:.3f}"
 
 
 def format_hertz(value: float) -> str:
-    """Rounded to 10 Hz, from 1 kHz on to 100 Hz: bands are no sharper."""
+    """Rounded to 10 Hz, above 1 kHz to 100 Hz, the sharpness of the bands."""
     rounded = round(value, -1) if value < 1000 else round(value, -2)
     return f"{rounded:,.0f}"

@@ -1,16 +1,16 @@
-"""What every filter responds to: the input that excites it most, found by gradient ascent, and its spectrum.
+"""Filter visualisation: the input that excites each filter most, found by gradient ascent, and its spectrum.
 
 The method is that of Lee, Park, Kim, Nam (Sample-level Deep Convolutional Neural Networks, SMC 2017) and of Kim, Lee,
 Nam (IEEE JSTSP 2019), in their sections on learned filters: start from noise, add the normalised gradient of a filter's
 mean activation, take the magnitude spectrum, order the filters by its peak. Four changes make the spectra clean:
 
-- A filter applied at every third sample (or 9th, 27th, ...) responds most to a sound with just that period, which would
-  put lines at multiples of rate / hop into every spectrum. The input is therefore shifted against the grid of steps, by
-  another offset in each step, and the gradient is averaged over the last few offsets.
-- Inputs keep an RMS of 1, as standardised sound has, and zero mean, as sound has.
+- A filter applied at every third sample (or 9th, 27th, ...) responds most to a signal with exactly that period, which
+  would put lines at multiples of rate / hop into every spectrum. The input is therefore shifted against the grid of
+  time steps, by a different offset in each step, and the gradient is averaged over the last few offsets.
+- Inputs are kept at an RMS of 1, like standardised sound, and at zero mean, like sound.
 - The activation is the softplus of the standardised response rather than its ReLU, so that a filter that the initial
   noise does not activate still has a gradient.
-- Spectra are averaged over frames about as long as the filter's frequency resolution requires.
+- Spectra are averaged over frames that are no longer than the filter's frequency resolution requires.
 """
 
 import math
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
     from samplecnn.models import SampleCNN
 
-FFT = 729  # samples of the Fourier transform: 365 bins, as in the authors' pictures
+FFT = 729  # samples of the Fourier transform: 365 bins, as in the figures of the papers
 STEPS = 24
-RATE, MOMENTUM = 3.0, 0.8  # of the ascent: chosen on a trained network, by how well two seeds agree
-AVERAGED = 2187  # samples of the input for a layer of a small receptive field, to average its spectrum over
-MAX_SAMPLES = 19683  # of the input (0.9 s at 22,050 Hz), unless a layer's hop is longer
+RATE, MOMENTUM = 3.0, 0.8  # step size and momentum, chosen on a trained network by the agreement of two seeds
+AVERAGED_SAMPLES = 2187  # input length for layers with a small receptive field, whose spectrum is averaged over it
+MAX_SAMPLES = 19683  # input length (0.9 s at 22,050 Hz), unless a layer's hop is longer
 MIN_FRAME = 27  # samples
-BATCH_SAMPLES = 300_000  # of all inputs that are optimised together
+BATCH_SAMPLES = 300_000  # total length of the inputs that are optimised together
 GOLDEN = (math.sqrt(5) - 1) / 2  # the fractional parts of its multiples cover an interval evenly
 
 
@@ -51,9 +51,9 @@ class LayerFilters:
     """The filters of one layer, in the model's order.
 
     Args:
-        name: of the layer ("conv0", "block3_conv").
-        hop, receptive_field: of the layer's time steps, in samples.
-        waves: the inputs found, standardised, float32 [filters, samples].
+        name: the layer ("conv0", "block3_conv").
+        hop, receptive_field: hop and receptive field of its time steps, in samples.
+        waves: the optimised inputs, standardised, float32 [filters, samples].
         spectra: their magnitudes, each divided by its maximum, float32 [filters, bins]; 0 for a dead filter.
         peak_hz: frequency of the maximum, float64 [filters]; NaN for a dead filter, on which no input has an effect.
         activation: mean over time of the standardised, rectified response to the wave, float32 [filters], in standard
@@ -87,7 +87,7 @@ class Filters:
 
     Args:
         sample_rate: Hz.
-        frequencies: of the bins of all spectra, Hz, float64 [bins].
+        frequencies: frequencies of the spectra's bins, Hz, float64 [bins].
         layers: the layers analysed.
         taps: weights of the first layer's filters, float32 [features, 3].
         responses: magnitudes of their frequency responses, float32 [features, bins], not normalised.
@@ -107,9 +107,9 @@ class Filters:
         return {layer.name: layer for layer in self.layers}[name]
 
     def table(self) -> "pa.Table":
-        """A row for each filter: `layer`, `filter` (its number in the model), `rank` (place by peak frequency),
-        `peak_hz`, `activation`, `spectrum` (list of `bins` float32). The metadata hold the sample rate; bin k lies at
-        k * sample_rate / 729 Hz."""
+        """One row per filter: `layer`, `filter` (its index in the model), `rank` (by peak frequency), `peak_hz`,
+        `activation`, `spectrum` (list of `bins` float32). The metadata contain the sample rate; the frequency of bin k
+        is k * sample_rate / 729 Hz."""
         import pyarrow as pa
 
         bins = len(self.frequencies)
@@ -139,18 +139,18 @@ def learn_filters(
     precision: str = "auto",
     progress: bool = False,
 ) -> Filters:
-    """Finds the input that excites each filter most, for every convolution up to the last block, shortcuts left out.
+    """Finds the input that excites each filter most, for every convolution up to the last block except shortcuts.
 
     Args:
         model: any SampleCNN; it is not changed, and runs on its device.
         steps: number of steps of gradient ascent.
-        seed: of the initial noise. The same seed gives the same waves on the same machine.
+        seed: seed of the initial noise. The same seed gives the same waves on the same machine.
         layers: names such as "conv0" or "block3_conv"; None for all.
-        precision: of the activations: "fp32", "bf16", or "auto" for bf16 where the hardware has units for it.
+        precision: precision of the activations: "fp32", "bf16", or "auto" for bf16 if the hardware has units for it.
         progress: shows a bar on stderr.
 
     Raises:
-        UsageError: a layer that the model does not have, fewer than one step, an unknown precision.
+        UsageError: an unknown layer, fewer than one step, an unknown precision.
 
     Example:
         >>> from samplecnn import ModelConfig, SampleCNN
@@ -179,13 +179,13 @@ def learn_filters(
 
 
 def samples_for(layer: Layer) -> int:
-    """Length of the input for a layer in samples: its receptive field, within bounds, in whole steps.
+    """Input length for a layer, in samples: its receptive field, within bounds, rounded up to whole steps.
 
     A small field gets an input several times as long, so that its spectrum can be averaged over frames. The deepest
-    layers get less than their field: the cost grows with it, and a second is enough to resolve frequencies.
+    layers get less than their field: the cost grows with the length, and one second resolves the frequencies.
     """
     field = layer.receptive_field.size
-    samples = max(FFT, min(9 * field, AVERAGED), min(field, MAX_SAMPLES))
+    samples = max(FFT, min(9 * field, AVERAGED_SAMPLES), min(field, MAX_SAMPLES))
     return -(-samples // layer.min_samples) * layer.min_samples
 
 
@@ -242,7 +242,7 @@ class Ascent:
         return (response - self.shift) / self.scale.abs().clamp_min(1e-6)
 
     def step(self, wave: Tensor, number: int) -> Tensor:
-        """One step for inputs [batch, samples] of RMS 1; `number` of the step decides the shift against the grid."""
+        """One step for inputs [batch, samples] of RMS 1; its `number` determines the shift against the grid."""
         offset = int((number + 1) * GOLDEN % 1 * self.layer.receptive_field.hop)
         shifted = wave.roll(-offset, 1).requires_grad_(True)
         activation = F.softplus(self.standardised(shifted)).mean(1).sum()

@@ -1,8 +1,8 @@
-"""A network for gradients with respect to its input: the same answers, in fewer passes over memory.
+"""A network for gradients with respect to its input: the same results in fewer passes over memory.
 
-Where weights and statistics stay as they are, a batch norm is a factor and a shift for each feature, which go into the
-convolution before it. Max-pooling comes before the ReLU, which leaves the same and has a third of the values to look
-at. A step of gradient ascent takes 0.7 of the time so.
+With constant weights and statistics, a batch norm is a factor and a shift for each feature, which are folded into the
+preceding convolution. Max-pooling is applied before the ReLU: the result is the same, and the ReLU processes a third of
+the values. A step of gradient ascent then takes 0.7 of the time.
 """
 
 import copy
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def gradient_network(model: "SampleCNN") -> "SampleCNN":
-    """A copy in evaluation mode, its batch norms folded into its convolutions; its parameters take no gradient.
+    """A copy in evaluation mode, its batch norms folded into its convolutions; its parameters require no gradient.
 
-    The norms' own `weight` and `bias` can still be read there; those of the head are left as they are.
+    The norms keep their `weight` and `bias`, for reading; the norms of the head are not folded.
     """
     made = copy.deepcopy(model).eval().requires_grad_(False)
     for conv in made.spec.convolutions:
@@ -33,7 +33,7 @@ def gradient_network(model: "SampleCNN") -> "SampleCNN":
 
 
 class FoldedNorm(BatchNorm):
-    """The place of a batch norm that was folded into its convolution: ReLU and pooling remain."""
+    """Replaces a batch norm that was folded into its convolution; ReLU and pooling remain."""
 
     def __init__(self, conv: nn.Module, norm: BatchNorm) -> None:
         super().__init__(len(norm.weight))

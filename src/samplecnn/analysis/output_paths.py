@@ -1,4 +1,4 @@
-"""Where results go, and whether they can be written there, checked before the work begins."""
+"""Output paths of analyses, checked for writability before the work begins."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def run_folder(model: str) -> Path | None:
 
 
 def output_folder(model: str, output: str | None) -> Path:
-    """The folder of an analysis: `output`, else `analysis` in the model's run directory, else ./analysis; created.
+    """The folder of an analysis: `output`, else `analysis` in the model's run directory, else ./analysis. Creates it.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -58,7 +58,7 @@ def check_output(path: Path, suffixes: tuple[str, ...], what: str) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """The reason as a phrase; for a folder to be created, the system's "File exists" would say too little."""
+    """The reason as a phrase; for a folder to be created, the system's "File exists" would be misleading."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where the folder should be"
     return error.strerror or str(error)

@@ -27,7 +27,7 @@ def run_summary(
     Args:
         model: a run directory, a .safetensors, an .h5.
         output: folder of the drawing; see `output_paths.output_folder`.
-        json: file for all rows.
+        json: path of a file with all rows.
         samples: length of the input; the model's window if not given.
     """
     from samplecnn.analysis.plots.summary import draw_summary
@@ -41,7 +41,7 @@ def run_summary(
         write_json(json, summary.to_dict())
     print_summary(summary)
     picture = save_figure(draw_summary(summary), folder / "summary.png")
-    _name_files([] if json is None else [f"table: {json}"], [picture])
+    _list_files([] if json is None else [f"table: {json}"], [picture])
     return summary
 
 
@@ -60,7 +60,7 @@ def run_filters(
     Args:
         model, output: as for `run_summary`.
         steps, seed, layers, precision: as for `learn_filters`.
-        device: "cpu", "cuda"; None uses a GPU where there is one.
+        device: "cpu", "cuda"; None uses a GPU if there is one.
     """
     import pyarrow.parquet as pq
 
@@ -83,7 +83,7 @@ def run_filters(
     pictures = [save_figure(draw_filters(found, name), folder / f"filters-{name}.png") for name in found.names]
     pictures.append(save_figure(draw_peaks(found), folder / "filters-peaks.png"))
     pictures.append(save_figure(draw_first_layer(found), folder / "first-layer.png"))
-    _name_files([f"table: {table}"], pictures)
+    _list_files([f"table: {table}"], pictures)
     return found
 
 
@@ -105,8 +105,8 @@ def run_excitations(
         data_dir: folder of the built data sets.
         split: "train", "val" or "test".
         batch_size: segments per step.
-        json: file for the figures of every block.
-        device: "cpu", "cuda"; None uses a GPU where there is one.
+        json: path of a file with the statistics of every block.
+        device: "cpu", "cuda"; None uses a GPU if there is one.
     """
     from samplecnn.analysis.excitation import excitation_modules, excitations, no_excitations
     from samplecnn.analysis.plots import excitations as plots
@@ -139,12 +139,12 @@ def run_excitations(
     if np.count_nonzero(found.counts) > 1:
         drawings["excitations-clusters.png"] = plots.draw_excitations_clusters
     pictures = [save_figure(draw(found), folder / name) for name, draw in drawings.items()]
-    _name_files([f"table: {table}"] + ([] if json is None else [f"figures: {json}"]), pictures)
+    _list_files([f"table: {table}"] + ([] if json is None else [f"figures: {json}"]), pictures)
     return found
 
 
 def print_summary(summary: "Summary", file: IO[str] | None = None) -> None:
-    """Prints a row for every layer and the totals, to `file` or stdout."""
+    """Prints one row per layer and the totals, to `file` or stdout."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -174,18 +174,18 @@ def print_summary(summary: "Summary", file: IO[str] | None = None) -> None:
         f"({totals['receptive_field_ms']:,.0f} ms), hop {totals['hop']:,} samples ({totals['hop_ms']:,.0f} ms)",
     ]
     if any(row.kind == "excitation" for row in summary.layers):
-        lines.append("an excitation depends on the whole input, for the one factor by which it scales each feature")
+        lines.append("excitations also depend on the whole input, through one scale factor per feature")
     print("\n".join(lines), file=file)
 
 
 def _cells(summary: "Summary", row: "LayerSummary") -> list[str]:
-    sees, hop = row.receptive_field, row.hop
+    field, hop = row.receptive_field, row.hop
     return [
         "" if row.kernel is None else str(row.kernel),
         "" if row.stride is None else str(row.stride),
         f"{row.time:,} × {row.features:,}",
-        "all" if sees is None else f"{sees:,}",
-        "" if sees is None else f"{summary.milliseconds(sees):,.2f}",
+        "all" if field is None else f"{field:,}",
+        "" if field is None else f"{summary.milliseconds(field):,.2f}",
         "" if hop is None else f"{hop:,}",
         "" if hop is None else f"{summary.milliseconds(hop):,.2f}",
         f"{row.trainable:,}" if row.trainable else "",
@@ -210,8 +210,8 @@ def _check_json(path: str | None) -> None:
         check_output(Path(path), (), "table")
 
 
-def _name_files(notes: list[str], pictures: list[Path]) -> None:
-    """Names what was written."""
+def _list_files(notes: list[str], pictures: list[Path]) -> None:
+    """Lists the written files on stderr."""
     sys.stdout.flush()
     for line in [*notes, *(f"picture: {path}" for path in pictures)]:
         log.note(line)

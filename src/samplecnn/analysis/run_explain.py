@@ -38,22 +38,22 @@ def run_explain(
     settings: Settings | None = None,
     device: str | None = None,
 ) -> list[Path]:
-    """`explain` with a bar on stderr and its sentences on stdout.
+    """`explain` with a progress bar on stderr and its sentences on stdout.
 
     Args:
         model, clip, tags, top, settings, device: as for `explain`.
         max_windows: windows of one picture.
-        over_time: explains all windows, not only the clearest, as a page of a .pdf or a numbered picture for every
-            `max_windows`.
+        over_time: explains all windows, not only the clearest; every `max_windows` become a page of a .pdf or a
+            numbered picture.
         output: folder of the picture; see `output_paths.output_folder`.
-        picture: file instead, by its suffix PNG, SVG or PDF; None: explain-CLIP.png in `output`.
-        table: file, by its suffix CSV, Parquet or JSON.
+        picture: path of the picture instead, as PNG, SVG or PDF by its suffix; None: explain-CLIP.png in `output`.
+        table: path of the table, as CSV, Parquet or JSON by its suffix.
 
     Returns:
-        The files written, which are also named on stderr.
+        The written files, which are also listed on stderr.
 
     Raises:
-        UsageError: an unknown suffix, no such model or tag, or a folder that cannot be written; found before the work
+        UsageError: an unknown suffix, no such model or tag, or a folder that cannot be written; raised before the work
             begins.
         AudioError: the recording cannot be used.
     """
@@ -80,12 +80,12 @@ def run_explain(
             if write_rows is not None:
                 write_rows(explanation)
         written = list(pages.written)
-        short = explanation.heard.samples < explanation.task.window
+        short = explanation.recording_tags.samples < explanation.task.window
     sys.stdout.flush()
     if table is not None:
         written.append(Path(table))
     if short:
-        task, seconds = explanation.task, explanation.heard.seconds
+        task, seconds = explanation.task, explanation.recording_tags.seconds
         log.note(
             f"{clip}: {seconds:.2f} s are shorter than the model's window of {task.window / task.sample_rate:.2f} s; "
             f"the clip was padded as in training ({task.padding})"
@@ -96,7 +96,7 @@ def run_explain(
 
 
 class _Pages:
-    """Writes every picture to a file of its own, numbered if there are several."""
+    """Writes each picture to a separate file, numbered if there are several."""
 
     def __init__(self, path: Path, several: bool) -> None:
         self.path, self.several = path, several
@@ -105,7 +105,7 @@ class _Pages:
     def __call__(self, figure: Any, explanation: Explanation) -> None:
         path = self.path
         if self.several:
-            digits = max(len(str(len(explanation.heard.starts))), 3)
+            digits = max(len(str(len(explanation.recording_tags.starts))), 3)
             path = path.with_name(f"{path.stem}-{len(self.written) + 1:0{digits}}{path.suffix}")
         self.written.append(save_figure(figure, path))
 
@@ -128,7 +128,7 @@ def _pages(path: Path, several: bool) -> Iterator[_Pages]:
     if path.suffix.lower() == ".pdf" and several:
         from matplotlib.backends.backend_pdf import PdfPages
 
-        content = io.BytesIO()  # to a full disk, matplotlib raises errors of its own
+        content = io.BytesIO()  # on a full disk, matplotlib would raise its own errors
         with written_aside(path) as aside:
             with PdfPages(content) as document:
                 yield _PdfPages(path, document)

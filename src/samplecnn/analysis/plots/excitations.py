@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 2  # of panels
-MAX_CLASSES = 100  # shown: those with the most segments; the picture says so
+COLUMNS = 2  # panels per row
+MAX_CLASSES = 100  # classes shown, those with the most segments; the title says if there are more
 
 
 def draw_excitations_units(found: Excitations) -> "Figure":
-    """Mean excitation of every unit for every class, minus the unit's mean: a panel for each block.
+    """Mean excitation of each unit for each class, minus the unit's mean: one panel per block.
 
     Units are ordered by the class that excites them most, classes by the clusters of the last block, so that units that
     respond to one class only form a step of a staircase.
@@ -40,15 +40,15 @@ def draw_excitations_units(found: Excitations) -> "Figure":
     shown = [block.class_mean[classes] - block.mean for block in found.blocks]
     largest = max(float(np.percentile(np.abs(part), 99.5)) for part in shown)
     image = None
-    for place, (axes, block, part) in enumerate(zip(panels, found.blocks, shown, strict=True)):
+    for panel, (axes, block, part) in enumerate(zip(panels, found.blocks, shown, strict=True)):
         strongest = part.argmax(axis=0)
         order = np.lexsort((-part.max(axis=0), strongest))
         image = axes.imshow(
             part[:, order], cmap=diverging(), vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest"
         )
-        _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
+        _class_rows(axes, found, classes, panel, f"{block.name}: {block.units} units")
         axes.set_xticks([])
-        if place >= len(panels) - COLUMNS:
+        if panel >= len(panels) - COLUMNS:
             axes.set_xlabel("units, by their strongest class", fontsize=SMALL)
     assert image is not None
     _bar_below(figure, panels, image, "mean excitation of the class minus the mean of all segments", "both")
@@ -57,7 +57,7 @@ def draw_excitations_units(found: Excitations) -> "Figure":
 
 
 def draw_excitations_distribution(found: Excitations) -> "Figure":
-    """Histogram of the factors for every class (a row) and block (a panel)."""
+    """Histogram of the factors for each class (row) and block (panel)."""
     from matplotlib.colors import PowerNorm
 
     classes = shown_classes(found)
@@ -68,12 +68,12 @@ def draw_excitations_distribution(found: Excitations) -> "Figure":
         shares.append(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     norm = PowerNorm(0.5, 0, max(float(share.max()) for share in shares))
     image = None
-    for place, (axes, block, share) in enumerate(zip(panels, found.blocks, shares, strict=True)):
+    for panel, (axes, block, share) in enumerate(zip(panels, found.blocks, shares, strict=True)):
         extent = (0, 1, len(classes) - 0.5, -0.5)
         image = axes.imshow(share, cmap=SEQUENTIAL, norm=norm, aspect="auto", extent=extent, interpolation="nearest")
-        _class_rows(axes, found, classes, place, f"{block.name}: {block.units} units")
+        _class_rows(axes, found, classes, panel, f"{block.name}: {block.units} units")
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-        if place >= len(panels) - COLUMNS:
+        if panel >= len(panels) - COLUMNS:
             axes.set_xlabel("excitation", fontsize=SMALL)
     assert image is not None
     _bar_below(figure, panels, image, f"per cent of a class's factors, in bins of {1 / BINS:g}")
@@ -82,27 +82,27 @@ def draw_excitations_distribution(found: Excitations) -> "Figure":
 
 
 def draw_excitations_spread(found: Excitations) -> "Figure":
-    """By depth: standard deviation of the classes' means, and the share of a unit's variance between classes."""
+    """By depth: standard deviation of the class means, and share of each unit's variance between classes."""
     figure = new_figure(6.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    places = np.arange(len(found.blocks))
+    x = np.arange(len(found.blocks))
     _boxes(upper, [block.class_std for block in found.blocks])
-    upper.plot(places, found.spread, "o-", color=LIGHT.blue, linewidth=1.8)
+    upper.plot(x, found.spread, "o-", color=LIGHT.blue, linewidth=1.8)
     upper.set_ylabel("standard deviation\nof the classes' means", fontsize=FONT)
     upper.set_ylim(bottom=0)
     upper.set_title(
         f"{drawable(found.task)}: how far do excitations differ between classes?", fontsize=FONT, parse_math=False
     )
-    _boxes(lower, [100 * block.between for block in found.blocks])
-    lower.plot(places, 100 * found.between, "o-", color=LIGHT.blue, linewidth=1.8)
+    _boxes(lower, [100 * block.eta_squared for block in found.blocks])
+    lower.plot(x, 100 * found.eta_squared, "o-", color=LIGHT.blue, linewidth=1.8)
     lower.axhline(100 * found.chance, color=LIGHT.orange, linewidth=1.4, linestyle=(0, (4, 2)))
     lower.annotate(
-        "by chance", (places[-1], 100 * found.chance), (0, 3), textcoords="offset points", ha="right",
+        "by chance", (x[-1], 100 * found.chance), (0, 3), textcoords="offset points", ha="right",
         color=LIGHT.orange, fontsize=SMALL,
     )  # fmt: skip
     lower.set_ylabel("variance between classes,\nper cent of all", fontsize=FONT)
     lower.set_ylim(bottom=0)
-    lower.set_xticks(places, found.names, rotation=40, ha="right")
+    lower.set_xticks(x, found.names, rotation=40, ha="right")
     lower.set_xlabel(
         "blue: mean of the block's units; boxes: the middle half of them, lines: the middle 90 %", fontsize=SMALL
     )
@@ -112,17 +112,17 @@ def draw_excitations_spread(found: Excitations) -> "Figure":
 
 
 def draw_excitations_loudness(found: Excitations) -> "Figure":
-    """Correlation of every unit with the segments' level, a column of dots for each block."""
+    """Correlation of each unit with the segments' level: one column of dots per block."""
     figure = new_figure(5.0)
     axes = figure.subplots()
-    places = np.arange(len(found.blocks))
-    for place, block in enumerate(found.blocks):
+    x = np.arange(len(found.blocks))
+    for column, block in enumerate(found.blocks):
         known = np.sort(block.loudness_correlation[~np.isnan(block.loudness_correlation)])
-        across = place + 0.34 * np.cos(np.pi * (np.arange(len(known)) * 0.618034 % 1))  # evenly, not at random
+        across = column + 0.34 * np.cos(np.pi * (np.arange(len(known)) * 0.618034 % 1))  # evenly spread, not random
         axes.plot(across, known, ".", color=LIGHT.muted, markersize=4.5, alpha=0.7, markeredgewidth=0)
-    axes.plot(places, found.loudness_correlation, "o-", color=LIGHT.orange, linewidth=1.8)
+    axes.plot(x, found.loudness_correlation, "o-", color=LIGHT.orange, linewidth=1.8)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(places, found.names, rotation=40, ha="right")
+    axes.set_xticks(x, found.names, rotation=40, ha="right")
     axes.set_ylim(-1.02, 1.02)
     axes.set_ylabel("correlation with the segment's level (dB)", fontsize=FONT)
     axes.set_title(f"{drawable(found.task)}: correlation of excitations with loudness", fontsize=FONT, parse_math=False)
@@ -132,7 +132,7 @@ def draw_excitations_loudness(found: Excitations) -> "Figure":
 
 
 def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Figure":
-    """Classes clustered by their mean excitations in a block: the tree, and the correlation of each two classes.
+    """Classes clustered by their mean excitations in a block: the tree, and the pairwise correlation of classes.
 
     Raises:
         UsageError: fewer than two classes have segments, or there is no such block.
@@ -172,7 +172,7 @@ def draw_excitations_clusters(found: Excitations, block: int | str = -1) -> "Fig
 
 
 def _panels(found: Excitations, height: float) -> tuple["Figure", "list[Axes]"]:
-    """A panel for every block, COLUMNS in a row."""
+    """One panel per block, COLUMNS per row."""
     rows = math.ceil(len(found.blocks) / COLUMNS)
     figure = new_figure(rows * height + 1.2, WIDTH)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel().tolist()
@@ -182,17 +182,17 @@ def _panels(found: Excitations, height: float) -> tuple["Figure", "list[Axes]"]:
 
 
 def _boxes(axes: "Axes", values: list[np.ndarray]) -> None:
-    """Behind each block's mean: the middle half of its units as a box, the middle 90 % as a line."""
-    for place, column in enumerate(values):
+    """In the background, for each block: the middle half of its units as a box, the middle 90 % as a line."""
+    for x, column in enumerate(values):
         known = column[~np.isnan(column)]
         if len(known):
             low, quarter, three, high = np.percentile(known, (5, 25, 75, 95))
-            axes.plot([place, place], [low, high], color=LIGHT.rule, linewidth=1.0, zorder=1)
-            axes.bar(place, three - quarter, bottom=quarter, width=0.42, color=LIGHT.grid, zorder=1)
+            axes.plot([x, x], [low, high], color=LIGHT.rule, linewidth=1.0, zorder=1)
+            axes.bar(x, three - quarter, bottom=quarter, width=0.42, color=LIGHT.grid, zorder=1)
 
 
 def shown_classes(found: Excitations) -> list[int]:
-    """Numbers of the classes shown, at most MAX_CLASSES, similar ones next to each other."""
+    """Indices of the classes shown, at most MAX_CLASSES, similar ones adjacent."""
     from scipy.cluster.hierarchy import leaves_list  # type: ignore[import-untyped]
 
     present = found.present(MAX_CLASSES)
@@ -209,12 +209,12 @@ def _title(found: Excitations, text: str, classes: list[int]) -> str:
 
 
 def _panel_height(classes: int) -> float:
-    """Inches; tall enough for a name in every row, within limits."""
+    """Height in inches for a name in each row, within limits."""
     return max(1.3, min(0.135 * classes + 0.35, 7.0))
 
 
-def _class_rows(axes: "Axes", found: Excitations, classes: list[int], place: int, title: str) -> None:
-    named = place % COLUMNS == 0 and len(classes) <= 52
+def _class_rows(axes: "Axes", found: Excitations, classes: list[int], panel: int, title: str) -> None:
+    named = panel % COLUMNS == 0 and len(classes) <= 52
     names = [shorten(found.classes[number], 18) for number in classes] if named else []
     axes.set_yticks(range(len(classes)) if named else [], names, fontsize=TINY, parse_math=False)
     axes.set_title(title, fontsize=SMALL, parse_math=False)

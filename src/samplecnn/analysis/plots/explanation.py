@@ -1,4 +1,4 @@
-"""The picture of an explanation: waveform, spectrogram, and the attributions of every tag, on one time axis."""
+"""Plots an explanation: waveform, spectrogram, and the attributions of each tag, on one time axis."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -22,40 +22,39 @@ SMOOTHING = 3.0  # moments: full width at half maximum of the filter that smooth
 def draw_explanation(explanation: Explanation, theme: Theme = LIGHT) -> "Figure":
     """One picture of all explained windows and all tags.
 
-    Top to bottom: every tag's score over the whole recording (where there are several windows), the waveform, the
-    spectrogram; then for every tag a curve of each moment's attribution (integrated gradients, filled) and of the
-    logit's loss without the moment (line), a map of the attributions over time and frequency, and to its right the
-    logit's loss without each band. Windows that follow each other are drawn as one stretch; a gap in time is a gap in
-    the picture.
+    Top to bottom: each tag's score over the whole recording (if there are several windows), the waveform, the
+    spectrogram; then for each tag the attribution of each moment (integrated gradients, filled) and the decrease of the
+    logit without the moment (line), a map of the attributions over time and frequency, and to its right the decrease of
+    the logit without each band. Consecutive windows are drawn as one span; a gap in time is a gap in the picture.
     """
-    stretches = _stretches(explanation.windows)
-    several = len(explanation.heard.starts) > 1
+    spans = _spans(explanation.windows)
+    several = len(explanation.recording_tags.starts) > 1
     heights = [0.7] * several + [0.6, 1.3] + [0.8, 1.2] * len(explanation.tags)
-    widths = [sum(window.seconds for window in stretch) for stretch in stretches]
+    widths = [sum(window.seconds for window in span) for span in spans]
     widths = [max(width, 0.1 * sum(widths)) for width in widths]
     figure = new_figure(sum(heights) * 0.95 + 1.2, 9.5, theme, layout=None)
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0, wspace=0.02)
     grid = figure.add_gridspec(
-        len(heights), len(stretches) + 1, height_ratios=heights, width_ratios=[*widths, 0.16 * sum(widths)]
+        len(heights), len(spans) + 1, height_ratios=heights, width_ratios=[*widths, 0.16 * sum(widths)]
     )
     first = 1 if several else 0
     if several:
         _overview(_axes(figure, grid[0, :-1], theme), explanation, theme)
     scale = _Scale.of(explanation)
-    for column, stretch in enumerate(stretches):
+    for column, span in enumerate(spans):
         cells = [grid[row, column] for row in range(first, len(heights))]
-        _stretch(figure, cells, explanation, stretch, scale, column == 0, theme)
+        _span(figure, cells, explanation, span, scale, column == 0, theme)
     _legend(_axes(figure, grid[first : first + 2, -1], theme), theme)
-    for place in range(len(explanation.tags)):
-        bars = _axes(figure, grid[first + 3 + 2 * place, -1], theme)
-        _bands(bars, explanation, place, place == len(explanation.tags) - 1, theme)
+    for index in range(len(explanation.tags)):
+        bars = _axes(figure, grid[first + 3 + 2 * index, -1], theme)
+        _bands(bars, explanation, index, index == len(explanation.tags) - 1, theme)
     figure.suptitle(_title(explanation), fontsize=11, color=theme.ink, parse_math=False)
     return figure
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Largest values of all windows, for axes that all stretches share."""
+    """Largest values of all windows, for axes that all spans share."""
 
     curve: np.ndarray  # logits of a moment [tags]
     part: np.ndarray  # logits of a band of a moment [tags]
@@ -66,50 +65,50 @@ class _Scale:
         windows = explanation.windows
         curves = [np.maximum(np.abs(w.moment_loss), np.abs(_smooth(w.by_moment))).max(axis=1) for w in windows]
         parts = [np.abs(_smooth(w.by_part)).max(axis=(1, 2)) for w in windows]
-        loudest = max(float(np.abs(w.wave).max()) for w in windows)
-        return cls(np.max(curves, axis=0), np.max(parts, axis=0), max(loudest, 1e-3))
+        peak = max(float(np.abs(w.wave).max()) for w in windows)
+        return cls(np.max(curves, axis=0), np.max(parts, axis=0), max(peak, 1e-3))
 
 
-def _stretch(
+def _span(
     figure: "Figure",
     cells: list[Any],
     explanation: Explanation,
-    stretch: list[ExplainedWindow],
+    span: list[ExplainedWindow],
     scale: _Scale,
     leftmost: bool,
     theme: Theme,
 ) -> None:
-    """The rows of one stretch of time, top to bottom."""
+    """The rows of one span of time, top to bottom."""
     all_axes = [_axes(figure, cell, theme) for cell in cells]
-    start, end = stretch[0].start, stretch[-1].end
+    start, end = span[0].start, span[-1].end
     for axes in all_axes:
         axes.set_xlim(start, end)
         axes.tick_params(labelbottom=axes is all_axes[-1], labelleft=leftmost)
-        for window in stretch[1:]:
+        for window in span[1:]:
             axes.axvline(window.start, color=theme.rule, lw=0.8, ls=(0, (3, 3)), zorder=1)
     waveform, spectrogram, *tags = all_axes
-    for window, until in zip(stretch, [*(w.start for w in stretch[1:]), end], strict=True):
+    for window, until in zip(span, [*(w.start for w in span[1:]), end], strict=True):
         low, high, times = _envelope(window)
         waveform.fill_between(times, low, high, color=theme.muted, lw=0.4)
         _spectrogram(spectrogram, window, theme)
-        for place in range(len(explanation.tags)):
-            _curve(tags[2 * place], window, until, place, theme)
-            _map(tags[2 * place + 1], window, until, place, scale.part[place], theme)
-            if window is explanation.clearest(place):
-                _ranges(tags[2 * place], tags[2 * place + 1], window, until, place, theme)
+        for index in range(len(explanation.tags)):
+            _curve(tags[2 * index], window, until, index, theme)
+            _map(tags[2 * index + 1], window, until, index, scale.part[index], theme)
+            if window is explanation.clearest(index):
+                _ranges(tags[2 * index], tags[2 * index + 1], window, until, index, theme)
     waveform.set_ylim(-1.05 * scale.wave, 1.05 * scale.wave)
     waveform.set_yticks([])
     _mel_axis(spectrogram, explanation)
-    for place in range(len(explanation.tags)):
-        curve, chart = tags[2 * place], tags[2 * place + 1]
-        most = max(scale.curve[place], 1e-3)
-        curve.set_ylim(-1.1 * most, 1.1 * most)
+    for index in range(len(explanation.tags)):
+        curve, chart = tags[2 * index], tags[2 * index + 1]
+        limit = max(scale.curve[index], 1e-3)
+        curve.set_ylim(-1.1 * limit, 1.1 * limit)
         curve.axhline(0, color=theme.rule, lw=0.8, zorder=1)
         _mel_axis(chart, explanation)
         if leftmost:
-            text = drawable(explanation.sentence(place))
+            text = drawable(explanation.sentence(index))
             title = curve.set_title(text, loc="left", fontsize=SMALL, color=theme.ink, parse_math=False, pad=4)
-            title.set_in_layout(False)  # it may extend over the next stretch
+            title.set_in_layout(False)  # it may extend over the next span
             curve.set_ylabel("logit", fontsize=SMALL - 1)
             chart.set_ylabel("Hz", fontsize=SMALL - 1)
     if leftmost:
@@ -118,16 +117,16 @@ def _stretch(
 
 
 def _overview(axes: Any, explanation: Explanation, theme: Theme) -> None:
-    """Every tag's score in every window of the recording; the explained windows are shaded."""
-    heard = explanation.heard
-    ends = np.append(heard.starts, heard.samples) / explanation.task.sample_rate
-    for place, tag in enumerate(explanation.tags):
-        values = heard.over_time[:, tag]
-        style = ("-", (0, (4, 2)), (0, (1, 1)))[place % 3]
-        axes.stairs(values, ends, color=theme.blue, alpha=1 - 0.2 * (place % 4), ls=style, lw=1.3, baseline=None)
+    """Each tag's score in each window of the recording; the explained windows are shaded."""
+    recording = explanation.recording_tags
+    ends = np.append(recording.starts, recording.samples) / explanation.task.sample_rate
+    for index, tag in enumerate(explanation.tags):
+        values = recording.over_time[:, tag]
+        style = ("-", (0, (4, 2)), (0, (1, 1)))[index % 3]
+        axes.stairs(values, ends, color=theme.blue, alpha=1 - 0.2 * (index % 4), ls=style, lw=1.3, baseline=None)
     for window in explanation.windows:
         axes.axvspan(window.start, window.end, color=theme.blue, alpha=0.12, lw=0)
-    axes.set(xlim=(0, max(heard.seconds, 1e-3)), ylim=(0, 1.03))
+    axes.set(xlim=(0, max(recording.seconds, 1e-3)), ylim=(0, 1.03))
     axes.set_ylabel("score", fontsize=SMALL - 1)
     lines = axes.patches[: len(explanation.tags)]
     legend = axes.legend(
@@ -137,33 +136,33 @@ def _overview(axes: Any, explanation: Explanation, theme: Theme) -> None:
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
-    legend.set_in_layout(False)  # it lies over the column of the bands
+    legend.set_in_layout(False)  # it overlaps the column of the bands
 
 
-def _curve(axes: Any, window: ExplainedWindow, until: float, place: int, theme: Theme) -> None:
-    # Drawn finer than the moments, so that the fill changes colour where the curve crosses zero.
+def _curve(axes: Any, window: ExplainedWindow, until: float, index: int, theme: Theme) -> None:
+    # Interpolated between the moments, so that the fill changes colour where the curve crosses zero.
     times = np.linspace(window.times[0], window.times[-1], 8 * len(window.times))
-    values = np.interp(times, window.times, _smooth(window.by_moment[place]))
+    values = np.interp(times, window.times, _smooth(window.by_moment[index]))
     shown = times <= until
     times, values = times[shown], values[shown]
     axes.fill_between(times, 0, np.clip(values, 0, None), color=theme.blue, alpha=0.55, lw=0)
     axes.fill_between(times, 0, np.clip(values, None, 0), color=theme.orange, alpha=0.55, lw=0)
     shown = window.times <= until
-    axes.plot(window.times[shown], window.moment_loss[place][shown], color=theme.ink, lw=1.1)
+    axes.plot(window.times[shown], window.moment_loss[index][shown], color=theme.ink, lw=1.1)
 
 
-def _map(axes: Any, window: ExplainedWindow, until: float, place: int, most: float, theme: Theme) -> None:
-    values = _smooth(window.by_part[place])
+def _map(axes: Any, window: ExplainedWindow, until: float, index: int, limit: float, theme: Theme) -> None:
+    values = _smooth(window.by_part[index])
     image = axes.imshow(
-        values, aspect="auto", origin="lower", cmap=diverging(theme), vmin=-most or -1, vmax=most or 1,
+        values, aspect="auto", origin="lower", cmap=diverging(theme), vmin=-limit or -1, vmax=limit or 1,
         interpolation="bilinear", extent=(window.start, window.end, 0, mel(window.rate / 2)),
     )  # fmt: skip
     image.set_clip_path(_upto(axes, window.start, until, window.rate))
 
 
-def _ranges(curve: Any, chart: Any, window: ExplainedWindow, until: float, place: int, theme: Theme) -> None:
-    """The time and the frequencies that the sentence names."""
-    moment, band = window.moment_range[place], window.band_range[place]
+def _ranges(curve: Any, chart: Any, window: ExplainedWindow, until: float, index: int, theme: Theme) -> None:
+    """Marks the ranges of time and frequency named in the sentence."""
+    moment, band = window.moment_range[index], window.band_range[index]
     if moment is not None:
         curve.axvspan(moment.low, min(moment.high, until), color=theme.blue, alpha=0.12, lw=0, zorder=0)
     if band is not None:
@@ -173,9 +172,9 @@ def _ranges(curve: Any, chart: Any, window: ExplainedWindow, until: float, place
                 chart.plot(at, [mel(edge)] * 2, color=theme.blue, lw=0.8, ls=(0, (3, 2)))
 
 
-def _bands(axes: Any, explanation: Explanation, place: int, last: bool, theme: Theme) -> None:
-    """The logit's loss without each band, in the tag's clearest window."""
-    losses = explanation.clearest(place).band_loss[place]
+def _bands(axes: Any, explanation: Explanation, index: int, last: bool, theme: Theme) -> None:
+    """The decrease of the logit without each band, in the tag's clearest window."""
+    losses = explanation.clearest(index).band_loss[index]
     edges = mel(explanation.edges)
     colours = [theme.blue if value > 0 else theme.orange for value in losses]
     middle, height = (edges[1:] + edges[:-1]) / 2, np.diff(edges) * 0.8
@@ -183,8 +182,8 @@ def _bands(axes: Any, explanation: Explanation, place: int, last: bool, theme: T
     axes.axvline(0, color=theme.rule, lw=0.8)
     _mel_axis(axes, explanation)
     axes.tick_params(labelleft=False, labelsize=TINY)
-    most = max(float(np.abs(losses).max()), 1e-3) * 1.1
-    axes.set_xlim(min(-0.35 * most, float(losses.min()) * 1.1), most)
+    limit = max(float(np.abs(losses).max()), 1e-3) * 1.1
+    axes.set_xlim(min(-0.35 * limit, float(losses.min()) * 1.1), limit)
     axes.locator_params(axis="x", nbins=3)
     if last:
         axes.set_xlabel("loss without\nthe band", fontsize=SMALL - 1)
@@ -200,23 +199,23 @@ def _spectrogram(axes: Any, window: ExplainedWindow, theme: Theme) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Smooths the last axis by a Gaussian SMOOTHING moments wide; normalised at the ends, so that sums are kept."""
+    """Smooths the last axis by a Gaussian SMOOTHING moments wide; normalised at the ends, which preserves sums."""
     count = values.shape[-1]
     steps = np.arange(count)
     kernel = np.exp(-4 * np.log(2) * ((steps[:, None] - steps) / SMOOTHING) ** 2)
     return values @ (kernel / kernel.sum(axis=1, keepdims=True))
 
 
-def _envelope(window: ExplainedWindow, most: int = 1500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Minimum and maximum of short pieces of the waveform, and their times in seconds."""
-    piece = max(len(window.wave) // most, 1)
-    cut = window.wave[: len(window.wave) // piece * piece].reshape(-1, piece)
-    times = window.start + (np.arange(len(cut)) + 0.5) * piece / window.rate
+def _envelope(window: ExplainedWindow, max_points: int = 1500) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Minimum and maximum of short blocks of the waveform, and their times in seconds."""
+    block = max(len(window.wave) // max_points, 1)
+    cut = window.wave[: len(window.wave) // block * block].reshape(-1, block)
+    times = window.start + (np.arange(len(cut)) + 0.5) * block / window.rate
     return cut.min(axis=1), cut.max(axis=1), times
 
 
-def _stretches(windows: tuple[ExplainedWindow, ...]) -> list[list[ExplainedWindow]]:
-    """Groups of windows that follow each other without a gap."""
+def _spans(windows: tuple[ExplainedWindow, ...]) -> list[list[ExplainedWindow]]:
+    """Groups of consecutive windows without gaps."""
     groups: list[list[ExplainedWindow]] = []
     for window in windows:
         if groups and window.start <= groups[-1][-1].end + 0.5 / window.rate:
@@ -247,7 +246,7 @@ def _mel_axis(axes: Any, explanation: Explanation) -> None:
 
 
 def _legend(axes: Any, theme: Theme) -> None:
-    """The key to the colours, in the empty corner to the right of waveform and spectrogram."""
+    """The legend of the colours, in the empty corner to the right of waveform and spectrogram."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

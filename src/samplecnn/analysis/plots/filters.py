@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROWS = 600  # of a picture along frequency
-FLOOR = -25  # dB relative to the peak, where the colours end
-PEAK_LINE = "#c00000"  # stands out from every colour of the sequential map, on light and dark pages
+IMAGE_ROWS = 600  # height of an image in pixels
+FLOOR = -25  # minimum of the colour scale, dB relative to the peak
+PEAK_LINE = "#c00000"  # contrasts with every colour of the sequential map, on light and dark pages
 
 
 def draw_filters(filters: Filters, layer: str) -> "Figure":
-    """A layer's spectra side by side, ordered by peak frequency: on a mel axis above, on a linear one below.
+    """A layer's spectra side by side, ordered by peak frequency: top on a mel axis, bottom on a linear axis.
 
     Raises:
         UsageError: a layer that was not analysed.
@@ -40,7 +40,7 @@ def draw_filters(filters: Filters, layer: str) -> "Figure":
     bar.set_label("dB relative to each filter's peak", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
     ms = 1000 * one.receptive_field / filters.sample_rate
-    dead = f", {one.dead} dead left out" if one.dead else ""
+    dead = f", {one.dead} dead ones omitted" if one.dead else ""
     figure.suptitle(
         f"{layer}: spectra of the inputs that excite its {len(one)} filters most{dead}\n"
         f"receptive field: {one.receptive_field:,} samples = {_milliseconds(ms)}",
@@ -50,14 +50,14 @@ def draw_filters(filters: Filters, layer: str) -> "Figure":
 
 
 def draw_peaks(filters: Filters) -> "Figure":
-    """Peak frequencies of every layer's filters in rising order, with lines for even spacing in mel and in Hz."""
+    """Peak frequencies of every layer's filters in rising order, with lines for uniform spacing in mel and in Hz."""
     figure = new_figure(6.6)
     axes = figure.subplots()
     top = filters.frequencies[-1]
     along = np.linspace(0, 1, 200)
     dashed, dotted = (0, (5, 2)), (0, (1, 1.6))
-    axes.plot(along, hertz(along * mel(top)), color=LIGHT.ink, linewidth=1.6, linestyle=dashed, label="even in mel")
-    axes.plot(along, along * top, color=LIGHT.ink, linewidth=1.4, linestyle=dotted, label="even in Hz")
+    axes.plot(along, hertz(along * mel(top)), color=LIGHT.ink, linewidth=1.6, linestyle=dashed, label="uniform in mel")
+    axes.plot(along, along * top, color=LIGHT.ink, linewidth=1.4, linestyle=dotted, label="uniform in Hz")
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0, 0.92, max(len(filters.layers), 2)))
@@ -67,7 +67,7 @@ def draw_peaks(filters: Filters) -> "Figure":
             axes.plot((np.arange(len(peaks)) + 0.5) / len(peaks), peaks, color=shade, linewidth=2.0, label=layer.name)
     _frequency_axis(axes, top, "mel")
     axes.set(xlim=(0, 1))
-    axes.set_xlabel("share of the layer's filters that peak below", fontsize=FONT)
+    axes.set_xlabel("fraction of the layer's filters with a lower peak", fontsize=FONT)
     axes.set_title("Peak frequencies of the filters of every layer", fontsize=FONT)
     axes.legend(fontsize=SMALL, frameon=False, loc="upper center", bbox_to_anchor=(0.46, -0.12), ncols=3)
     tidy(axes, "both")
@@ -112,7 +112,7 @@ def _decibels(magnitudes: np.ndarray) -> np.ndarray:
 def _spectra(axes: "Axes", levels: np.ndarray, peaks: np.ndarray, filters: Filters, scale: str):  # type: ignore[no-untyped-def]
     """Draws levels in dB [filters, bins] as an image with rows of equal height on a "mel" or "linear" axis."""
     top = filters.frequencies[-1]
-    rows = np.linspace(0, mel(top) if scale == "mel" else top, ROWS)
+    rows = np.linspace(0, mel(top) if scale == "mel" else top, IMAGE_ROWS)
     at = hertz(rows) if scale == "mel" else rows
     picture = np.stack([np.interp(at, filters.frequencies, one) for one in levels], axis=1)
     extent = (0, levels.shape[0], 0, rows[-1])
@@ -128,8 +128,8 @@ def _spectra(axes: "Axes", levels: np.ndarray, peaks: np.ndarray, filters: Filte
     )
     ticks, labels = kilohertz_ticks(top, scale)
     axes.set_yticks(mel(ticks) if scale == "mel" else ticks, labels, fontsize=SMALL)
-    places = np.arange(len(peaks)) + 0.5
-    axes.plot(places, mel(peaks) if scale == "mel" else peaks, color=PEAK_LINE, linewidth=1.2)
+    x = np.arange(len(peaks)) + 0.5
+    axes.plot(x, mel(peaks) if scale == "mel" else peaks, color=PEAK_LINE, linewidth=1.2)
     axes.set_ylabel(f"kHz ({scale} axis)", fontsize=FONT)
     axes.tick_params(labelsize=SMALL)
     axes.spines[:].set_visible(False)

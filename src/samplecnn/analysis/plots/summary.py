@@ -1,4 +1,4 @@
-"""The architecture as a drawing: a bar for each block, as wide as it has features, from the waveform to the classes."""
+"""A drawing of the architecture: one bar per block, whose width shows the number of features."""
 
 from typing import TYPE_CHECKING
 
@@ -37,13 +37,13 @@ def draw_summary(summary: Summary) -> "Figure":
     axes = figure.subplots()
     seconds = summary.samples / summary.sample_rate
     _wave(axes, 0, f"{summary.samples:,} samples = {seconds:.3g} s at {summary.sample_rate:,} Hz")
-    for place, (name, rows) in enumerate(groups.items(), start=1):
+    for y, (name, rows) in enumerate(groups.items(), start=1):
         last = rows[-1]
         width = max(last.features / widest, 0.06)
         stripe = width / len(rows)
         for index, row in enumerate(rows):
             axes.barh(
-                place,
+                y,
                 stripe,
                 left=-width / 2 + index * stripe,
                 height=0.62,
@@ -55,10 +55,10 @@ def draw_summary(summary: Summary) -> "Figure":
         field = ""
         if last.receptive_field is not None and last.hop is not None:
             field = f"{_length(summary, last.receptive_field)} / {_length(summary, last.hop)}"
-        axes.text(-0.56, place, name, ha="right", va="center", fontsize=FONT)
-        axes.text(0.56, place, shape, va="center", fontsize=SMALL)
-        axes.text(1.07, place, field, va="center", fontsize=SMALL)
-        axes.text(1.86, place, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
+        axes.text(-0.56, y, name, ha="right", va="center", fontsize=FONT)
+        axes.text(0.56, y, shape, va="center", fontsize=SMALL)
+        axes.text(1.07, y, field, va="center", fontsize=SMALL)
+        axes.text(1.86, y, f"{100 * share:.2g} %", va="center", ha="right", fontsize=SMALL)
     heads = ((0.56, "steps × features", "left"), (1.07, "field / hop", "left"), (1.86, "MACs", "right"))
     for x, text, side in heads:
         axes.text(x, 0.45, text, ha=side, va="bottom", fontsize=SMALL, color=LIGHT.muted)
@@ -82,15 +82,15 @@ def draw_summary(summary: Summary) -> "Figure":
     return figure
 
 
-def _wave(axes: "Axes", place: float, text: str) -> None:
+def _wave(axes: "Axes", y: float, text: str) -> None:
     import numpy as np
 
     x = np.linspace(-0.5, 0.5, 400)
     axes.plot(
-        x, place + 0.22 * np.sin(44 * x) * np.exp(-8 * (x + 0.15) ** 2) * np.cos(9 * x), color=LIGHT.rule, linewidth=1.2
+        x, y + 0.22 * np.sin(44 * x) * np.exp(-8 * (x + 0.15) ** 2) * np.cos(9 * x), color=LIGHT.rule, linewidth=1.2
     )
-    axes.text(-0.56, place, "waveform", ha="right", va="center", fontsize=FONT)
-    axes.text(0.56, place, text, va="center", fontsize=SMALL)
+    axes.text(-0.56, y, "waveform", ha="right", va="center", fontsize=FONT)
+    axes.text(0.56, y, text, va="center", fontsize=SMALL)
 
 
 def _length(summary: Summary, samples: int) -> str:

@@ -1,8 +1,8 @@
-"""One HTML file about a model and a data set: scores with confidence intervals, mistakes to listen to, pictures,
+"""One HTML file about a model and a data set: scores with confidence intervals, mistakes with sound, plots,
 settings.
 
-The results are computed in `findings`, `intervals` and `mistakes`; the page is made from them in `page`,
-`score_sections`, `svg` and `elements`.
+`findings`, `intervals` and `mistakes` compute the results; `page`, `score_sections`, `svg` and `elements` build the
+page from them.
 """
 
 import re
@@ -32,16 +32,16 @@ def report(
     """Tests a model on a data set's test split and writes a report as one HTML file.
 
     Args:
-        model: whatever `samplecnn.load` takes; of a run directory, the report includes the training.
+        model: any argument of `samplecnn.load`; for a run directory, the report includes the training.
         dataset: the data set as it was built: a name, a folder or a manifest; or a folder of TFRecords.
         output: a folder, or a file whose name ends in .html. None: report-DATASET.html in the folder `analysis` of the
             model's run directory, or in ./analysis.
         data_dir: folder of the built data sets.
         contents: what the report contains.
-        batch_size: segments per step; the figures do not depend on it.
+        batch_size: segments per step; the results do not depend on it.
         num_readers: threads that read ahead.
-        device: "cpu", "cuda"; None uses a GPU where there is one.
-        skip_corrupt: leaves out damaged TFRecords instead of stopping at the first.
+        device: "cpu", "cuda"; None uses a GPU if there is one.
+        skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         progress: shows bars on stderr.
 
     Returns:
@@ -49,7 +49,7 @@ def report(
 
     Raises:
         UsageError: the data set is not built or has no test clips, there is no such model, the two do not fit, or the
-            folder cannot be written; found before the work begins.
+            folder cannot be written; raised before the work begins.
         SampleCNNError: fewer than two test clips, or a model whose probabilities are NaN.
     """
     from samplecnn.analysis.output_paths import check_output, output_folder, run_folder

@@ -1,4 +1,4 @@
-"""Parts of the page: tables, and matplotlib's pictures, each embedded for the light and for the dark theme."""
+"""Elements of the page: tables, and matplotlib figures, embedded in a light and a dark version."""
 
 import base64
 import io
@@ -13,19 +13,19 @@ from samplecnn.system.plotting import DARK, LIGHT, use_available_fonts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_DPI = 110  # of embedded pictures
-GREY = 0.12  # largest difference between the channels of a colour that counts as grey
-DEEP = 0.45  # largest channel of a colour too dark for the dark page
-COLOURS = 192  # of a picture's palette: drawings need few
+MAX_DPI = 110  # resolution of embedded pictures
+GREY = 0.12  # maximum difference between the channels of a grey
+DEEP = 0.45  # maximum channel of a colour that is too dark for the dark page
+COLOURS = 192  # size of a picture's palette: drawings need few colours
 
 
 def picture(light: "Figure", alt: str, dark: "Figure | None" = None) -> str:
     """A figure as an element of the page.
 
     Args:
-        light: drawn for a white page; it is recoloured for the dark one if `dark` is not given.
-        alt: description for those who do not see the picture.
-        dark: the same figure drawn for a dark page.
+        light: the figure for a white page; it is recoloured for the dark one if `dark` is not given.
+        alt: the text alternative.
+        dark: the same figure for a dark page.
     """
     light_uri, width, height = png(light)
     if dark is None:
@@ -51,8 +51,8 @@ def png(figure: "Figure", dpi: float = MAX_DPI) -> tuple[str, int, int]:
 
 
 def darken(figure: "Figure") -> None:
-    """Recolours a figure drawn for white paper for a dark page: ink becomes light and paper dark, the theme's blue and
-    orange become those of the dark theme, other colours stay."""
+    """Recolours a figure for a dark page: black becomes light and white dark, the theme's blue and orange become those
+    of the dark theme, other colours are kept."""
     from matplotlib.collections import Collection
     from matplotlib.colors import to_hex
     from matplotlib.lines import Line2D
@@ -94,7 +94,7 @@ def _replace(colour: Any, setter: Any, recoloured: Any) -> None:
 
 
 def _dark_colour(colour: Any) -> tuple[float, float, float] | None:
-    """The dark page's colour for one of the light page's; None for a colour that stands out on both."""
+    """The colour on the dark page for one on the light page; None for a colour that is visible on both."""
     from matplotlib.colors import to_hex, to_rgb
 
     rgb = to_rgb(colour if isinstance(colour, str) else tuple(colour)[:3])
@@ -117,7 +117,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], caption: str, numb
     cells = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "".join(
         "<tr>"
-        + "".join(f'<th scope="row">{cell}</th>' if not place else f"<td>{cell}</td>" for place, cell in enumerate(row))
+        + "".join(
+            f'<th scope="row">{cell}</th>' if not column else f"<td>{cell}</td>" for column, cell in enumerate(row)
+        )
         + "</tr>"
         for row in rows
     )

@@ -1,4 +1,4 @@
-"""Everything that a report contains, computed; the page itself is made elsewhere."""
+"""Computes the contents of a report; `page` turns them into HTML."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,12 +26,12 @@ class Contents:
     """What a report contains.
 
     Args:
-        mistakes: number of the worst mistakes to show, with their sound.
+        mistakes: number of worst mistakes to show, with their sound.
         explained: number of these mistakes to explain.
-        filters, excitations: whether to analyse the filters and the excitations, which take longest.
+        filters, excitations: whether to analyse the filters and the excitations, the slowest parts.
         filter_steps: steps of gradient ascent for the filters; None for the default.
         draws: bootstrap draws for the confidence intervals.
-        seed: of the bootstrap and of the filters' initial noise.
+        seed: seed of the bootstrap and of the filters' initial noise.
     """
 
     mistakes: int = 12
@@ -50,11 +50,11 @@ class Findings:
     Args:
         evaluation: scores and predictions.
         intervals: confidence intervals of the scores.
-        mistakes: the worst, with as many `sounds` (data URIs) and `explanations` (None where not explained).
+        mistakes: the worst mistakes, with as many `sounds` (data URIs) and `explanations` (None if not explained).
         summary: the network's layers.
-        filters, excitations: None where they are not part of the report.
-        left_out: sentences on what the model does not have.
-        history: the run's epochs and tests; empty for a model that is not in a run directory.
+        filters, excitations: None if they are not part of the report.
+        notes: sentences on sections that the model cannot have.
+        history: the run's epochs and tests; empty for a model outside a run directory.
         options: the run's training options.
         run: the run directory.
     """
@@ -67,7 +67,7 @@ class Findings:
     summary: "Summary"
     filters: "Filters | None" = None
     excitations: "Excitations | None" = None
-    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     run: Path | None = None
@@ -89,7 +89,7 @@ def gather(
         evaluation: its scores on the test split.
         segments: the test split.
         contents: what the report contains.
-        run: the model's run directory; None for a model elsewhere.
+        run: the model's run directory; None for a model outside one.
         batch_size: segments per step.
         progress: shows a bar on stderr for each of the slow parts.
     """
@@ -101,9 +101,9 @@ def gather(
     mistakes = worst_mistakes(predictions, task, contents.mistakes)
     waves = [clip_wave(segments, mistake.name) for mistake in mistakes]
     explanations: list[Explanation | None] = [None] * len(mistakes)
-    for place, (mistake, wave) in enumerate(zip(mistakes[: contents.explained], waves, strict=False)):
+    for index, (mistake, wave) in enumerate(zip(mistakes[: contents.explained], waves, strict=False)):
         explanation = explain(model, wave, task.sample_rate, tags=mistake.tags, max_windows=2, progress=progress)
-        explanations[place] = replace(explanation, name=mistake.name)
+        explanations[index] = replace(explanation, name=mistake.name)
     found = Findings(
         evaluation=evaluation,
         intervals=intervals(
@@ -116,7 +116,7 @@ def gather(
         run=run,
     )
     if not excitation_modules(model):
-        found.left_out.append(f"{model.config.block} blocks have no excitations")
+        found.notes.append(f"{model.config.block} blocks have no excitations")
     elif contents.excitations:
         found.excitations = excitations(model, segments, batch_size=batch_size, progress=progress)
     if contents.filters:
@@ -134,7 +134,7 @@ def clip_wave(segments: "Segments", name: str) -> np.ndarray:
 
 
 def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """History and training options from a run directory; empty where the files are missing."""
+    """History and training options from a run directory; empty if the files are missing."""
     from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
     from samplecnn.training.logging import METRICS, read_metrics
 
@@ -145,7 +145,7 @@ def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             history = read_metrics(run)
         except ValueError as error:
             raise SampleCNNError(
-                f"{run / METRICS}: damaged ({error}); move it away to leave the training out of the report"
+                f"{run / METRICS}: damaged ({error}); remove it for a report without the training"
             ) from error
     if (run / CHECKPOINT).exists():
         checkpoint = load_checkpoint(run)

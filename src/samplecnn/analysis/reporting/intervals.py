@@ -1,12 +1,12 @@
 """Confidence intervals of a test's scores over clips.
 
 Shares of clips (accuracy, and precision and recall of a class) get Wilson's interval (Brown, Cai, DasGupta: Interval
-Estimation for a Binomial Proportion, Statistical Science 2001), which has a width even where all clips are right. All
+Estimation for a Binomial Proportion, Statistical Science 2001), which has a width even if all clips are right. All
 other scores get a percentile bootstrap (Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13): the
-clips are drawn with replacement, as many as there are, and scored again, many times over. Where every draw gives the
-same score, the bootstrap says nothing and there is no interval.
+clips are resampled with replacement and scored again many times. If all draws give the same score, the bootstrap is
+uninformative and there is no interval.
 
-The intervals show how much the scores would differ on other clips of the same kind, not after another training. They
+The intervals show how much the scores would differ on other clips of the same kind, not between training runs. They
 treat clips as independent.
 """
 
@@ -21,17 +21,16 @@ from samplecnn.system.progress import Progress
 from samplecnn.task import Task
 
 DRAWS, LEVEL = 1000, 0.95
-BATCH_WEIGHTS = 2_000_000  # weights (draws times clips) held at once, 4 bytes each and several times over
+BATCH_WEIGHTS = 2_000_000  # weights (draws times clips) in memory at a time, 4 bytes each, in several arrays
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Lower and upper ends: a pair for every score of the whole test, float64 [classes, 2] for every score of the
-    classes.
+    """Lower and upper ends: a pair for each score of the whole test, float64 [classes, 2] for each class score.
 
-    Scores are named as in `evaluation.Scores` and `ClassScores`; NaN where there is no interval.
+    Scores are named as in `evaluation.Scores` and `ClassScores`; NaN if there is no interval.
     """
 
     overall: dict[str, Interval]
@@ -55,9 +54,9 @@ def intervals(
     Args:
         y_true: 0 or 1, [clips, classes].
         y_prob: probabilities, [clips, classes].
-        task: kind and threshold.
+        task: the task, with its kind and threshold.
         draws: number of bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
         level: confidence level, 0 to 1.
         progress: shows a bar on stderr.
     """
@@ -95,7 +94,7 @@ def intervals(
 
 
 def wilson(hits: np.ndarray | int, total: np.ndarray | int, level: float) -> np.ndarray:
-    """Wilson's interval of shares hits / total: float64 [2, ...]; NaN where total is 0."""
+    """Wilson's interval of the shares hits / total: float64 [2, ...]; NaN if total is 0."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     count = np.where(np.asarray(total) > 0, total, np.nan)
     share = hits / count
@@ -105,22 +104,21 @@ def wilson(hits: np.ndarray | int, total: np.ndarray | int, level: float) -> np.
 
 
 class WeightedScores:
-    """Scores for weights of the clips, for many sets of weights at once: a draw is the number of times it has each
-    clip."""
+    """Scores with weighted clips, for many sets of weights at once: a draw's weights are its counts of each clip."""
 
     def __init__(self, true: np.ndarray, prob: np.ndarray, task: Task) -> None:
         self.true = true
         self.decided = decide(prob, task)
         self.clip_f1 = np.nan_to_num(f1(true, prob > task.threshold, axis=1)).astype(np.float32)
         self.orders = [np.argsort(-column, kind="stable") for column in prob.T]
-        # Where a new probability begins: clips of equal probability share a threshold.
+        # Starts of groups of equal probability, which share a threshold.
         self.begins = [
             np.flatnonzero(np.concatenate([[True], np.diff(column[order]) != 0]))
             for column, order in zip(prob.T, self.orders, strict=True)
         ]
 
     def __call__(self, weights: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Scores of every class, float64 [draws, classes], and of all, float64 [draws], for weights [draws, clips]."""
+        """Scores of the classes, float64 [draws, classes], and overall, float64 [draws], for weights [draws, clips]."""
         hits = weights @ (self.true & self.decided).astype(np.float32)
         predicted, present = weights @ self.decided.astype(np.float32), weights @ self.true.astype(np.float32)
         areas = np.stack([self._areas(weights, index) for index in range(self.true.shape[1])], axis=-1)
@@ -148,7 +146,7 @@ class WeightedScores:
 
 
 def _known_mean(values: np.ndarray) -> np.ndarray:
-    """The mean over the last axis of what is not NaN; NaN where all are."""
+    """The mean over the last axis of the values that are not NaN; NaN if there are none."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
 
@@ -158,7 +156,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _percentiles(values: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-    """Percentiles over the draws that have a value, float64 [2, ...]; NaN where there is none or all are the same."""
+    """Percentiles over the draws with a value, float64 [2, ...]; NaN if there are none or all are equal."""
     empty = np.isnan(values).all(axis=0)
     filled = np.where(empty, 0.0, values)
     found = np.nanpercentile(filled, ends, axis=0)

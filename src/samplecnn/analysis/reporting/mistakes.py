@@ -1,4 +1,4 @@
-"""The worst mistakes of a test, and their sound as data URIs."""
+"""The worst mistakes in a test, and their sound as data URIs."""
 
 import base64
 import io
@@ -9,8 +9,8 @@ import numpy as np
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.task import Task
 
-MAX_WAV = 3.0  # seconds up to which sound is embedded as WAV
-SHOWN_TAGS = 3  # the most probable tags of a clip, which are listed
+MAX_WAV_SECONDS = 3.0  # sound up to this length is embedded as WAV
+SHOWN_TAGS = 3  # number of the most probable tags listed for a clip
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Mistake:
         clip: its index in the predictions.
         name: its id.
         true: its classes.
-        predicted: the wrong class predicted with the highest probability; None if the model only misses classes.
-        missed: the true class with the lowest probability; None if the model only predicts too many.
-        scores: (class, probability), most probable first; `true`, `predicted` and `missed` among them.
+        predicted: the wrongly predicted class with the highest probability; None if classes are only missed.
+        missed: the missed true class with the lowest probability; None if there are only false positives.
+        scores: (class, probability), most probable first; includes `true`, `predicted` and `missed`.
     """
 
     clip: int
@@ -38,16 +38,16 @@ class Mistake:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The classes to explain: the one predicted and the one missed."""
+        """The classes to explain: the wrongly predicted and the missed one."""
         return tuple(tag for tag in (self.predicted, self.missed) if tag is not None)
 
 
 def worst_mistakes(predictions: Predictions, task: Task, max_mistakes: int) -> list[Mistake]:
     """The clips with the largest errors, worst first, at most `max_mistakes`.
 
-    In tasks with one label per clip: clips whose most probable class is wrong, by the difference of its probability and
-    that of the true class. In multi-label tasks: clips with a probability on the wrong side of the threshold, by its
-    largest distance from the label (0 or 1); one clip of every class comes before the second of any.
+    In tasks with one label per clip: clips whose most probable class is wrong, by the difference between its
+    probability and that of the true class. In multi-label tasks: clips with a probability on the wrong side of the
+    threshold, by its largest distance from the label (0 or 1); the first clip of each class precedes the second of any.
     """
     true, prob = predictions.y_true.astype(bool), predictions.y_prob.astype(np.float64)
     rows = np.arange(len(true))
@@ -95,8 +95,7 @@ def _mistake(predictions: Predictions, task: Task, clip: int, predicted: int | N
 
 
 def sound_uri(wave: np.ndarray, rate: int) -> str:
-    """A sound as a data URI that every browser plays: WAV if it is short, else MP3 if libsndfile can write it, else
-    FLAC.
+    """A sound as a data URI for browsers: WAV if it is short, else MP3 if libsndfile can write it, else FLAC.
 
     Args:
         wave: float32 [samples] in [-1, 1].
@@ -105,7 +104,7 @@ def sound_uri(wave: np.ndarray, rate: int) -> str:
     import soundfile
 
     memory = io.BytesIO()
-    if len(wave) <= MAX_WAV * rate:
+    if len(wave) <= MAX_WAV_SECONDS * rate:
         soundfile.write(memory, wave, rate, format="WAV", subtype="PCM_16")
         kind = "wav"
     elif "MP3" in soundfile.available_formats() and rate in (

@@ -1,4 +1,4 @@
-"""The page: one HTML document with everything embedded, which opens from a disk without a network."""
+"""The page: one self-contained HTML document, which opens offline."""
 
 from dataclasses import asdict
 from html import escape
@@ -16,12 +16,12 @@ from samplecnn.analysis.reporting.findings import Findings
 from samplecnn.analysis.reporting.mistakes import Mistake
 from samplecnn.system.plotting import DARK, LIGHT, Theme
 
-# Nothing may be loaded from anywhere: everything is embedded, and the browser enforces it.
+# Everything is embedded; this policy makes the browser refuse to load anything else.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
-def page(found: Findings, made: str) -> str:
-    """The whole report as one HTML document; `made` is the sentence on when it was made."""
+def page(found: Findings, timestamp: str) -> str:
+    """The whole report as one HTML document; `timestamp` is the line with its date."""
     sections = {
         "Classes": ("classes", scores.per_class(found)),
         "Confusion" if found.evaluation.task.kind == "multiclass" else "Precision and recall": (
@@ -33,7 +33,7 @@ def page(found: Findings, made: str) -> str:
         "Excitations": ("excitations", _excitations(found)),
         "Filters": ("filters", _filters(found)),
         "Network": ("network", _network(found)),
-        "Settings": ("settings", _settings(found, made)),
+        "Settings": ("settings", _settings(found, timestamp)),
     }
     shown = {title: content for title, content in sections.items() if content[1]}
     links = "".join(f'<a href="#{anchor}">{title}</a>' for title, (anchor, _) in shown.items())
@@ -53,9 +53,9 @@ def page(found: Findings, made: str) -> str:
         f'<meta name="theme-color" media="(prefers-color-scheme: dark)" content="{DARK.paper}">'
         '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{stylesheet()}</style></head><body>"
-        f'<header><p class="lead">Report on a model of samplecnn</p><h1>{escape(title)}</h1>'
+        f'<header><p class="lead">samplecnn model report</p><h1>{escape(title)}</h1>'
         f'<p class="lead">{escape(_about(found))}</p></header>'
-        f'<main>{scores.cards(found)}<p class="note">{escape(_trust(found))}</p>{words}'
+        f'<main>{scores.cards(found)}<p class="note">{escape(_confidence_note(found))}</p>{words}'
         f'<nav aria-label="Sections">{links}</nav>{body}</main></body></html>\n'
     )
 
@@ -81,20 +81,22 @@ def _about(found: Findings) -> str:
     )
 
 
-def _trust(found: Findings) -> str:
-    got = found.intervals
+def _confidence_note(found: Findings) -> str:
+    intervals = found.intervals
     return (
-        f"Ranges are {scores.percent(got.level)} confidence intervals over clips: Wilson's for shares of clips "
+        f"Ranges are {scores.percent(intervals.level)} confidence intervals over clips: Wilson's for shares of clips "
         "(accuracy, exact match, recall), for other scores a percentile bootstrap with "
-        f"{got.draws:,} draws (seed {got.seed}), where the draws differ. They show how scores would differ on other "
-        "test clips, not after another training."
+        f"{intervals.draws:,} draws (seed {intervals.seed}), omitted if all draws agree. They show the variation "
+        "between samples of test clips, not between training runs."
     )
 
 
 def _mistakes(found: Findings) -> str:
     if not found.mistakes:
         text = (
-            "No mistakes were requested." if _has_mistakes(found) else "The model makes no mistake on the test clips."
+            "Mistakes are not included (--mistakes 0)."
+            if _has_mistakes(found)
+            else "The model makes no mistake on the test clips."
         )
         return f"<p>{text}</p>"
     items = []
@@ -129,7 +131,7 @@ def _headline(mistake: Mistake) -> str:
             f'Predicted <span class="predicted">{name}</span>, {score:.3f}; true: '
             f'<span class="true">{escape(true)}</span>'
         )
-    assert mistake.missed is not None  # a mistake is one or the other
+    assert mistake.missed is not None  # a mistake has at least one of them
     name, score = escape(mistake.missed), mistake.probability(mistake.missed)
     return f'Missed <span class="true">{name}</span>, {score:.3f}; true: {escape(true)}'
 
@@ -139,20 +141,22 @@ def _scores(mistake: Mistake) -> str:
 
 
 def _excitations(found: Findings) -> str:
-    got = found.excitations
-    if got is None:
-        return "".join(f"<p>{escape(line)}</p>" for line in found.left_out)
+    excitations = found.excitations
+    if excitations is None:
+        return "".join(f"<p>{escape(line)}</p>" for line in found.notes)
     drawn = [
-        picture(plots.draw_excitations_spread(got), "How far the classes' mean excitations differ, by depth"),
-        picture(plots.draw_excitations_loudness(got), "Correlation of each block's excitations with loudness"),
+        picture(plots.draw_excitations_spread(excitations), "How far the classes' mean excitations differ, by depth"),
+        picture(plots.draw_excitations_loudness(excitations), "Correlation of each block's excitations with loudness"),
     ]
     more = [
-        picture(plots.draw_excitations_units(got), "Mean excitation of every unit for each class, by block"),
-        picture(plots.draw_excitations_distribution(got), "Distribution of the excitations of each class, by block"),
+        picture(plots.draw_excitations_units(excitations), "Mean excitation of every unit for each class, by block"),
+        picture(
+            plots.draw_excitations_distribution(excitations), "Distribution of the excitations of each class, by block"
+        ),
     ]
-    if np.count_nonzero(got.counts) > 1:
-        more.append(picture(plots.draw_excitations_clusters(got), "Classes clustered by their excitations"))
-    lines = excitation_sentences(got)
+    if np.count_nonzero(excitations.counts) > 1:
+        more.append(picture(plots.draw_excitations_clusters(excitations), "Classes clustered by their excitations"))
+    lines = excitation_sentences(excitations)
     blocks = "".join(f"<li>{escape(line)}</li>" for line in lines[:-1])
     return (
         f"<p>{escape(lines[-1])}.</p>{''.join(drawn)}<details><summary>Every block and class</summary>"
@@ -161,19 +165,19 @@ def _excitations(found: Findings) -> str:
 
 
 def _filters(found: Findings) -> str:
-    got = found.filters
-    if got is None:
+    filters = found.filters
+    if filters is None:
         return ""
     drawn = [
-        picture(plots.draw_peaks(got), "Peak frequencies of the filters of every layer, in rising order"),
-        picture(plots.draw_first_layer(got), "The first layer's filters and their frequency responses"),
+        picture(plots.draw_peaks(filters), "Peak frequencies of the filters of every layer, in rising order"),
+        picture(plots.draw_first_layer(filters), "The first layer's filters and their frequency responses"),
     ]
     layers = [
         picture(
-            plots.draw_filters(got, name),
+            plots.draw_filters(filters, name),
             f"Spectra of the inputs that excite the filters of {name} most, ordered by peak",
         )
-        for name in got.names
+        for name in filters.names
     ]
     return (
         '<p class="note">Spectra of the inputs that excite each filter most, found by gradient ascent from noise; '
@@ -220,7 +224,7 @@ def _network(found: Findings) -> str:
     )
 
 
-def _settings(found: Findings, made: str) -> str:
+def _settings(found: Findings, timestamp: str) -> str:
     evaluation = found.evaluation
     task = {key: value for key, value in evaluation.task.to_dict().items() if key != "classes"}
     groups = {
@@ -239,7 +243,7 @@ def _settings(found: Findings, made: str) -> str:
         for name, group in groups.items()
         if group
     )
-    return f'<div class="tables">{tables}</div>' + f'<p class="note">{escape(made)}, samplecnn {__version__}.</p>'
+    return f'<div class="tables">{tables}</div>' + f'<p class="note">{escape(timestamp)}, samplecnn {__version__}.</p>'
 
 
 def _plain(key: str) -> str:

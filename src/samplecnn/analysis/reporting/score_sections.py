@@ -39,7 +39,7 @@ def cards(found: Findings) -> str:
 
 
 def sentences(found: Findings) -> list[str]:
-    """The weakest classes, the most frequent confusions, and the classes left out of the averages."""
+    """The weakest classes, the most frequent confusions, and the classes excluded from the averages."""
     scores, task = found.evaluation.scores, found.evaluation.task
     main = main_score(found)
     rows = [row for row in scores.per_class if row.support and not math.isnan(getattr(row, main))]
@@ -53,7 +53,7 @@ def sentences(found: Findings) -> list[str]:
         clips = counts.sum(axis=1)
         np.fill_diagonal(counts, 0)
         order = np.argsort(-counts.ravel(), kind="stable")[:MAX_NAMED]
-        pairs = [divmod(int(place), len(counts)) for place in order if counts.ravel()[place]]
+        pairs = [divmod(int(index), len(counts)) for index in order if counts.ravel()[index]]
         names = ", ".join(
             f"{task.classes[true]} as {task.classes[other]} ({counts[true, other]} of {clips[true]:,})"
             for true, other in pairs
@@ -65,12 +65,12 @@ def sentences(found: Findings) -> list[str]:
             f"Mean of the clips' F1: {figure(scores.f1)}."
         )
     if scores.left_out:
-        lines.append(f"Left out of the averages (no clip has them, or every clip): {', '.join(scores.left_out)}.")
+        lines.append(f"Excluded from the averages (no clip has them, or every clip): {', '.join(scores.left_out)}.")
     return lines
 
 
 def per_class(found: Findings) -> str:
-    """A row for every class, weakest first, with the interval of its main score."""
+    """One row per class, weakest first, with the interval of its main score."""
     task, scores, main = found.evaluation.task, found.evaluation.scores, main_score(found)
     confused = most_confused(found.evaluation.predictions, task) if task.kind == "multiclass" else None
     rows = []
@@ -128,7 +128,7 @@ def learning_curves(history: list[dict[str, Any]]) -> str:
     if not epochs:
         return ""
     x = np.arange(1.0, len(epochs) + 1)
-    ends = [place + 0.5 for place in range(1, len(epochs)) if epochs[place]["stage"] != epochs[place - 1]["stage"]]
+    ends = [epoch + 0.5 for epoch in range(1, len(epochs)) if epochs[epoch]["stage"] != epochs[epoch - 1]["stage"]]
     loss = {"training": column(epochs, "train_loss"), "validation": column(epochs, "val_loss")}
     parts = [f"<figure><figcaption>Loss</figcaption>{svg.lines('Loss by epoch', x, loss, ends)}</figure>"]
     for name, label in (("accuracy", "Accuracy"), ("roc_auc", "ROC-AUC")):
@@ -146,7 +146,7 @@ def learning_curves(history: list[dict[str, Any]]) -> str:
 
 
 def column(rows: list[dict[str, Any]], name: str) -> np.ndarray:
-    """Values of a key, float64 [rows]; NaN where it is missing or null."""
+    """Values of a key, float64 [rows]; NaN if it is missing or null."""
     return np.array([math.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
 
 
@@ -163,7 +163,7 @@ def figure(value: float, percent: bool = False) -> str:
 
 
 def interval(ends: Any, percent: bool = False) -> str:
-    """An interval as text; empty where there is none."""
+    """An interval as text; empty if there is none."""
     low, high = ends
     if math.isnan(low) or math.isnan(high):
         return ""

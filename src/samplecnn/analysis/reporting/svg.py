@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page: they take the page's light or dark colours, and their text can be selected."""
+"""Charts as inline SVG, with the light or dark colours of the page and selectable text."""
 
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +12,7 @@ from samplecnn.system.plotting import shorten
 
 Ends = tuple[float, float]
 
-DASHED = "training"  # the curve of less interest
+DASHED = "training"  # the less important curve
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle", extra: str = "") -> str:
@@ -20,7 +20,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "middle",
 
 
 def _svg(width: float, height: float, title: str, body: str, kind: str = "") -> str:
-    """An SVG element as wide as the page, or by its `kind`: "fixed" in its own pixels, "matrix" no wider than that."""
+    """An SVG element as wide as the page; `kind` "fixed" sets its size in pixels, "matrix" limits it to that."""
     size = f'width="{width:.0f}" height="{height:.0f}" class="{kind}"' if kind else 'width="100%"'
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" {size} role="img" aria-label="{escape(title, quote=True)}">'
@@ -36,15 +36,15 @@ def whisker(value: float, ends: Ends, lowest: float = 0.0) -> str:
     """A score from `lowest` to 1 as a dot and its interval as a line, small enough for a cell of a table."""
     width, height = 110.0, 16.0
 
-    def place(score: float) -> float:
+    def x_of(score: float) -> float:
         return 5 + (width - 10) * (min(max(score, lowest), 1) - lowest) / (1 - lowest)
 
     if np.isnan(value):
         return ""
     body = f'<line x1="5" x2="{width - 5}" y1="8" y2="8" class="grid"/>'
     if not np.isnan(ends).any():
-        body += f'<line x1="{place(ends[0]):.1f}" x2="{place(ends[1]):.1f}" y1="8" y2="8" class="range"/>'
-    body += f'<circle cx="{place(value):.1f}" cy="8" r="4" class="dot"/>'
+        body += f'<line x1="{x_of(ends[0]):.1f}" x2="{x_of(ends[1]):.1f}" y1="8" y2="8" class="range"/>'
+    body += f'<circle cx="{x_of(value):.1f}" cy="8" r="4" class="dot"/>'
     return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="110" height="16" aria-hidden="true">{body}</svg>'
 
 
@@ -105,18 +105,18 @@ def lines(
     return _svg(width, height, title, body)
 
 
-def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
+def nice_ticks(low: float, high: float, max_ticks: int = 6) -> list[float]:
     """Round numbers from below `low` to above `high`, at least two."""
     span = max(high - low, 1e-6)
-    power = 10.0 ** np.floor(np.log10(span / (most - 1)))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if span / (power * factor) <= most - 1)
+    power = 10.0 ** np.floor(np.log10(span / (max_ticks - 1)))
+    step = next(power * factor for factor in (1, 2, 5, 10, 20) if span / (power * factor) <= max_ticks - 1)
     first, last = int(np.floor(low / step + 1e-9)), int(np.ceil(high / step - 1e-9))
     return [float(f"{number * step:.10g}") for number in range(first, max(last, first + 1) + 1)]
 
 
 def confusion(matrix: ConfusionMatrix) -> str:
-    """Rows are true classes, columns the most probable ones; the colour of a cell is its share of the row, blue where
-    it is right and orange where it is wrong. Pointing at a cell shows its numbers."""
+    """Rows are true classes, columns the most probable ones; the colour of a cell shows its share of the row, blue if
+    correct and orange if wrong. Hovering over a cell shows its numbers."""
     size = len(matrix.names)
     cell = min(28.0, max(900 / size, 9.0))
     names = [shorten(name, 22) for name in matrix.names]
@@ -130,8 +130,8 @@ def confusion(matrix: ConfusionMatrix) -> str:
     for index, name in enumerate(names):
         at = cell * (index + 0.5)
         body += _text(left - 6, top + at + 4, name, "name", "end", font)
-        place = f' transform="translate({left + at + 4:.1f} {top - 6:.1f}) rotate(-90)"'
-        body += _text(0, 0, name, "name", "start", place + font)
+        rotated = f' transform="translate({left + at + 4:.1f} {top - 6:.1f}) rotate(-90)"'
+        body += _text(0, 0, name, "name", "start", rotated + font)
     for row in range(size):
         y = top + cell * row
         body += f'<rect x="{left:.1f}" y="{y:.1f}" width="{cell * size:.1f}" height="{cell:.1f}" class="row"/>'
@@ -151,7 +151,7 @@ def confusion(matrix: ConfusionMatrix) -> str:
             tone = "over" if abs(strength) > 0.55 else "count"
             body += _text(x + cell / 2, y + cell / 2 + 4, text, tone, extra=f' style="font-size:{size_of_text:.0f}px"')
         body += "</g>"
-    title = f"Confusion matrix of {size} classes; the table of classes names what each is most often confused with"
+    title = f"Confusion matrix of {size} classes; the table of classes lists what each is most often confused with"
     return _svg(width, height, title, body, "matrix")
 
 
