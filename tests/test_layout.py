@@ -35,9 +35,11 @@ LAYERS = (
     "models",
     "interop.folding",
     "interop.keras",  # before model_files, which opens an .h5 like any other model
+    "zoo.packaged",  # before model_files, which opens packaged models by their names
     "model_files",
     "interop",
     "inference",
+    "zoo",
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",

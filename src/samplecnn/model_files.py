@@ -16,6 +16,7 @@ from samplecnn.models.config import ModelConfig
 from samplecnn.models.stored import StoredModel
 from samplecnn.system.files import write_bytes, write_json
 from samplecnn.task import Task
+from samplecnn.zoo.packaged import no_such_model, resolved
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,14 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 
-def save(model: "SampleCNN | StoredModel", folder: str | Path, training: dict[str, Any] | None = None) -> None:
+def save(
+    model: "SampleCNN | StoredModel",
+    folder: str | Path,
+    training: dict[str, Any] | None = None,
+    *,
+    half: bool = False,
+    card: dict[str, Any] | None = None,
+) -> None:
     """Writes the weights and all that is needed to use them: architecture, task and class names.
 
     The folder can be pushed to a model hub as it is. config.json also holds the hash of the weights (SHA-256), which
@@ -37,15 +45,19 @@ def save(model: "SampleCNN | StoredModel", folder: str | Path, training: dict[st
         model: with its task.
         folder: is made where it does not exist.
         training: how the model was trained, as plain values, for config.json.
+        half: stores weights (arrays of two or more dimensions) in float16, which halves the file; biases and batch-norm
+            statistics stay in float32.
+        card: what the list of packaged models shows, for config.json.
 
     Raises:
-        SampleCNNError: the model has no task.
+        SampleCNNError: the model has no task, or a weight is too large for float16.
     """
     from safetensors.numpy import save as serialise
 
     stored = model if isinstance(model, StoredModel) else StoredModel.of(model)
     folder = Path(folder)
-    weights = serialise({name: np.ascontiguousarray(value) for name, value in stored.values.items()})
+    values = {name: _half(name, value) if half else value for name, value in stored.values.items()}
+    weights = serialise({name: np.ascontiguousarray(value) for name, value in values.items()})
     write_bytes(folder / WEIGHTS, weights)
     description = {
         "format_version": FORMAT_VERSION,
@@ -53,15 +65,26 @@ def save(model: "SampleCNN | StoredModel", folder: str | Path, training: dict[st
         "task": stored.task.to_dict(),
         "sha256": hashlib.sha256(weights).hexdigest(),
         **({} if training is None else {"training": training}),
+        **({} if card is None else {"card": card}),
     }
     write_json(folder / CONFIG, description)
+
+
+def _half(name: str, value: np.ndarray) -> np.ndarray:
+    """Weights in float16; arrays of one dimension as they are."""
+    if value.ndim < 2:
+        return value
+    if np.abs(value).max(initial=0) > np.finfo(np.float16).max:
+        raise SampleCNNError(f"{name} has values that float16 cannot hold; keep the model in float32")
+    return value.astype(np.float16)
 
 
 def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
     """Loads a trained model as a PyTorch module, ready for use.
 
     Args:
-        path: a run directory, a `.safetensors` with its config.json next to it, or an original `.h5`.
+        path: a run directory, a `.safetensors` with its config.json next to it, an original `.h5`, or the name of a
+            packaged model. A path that exists comes first.
         device: where the weights go.
 
     Returns:
@@ -146,14 +169,14 @@ def _array(tensor: Any, where: str) -> np.ndarray:
 
 
 def _file_of(path: str | Path) -> Path:
-    """The file of weights at `path`: a .safetensors, or a Keras file."""
-    path = Path(path)
+    """The file of weights at `path`, or of the packaged model of this name: a .safetensors, or a Keras file."""
+    path = resolved(path)
     if path.is_dir():
         path = path / WEIGHTS
         if not path.exists():
             raise UsageError(f"{path.parent}: no {WEIGHTS} here; give the directory of a run that has saved a model")
     if not path.exists():
-        raise UsageError(f"{path}: there is no such model; give a run directory, a .safetensors or an .h5")
+        raise no_such_model(path, "give a run directory, a .safetensors or an .h5")
     if not path.is_file():  # reading a pipe could wait for ever
         raise UsageError(f"{path}: not a regular file; give a run directory, a .safetensors or an .h5")
     if path.suffix != ".safetensors" and not is_keras(path):

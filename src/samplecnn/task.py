@@ -11,6 +11,9 @@ from samplecnn.errors import SampleCNNError
 Kind = Literal["multilabel", "multiclass"]
 Padding = Literal["tile", "zero", "stretch"]
 
+# Classes for what is none of the others: sound without any of them, and others of their kind.
+BACKGROUND, UNKNOWN = "_background_", "_unknown_"
+
 MIN_RATE, MAX_RATE = 100, 768_000  # Hz
 MAX_WINDOW = 1 << 31  # samples
 MAX_CLIP_SECONDS = 1e6

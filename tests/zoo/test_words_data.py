@@ -1,15 +1,12 @@
 """The clips of the packaged model `words`, from a small copy of Speech Commands' layout."""
 
 import csv
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "zoo"))
 import words_data as data
 
 RATE = data.RATE

@@ -18,6 +18,7 @@ from samplecnn.cli.doctor import doctor
 from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.export import export_command
 from samplecnn.cli.info import info_command
+from samplecnn.cli.models import models
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.process import PROGRAM, run
 from samplecnn.cli.tag import tag_command
@@ -50,6 +51,7 @@ def summary_of(command: Callable[..., None]) -> str:
 for verb, command in VERBS.items():
     app.command(verb, cls=Verb, short_help=summary_of(command))(with_common(command))
 app.add_typer(analyze, name="analyze", short_help="Analyze a trained network")
+app.add_typer(models, name="models", short_help="List the packaged models, which are used by name")
 
 
 def about(

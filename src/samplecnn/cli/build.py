@@ -92,6 +92,20 @@ def build(
             help="Keep what can be decoded of recordings that are cut short or damaged. By default they are skipped.",
         ),
     ] = False,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Recordings without any of the classes: clips of them become the class _background_, which rejects.",
+        ),
+    ] = None,
+    unknown: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Other sounds of the classes' kind, such as other words: they become the class _unknown_.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build again what has been built.")] = False,
 ) -> None:
     """Decode a data set's recordings into shards for training.
@@ -121,6 +135,8 @@ def build(
             label_column=label_column,
             label_separator=label_separator,
             accept_truncated=accept_truncated,
+            background=background,
+            unknown=unknown,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues the build", err=True)

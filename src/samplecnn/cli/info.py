@@ -13,7 +13,7 @@ def info_command(
         str,
         typer.Argument(
             metavar="MODEL|DATASET|RECORDING",
-            help="A run directory, a .safetensors or .h5 file; a data set "
+            help="A run directory, a .safetensors or .h5 file, a packaged model's name; a data set "
             f"({{{DATA_SETS}}}, a folder, a manifest); or a sound file.",
         ),
     ],

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from samplecnn.info import Info
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A run directory, a .safetensors file, or an .h5 file of the original.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run directory, a .safetensors file, an .h5 file of the original, or a packaged model's name.",
+    ),
 ]
 Built = Annotated[
     str,

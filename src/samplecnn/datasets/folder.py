@@ -53,7 +53,7 @@ class Folder:
         if layout.splits:
             given = [layout.splits[path] for path in ids]
         else:
-            given, notes = _listed_splits(raw, ids)
+            given, notes = listed_splits(raw, ids)
         return custom_table(
             self.options.task(self.name, classes, "multiclass"),
             ids,
@@ -106,7 +106,7 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _listed_splits(raw: Path, ids: list[str]) -> tuple[list[str], list[str]]:
+def listed_splits(raw: Path, ids: list[str]) -> tuple[list[str], list[str]]:
     """Splits by the lists, "" for all clips where there are none, and notes on entries that match no recording."""
     present = {split: raw / name for split, name in LISTS.items() if (raw / name).is_file()}
     if not present:

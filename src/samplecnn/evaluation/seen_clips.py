@@ -19,6 +19,7 @@ from samplecnn.model_files import CONFIG
 from samplecnn.system.files import written_aside
 from samplecnn.system.progress import Progress
 from samplecnn.system.read_ahead import map_ahead
+from samplecnn.zoo.packaged import resolved
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -86,7 +87,7 @@ def read_seen(model: str | Path) -> SeenClips | None:
     Args:
         model: a run directory, or a model file in one.
     """
-    path = Path(model)
+    path = resolved(model)
     folder = path if path.is_dir() else path.parent
     try:
         recorded = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]["data"]

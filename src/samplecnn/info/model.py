@@ -10,6 +10,7 @@ from samplecnn.model_files import CONFIG, WEIGHTS, load_stored
 from samplecnn.models import ModelConfig
 from samplecnn.models.spec import network_spec
 from samplecnn.task import Task
+from samplecnn.zoo.packaged import resolved
 
 STATISTICS = ("running_mean", "running_var")  # of batch norms: values that are not trained
 SHOWN_CLASSES = 12
@@ -46,6 +47,7 @@ class ModelDescription:
     @classmethod
     def of(cls, path: Path) -> "ModelDescription":
         """Raises UsageError where there is no model, SampleCNNError where its files are damaged."""
+        path = resolved(path)
         stored = load_stored(path)
         file = path / WEIGHTS if path.is_dir() else path
         with file.open("rb") as content:

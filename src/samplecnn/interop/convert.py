@@ -13,6 +13,7 @@ from samplecnn.models.config import ModelConfig
 from samplecnn.models.spec import network_spec
 from samplecnn.models.stored import StoredModel, values_of
 from samplecnn.task import Kind, Task
+from samplecnn.zoo.packaged import resolved
 
 if TYPE_CHECKING:
     from samplecnn.interop.third_party.weights import ThirdPartyModel
@@ -94,7 +95,7 @@ def convert(
         UsageError: nothing that can be converted, an option that is needed, or `out` exists.
         SampleCNNError: a damaged file, or a value that does not fit, named.
     """
-    source, out, options = Path(source), Path(out), options or ConvertOptions()
+    source, out, options = resolved(source), Path(out), options or ConvertOptions()
     _check_free(out)
     if _is_samplecnn(source):
         if head is not None or encoder_only:

@@ -44,6 +44,8 @@ def build(
     label_column: str | None = None,
     label_separator: str | None = None,
     accept_truncated: bool = False,
+    background: str | Path | None = None,
+    unknown: str | Path | None = None,
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
@@ -69,6 +71,8 @@ def build(
         label_separator: separates several labels in a cell of a manifest; None is "|".
         accept_truncated: keeps what can be decoded of recordings that are cut short or damaged, which are skipped else;
             the report has each.
+        background: folder of recordings without any of the classes; clips of them become the class `_background_`.
+        unknown: folder of other sounds of the classes' kind, such as other words: they become the class `_unknown_`.
 
     Raises:
         UsageError: the data set cannot be found, an option does not fit it, or its name is taken by another source.
@@ -103,8 +107,14 @@ def build(
         from samplecnn.datasets.generated import ensure_generated
 
         ensure_generated(source.raw)
+    table = source.table()
+    if background is not None or unknown is not None:
+        from samplecnn.datasets.rejection import with_rejection
+
+        noise, others = (None if folder is None else Path(folder).expanduser() for folder in (background, unknown))
+        table = with_rejection(table, Path(data_dir) / source.name / "background", noise, others, seed)
     return build_table(
-        source.table(),
+        table,
         Path(data_dir) / source.name,
         workers=workers,
         seed=seed,

@@ -24,6 +24,7 @@ from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import FORMATS, Selection, reason
 from samplecnn.task import Task
+from samplecnn.zoo.packaged import resolved
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -159,7 +160,7 @@ def _digest(model: "SampleCNN | str | Path", place: Output) -> str:
     """SHA-256 of the model's file, for an output that may be resumed; "" for others."""
     if not isinstance(model, str | Path) or place.part is None or not place.kind.streams:
         return ""
-    path = Path(model)
+    path = resolved(model)
     with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
     return ""
