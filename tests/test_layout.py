@@ -44,6 +44,7 @@ LAYERS = (
     "training",
     "tagging",
     "analysis",
+    "comparison",  # behind analysis, whose summary counts what a network takes
     "walkthrough",
     "info",
     "bench",

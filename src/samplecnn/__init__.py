@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from samplecnn.comparison import compare
     from samplecnn.evaluation import evaluate
     from samplecnn.interop.export import export
     from samplecnn.model_files import load
@@ -28,6 +29,7 @@ _MODULES = {
     "train": "samplecnn.training",
     "resume": "samplecnn.training",
     "evaluate": "samplecnn.evaluation",
+    "compare": "samplecnn.comparison",
     "export": "samplecnn.interop.export",
 }
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Tagger",
     "Task",
     "build",
+    "compare",
     "evaluate",
     "export",
     "load",

@@ -11,6 +11,7 @@ from samplecnn import __version__
 from samplecnn.cli.analyze import analyze
 from samplecnn.cli.bench import bench
 from samplecnn.cli.build import build
+from samplecnn.cli.compare import compare_command
 from samplecnn.cli.completion import completion
 from samplecnn.cli.convert import convert_command
 from samplecnn.cli.demo import demo
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "build": build,
     "train": train,
     "eval": evaluate_command,
+    "compare": compare_command,
     "tag": tag_command,
     "export": export_command,
     "convert": convert_command,

@@ -97,6 +97,19 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from the weights of this model.")
     ] = Default.init_from,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLD",
+            help="One fold of a cross-validation: K/N, the K-th of N drawn folds, or a value of the fold column.",
+        ),
+    ] = Default.fold,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline/--no-baseline", help="After a training on few clips, report what quick baselines reach."
+        ),
+    ] = Default.baseline,
     resume: Annotated[
         str | None,
         typer.Option(

@@ -6,6 +6,7 @@ from samplecnn.datasets import SPLITS
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.seen_clips import SeenClips, clip_hashes, merged, read_seen
 from samplecnn.shards import Segments, open_split
+from samplecnn.shards.folds import open_fold
 from samplecnn.shards.identity import BuildRecord, check_same_build, read_record, unrecorded_source
 from samplecnn.system.log import note, warn
 from samplecnn.task import Task
@@ -14,7 +15,7 @@ from samplecnn.training.options import TrainOptions
 
 
 def open_splits(options: TrainOptions, any_source: bool = False) -> dict[str, Segments]:
-    """The three splits of one build of a data set; scores need at least two clips in each.
+    """The three splits of one build of a data set, or of one fold of it; scores need at least two clips in each.
 
     Args:
         any_source: also takes what was built from another source of the same name.
@@ -24,7 +25,10 @@ def open_splits(options: TrainOptions, any_source: bool = False) -> dict[str, Se
         SampleCNNError: the data set is being replaced.
     """
     dataset, data_dir, skip_corrupt = options.dataset, options.data_dir, options.skip_corrupt
-    splits = {split: open_split(dataset, data_dir, split, skip_corrupt, any_source) for split in SPLITS}
+    if options.fold is None:
+        splits = {split: open_split(dataset, data_dir, split, skip_corrupt, any_source) for split in SPLITS}
+    else:
+        splits = open_fold(dataset, data_dir, options.fold, any_source)
     check_same_build([record_of(segments).stamp for segments in splits.values()], splits["train"].folder)
     remark = None if any_source else unrecorded_source(dataset, record_of(splits["train"]), splits["train"].folder)
     if remark:

@@ -48,6 +48,8 @@ class TrainOptions:
     compile: bool = False
     seed: int = 0
     init_from: str | None = None
+    fold: str | None = None
+    baseline: bool = True
 
     def __post_init__(self) -> None:
         for name in ("data_dir", "log_dir", "init_from"):  # paths too are kept as text: checkpoints are plain data
@@ -75,6 +77,10 @@ class TrainOptions:
             raise OptionError("block", f"{self.block!r} cannot be trained{suggestion(self.block, BLOCKS)}")
         if self.precision not in PRECISIONS:
             raise OptionError("precision", f"{self.precision!r} is unknown{suggestion(self.precision, PRECISIONS)}")
+        if self.fold is not None:
+            from samplecnn.shards.folds import check_fold  # late: it imports all that reads shards
+
+            check_fold(self.fold)
         if self.name is not None and ("/" in self.name or "\\" in self.name or self.name in ("", ".", "..")):
             raise OptionError("name", f"{self.name!r} must be a plain word: it becomes part of a folder's name", True)
 

@@ -6,7 +6,7 @@ from samplecnn import __version__
 from samplecnn.training.options import TrainOptions
 
 # Options that do not change what a model learns, and are not recorded with it.
-NOT_RECORDED = ("name", "data_dir", "log_dir", "num_readers", "device")
+NOT_RECORDED = ("name", "data_dir", "log_dir", "num_readers", "device", "baseline")
 
 
 def training_record(

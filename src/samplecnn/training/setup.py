@@ -10,6 +10,7 @@ import torch
 from samplecnn import model_files
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import OptionError, UsageError
+from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window, without_excitation
@@ -55,6 +56,8 @@ def train(
     compile: bool = TrainOptions.compile,
     seed: int = TrainOptions.seed,
     init_from: str | Path | None = TrainOptions.init_from,
+    fold: str | None = TrainOptions.fold,
+    baseline: bool = TrainOptions.baseline,
 ) -> TrainResult:
     """Trains a SampleCNN on a built data set.
 
@@ -90,6 +93,9 @@ def train(
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file.
+        fold: of a cross-validation, in place of the splits that the data set was built with: "2/5" is the second of
+            five drawn folds, anything else a value of the data set's fold column.
+        baseline: after a training on few clips, reports what quick baselines reach on the validation clips.
 
     Returns:
         The run directory, the test scores of the last stage and the final model file.
@@ -142,7 +148,7 @@ def train(
         log(initial_weights(model, options.init_from))
     data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run)).fit()
+    return fitted(Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run)))
 
 
 @checked
@@ -200,7 +206,17 @@ def resume(
         f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
         + (f", extended to {grown}" if grown else "")
     )
-    return continued.fit()
+    return fitted(continued)
+
+
+def fitted(run: Run) -> TrainResult:
+    """The result of a run, and, where it was asked for, a line on quick baselines."""
+    result = run.fit()
+    if run.options.baseline:
+        remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
+        if remark:
+            log(remark)
+    return result
 
 
 def initial_weights(model: SampleCNN, source: str) -> str:

@@ -1,0 +1,94 @@
+"""samplecnn compare DATASET: a grid of training options over seeds and folds, as a table and a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samplecnn.cli.shared import Built, DataDir, NumReaders
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.extras import require
+from samplecnn.system import log
+
+
+def compare_command(
+    dataset: Built,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUES]...", help="Further options of the grid.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="Any option of train and its values: --grid block=basic,se features=32,64 multi=no,yes. "
+            "Without it, baselines only.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="N", help="How many seeds, from 0, or which: 3 is the same as 0,1,2.")
+    ] = "1",
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Cross-validation over N drawn folds of all clips, no group in two of them; column: over the fold "
+            "column of the manifest. By default the splits that were built.",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines", help="Log-mel statistics with scikit-learn's classifiers as rows as well."
+        ),
+    ] = True,
+    data_dir: DataDir = "./data",
+    log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for compare-DATASET.")] = "./log",
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder of the tables and runs. [default: LOG_DIR/compare-DATASET]"),
+    ] = None,
+    num_readers: NumReaders = 8,
+) -> None:
+    """Compare training options: every combination over seeds and folds, next to quick baselines, as table and picture.
+
+    The same command continues an interrupted comparison, and repeats no run that is finished. Runs that fail are
+    listed, and the others follow.
+    """
+    require("samplecnn compare", "train")
+    from samplecnn.comparison import compare
+    from samplecnn.comparison.grid import read_grid
+
+    words = [*(grid or []), *(more or [])]
+    if "=" in dataset and not Path(dataset).exists():
+        raise UsageError(f"{dataset!r} is not a data set; put DATASET first: samplecnn compare DATASET {dataset}")
+    result = compare(
+        dataset,
+        read_grid(words),
+        seeds=_seeds(seeds),
+        folds=None if folds is None else _folds(folds),
+        baselines=baselines,
+        data_dir=data_dir,
+        log_dir=log_dir,
+        out=out,
+        num_readers=num_readers,
+    )
+    log.show(result.markdown().rstrip())
+    log.note(f"written to {result.folder}: comparison.md, .csv, .json and .png")
+    if result.failures:
+        raise SampleCNNError(f"{len(result.failures)} of {len(result.runs)} runs failed; the same command tries again")
+
+
+def _seeds(text: str) -> int | list[int]:
+    try:
+        return [int(part) for part in text.split(",")] if "," in text else int(text)
+    except ValueError as error:
+        raise UsageError(f"--seeds {text}: expected a number, or several with commas") from error
+
+
+def _folds(text: str) -> int | str:
+    if text == "column":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"--folds {text}: expected a number of folds, or column") from error

@@ -1,0 +1,203 @@
+"""All runs of a comparison, one after the other, and the tables that grow with them."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from samplecnn.comparison.grid import Grid, checked_grid, label_of, points
+from samplecnn.comparison.picture import save_picture
+from samplecnn.comparison.published import is_published_split, published_roc_auc
+from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
+from samplecnn.comparison.runs import Data, Job, execute, record_for
+from samplecnn.comparison.table import Comparison, Row, row_of
+from samplecnn.datasets import dataset_name
+from samplecnn.errors import OptionError
+from samplecnn.evaluation.baselines import BASELINES
+from samplecnn.shards.folds import fold_names
+from samplecnn.system import log
+from samplecnn.system.arguments import checked
+from samplecnn.system.files import write_json, write_text
+from samplecnn.system.locks import locked
+from samplecnn.system.progress import duration
+from samplecnn.training.options import TrainOptions
+
+RECORDS, RUNS = "records", "runs"
+
+
+@checked
+def compare(
+    dataset: str,
+    grid: Mapping[str, Any] | None = None,
+    *,
+    seeds: int | Sequence[int] = 1,
+    folds: int | str | None = None,
+    baselines: bool = True,
+    data_dir: str | Path = TrainOptions.data_dir,
+    log_dir: str | Path = TrainOptions.log_dir,
+    out: str | Path | None = None,
+    num_readers: int = TrainOptions.num_readers,
+) -> Comparison:
+    """Trains every combination of some options, with several seeds and on several folds, next to quick baselines.
+
+    It can be interrupted at any time. Called again, also with a larger grid, it repeats no run that is finished, which
+    it recognises by the options and the data, and resumes the one that was interrupted. A run that fails is recorded,
+    the others follow, and it is tried again next time.
+
+    Args:
+        dataset: as for `train`, built as Arrow shards.
+        grid: {option of `train`: its values, or one value}; options that are absent keep their defaults. None or empty:
+            no network, baselines only.
+        seeds: how many, from 0, or which.
+        folds: a number draws as many folds of all clips, stratified and with every group in one fold; "column" takes
+            those of the data set's fold column; None takes the splits that the data set was built with.
+        baselines: whether log-mel statistics with a logistic regression and a random forest are rows as well.
+        data_dir: folder of the built data sets.
+        log_dir: of the folder `compare-DATASET`, which is used where `out` is None.
+        out: folder of the result: comparison.md, .csv, .json and .png, a record of each run in records/, and the run
+            directories in runs/.
+        num_readers: threads that read for the baselines.
+
+    Returns:
+        The rows and all runs.
+
+    Raises:
+        UsageError: an unknown option or value, a data set that is not built, no such folds, or another comparison that
+            uses the folder.
+
+    Example:
+        >>> import contextlib, io
+        >>> grid = {"block": ["basic", "se"], "features": 4, "num_stages": 1, "max_epochs": 1}
+        >>> with contextlib.redirect_stderr(io.StringIO()):  # the progress of each run
+        ...     comparison = samplecnn.compare("sounds", grid, folds=2)
+        >>> [row.label for row in comparison.rows]
+        ['block=basic', 'block=se', 'logistic regression', 'random forest']
+        >>> all(len(row.values) == 2 for row in comparison.rows)
+        True
+    """
+    chosen = checked_grid(grid) if grid else {}
+    numbers = _seeds(seeds)
+    if not chosen and not baselines:
+        raise OptionError("grid", "is empty, and there are no baselines: there is nothing to compare")
+    for point in points(chosen):
+        TrainOptions(dataset, **point)  # finds a value out of range now, and not after hours
+    names = None if folds is None else tuple(fold_names(dataset, data_dir, folds))
+    folder = Path(out) if out is not None else Path(log_dir) / f"compare-{dataset_name(dataset)}"
+    data = Data(dataset, str(data_dir))
+    jobs = _jobs(chosen, numbers, names, baselines)
+    splits = data.splits(jobs[0].fold)
+    clips = (splits["train"].num_clips, splits["val"].num_clips, splits["test"].num_clips)
+    measure = "pr_auc" if splits["train"].task.kind == "multilabel" else "accuracy"
+    published = is_published_split(dataset, clips[2], folds)
+    for sub in (RECORDS, RUNS):
+        (folder / sub).mkdir(parents=True, exist_ok=True)
+    with locked(folder, f"{folder}: another comparison uses this folder; wait for it, or choose another with --out"):
+        records = Records(folder / RECORDS)
+        found = [record_for(job, data, records) for job in jobs]
+
+        def result() -> Comparison:
+            rows = _rows(dataset, jobs, found, measure, published)
+            begun = tuple(record for record in found if record.status in (FINISHED, FAILED))
+            return Comparison(dataset, clips, measure, numbers, names, rows, begun, folder, published)
+
+        pace = _Pace(jobs, found)
+        try:
+            for index, job in enumerate(jobs):
+                if found[index].status != FINISHED:
+                    log.note(pace.line(index))
+                    began = time.monotonic()
+                    found[index] = execute(job, data, folder / RUNS, records, num_readers)
+                    pace.done(index, time.monotonic() - began)
+                    if found[index].status == FAILED:
+                        log.warn(f"{job}: {found[index].error}")
+                    _write(result(), folder)
+        except KeyboardInterrupt:
+            left = sum(record.status not in (FINISHED, FAILED) for record in found)
+            log.report(f"stopped with {left} of {len(jobs)} runs to come; the same command continues")
+            raise
+        comparison = result()
+        _write(comparison, folder)
+        save_picture(comparison, folder / "comparison.png")
+    return comparison
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not chosen or len(set(chosen)) < len(chosen) or any(seed < 0 for seed in chosen):
+        raise OptionError("seeds", f"must be 1 or more, or different numbers from 0, not {seeds}")
+    return chosen
+
+
+def _jobs(grid: Grid, seeds: Sequence[int], folds: Sequence[str] | None, baselines: bool) -> list[Job]:
+    """All runs: for the first seed and fold every combination, then for the next fold, so that there is soon a value in
+    every row."""
+    jobs = []
+    for seed in seeds:
+        for fold in folds or [None]:
+            if baselines:
+                jobs += [Job(name, name, None, seed, fold) for name in BASELINES if seed == seeds[0] or _varies(name)]
+            jobs += [Job(NETWORK, label_of(point, grid), point, seed, fold) for point in points(grid) if grid]
+    return jobs
+
+
+def _varies(baseline: str) -> bool:
+    """Whether a baseline gives something else with another seed."""
+    return baseline != "logistic regression"
+
+
+class _Pace:
+    """How long the runs take, and how long those that are left will."""
+
+    def __init__(self, jobs: list[Job], found: list[RunRecord]) -> None:
+        self.jobs, self.began = jobs, time.monotonic()
+        self.left = {index for index, record in enumerate(found) if record.status != FINISHED}
+        self.finished_before = len(jobs) - len(self.left)
+        self.seconds: dict[str, list[float]] = {}
+        for job, record in zip(jobs, found, strict=True):
+            if record.status == FINISHED and record.seconds is not None:
+                self.seconds.setdefault(job.label, []).append(record.seconds)
+
+    def done(self, index: int, seconds: float) -> None:
+        self.left.discard(index)
+        self.seconds.setdefault(self.jobs[index].label, []).append(seconds)
+
+    def line(self, index: int) -> str:
+        """The run that begins, how many are done, and, once a network has been timed, the time that is left."""
+        count = len(self.jobs) - len(self.left)
+        networks = {job.label for job in self.jobs if job.kind == NETWORK}
+        timed = [seconds for label in networks for seconds in self.seconds.get(label, [])]
+        parts = [f"run {count + 1} of {len(self.jobs)}: {self.jobs[index]}"]
+        here = count - self.finished_before
+        if here:
+            spent = time.monotonic() - self.began
+            parts.append(f"{here} runs in {duration(spent)}, {3600 * here / max(spent, 1e-9):.3g} an hour")
+        if timed or not networks:
+            parts.append(f"about {duration(self._seconds_left(timed))} left")
+        return "; ".join(parts)
+
+    def _seconds_left(self, timed: list[float]) -> float:
+        """By the runs of the same combination, or else by all networks'."""
+        usual = statistics.fmean(timed) if timed else 1.0
+        return sum(
+            statistics.fmean(self.seconds.get(self.jobs[index].label) or [usual if self.jobs[index].given else 1.0])
+            for index in self.left
+        )
+
+
+def _rows(dataset: str, jobs: list[Job], found: list[RunRecord], measure: str, published: bool) -> tuple[Row, ...]:
+    """The rows in the order of the grid, baselines last."""
+    rows = []
+    for kind, label in dict.fromkeys((job.kind, job.label) for job in sorted(jobs, key=lambda job: job.given is None)):
+        of_row = [index for index, job in enumerate(jobs) if (job.kind, job.label) == (kind, label)]
+        point = jobs[of_row[0]].given or {}
+        options = TrainOptions(dataset, **point).to_dict()
+        figure = published_roc_auc(dataset, options) if published and kind == NETWORK else None
+        rows.append(row_of(label, kind, point, [found[index] for index in of_row], len(of_row), measure, figure))
+    return tuple(rows)
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    write_json(folder / "comparison.json", comparison.to_dict())
+    write_text(folder / "comparison.csv", comparison.csv())
+    write_text(folder / "comparison.md", comparison.markdown())

@@ -1,0 +1,166 @@
+"""One run of a comparison: a baseline, or a network that is trained, resumed, or scored once more."""
+
+import contextlib
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, Records, RunRecord, recorded_options
+from samplecnn.datasets.custom import slug
+from samplecnn.errors import SampleCNNError
+from samplecnn.evaluation.metrics import Scores, score
+from samplecnn.shards import open_split
+from samplecnn.shards.folds import open_fold
+from samplecnn.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from samplecnn.shards import Segments
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that a comparison needs.
+
+    Args:
+        kind: NETWORK, or the name of a baseline.
+        label: the combination of options, or the baseline, in words: a row of the table.
+        given: options of training that are given; None for a baseline.
+        seed: of the run.
+        fold: as for `train`.
+    """
+
+    kind: str
+    label: str
+    given: dict[str, Any] | None
+    seed: int
+    fold: str | None
+
+    def __str__(self) -> str:
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"{self.label}, seed {self.seed}{fold}"
+
+
+class Data:
+    """The data set of a comparison; of the folds, the last one that was used stays open."""
+
+    def __init__(self, dataset: str, data_dir: str) -> None:
+        self.dataset, self.data_dir = dataset, data_dir
+        self.fingerprint = ""
+        self._fold: str | None = None
+        self._open: dict[str, Segments] | None = None
+
+    def splits(self, fold: str | None) -> "dict[str, Segments]":
+        if self._open is None or fold != self._fold:
+            if fold is None:
+                self._open = {
+                    split: open_split(self.dataset, self.data_dir, split) for split in ("train", "val", "test")
+                }
+            else:
+                self._open = open_fold(self.dataset, self.data_dir, fold)
+            self._fold = fold
+            record = self._open["train"].record
+            self.fingerprint = "" if record is None else record.fingerprint
+        return self._open
+
+
+def record_for(job: Job, data: Data, records: Records) -> RunRecord:
+    """The record of the job's run, a new one where it has not begun."""
+    if job.given is None:
+        options = {"seed": job.seed, "fold": job.fold}
+    else:
+        given = {**job.given, "seed": job.seed, "fold": job.fold}
+        options = recorded_options(TrainOptions(data.dataset, **given).to_dict())
+    return records.find(RunRecord(job.kind, options, data.fingerprint))
+
+
+def execute(job: Job, data: Data, folder: Path, records: Records, num_readers: int) -> RunRecord:
+    """Carries out a job unless it is finished, and returns its record.
+
+    A failure is recorded and does not raise; an interruption does, and what has been trained is kept.
+    """
+    record = record_for(job, data, records)
+    if record.status == FINISHED:
+        return record
+    record.status, record.error = BEGUN, ""
+    try:
+        if job.kind == NETWORK:
+            _train(job, data, folder, record, records)
+        else:
+            _fit_baseline(job, data, record, num_readers)
+    except OSError:  # a full disk, which the next run would meet as well
+        raise
+    except Exception as error:
+        record.status = FAILED
+        record.error = str(error) if isinstance(error, SampleCNNError) else f"{type(error).__name__}: {error}"
+    else:
+        record.status = FINISHED
+    records.save(record)
+    return record
+
+
+def _train(job: Job, data: Data, folder: Path, record: RunRecord, records: Records) -> None:
+    from samplecnn.training import resume, train
+
+    assert job.given is not None
+    name = f"{slug(job.label)[:60]}-{record.id}"
+    records.save(record)
+    begun = sorted(path.parent for path in folder.glob(f"*-{name}/checkpoint.pt"))
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the table
+        if begun and _is_finished(begun[-1]):  # it was interrupted between its last step and its record
+            run, scores = begun[-1], _scores(begun[-1], data.splits(job.fold)["test"])
+        elif begun:
+            result = resume(begun[-1], data.data_dir)
+            run, scores = result.run, result.scores
+        else:
+            settings = {**job.given, "seed": job.seed, "fold": job.fold}
+            result = train(data.dataset, name, **settings, data_dir=data.data_dir, log_dir=str(folder), baseline=False)
+            run, scores = result.run, result.scores
+    record.folder, record.scores = run.name, _plain(scores)
+    _describe(run, record)
+
+
+def _is_finished(run: Path) -> bool:
+    from samplecnn.training.checkpoint import load_checkpoint
+
+    return load_checkpoint(run).state.finished
+
+
+def _scores(run: Path, test: "Segments") -> Scores:
+    from samplecnn.evaluation import predict
+    from samplecnn.evaluation.probabilities import load_on_device
+
+    model = load_on_device(run, None)
+    assert model.task is not None  # load_on_device has checked it
+    found = predict(model, test)
+    return score(found.y_true, found.y_prob, model.task)
+
+
+def _describe(run: Path, record: RunRecord) -> None:
+    """Adds what the run's files tell of its network and its speed."""
+    from samplecnn.analysis.summary import summarize
+    from samplecnn.model_files import load
+    from samplecnn.training.logging import read_metrics
+
+    totals = summarize(load(run)).totals
+    record.parameters, record.macs = totals["parameters"], totals["macs"]
+    epochs = [row for row in read_metrics(run) if row["event"] == "epoch"]
+    record.segments_per_second = statistics.median(row["segments_per_second"] for row in epochs)
+    record.seconds = epochs[-1]["seconds"]
+
+
+def _fit_baseline(job: Job, data: Data, record: RunRecord, num_readers: int) -> None:
+    from samplecnn.evaluation.baselines import run_baseline
+
+    splits, began = data.splits(job.fold), time.monotonic()
+    found = run_baseline(job.kind, [splits["train"], splits["val"]], splits["test"], job.seed, num_readers)
+    record.scores = _plain(score(found.y_true, found.y_prob, splits["test"].task))
+    record.seconds = time.monotonic() - began
+
+
+def _plain(scores: Scores) -> dict[str, Any]:
+    """The scores of the whole test set, for JSON."""
+    values = scores.to_dict()
+    return {name: values[name] for name in asdict(scores) if name not in ("per_class", "left_out")}
