@@ -84,6 +84,8 @@ TESTED_BELOW = {
     "resume",
     "skip-corrupt",
     "compile",  # in tests/training/test_step.py
+    "fold",  # in tests/training/test_folds.py, as is the next
+    "baseline",
 }
 
 

@@ -42,6 +42,10 @@ def evaluate_command(
         bool,
         typer.Option("--compare", help="Also test without an engine, in fp32, and report how the two differ."),
     ] = False,
+    fold: Annotated[
+        str | None,
+        typer.Option(metavar="FOLD", help="Test clips of this fold of a cross-validation, as train --fold has it."),
+    ] = None,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
     require("samplecnn eval", "train")
@@ -60,4 +64,5 @@ def evaluate_command(
         engine,
         precision,
         compare,
+        fold,
     )

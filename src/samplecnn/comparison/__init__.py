@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samplecnn.comparison.compare import compare
+    from samplecnn.comparison.runner import compare
     from samplecnn.comparison.table import Comparison, Row
 
-_MODULES = {"compare": "compare", "Comparison": "table", "Row": "table"}
+_MODULES = {"compare": "runner", "Comparison": "table", "Row": "table"}
 __all__ = ["Comparison", "Row", "compare"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, Records, RunRecord, recorded_options
+from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.metrics import Scores, score
@@ -55,9 +56,7 @@ class Data:
     def splits(self, fold: str | None) -> "dict[str, Segments]":
         if self._open is None or fold != self._fold:
             if fold is None:
-                self._open = {
-                    split: open_split(self.dataset, self.data_dir, split) for split in ("train", "val", "test")
-                }
+                self._open = {split: open_split(self.dataset, self.data_dir, split) for split in SPLITS}
             else:
                 self._open = open_fold(self.dataset, self.data_dir, fold)
             self._fold = fold

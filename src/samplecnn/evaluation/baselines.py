@@ -191,14 +191,15 @@ def _describer(segments: "Segments") -> Callable[[int, int], np.ndarray]:
     size = min(1 << round(np.log2(FRAME_SECONDS * task.sample_rate)), task.window)
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     filters = filterbank(BANDS, size, task.sample_rate).T / np.square(window).sum() / size
-    at_once = max(1, AT_ONCE_SAMPLES // task.window)
+    hop, at_once = max(size // 2, 1), max(1, AT_ONCE_SAMPLES // task.window)
 
     def describe(first: int, end: int) -> np.ndarray:
         count, total, squares = 0, np.zeros(BANDS), np.zeros(BANDS)
-        highest = np.full(BANDS, -np.inf)
+        highest, rest = np.full(BANDS, -np.inf), np.zeros(0, np.float32)
         for start in range(first, end, at_once):
-            wave = segments.waveforms(np.arange(start, min(start + at_once, end))).reshape(-1)
-            frames = np.lib.stride_tricks.sliding_window_view(wave, size)[:: max(size // 2, 1)]
+            wave = np.append(rest, segments.waveforms(np.arange(start, min(start + at_once, end))))
+            frames = np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]
+            rest = wave[len(frames) * hop :]  # where the next piece's first frame begins
             power = np.square(np.abs(np.fft.rfft(frames * window, axis=1)))
             bands = np.log(power @ filters + FLOOR)
             count += len(bands)

@@ -63,6 +63,7 @@ def evaluate(
     device: str | None = None,
     progress: bool = False,
     skip_corrupt: bool = False,
+    fold: str | None = None,
 ) -> Scores:
     """Scores a model on the test split of a built data set.
 
@@ -75,6 +76,7 @@ def evaluate(
         device: "cpu", "cuda"; None uses a GPU if there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
+        fold: of a cross-validation, as for `train`: its test clips in place of the test split.
 
     Returns:
         Scores of the whole test set and of every class; see `samplecnn.evaluation.metrics` for their definitions.
@@ -88,7 +90,7 @@ def evaluate(
         >>> scores.accuracy > 0.8, scores.per_class[0].name
         (True, 'beep')
     """
-    return examine(model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt).scores
+    return examine(model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt, fold=fold).scores
 
 
 def examine(
@@ -105,11 +107,12 @@ def examine(
     compare_with_model: bool = False,
     segments: "Segments | None" = None,
     model_path: str | Path | None = None,
+    fold: str | None = None,
 ) -> Evaluation:
     """`evaluate`, with the probabilities of every clip and everything else that a report needs.
 
     Args:
-        model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt: as for `evaluate`.
+        model, dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt, fold: as for `evaluate`.
         engine: a name in `samplecnn.inference.ENGINES`, or "auto"; None is the model itself in full precision.
         precision: the engine's precision (of engine torch if none is named); None is the engine's default.
         compare_with_model: also runs the model itself, to report the difference.
@@ -118,8 +121,13 @@ def examine(
     """
     from samplecnn.evaluation.probabilities import load_on_device
     from samplecnn.shards import open_split
+    from samplecnn.shards.folds import check_fold, open_fold
 
-    segments = open_split(dataset, data_dir, "test", skip_corrupt) if segments is None else segments
+    if segments is None and fold is not None:
+        check_fold(fold)
+        segments = open_fold(dataset, data_dir, fold)["test"]
+    elif segments is None:
+        segments = open_split(dataset, data_dir, "test", skip_corrupt)
     name = str(model) if isinstance(model, str | Path) else "the model"
     loaded = load_on_device(model, device)
     assert loaded.task is not None  # load_on_device has checked it
@@ -143,6 +151,7 @@ def examine(
         scores=score(predictions.y_true, predictions.y_prob, loaded.task),
         settings={
             "split": "test",
+            **({} if fold is None else {"fold": fold}),
             "data_dir": str(data_dir),
             "shards": str(segments.folder),
             "records_left_out": len(segments.skipped),

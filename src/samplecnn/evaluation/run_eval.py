@@ -27,11 +27,12 @@ def run_eval(
     engine: str | None = None,
     precision: str | None = None,
     compare_with_model: bool = False,
+    fold: str | None = None,
 ) -> Evaluation:
     """`examine` with a progress bar on stderr, then the report on stdout; lists the written files on stderr.
 
     Args:
-        dataset, model, data_dir, batch_size, num_readers, device, skip_corrupt: as for `evaluate`.
+        dataset, model, data_dir, batch_size, num_readers, device, skip_corrupt, fold: as for `evaluate`.
         json: path of a file with the scores, the per-class table and the settings.
         pictures: folder for the plots; None: the model's run directory, if it is in a writable one.
         engine, precision, compare_with_model: as for `examine`.
@@ -49,6 +50,7 @@ def run_eval(
         engine=engine,
         precision=precision,
         compare_with_model=compare_with_model,
+        fold=fold,
     )
     if json is not None:
         write_json(json, result.to_dict())

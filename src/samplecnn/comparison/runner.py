@@ -134,7 +134,7 @@ def _jobs(grid: Grid, seeds: Sequence[int], folds: Sequence[str] | None, baselin
     every row."""
     jobs = []
     for seed in seeds:
-        for fold in folds or [None]:
+        for fold in (None,) if folds is None else folds:
             if baselines:
                 jobs += [Job(name, name, None, seed, fold) for name in BASELINES if seed == seeds[0] or _varies(name)]
             jobs += [Job(NETWORK, label_of(point, grid), point, seed, fold) for point in points(grid) if grid]
