@@ -201,7 +201,7 @@ def _describer(segments: "Segments") -> Callable[[int, int], np.ndarray]:
             frames = np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]
             rest = wave[len(frames) * hop :]  # where the next piece's first frame begins
             power = np.square(np.abs(np.fft.rfft(frames * window, axis=1)))
-            bands = np.log(power @ filters + FLOOR)
+            bands = np.log(power @ filters + FLOOR).astype(np.float64)
             count += len(bands)
             total += bands.sum(axis=0)
             squares += np.square(bands).sum(axis=0)
