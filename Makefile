@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Versions whose tests without PyTorch are part of `make test`; those that are not on the machine are skipped.
 PYTHONS ?= 3.11 3.12 3.13 3.14
 
-.PHONY: demo test test-pythons test-without-torch lint test-avx2 test-avx512 docs docs-tables tensorflow clean
+.PHONY: demo test fuzz test-pythons test-without-torch lint test-avx2 test-avx512 docs docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
@@ -26,6 +26,16 @@ test-pythons: .venv/bin/python
 
 test-without-torch:
 	.ci/test-without-torch $(PYTHON)
+
+# Mutated files for every parser, and killed work: `make fuzz COUNT=1000000 MINUTES=600 KILLS=1000 SEED=7`.
+COUNT ?= 100000
+MINUTES ?= 60
+KILLS ?= 200
+SEED ?= $(shell date +%s)
+
+fuzz: .venv/installed-test
+	$(BIN)/python tests/test_mutated_files.py --count $(COUNT) --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/test_kills.py --kills $(KILLS) --seed $(SEED)
 
 # The same tests as on a CPU with an older instruction set: each library reads its own variable.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 NUMBA_CPU_NAME=haswell

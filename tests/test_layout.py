@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "src" / "samplecnn"
 # Each one may import only those above it. A module belongs to the entry that is the longest prefix of its name.
 LAYERS = (
     "errors",
+    "parsing",
     "task",
     "extras",
     "system",

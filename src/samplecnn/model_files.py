@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,12 @@ import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.extras import require
+from samplecnn.models.config import DESCRIPTION as MODEL
 from samplecnn.models.config import ModelConfig
 from samplecnn.models.stored import StoredModel
+from samplecnn.parsing import anything, fields, is_whole, or_null, read_object, table_of, text, whole
 from samplecnn.system.files import write_bytes, write_json
+from samplecnn.task import DESCRIPTION as TASK
 from samplecnn.task import Task
 from samplecnn.zoo.packaged import no_such_model, resolved
 
@@ -26,6 +28,26 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
+
+TRAINING = fields({"options": or_null(table_of(anything()))}, optional=["options"])
+
+
+def _version(value: Any, key: str) -> str:
+    if is_whole(value, FORMAT_VERSION + 1, 10**6):
+        return f"format {value} is newer than this samplecnn; upgrade samplecnn"
+    return whole(FORMAT_VERSION, FORMAT_VERSION)(value, key)
+
+
+DESCRIPTION = fields(
+    {
+        "format_version": _version,
+        "model": MODEL,
+        "task": TASK,
+        "sha256": or_null(text(64)),
+        "training": or_null(TRAINING),
+    },
+    optional=["sha256", "training"],
+)
 
 
 def save(
@@ -154,6 +176,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     return {name: _array(tensor, f"{path}: {name}") for name, tensor in tensors}
 
 
+VARIANCE = "running_var"
 FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
@@ -165,6 +188,10 @@ def _array(tensor: Any, where: str) -> np.ndarray:
         flat = np.frombuffer(data, FLOATS[kind]).astype(np.float32, copy=False)
     else:
         raise SampleCNNError(f"{where} is of type {kind}, expected floats; copy the file again")
+    if not np.isfinite(flat.sum()) and not np.isfinite(flat).all():  # a sum is the faster test, and can overflow
+        raise SampleCNNError(f"{where} has values that are not finite numbers; copy the file again")
+    if where.endswith(VARIANCE) and flat.size and flat.min() < 0:
+        raise SampleCNNError(f"{where} has variances below 0; copy the file again")
     return flat.reshape(tensor["shape"])
 
 
@@ -196,16 +223,21 @@ def is_keras(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of the config.json next to a .safetensors: `format_version`, `model`, `task`, and where they are
+    recorded `sha256` and `training`, which are absent in files of other programs.
+
+    Raises:
+        SampleCNNError: absent, not a regular file, damaged, of a later version, or a value that cannot be, named.
+    """
+    description = path.with_name(CONFIG)
+    return read_object(description, f"it holds the class names; copy it from where {path.name} came", DESCRIPTION)
+
+
 def _described(path: Path) -> tuple[ModelConfig, Task]:
     """Architecture and task from the config.json next to a .safetensors."""
-    description = path.with_name(CONFIG)
-    if not description.is_file():
-        raise SampleCNNError(f"{description}: missing; it holds the class names and belongs next to {path.name}")
+    values = read_description(path)
     try:
-        values = json.loads(description.read_text(encoding="utf-8"))
-        version, config, task = values["format_version"], values["model"], values["task"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SampleCNNError(f"{description}: damaged ({error!r}); copy it again from where the model came") from error
-    if version != FORMAT_VERSION:
-        raise SampleCNNError(f"{description}: format {version} is newer than this samplecnn; upgrade samplecnn")
-    return ModelConfig.from_dict(config), Task.from_dict(task)
+        return ModelConfig.from_dict(values["model"]), Task.from_dict(values["task"])
+    except SampleCNNError as error:  # values that do not fit each other
+        raise SampleCNNError(f"{path.with_name(CONFIG)}: {error}; copy it from where {path.name} came") from error

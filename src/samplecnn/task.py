@@ -1,12 +1,13 @@
 """A task as data: the classes, the audio a model expects and how its outputs are read."""
 
 import json
-import math
-from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral, Real
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from samplecnn import parsing
 from samplecnn.errors import SampleCNNError
+from samplecnn.parsing import Rule, choice, list_of, number, or_null, shown, text, whole
 
 Kind = Literal["multilabel", "multiclass"]
 Padding = Literal["tile", "zero", "stretch"]
@@ -18,6 +19,21 @@ MIN_RATE, MAX_RATE = 100, 768_000  # Hz
 MAX_WINDOW = 1 << 31  # samples
 MAX_CLIP_SECONDS = 1e6
 MAX_CLASSES, MAX_NAME = 100_000, 1_000  # classes, and characters of a name
+
+# What a file or a caller may give for each field.
+RULES: dict[str, Rule] = {
+    "name": text(MAX_NAME),
+    "classes": list_of(text(MAX_NAME, least=1), MAX_CLASSES, least=1),
+    "kind": choice(*get_args(Kind)),
+    "sample_rate": whole(1, MAX_RATE),
+    "window": whole(1, MAX_WINDOW),
+    "clip_seconds": or_null(number(0, MAX_CLIP_SECONDS, above=True)),
+    "mean": number(-1e6, 1e6),
+    "std": number(0, 1e6, above=True),
+    "threshold": number(0, 1),
+    "padding": choice(*get_args(Padding)),
+}
+DESCRIPTION = parsing.fields(RULES, optional=set(RULES) - {"name", "classes"})
 
 
 @dataclass(frozen=True)
@@ -51,31 +67,16 @@ class Task:
     padding: Padding = "tile"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or len(self.name) > MAX_NAME:
-            raise SampleCNNError(f"a task's name must be a text of at most {MAX_NAME:,} characters")
-        if not isinstance(self.classes, tuple | list):
-            raise self._error("the classes must be a list of names")
-        object.__setattr__(self, "classes", tuple(self.classes))
-        if not all(isinstance(name, str) and name and len(name) <= MAX_NAME for name in self.classes):
-            raise self._error(f"class names must be texts of 1 to {MAX_NAME:,} characters")
-        if not self.classes or len(self.classes) > MAX_CLASSES or len(set(self.classes)) != len(self.classes):
-            raise self._error("class names must be present and all different")
-        for field, kinds in (("kind", Kind), ("padding", Padding)):
-            known = get_args(kinds)
-            if getattr(self, field) not in known:
-                shown = f"{', '.join(known[:-1])} or {known[-1]}"
-                raise self._error(f"{field} must be {shown}, not {str(getattr(self, field))[:40]!r}")
-        if not _is_whole(self.sample_rate, 1, MAX_RATE) or not _is_whole(self.window, 1, MAX_WINDOW):
-            raise self._error("sample rate and window must be positive whole numbers")
-        if not (_is_number(self.mean) and _is_number(self.std) and self.std > 0):
-            raise self._error("mean must be finite and std positive")
-        if not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
-            raise self._error("threshold must be a probability between 0 and 1")
-        if self.clip_seconds is not None:
-            if not (_is_number(self.clip_seconds) and 0 < self.clip_seconds <= MAX_CLIP_SECONDS):
-                raise self._error("clip seconds must be a positive number, or none")
-            if self.clip_samples < self.window:
-                raise self._error(f"clips of {self.clip_seconds:g} s are shorter than a window ({self.window} samples)")
+        object.__setattr__(self, "classes", tuple(self.classes) if isinstance(self.classes, list) else self.classes)
+        name = self.name if isinstance(self.name, str) else ""
+        for field, rule in RULES.items():
+            problem = rule(getattr(self, field), field)
+            if problem:
+                raise SampleCNNError(f"task {shown(name)[1:-1]}: {problem}" if name else f"a task's {problem}")
+        if len(set(self.classes)) != len(self.classes):
+            raise self._error("class names must be all different")
+        if self.clip_seconds is not None and self.clip_samples < self.window:
+            raise self._error(f"clips of {self.clip_seconds:g} s are shorter than a window ({self.window} samples)")
 
     def _error(self, reason: str) -> SampleCNNError:
         return SampleCNNError(f"task {self.name}: {reason}")
@@ -110,13 +111,10 @@ class Task:
         Raises:
             SampleCNNError: not a description of a task, or a value of the wrong type or out of range.
         """
-        if not isinstance(values, dict):
-            raise SampleCNNError(f"not the description of a task: expected an object, found {type(values).__name__}")
-        names = [field.name for field in fields(cls)]
-        missing = [name for name in ("name", "classes") if name not in values]
-        if missing:
-            raise SampleCNNError(f"not the description of a task: {missing[0]} is missing")
-        return cls(**{name: values[name] for name in names if name in values})
+        problem = DESCRIPTION(values, "")
+        if problem:
+            raise SampleCNNError(f"not the description of a task: {problem}")
+        return cls(**{name: values[name] for name in RULES if name in values})
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)
@@ -138,18 +136,15 @@ class Task:
             raise SampleCNNError("not the description of a task: not JSON") from error
         return cls.from_dict(values)
 
+    @classmethod
+    def read(cls, path: Path, remedy: str, error: type[SampleCNNError] = SampleCNNError) -> "Task":
+        """The task in a JSON file. Raises the error, with the file and the remedy, where it holds none."""
+        values = parsing.read_object(path, remedy, DESCRIPTION, error)
+        try:
+            return cls.from_dict(values)
+        except SampleCNNError as fault:  # values that do not fit each other
+            raise error(f"{path}: {fault}; {remedy}") from fault
+
     def with_statistics(self, mean: float, std: float) -> "Task":
         """The task with another mean and standard deviation of the waveform."""
         return replace(self, mean=mean, std=std)
-
-
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is a finite real number; also false for an integer that no float can hold."""
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False

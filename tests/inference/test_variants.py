@@ -178,10 +178,10 @@ def test_depths_of_the_sub_sampling_models():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pool_size": 1}, "pool must be at least 2, not 1"),
-        ({"filter_size": 0}, "convolutions of at least one frame"),
-        ({"first_size": 0}, "first convolution must have at least one sample, not 0"),
-        ({"pooling": "mean"}, "pooling 'mean': expected max, strided"),
+        ({"pool_size": 1}, "pool_size must be a whole number from 2 to 8,192, not 1"),
+        ({"filter_size": 0}, "filter_size must be a whole number from 1 to 8,192, not 0"),
+        ({"first_size": 0}, "first_size must be a whole number from 1 to 8,192, not 0"),
+        ({"pooling": "mean"}, "pooling must be max or strided, not 'mean'"),
         ({"block": "rese2-wide", "pooling": "strided"}, "rese2-wide is used as it was converted"),
     ],
 )

@@ -177,7 +177,7 @@ def test_missing_and_damaged_models_are_a_single_line(tmp_path):
     with pytest.raises(SampleCNNError, match="damaged"):
         samplecnn.load(tmp_path)
     (tmp_path / model_files.CONFIG).write_text("{}")
-    with pytest.raises(SampleCNNError, match=r"config\.json: damaged"):
+    with pytest.raises(SampleCNNError, match=r"config\.json: format_version is missing; .* copy it"):
         samplecnn.load(tmp_path)
     (tmp_path / model_files.CONFIG).unlink()
     with pytest.raises(SampleCNNError, match="class names"):
@@ -187,10 +187,10 @@ def test_missing_and_damaged_models_are_a_single_line(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     model_files.save(make(), tmp_path)
-    for name, match in (("config.json", "missing"), ("model.safetensors", "not a regular file")):
+    for name in ("config.json", "model.safetensors"):
         (tmp_path / name).unlink()
         os.mkfifo(tmp_path / name)
-        with pytest.raises(SampleCNNError, match=match):
+        with pytest.raises(SampleCNNError, match=f"{name}: not a regular file"):
             model_files.load_graph(tmp_path)
     os.mkfifo(tmp_path / "m.h5")
     with pytest.raises(UsageError, match="not a regular file"):

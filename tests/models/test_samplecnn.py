@@ -154,8 +154,10 @@ def test_too_short_an_input_is_refused():
         ({"block": "se3"}, "unknown block"),
         ({"multi": True, "num_blocks": 2}, "3 blocks"),
         ({"features": 4}, "amplifying ratio"),
-        ({"num_classes": 0}, "at least one class"),
+        ({"num_classes": 0}, "num_classes must be a whole number from 1"),
         ({"dropout": 1.0}, "dropout"),
+        ({"num_blocks": 10**9}, "num_blocks must be a whole number from 1 to 32"),
+        ({"features": "8"}, "features must be a whole number"),
     ],
 )
 def test_impossible_architectures_are_named(changes, word):

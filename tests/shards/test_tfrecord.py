@@ -209,7 +209,7 @@ def test_an_unknown_task_is_asked_for(tmp_path):
     with pytest.raises(UsageError, match=r"3 labels and segments of 200 samples .* task.json"):
         TFRecordSegments(tmp_path, "train")
     (tmp_path / "task.json").write_text("{")
-    with pytest.raises(UsageError, match="not the description of a task"):
+    with pytest.raises(UsageError, match=r"task\.json: damaged, not JSON .*; docs/migrating\.md shows one"):
         TFRecordSegments(tmp_path, "train")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import UsageError
+from samplecnn.parsing import SHOWN, shown
 from samplecnn.system.arguments import suggestion
 
 NOT_FROM_FILES = {"config", "quiet", "verbose", "version", "help", "resume"}
@@ -34,8 +35,12 @@ def read_config(path: str, root: Any) -> dict[str, Any]:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"--config {path}: there is no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: not TOML ({error})") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"--config {path}: a folder where a file is expected") from error
+    except RecursionError as error:
+        raise UsageError(f"--config {path}: nested too deeply") from error
+    except ValueError as error:  # also of text that is not UTF-8, and of numbers with thousands of digits
+        raise UsageError(f"--config {path}: not TOML ({' '.join(str(error).split())})") from error
     return _group(tables, root, path, "")
 
 
@@ -45,7 +50,7 @@ def _group(tables: dict[str, Any], group: Any, path: str, where: str) -> dict[st
         if name not in group.commands:
             what = "table" if isinstance(table, dict) else "key"
             near = suggestion(name, group.commands)
-            raise UsageError(f"{path}: {what} {where}{name} is not a verb of samplecnn{near}")
+            raise UsageError(f"{path}: {what} {where}{_short(name)} is not a verb of samplecnn{near}")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {where}{name} must be a table: [{where}{name}]")
     return {
@@ -66,22 +71,26 @@ def _verb(table: dict[str, Any], command: Any, path: str, verb: str) -> dict[str
         if dashed not in known:
             if dashed == "resume":
                 raise UsageError(f"{path}: [{verb}] resume: give --resume on the command line, not in a file")
-            raise UsageError(f"{path}: [{verb}] has no option {key}{suggestion(dashed, known)}")
+            raise UsageError(f"{path}: [{verb}] has no option {_short(key)}{suggestion(dashed, known)}")
         param = options[dashed.replace("-", "_")]
         values[param.name] = _value(value, param, f"{path}: [{verb}] {key}")
     return values
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
 
 
 def _value(value: Any, param: Any, where: str) -> Any:
     """A TOML value as the command line would have given it: flags stay true or false, the rest is text."""
     if getattr(param, "is_flag", False):
         if not isinstance(value, bool):
-            raise UsageError(f"{where} must be true or false, not {value!r}")
+            raise UsageError(f"{where} must be true or false, not {shown(value)}")
         return value
     if getattr(param, "multiple", False):
         if not isinstance(value, list):
-            raise UsageError(f"{where} must be a list, not {value!r}")
+            raise UsageError(f"{where} must be a list, not {shown(value)}")
         return [str(item) for item in value]
     if isinstance(value, bool | list | dict):
-        raise UsageError(f"{where} must be a single value, not {value!r}")
+        raise UsageError(f"{where} must be a single value, not {shown(value)}")
     return str(value)

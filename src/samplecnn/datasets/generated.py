@@ -1,7 +1,6 @@
 """A small data set of generated recordings: the whole package end to end in minutes, without a network."""
 
 import io
-import json
 import wave
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from samplecnn.datasets.base import SPLITS, Clip, Published, Table
 from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.datasets.manifest_reader import read_manifest
 from samplecnn.errors import UsageError
+from samplecnn.parsing import anything, find_object
 from samplecnn.system.files import PART, naming, write_json, write_text
 from samplecnn.task import Task
 
@@ -104,10 +104,7 @@ def _split(index: int, clips: int) -> str:
 
 
 def _settings(raw: Path) -> Any:
-    try:
-        return json.loads((raw / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return find_object(raw / SETTINGS, anything())
 
 
 def _remove(raw: Path) -> None:

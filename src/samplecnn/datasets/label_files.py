@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samplecnn.errors import UsageError
+from samplecnn.parsing import require_file
 
 
 def read_text(path: Path, remedy: str) -> str:
     """The text of a UTF-8 file, without BOM. Raises UsageError with the file, and with `remedy` where it is missing."""
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{path}: not found; {remedy}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path}: a folder where a file is expected; {remedy}") from None
+    require_file(path, remedy, UsageError)
+    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

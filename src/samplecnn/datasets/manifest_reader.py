@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from samplecnn.datasets.label_files import read_rows
 from samplecnn.datasets.splits import is_split_name
 from samplecnn.errors import UsageError
+from samplecnn.parsing import SHOWN, require_file, shown
 
 CSV, PARQUET = (".csv", ".tsv"), (".parquet", ".pq")
 # Accepted column names in lower case; of several that are there the first is used.
@@ -21,6 +22,9 @@ COLUMNS = {
     "fold": ("fold",),
 }
 FORM = "expected a CSV or Parquet table with columns path and labels and, optionally, split, group and fold"
+# Of a Parquet table, whose repetitions are compressed, for each byte of its file: rows, and bytes of its columns.
+ROWS_PER_BYTE, CELLS_PER_BYTE, SMALL_TABLE = 20, 200, 1 << 20
+LONGEST_PATH = 4096  # characters, as systems allow
 LONGEST_LIST = 10_000  # characters of a cell that is parsed as a list
 
 
@@ -92,11 +96,11 @@ def read_manifest(path: Path, columns: Columns | None = None) -> Iterator[Row]:
             )
         values = {name: cells[position] for name, position in positions.items()}
         name = _text(values["path"])
-        if not name or "\0" in name:
+        if not name or "\0" in name or len(name) > LONGEST_PATH:
             raise UsageError(f"{path}, {place}: the path is {'empty' if not name else 'not a file name'}")
         split = _text(values.get("split"))
         if split and not is_split_name(split):
-            raise UsageError(f"{path}, {place}: unknown split {split!r}; expected train, val or test")
+            raise UsageError(f"{path}, {place}: unknown split {shown(split)}; expected train, val or test")
         cell = values["labels"]
         labels = labels_of.get(cell) if isinstance(cell, str) else _labels(cell, columns.separator)
         if labels is None:
@@ -115,14 +119,17 @@ def _parquet(path: Path, columns: Columns) -> tuple[list[str], Iterator[tuple[st
     from pyarrow import parquet
 
     accepted = {name for column in COLUMNS for name in columns.accepted(column)}
+    size = require_file(path, FORM, UsageError)
     try:
         file = parquet.ParquetFile(path)
+        table_bytes = sum(file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups))
+        most = SMALL_TABLE + size * ROWS_PER_BYTE, 100 * SMALL_TABLE + size * CELLS_PER_BYTE
+        if not 0 <= file.metadata.num_rows <= most[0] or not 0 <= table_bytes <= most[1]:
+            raise ValueError(f"{file.metadata.num_rows:,} rows of {table_bytes:,} bytes in a file of {size:,} bytes")
         names = file.schema_arrow.names
         header = [name for name in names if name.strip().lower() in accepted]
         table = file.read(columns=header)
         cells = [table.column(name).to_pylist() for name in header]
-    except FileNotFoundError:
-        raise UsageError(f"{path}: not found; {FORM}") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"{path}: not a readable Parquet table ({reason})") from None
@@ -139,14 +146,14 @@ def _positions(path: Path, header: Sequence[str], columns: Columns) -> dict[str,
         name = next((name for name in accepted if name in names), None)
         if name is None:
             if column in ("path", "labels"):
-                shown = ", ".join(name for name in header[:8] if name) or "nothing"
+                there = ", ".join(name[:SHOWN] for name in header[:8] if name) or "nothing"
                 wanted = column if len(accepted) > 1 else accepted[0]
                 raise UsageError(
-                    f"{path}, line 1: column {wanted!r} is missing (found {shown}); {FORM}, "
+                    f"{path}, line 1: column {wanted!r} is missing (found {there}); {FORM}, "
                     f"or name it with {columns.option(column)}"
                 )
         elif names.count(name) > 1:
-            raise UsageError(f"{path}, line 1: column {name!r} is there {names.count(name)} times; keep one")
+            raise UsageError(f"{path}, line 1: column {shown(name)} is there {names.count(name)} times; keep one")
         else:
             positions[column] = names.index(name)
     return positions

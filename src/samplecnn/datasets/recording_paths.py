@@ -43,16 +43,20 @@ class RecordingPaths:
             return text
         if os.name != "nt" and WINDOWS_DRIVE.match(text):
             raise UsageError(f"{manifest}, {place}: {text} is a path of Windows; write paths relative to the manifest")
-        if "\\" in text and (os.name == "nt" or not (self.root / text).exists()):
+        if "\\" in text and (os.name == "nt" or not self._exists(text)):
             text = text.replace("\\", "/")
         parts = [part for part in text.split("/") if part not in ("", ".")]
         name = ("/" if text.startswith("/") else "") + "/".join(parts)
-        if not name.isascii() and not (self.root / name).exists():
+        if not name.isascii() and not self._exists(name):
             for form in ("NFC", "NFD"):
                 other = unicodedata.normalize(form, name)  # type: ignore[arg-type]
-                if other != name and (self.root / other).exists():
+                if other != name and self._exists(other):
                     return other
         return name or text
+
+    def _exists(self, name: str) -> bool:
+        """Also False for a name that the system cannot have."""
+        return os.path.exists(os.path.join(self.root, name))  # noqa: PTH110, PTH118
 
     def identity(self, name: str) -> str:
         """The same text for all names of one file: its folder with links resolved, and the link at its end followed."""

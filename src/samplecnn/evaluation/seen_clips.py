@@ -6,7 +6,6 @@ set, under another file name and in another split. Other parts of a recording, a
 
 import hashlib
 import io
-import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplecnn.audio import to_int16
+from samplecnn.errors import SampleCNNError
 from samplecnn.model_files import CONFIG
+from samplecnn.parsing import anything, read_bytes, read_object
 from samplecnn.system.files import written_aside
 from samplecnn.system.progress import Progress
 from samplecnn.system.read_ahead import map_ahead
@@ -90,15 +91,15 @@ def read_seen(model: str | Path) -> SeenClips | None:
     path = resolved(model)
     folder = path if path.is_dir() else path.parent
     try:
-        recorded = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["training"]["data"]
-        data = (folder / SEEN).read_bytes()
+        recorded = read_object(folder / CONFIG, "", anything())["training"]["data"]
+        data = read_bytes(folder / SEEN, "")
         if hashlib.sha256(data).hexdigest() != recorded["clips_sha256"]:
             return None
         hashes = np.load(io.BytesIO(data), allow_pickle=False)
         if hashes.dtype != np.uint64 or hashes.ndim != 1:
             return None
         return SeenClips(hashes, str(recorded["fingerprint"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (SampleCNNError, OSError, ValueError, KeyError, TypeError, MemoryError):
         return None
 
 

@@ -1,12 +1,11 @@
 """A trained model: architecture, task, size, receptive field, how it was trained, hash. Read without PyTorch."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from samplecnn.model_files import CONFIG, WEIGHTS, load_stored
+from samplecnn.model_files import WEIGHTS, load_stored, read_description
 from samplecnn.models import ModelConfig
 from samplecnn.models.spec import network_spec
 from samplecnn.task import Task
@@ -97,11 +96,7 @@ class ModelDescription:
 
 def _recorded(file: Path) -> dict[str, Any]:
     """The content of config.json next to a .safetensors, which has been read once already; {} for other files."""
-    config = file.with_name(CONFIG)
-    if file.suffix != ".safetensors" or not config.is_file():
-        return {}
-    values = json.loads(config.read_text(encoding="utf-8"))
-    return values if isinstance(values, dict) else {}
+    return read_description(file) if file.suffix == ".safetensors" else {}
 
 
 def _span(samples: int, rate: int) -> str:

@@ -1,5 +1,6 @@
 """Class names of a converted model: looked up by a preset's name or read from a file, and put in another order."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from samplecnn.errors import UsageError
 from samplecnn.interop.presets import PRESETS
+from samplecnn.parsing import read_text
 from samplecnn.task import Task
 
 SORTED = "sorted"  # the order of classes in folders and manifests
@@ -62,12 +64,9 @@ def _resolve(names: str) -> tuple[str, ...]:
     path = Path(names)
     if not path.is_file():
         raise UsageError(f"{names}: neither a file of class names nor one of {', '.join(PRESETS)}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text; expected one class name per line") from error
+    lines = read_text(path, "expected one class name per line", UsageError).splitlines()
     found = tuple(line.strip() for line in lines if line.strip())
-    duplicate = next((name for i, name in enumerate(found) if name in found[:i]), None)
-    if duplicate is not None:
+    if len(set(found)) < len(found):
+        duplicate = next(name for name, times in Counter(found).items() if times > 1)
         raise UsageError(f"{path}: {duplicate!r} is there twice; expected one class name per line, all different")
     return found

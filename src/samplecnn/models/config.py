@@ -3,8 +3,11 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from samplecnn.errors import UsageError
+from samplecnn import parsing
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models.blocks import BlockSpec, block_spec
+from samplecnn.parsing import Rule, choice, flag, number, or_null, text, whole
+from samplecnn.task import MAX_CLASSES
 
 MULTI_LEVELS = 3  # blocks whose outputs the head sees with multi-level aggregation
 EPSILON = 1e-3  # of batch norms, as in Keras
@@ -13,6 +16,27 @@ FIRST_SIZE = 3  # samples of the first convolution, which is as wide as its stri
 
 FirstPadding = Literal["same", "valid", "centred"]
 Pooling = Literal["max", "strided"]
+
+# More than any real network has: bounds on what a file can describe before its weights are looked at.
+MAX_BLOCKS, MAX_FEATURES, MAX_RATIO, MAX_SIZE = 32, 8192, 64, 8192
+
+# What a file or a caller may give for each field.
+RULES: dict[str, Rule] = {
+    "block": text(100),
+    "multi": flag(),
+    "num_blocks": whole(1, MAX_BLOCKS),
+    "num_classes": whole(1, MAX_CLASSES),
+    "features": whole(1, MAX_FEATURES),
+    "amplifying_ratio": number(0, MAX_RATIO),
+    "dropout": number(),
+    "first_padding": choice(*get_args(FirstPadding)),
+    "tail": flag(),
+    "pool_size": or_null(whole(2, MAX_SIZE)),
+    "filter_size": or_null(whole(1, MAX_SIZE)),
+    "first_size": or_null(whole(1, MAX_SIZE)),
+    "pooling": choice(*get_args(Pooling)),
+}
+DESCRIPTION = parsing.fields(RULES, optional=RULES)
 
 
 @dataclass(frozen=True)
@@ -61,14 +85,13 @@ class ModelConfig:
     pooling: Pooling = "max"
 
     def __post_init__(self) -> None:
+        for field, rule in RULES.items():
+            problem = rule(getattr(self, field), field)
+            if problem:
+                raise UsageError(f"a model's {problem}")
         kind = self.kind
-        fewest = MULTI_LEVELS if self.multi else 1
-        if self.num_blocks < fewest:
-            raise UsageError(
-                f"a model{' with --multi' if self.multi else ''} needs {fewest} blocks, not {self.num_blocks}"
-            )
-        if self.num_classes < 1 or self.features < 1:
-            raise UsageError("a model needs at least one class and one feature")
+        if self.multi and self.num_blocks < MULTI_LEVELS:
+            raise UsageError(f"a model with --multi needs {MULTI_LEVELS} blocks, not {self.num_blocks}")
         if kind.excites and int(self.features * self.amplifying_ratio) < 1:
             raise UsageError(
                 f"amplifying ratio {self.amplifying_ratio:g} leaves no hidden unit of {self.features} features; "
@@ -76,12 +99,6 @@ class ModelConfig:
             )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")
-        if self.first_padding not in get_args(FirstPadding):
-            raise UsageError(f"first padding {self.first_padding!r}: expected {', '.join(get_args(FirstPadding))}")
-        if self.pooling not in get_args(Pooling):
-            raise UsageError(f"pooling {self.pooling!r}: expected {', '.join(get_args(Pooling))}")
-        if self.first_samples < 1:
-            raise UsageError(f"the first convolution must have at least one sample, not {self.first_size}")
         if kind.residual_ends and self.variant:
             raise UsageError(f"the block {self.block} is used as it was converted: without {self.variant}")
 
@@ -136,7 +153,15 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
+        """The inverse of `to_dict`; unknown keys are ignored, absent ones have their defaults.
+
+        Raises:
+            SampleCNNError: not a description of a model, or a value of the wrong type or out of range, named.
+        """
+        problem = DESCRIPTION(values, "")
+        if problem:
+            raise SampleCNNError(f"not the description of a model: {problem}")
+        return cls(**{key: values[key] for key in RULES if key in values})
 
 
 def blocks_for_window(

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from samplecnn.datasets.base import CLIP_COLUMNS
 from samplecnn.errors import SampleCNNError
+from samplecnn.parsing import require_file
 from samplecnn.shards.segments import Files, Maps, Segments, Stamps, open_again
 from samplecnn.task import Task
 
@@ -127,13 +128,15 @@ def set_statistics(path: str | Path, task: Task) -> None:
     Only the task's JSON changes, at the head of the shard and in its footer, in the space reserved for it. Repeating
     it, also after an interruption, gives the same bytes.
     """
-    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        footer = reader.schema.metadata[TASK_KEY]
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            footer = reader.schema.metadata[TASK_KEY]
+        first_key = footer[: footer.index(b":")]
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise SampleCNNError(f"{path}: damaged, its task cannot be set; delete it and build again") from error
     new = task.to_json().encode().ljust(len(footer))
     with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as whole:
-        head_at = whole.find(
-            footer[: footer.index(b":")]
-        )  # the first key; its value may differ from the footer's by now
+        head_at = whole.find(first_key)  # its value may differ from the footer's by now
         head = whole[head_at : head_at + len(footer)]
         places = [head_at] + ([] if head_at < 0 else [whole.rfind(footer)])
         if -1 in places or len(new) != len(footer) or Task.from_json(head.decode()).name != task.name:
@@ -220,8 +223,10 @@ class ArrowSegments(Segments):
 
 def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> tuple[Task, list[_Part]]:
     """Everything but the audio of a shard, and where that is. `known` is the task of the shards before it."""
+    size = require_file(path, "copy it again, or build again with --force")
     try:
-        parts = []
+        parts: list[_Part] = []
+        rows = 0
         with open_again(path, number, stamps) as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nothing refers to it any more
             buffer = pa.py_buffer(whole)
@@ -229,8 +234,14 @@ def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> 
                 task = _check_schema(path, reader.schema, known)
                 for number in range(reader.num_record_batches):
                     batch = reader.get_batch(number)
+                    rows += batch.num_rows
+                    if rows * task.window * 2 > size:
+                        raise pa.ArrowInvalid("its record batches have more rows than the file has samples for")
+                    batch.validate()
                     columns = [name for name in CLIP_COLUMNS if name in batch.schema.names]
                     batch.select(["id", "segment", "labels", *columns]).validate(full=True)
+                    if any(column.null_count for column in batch.columns):
+                        raise pa.ArrowInvalid("it has values that are null")
                     offset = batch.column("audio").values.buffers()[1].address - buffer.address
                     if batch.num_rows and not 0 <= offset <= len(whole) - batch.num_rows * task.window * 2:
                         raise pa.ArrowInvalid("its audio lies outside of the file")
@@ -238,6 +249,7 @@ def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> 
                     texts = {name: batch.column(name).to_pylist() for name in columns}
                     numbers = np.array(batch.column("segment"))
                     parts.append(_Part(offset, batch.column("id").to_pylist(), numbers, labels, texts))
+            _check_rows(task, parts)
             return task, parts
     except SampleCNNError:
         raise
@@ -248,14 +260,32 @@ def _read_shard(path: Path, known: Task | None, number: int, stamps: Stamps) -> 
         ) from error
 
 
+def _check_rows(task: Task, parts: list[_Part]) -> None:
+    """Raises ArrowInvalid where labels or numbers of segments are not what a writer gives."""
+    for part in parts:
+        if part.labels.size and part.labels.max() > 1:
+            raise pa.ArrowInvalid(f"a label is {part.labels.max()}, not 0 or 1")
+        if task.kind == "multiclass" and not (part.labels.sum(axis=1, dtype=np.int64) == 1).all():
+            raise pa.ArrowInvalid("a segment has not exactly one class")
+    numbers = np.concatenate([np.zeros(0, np.int32), *(part.numbers for part in parts)])
+    ids = [id for part in parts for id in part.ids]  # a clip's rows can lie in two record batches
+    rows = np.arange(len(numbers))
+    starts = np.maximum.accumulate(np.where(numbers == 0, rows, 0))
+    wrong = numbers != rows - starts
+    wrong[[row for row in np.flatnonzero(numbers).tolist() if ids[row] != ids[row - 1]]] = True
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise pa.ArrowInvalid(f"row {row} is segment {numbers[row]}, which does not follow the row before")
+
+
 def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
     metadata = found.metadata or {}
     if FORMAT_KEY not in metadata or TASK_KEY not in metadata:
         raise SampleCNNError(f"{path}: an Arrow file, but not one of samplecnn's; move it out of the folder")
-    version = metadata[FORMAT_KEY].decode()
+    version = metadata[FORMAT_KEY].decode(errors="replace")
     if version != FORMAT:
         raise SampleCNNError(
-            f"{path}: format version {version}, but this samplecnn reads {FORMAT}; build again with --force"
+            f"{path}: format version {version[:40]}, but this samplecnn reads {FORMAT}; build again with --force"
         )
     try:
         task = Task.from_json(metadata[TASK_KEY].decode(errors="replace"))
@@ -277,6 +307,8 @@ def _shards_of(folder: Path, split: str) -> list[Path]:
     if len(totals) > 1:
         raise SampleCNNError(f"{folder}: shards of {len(totals)} different {split} sets; build again with --force")
     count = totals.pop()
+    if count == 0:
+        raise SampleCNNError(f"{folder / min(found)}: a shard of none; build again with --force")
     names = [shard_name(split, number, count) for number in range(1, count + 1)]
     missing = [name for name in names if name not in found]
     if missing:

@@ -5,7 +5,6 @@ NAME.json exists. When all are, build.json seals the folder and it is renamed to
 therefore complete or absent.
 """
 
-import json
 import math
 import shutil
 from fractions import Fraction
@@ -15,15 +14,53 @@ from typing import Any
 from samplecnn.audio import INT16_SCALE
 from samplecnn.datasets.base import SPLITS, Table
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.parsing import (
+    anything,
+    choice,
+    fields,
+    file_name,
+    find_object,
+    list_of,
+    read_object,
+    row_of,
+    table_of,
+    text,
+    whole,
+)
 from samplecnn.shards.build_report import REPORT, BuildIssue, BuildReport, Count, read_report, write_report
 from samplecnn.shards.formats import FORMATS
-from samplecnn.shards.identity import BUILT, is_same_source
+from samplecnn.shards.identity import BUILT, LATER, RECORD, is_same_source
 from samplecnn.shards.plan import Plan, Shard
 from samplecnn.system.files import write_json
-from samplecnn.task import Task
+from samplecnn.task import MAX_CLASSES, Task
 
 PLAN, TASK = "plan.json", "task.json"
 CONSEQUENCE = {"val": "training cannot determine its best epoch without it", "test": "there will be no final scores"}
+
+REMEDY = "build again with --force"
+_COUNT = whole(0, 1 << 62)
+_SHARD = text(200)
+BUILT_RULE = fields(
+    {
+        **RECORD,
+        "splits": fields({split: row_of(_COUNT, _COUNT, _COUNT) for split in SPLITS}),
+        "notes": list_of(text(1 << 20)),
+        "files": table_of(_COUNT, _SHARD),
+    },
+    optional=LATER,
+)
+COUNTS_RULE = fields(
+    {
+        "split": choice(*SPLITS),
+        **dict.fromkeys(("clips", "segments", "samples", "bytes"), _COUNT),
+        "per_class": list_of(_COUNT, MAX_CLASSES),
+        "sum": whole(-(1 << 200), 1 << 200),  # exact sums of integers, of any length
+        "squares": whole(0, 1 << 200),
+        "issues": list_of(row_of(file_name(), choice(*SPLITS), choice("skipped", "warning"), file_name())),
+        "short": _COUNT,
+    },
+    optional=["short"],  # earlier versions did not count them
+)
 
 
 class BuildFolder:
@@ -44,21 +81,21 @@ class BuildFolder:
 
     def is_built(self, plan: Plan) -> bool:
         """Whether the shards in use are those of the plan, and complete."""
-        built = _read(self.final / BUILT)
+        built = find_object(self.final / BUILT, BUILT_RULE)
         if not built or built["fingerprint"] != plan.fingerprint:
             return False
         return all(_size(self.final / name) == size for name, size in built["files"].items())
 
     def is_sealed(self, plan: Plan) -> bool:
-        built = _read(self.building / BUILT)
-        return bool(built) and built["fingerprint"] == plan.fingerprint
+        built = find_object(self.building / BUILT, BUILT_RULE)
+        return built is not None and built["fingerprint"] == plan.fingerprint
 
     def begin(self, plan: Plan, force: bool) -> list[str]:
         """Continues a half-built folder of the same plan, else starts one. Returns notes for the user."""
         wanted = {"fingerprint": plan.fingerprint, "force": force}
         notes = []
         if self.building.exists():
-            begun = _read(self.building / PLAN) or {}
+            begun = find_object(self.building / PLAN, table_of(anything())) or {}
             if {key: begun.get(key) for key in wanted} == wanted or (self.is_sealed(plan) and not force):
                 self._sweep()
                 return []
@@ -70,8 +107,8 @@ class BuildFolder:
 
     def record_source(self, plan: Plan) -> None:
         """Adds the source to the shards in use: those of an earlier version have none, and recordings can be moved."""
-        built = _read(self.final / BUILT)
-        if plan.source is not None and built.get("source") != plan.source:
+        built = find_object(self.final / BUILT, BUILT_RULE)
+        if built is not None and plan.source is not None and built.get("source") != plan.source:
             write_json(self.final / BUILT, {**built, "source": plan.source, "seed": plan.seed})
 
     def discard_unfinished(self) -> None:
@@ -83,11 +120,11 @@ class BuildFolder:
         """The shards that are still to be built."""
         if self.is_sealed(plan):
             return []
-        return [shard for shard in plan.shards if self._counts(shard) is None]
+        return [shard for shard in plan.shards if self._counts(plan, shard) is None]
 
     def counts(self, plan: Plan) -> list[dict[str, Any]]:
         """The workers' counts of each shard."""
-        found = [self._counts(shard) for shard in plan.shards]
+        found = [self._counts(plan, shard) for shard in plan.shards]
         return [counts for counts in found if counts is not None]
 
     def publish(self, plan: Plan) -> None:
@@ -108,11 +145,19 @@ class BuildFolder:
         for part in self.building.glob(".*.part"):
             part.unlink(missing_ok=True)
 
-    def _counts(self, shard: Shard) -> dict[str, Any] | None:
-        counts = _read(self.building / f"{shard.name}.json")
-        if not counts or "issues" not in counts:  # not there, or of an earlier version
+    def _counts(self, plan: Plan, shard: Shard) -> dict[str, Any] | None:
+        """What the worker noted of a shard; None where it is to be built: no note, a damaged one, or another file."""
+        counts = find_object(self.building / f"{shard.name}.json", COUNTS_RULE)
+        if counts is None or _size(self.building / shard.name) != counts["bytes"]:
             return None
-        return counts if _size(self.building / shard.name) == counts["bytes"] else None
+        fits = (
+            counts["split"] == shard.split
+            and len(counts["per_class"]) == plan.task.num_classes
+            and counts["clips"] <= min(len(shard.clips), counts["segments"])
+            and counts["samples"] == counts["segments"] * plan.task.window
+            and counts["sum"] ** 2 <= counts["squares"] * counts["samples"]
+        )
+        return counts if fits else None
 
 
 def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
@@ -168,8 +213,8 @@ def check_name(folders: BuildFolder, plan: Plan, force: bool) -> list[str]:
         return []
     others = [folders.home / format / BUILT for format in FORMATS if format != plan.format]
     for record in (folders.final / BUILT, folders.building / PLAN, *others):
-        found = _read(record)
-        recorded = found.get("source") if isinstance(found, dict) else None
+        found = find_object(record, table_of(anything())) or {}
+        recorded = found.get("source")
         if not isinstance(recorded, str) or is_same_source(recorded, plan.source):
             continue
         if found.get("fingerprint") == plan.fingerprint and not Path(recorded).exists():
@@ -201,15 +246,13 @@ def statistics(shards: list[dict[str, Any]]) -> tuple[float, float]:
 
 def read_built(folder: Path, name: str, **more: Any) -> BuildReport:
     """The report of the shards in use."""
-    built = _read(folder / BUILT)
-    task = _read(folder / TASK)
-    if built is None or task is None:
-        raise SampleCNNError(f"{folder}: damaged; build again with --force")
+    built = read_object(folder / BUILT, REMEDY, BUILT_RULE)
+    task = Task.read(folder / TASK, REMEDY)
     more["notes"] = tuple(dict.fromkeys([*more.get("notes", ()), *built["notes"]]))
     return BuildReport(
         name=name,
         folder=folder,
-        task=Task.from_dict(task),
+        task=task,
         splits={split: Count(*count) for split, count in built["splits"].items()},
         issues=tuple(read_report(folder / REPORT)),
         bytes=sum(built["files"].values()),
@@ -238,14 +281,6 @@ def _give_up(folders: BuildFolder, issues: list[BuildIssue], why: str) -> None:
     shutil.rmtree(folders.building)
     first = f" (the first: {min(issues).path}: {min(issues).reason})" if issues else ""
     raise SampleCNNError(f"{folders.home}: {why}; {report} lists each with its reason{first}")
-
-
-def _read(path: Path) -> Any:
-    """A JSON file's content; None where it is absent or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _size(path: Path) -> int:

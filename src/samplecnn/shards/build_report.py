@@ -1,11 +1,15 @@
 """What a build did: counts, and the recordings that were skipped or deserve a look, each with the reason."""
 
+import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from samplecnn.datasets.base import SPLITS
+from samplecnn.errors import SampleCNNError
+from samplecnn.parsing import check, choice, file_name, read_bytes, row_of
 from samplecnn.system.csv_cells import csv_row, csv_rows
 from samplecnn.system.files import written_aside
 from samplecnn.system.log import one_line
@@ -122,5 +126,22 @@ def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
 
 
 def read_report(path: Path) -> list[BuildIssue]:
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return [BuildIssue(*row) for row in list(csv_rows(io.StringIO(text, newline="")))[1:]]
+    """The rows of a report.
+
+    Raises:
+        SampleCNNError: it is not there, or a row that is not one of a report, named.
+    """
+    remedy = "build again with --force"
+    text = read_bytes(path, remedy).decode("utf-8", "surrogateescape")
+    rows: list[BuildIssue] = []
+    try:
+        for number, row in enumerate(csv_rows(io.StringIO(text, newline=""))):
+            check(row, _ROW if number else _HEADER, f"{path}, row {number + 1}", remedy)
+            rows.append(BuildIssue(*row))
+    except csv.Error as error:
+        raise SampleCNNError(f"{path}, row {len(rows) + 1}: damaged ({error}); {remedy}") from error
+    return rows[1:]
+
+
+_HEADER = row_of(*map(choice, BuildIssue._fields))
+_ROW = row_of(file_name(), choice(*SPLITS), choice("skipped", "warning"), file_name())

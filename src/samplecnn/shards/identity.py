@@ -6,7 +6,6 @@ content.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.parsing import fields, file_name, or_null, read_object, table_of, text, whole
 
 BUILT = "build.json"
 SHOWN = 12  # characters of a fingerprint in messages
 SAMPLED_BYTES = 1 << 16  # of the start and the end of each file
+
+# What a build.json and a checkpoint hold of it; LATER are keys that earlier versions did not write.
+RECORD = {
+    "fingerprint": text(200),
+    "source": or_null(file_name()),
+    "seed": or_null(whole(-(1 << 64), 1 << 64)),
+    "short": or_null(table_of(whole(0, 1 << 62))),
+}
+LATER = ("source", "seed", "short")
+RECORD_RULE = fields(RECORD, optional=LATER)
 
 Stamp = tuple[int, int, int]
 
@@ -51,11 +61,10 @@ class BuildRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BuildRecord":
         """The inverse of `to_dict`. Raises ValueError where it is none."""
-        fingerprint = values.get("fingerprint")
-        source, seed = values.get("source"), values.get("seed")
-        if not (isinstance(fingerprint, str) and isinstance(source, str | None) and isinstance(seed, int | None)):
-            raise ValueError("not the record of a build")
-        return cls(fingerprint, source, seed)
+        problem = RECORD_RULE(values, "")
+        if problem:
+            raise ValueError(problem)
+        return cls(values["fingerprint"], values.get("source"), values.get("seed"))
 
 
 def read_record(folder: Path) -> BuildRecord:
@@ -65,17 +74,12 @@ def read_record(folder: Path) -> BuildRecord:
         SampleCNNError: a damaged build.json.
     """
     stamp = folder_stamp(folder)
-    try:
-        values = json.loads((folder / BUILT).read_text(encoding="utf-8"))
-        short = values.get("short")
-        if not isinstance(short, dict | None) or not all(isinstance(count, int) for count in (short or {}).values()):
-            raise ValueError("short is not a count per split")
-        record = BuildRecord.from_dict(values)
-        return BuildRecord(record.fingerprint, record.source, record.seed, short, stamp)
-    except FileNotFoundError:
+    path = folder / BUILT
+    if not path.exists():
         return BuildRecord(_fingerprint(folder), stamp=stamp)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise SampleCNNError(f"{folder / BUILT}: damaged; build again with --force") from error
+    values = read_object(path, "build again with --force", RECORD_RULE)
+    record = BuildRecord.from_dict(values)
+    return BuildRecord(record.fingerprint, record.source, record.seed, values.get("short"), stamp)
 
 
 def stamp_of(status: os.stat_result) -> Stamp:

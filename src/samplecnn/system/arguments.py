@@ -64,6 +64,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or all of them where none is near."""
     names = list(known)
+    name = name[:100]  # comparing takes time with the square of the length
     near = get_close_matches(name, names, n=1, cutoff=0.5) or [other for other in names if name and name in other][:1]
     return f"; did you mean {near[0]}?" if near else f"; use {', '.join(names)}"
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from samplecnn.parsing import anything, fields, find_object, table_of
+
 VARIABLE = "SAMPLECNN_CACHE"
 
 
@@ -92,12 +94,10 @@ def _path(name: str, key: Mapping[str, Any]) -> Path | None:
 
 
 def _read(path: Path, key: Mapping[str, Any], valid: Callable[[Any], bool]) -> Any | None:
-    try:
-        if not path.is_file():
-            return None
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["key"] == dict(key) and valid(content["value"]):
-            return content["value"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
+    content = find_object(path, _CONTENT)
+    if content is not None and content["key"] == dict(key) and valid(content["value"]):
+        return content["value"]
     return None
+
+
+_CONTENT = fields({"key": table_of(anything()), "value": anything()})

@@ -1,16 +1,19 @@
 """Where tags go: to the standard output, or to a file that appears when it is whole and is resumable until then."""
 
 import codecs
+import csv
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from samplecnn.errors import UsageError
+from samplecnn import parsing
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.system.csv_cells import csv_rows
 from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
@@ -28,6 +31,22 @@ def _encoded(error: UnicodeError) -> tuple[bytes, int]:
 
 
 codecs.register_error(NAMES_OR_ESCAPES, _encoded)
+
+REMEDY = "delete it, or leave --resume out"
+SETTINGS = {
+    "engine": parsing.text(200),
+    "precision": parsing.text(200),
+    "hop": parsing.or_null(parsing.number(0)),
+    "model": parsing.text(200),
+    "top": parsing.or_null(parsing.whole(1, 1 << 31)),
+    "threshold": parsing.or_null(parsing.number(0, 1)),
+    "over_time": parsing.or_null(parsing.flag()),
+}
+_SETTINGS_RULE = parsing.fields(SETTINGS, optional=set(SETTINGS) - {"engine", "precision"})
+_LINE_RULE = parsing.fields(
+    {"path": parsing.file_name(), "error": parsing.file_name(), "tags": parsing.table_of(parsing.number(0, 1))},
+    optional=["error", "tags"],
+)
 
 
 @dataclass
@@ -118,11 +137,15 @@ class Output:
         return str(self.name) == STDOUT
 
     def settings(self) -> Settings | None:
-        """What an interrupted run noted in OUTPUT.part.json; None where nothing is noted."""
-        try:
-            return Settings(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        """What an interrupted run noted in OUTPUT.part.json; None where nothing is noted.
+
+        Raises:
+            UsageError: the note is damaged.
+        """
+        if not self._note.exists():
             return None
+        values = parsing.read_object(self._note, REMEDY, _SETTINGS_RULE, UsageError)
+        return Settings(**{name: values[name] for name in SETTINGS if name in values})
 
     def read_done(self, selection: Selection, classes: tuple[str, ...]) -> Done:
         """What OUTPUT.part holds of an interrupted run; nothing where there is no such file.
@@ -138,6 +161,7 @@ class Output:
             )
         if self.part is None:
             raise UsageError(f"--resume requires a regular file as --output, not {self.name}")
+        parsing.require_file(self.part, REMEDY, UsageError)
         with self.part.open("rb") as file:
             done = (
                 _csv_done(file, selection, classes)
@@ -225,9 +249,10 @@ def _lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...])
             break
         try:
             record = json.loads(line)
-            path, error, tags = record["path"], record.get("error", ""), record.get("tags", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
+            parsing.check(record, _LINE_RULE, "", "")
+        except (ValueError, RecursionError, SampleCNNError):
             return None
+        path, error, tags = record["path"], record.get("error", ""), record.get("tags", {})
         fits = set(tags) <= set(classes) if selection.some else set(tags) == set(classes)
         if not error and not (fits and ("over_time" in record) == selection.over_time):
             return None
@@ -251,8 +276,13 @@ def _csv_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -
 
     wanted = CsvWriter.header(selection, classes)
     error_column = wanted.index("error")
-    for number, row in enumerate(csv_rows(lines())):
-        if number == 0:
+    rows = csv_rows(lines())
+    for place in count():
+        try:
+            row = next(rows)
+        except (StopIteration, csv.Error):  # what follows is made again
+            break
+        if place == 0:
             if row != wanted:
                 return None
         elif len(row) != len(wanted):

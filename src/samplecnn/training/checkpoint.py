@@ -3,6 +3,8 @@
 import io
 import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,34 @@ import torch
 from torch import Tensor
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.interop.third_party.checkpoint import load_file
+from samplecnn.models.config import DESCRIPTION as MODEL
+from samplecnn.models.config import ModelConfig
+from samplecnn.parsing import (
+    Rule,
+    check,
+    choice,
+    fields,
+    flag,
+    list_of,
+    number,
+    or_null,
+    require_file,
+    shown,
+    table_of,
+    text,
+    whole,
+)
+from samplecnn.shards.identity import RECORD_RULE
 from samplecnn.system.files import write_bytes
+from samplecnn.task import DESCRIPTION as TASK
+from samplecnn.task import Task
+from samplecnn.training.logging import metrics_row
+from samplecnn.training.options import PRECISIONS, TrainOptions
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT_VERSION = 1
+REMEDY = "start the training again"
 
 Weights = dict[str, Tensor]
 
@@ -90,17 +116,94 @@ def load_checkpoint(run: Path) -> Checkpoint:
     path = run / CHECKPOINT
     if not path.exists():
         raise UsageError(f"{path}: no checkpoint to resume from; give --resume the run directory of a training")
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        if values.pop("format_version") != FORMAT_VERSION:
-            raise SampleCNNError(f"{path}: written by another version of samplecnn; resume with that one")
-        state = values["state"]
-        if "waited" in state:  # its name in earlier versions
-            state["bad_epochs"] = state.pop("waited")
+    require_file(path, "give --resume the run directory of a training", UsageError)
+    values = load_file(path, mapped=False)
+    if not isinstance(values, dict) or not isinstance(values.get("state"), dict):
+        raise SampleCNNError(f"{path}: not the checkpoint of a run; {REMEDY}")
+    if values.pop("format_version", None) != FORMAT_VERSION:
+        raise SampleCNNError(f"{path}: written by another version of samplecnn; resume with that one")
+    state = values["state"]
+    if "waited" in state:  # its name in earlier versions
+        state["bad_epochs"] = state.pop("waited")
+    check(values, CONTENTS, f"{path}: damaged", REMEDY)
+    with damage_named(path):
+        TrainOptions.from_dict(values["options"])
+        ModelConfig.from_dict(values["model"])
+        Task.from_dict(values["task"])
         values["state"] = RunState(**state)
         return Checkpoint(**values)
-    except SampleCNNError:
-        raise
-    except Exception as error:  # what torch.load raises depends on the damage
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SampleCNNError(f"{path}: damaged ({detail}); start the training again") from error
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turns the errors of values that do not fit each other into one that names the file."""
+    try:
+        yield
+    except (SampleCNNError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SampleCNNError(f"{path}: damaged ({detail}); {REMEDY}") from error
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Gives a new optimizer the state of a checkpoint.
+
+    Raises:
+        ValueError: of other parameters or settings; the rate is set by every step.
+    """
+    own, groups = optimizer.state_dict()["param_groups"], saved.get("param_groups")
+    if not isinstance(groups, list) or len(groups) != len(own) or not isinstance(saved.get("state"), dict):
+        raise ValueError("its optimizer is not one of SGD")
+    for group, wanted in zip(groups, own, strict=True):
+        for name in ("params", "momentum", "dampening", "weight_decay", "nesterov"):
+            if not isinstance(group, dict) or shown(group.get(name)) != shown(wanted[name]):
+                raise ValueError(f"its optimizer's {name} is not that of its options")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, held in saved["state"].items():
+        buffer = held.get("momentum_buffer") if isinstance(held, dict) else held
+        if not isinstance(index, int) or not 0 <= index < len(parameters):
+            raise ValueError("its optimizer has other parameters than its model")
+        if buffer is not None and (_tensor(buffer, "") or buffer.shape != parameters[index].shape):
+            raise ValueError(f"the momentum of parameter {index} does not fit it")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+
+
+def _tensor(value: Any, key: str) -> str:
+    """The rule of a tensor: dense, and no larger than what is stored for it."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return f"{key} must be a tensor, not {shown(value)}"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"{key} has the shape {list(value.shape)}, more than the file holds"
+    return ""
+
+
+def _or_infinite(rule: Rule) -> Rule:
+    return lambda value, key: "" if value == float("inf") else rule(value, key)
+
+
+_COUNT = whole(0, 1 << 62)
+_STATE = {
+    **dict.fromkeys(("stage", "epoch", "step", "stage_steps", "total_steps", "bad_epochs"), _COUNT),
+    "loss_sum": number(),
+    "best_loss": _or_infinite(number()),
+    "seconds": number(0),
+    "epoch_seconds": number(0),
+    "history": list_of(metrics_row),
+    "finished": flag(),
+}
+CONTENTS = fields(
+    {
+        "options": table_of(lambda value, key: "", text(100)),
+        "model": MODEL,
+        "task": TASK,
+        "segments": _COUNT,
+        "precision": choice(*PRECISIONS),
+        "state": fields(_STATE, optional=_STATE),
+        "weights": table_of(_tensor, text(1000)),
+        "best": or_null(table_of(_tensor, text(1000))),
+        "optimizer": or_null(table_of(lambda value, key: "", text(100))),
+        "random_state": _tensor,
+        "device_random_state": or_null(_tensor),
+        "data": or_null(RECORD_RULE),
+    },
+    optional=["device_random_state", "data"],
+)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.parsing import fields, flag, number, parse_object, read_text, score, text, whole
 from samplecnn.shards.tfrecord.frames import frame
 from samplecnn.system.files import naming, sweep, write_text
 
@@ -19,6 +20,26 @@ METRICS, CURVES = "metrics.jsonl", "curves.png"
 DRAW_INTERVAL = 20.0  # seconds: a picture takes half a second, as long as some epochs
 
 Row = dict[str, Any]
+
+_COUNT = whole(0, 1 << 62)
+_EVENTS = {
+    "epoch": fields(
+        {"stage": _COUNT, "epoch": _COUNT, "total_steps": _COUNT, "lr": number(), "train_loss": score()}
+        | {"val_loss": score(), "best": flag()}
+    ),
+    "test": fields({"stage": _COUNT, "total_steps": _COUNT}),
+}
+
+
+def metrics_row(value: Any, key: str) -> str:
+    """The rule of a row (`parsing.Rule`): its event, the values that belong to that, and numbers for all others."""
+    problem = fields({"event": text(100)})(value, key)
+    if problem:
+        return problem
+    if value["event"] not in _EVENTS:  # the record of an extension, or an event of a later version
+        return fields({"stage": _COUNT}, optional=["stage"])(value, key)
+    others = {name: score() for name, item in value.items() if name != "event" and not isinstance(item, bool)}
+    return fields(others)(value, key) or _EVENTS[value["event"]](value, key)
 
 
 class Events:
@@ -116,8 +137,14 @@ class RunLog:
 
 
 def read_metrics(run: Path) -> list[Row]:
-    """The rows of a run's metrics.jsonl."""
-    return [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
+    """The rows of a run's metrics.jsonl.
+
+    Raises:
+        SampleCNNError: it is not there, or a line that is not such a row, named.
+    """
+    path, remedy = run / METRICS, "remove it to leave the training out"
+    lines = enumerate(read_text(path, remedy).split("\n"), start=1)
+    return [parse_object(line, f"{path}, line {at}", remedy, metrics_row) for at, line in lines if line.strip()]
 
 
 def draw_curves(history: list[Row], path: Path, title: str) -> None:

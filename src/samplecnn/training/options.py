@@ -1,14 +1,17 @@
 """All settings of a training run; those of the original keep its defaults, and docs/migrating.md lists exceptions."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
-from samplecnn.errors import OptionError
+from samplecnn.errors import OptionError, SampleCNNError
 from samplecnn.hardware import PRECISIONS as COMPUTABLE
 from samplecnn.models import BLOCKS
-from samplecnn.system.arguments import suggestion
+from samplecnn.models.config import MAX_FEATURES
+from samplecnn.parsing import shown
+from samplecnn.system.arguments import suggestion, type_problem
 
 PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
+LARGEST = {"batch_size": 1 << 20, "num_readers": 1024, "features": MAX_FEATURES}  # what costs memory or threads
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class TrainOptions:
         for name in ("batch_size", "num_stages", "num_readers", "features", "max_epochs"):
             if getattr(self, name) < 1:
                 raise OptionError(name, f"must be at least 1, not {getattr(self, name)}")
+        for name, most in LARGEST.items():
+            if getattr(self, name) > most:
+                raise OptionError(name, f"must be at most {most:,}, not {getattr(self, name)}")
         for name in ("lr", "lr_decay"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise OptionError(name, f"must be above 0, not {getattr(self, name):g}")
@@ -86,3 +92,21 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainOptions":
+        """The inverse of `to_dict`; absent keys, of options that an earlier version did not have, have their defaults.
+
+        Raises:
+            SampleCNNError: an option that this version does not have, or a value that it cannot have.
+        """
+        types = get_type_hints(cls)
+        if "dataset" not in values:
+            raise SampleCNNError("dataset is missing")
+        for name, value in values.items():
+            if name not in types:
+                raise SampleCNNError(f"this version has no option {shown(name)}")
+            problem = type_problem(value, types[name])
+            if problem:
+                raise SampleCNNError(f"{name} must be {problem}, not {shown(value)}")
+        return cls(**values)

@@ -1,6 +1,7 @@
 """Start of a run, or its continuation from the last checkpoint: run directory, initial weights."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window, without_excitation
 from samplecnn.models.config import Pooling
 from samplecnn.system.arguments import checked
-from samplecnn.training.checkpoint import RunState, load_checkpoint
+from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
 from samplecnn.training.extension import extended
 from samplecnn.training.loop import Run, TrainResult, log
@@ -183,7 +184,7 @@ def resume(
     run = Path(run)
     checkpoint = load_checkpoint(run)
     changes = {key: value for key, value in (("data_dir", data_dir), ("device", device)) if value is not None}
-    options = TrainOptions(**{**checkpoint.options, **changes})
+    options = replace(TrainOptions.from_dict(checkpoint.options), **changes)
     bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
     wanted = {name: value for name, value in bounds.items() if value is not None}
     options = extended(run, checkpoint, options, wanted)
@@ -191,16 +192,20 @@ def resume(
     task, data = splits["train"].task, record_of(splits["train"])
     check_same_data(run, checkpoint, splits["train"])
     torch_device = choose_device(None if options.device == "auto" else options.device)
-    model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
-    model.load_state_dict(checkpoint.weights)
+    with damage_named(run / CHECKPOINT):
+        model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
+        if checkpoint.best is not None:
+            model.load_state_dict(checkpoint.best)
+        model.load_state_dict(checkpoint.weights)
     seen = seen_clips(options, splits, run).save(run)
     continued = Run(run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen)
     continued.best = checkpoint.best
-    if checkpoint.optimizer is not None:
-        continued.optimizer.load_state_dict(checkpoint.optimizer)
-    torch.set_rng_state(checkpoint.random_state)
-    if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
-        torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
+    with damage_named(run / CHECKPOINT):
+        if checkpoint.optimizer is not None:
+            restore_optimizer(continued.optimizer, checkpoint.optimizer)
+        torch.set_rng_state(checkpoint.random_state)
+        if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
+            torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
     grown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
     log(
         f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"

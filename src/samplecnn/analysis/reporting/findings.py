@@ -10,7 +10,6 @@ from samplecnn.analysis.explainer import explain
 from samplecnn.analysis.explanation import Explanation
 from samplecnn.analysis.reporting.intervals import DRAWS, Intervals, intervals
 from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst_mistakes
-from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.evaluator import Evaluation
 
 if TYPE_CHECKING:
@@ -141,12 +140,7 @@ def run_records(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     history: list[dict[str, Any]] = []
     options: dict[str, Any] = {}
     if (run / METRICS).exists():
-        try:
-            history = read_metrics(run)
-        except ValueError as error:
-            raise SampleCNNError(
-                f"{run / METRICS}: damaged ({error}); remove it for a report without the training"
-            ) from error
+        history = read_metrics(run)
     if (run / CHECKPOINT).exists():
         checkpoint = load_checkpoint(run)
         options = {**checkpoint.options, "precision": checkpoint.precision}

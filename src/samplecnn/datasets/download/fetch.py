@@ -5,10 +5,8 @@ entity tag, size), so that a later run resumes it or, where the file has changed
 sends are never used.
 """
 
-import contextlib
 import errno
 import glob
-import json
 import os
 import shutil
 import time
@@ -22,6 +20,7 @@ from samplecnn.datasets.download.byte_progress import MEGABYTE, ByteProgress, in
 from samplecnn.datasets.download.http import AttemptFailed, MirrorRefused, Network
 from samplecnn.datasets.download.verify import digest, looks_like_page
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.parsing import fields, find_object, line, or_null, whole
 from samplecnn.system.files import write_json
 
 # Limits for a response whose length nobody states, so that it cannot fill the disk.
@@ -29,6 +28,10 @@ MAX_UNKNOWN_SIZE = 50_000 * MEGABYTE  # bytes; the largest known file has a few 
 FREE_RESERVE = 1_000 * MEGABYTE  # bytes of free disk space that are left
 CHECK_EVERY = 16 * MEGABYTE  # bytes between two looks at the free disk space
 
+_RECORD = fields(
+    {"url": line(10_000), "validator": or_null(line(10_000)), "total": or_null(whole(0, 1 << 62))},
+    optional=("validator", "total"),
+)
 PAGE = "a web page came in place of the file (a log-in, confirmation or error page)"
 
 
@@ -278,11 +281,7 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _recorded(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError):
-            recorded = json.loads(self.record.read_text(encoding="utf-8"))
-            if isinstance(recorded, dict):
-                return recorded
-        return {}
+        return find_object(self.record, _RECORD) or {}
 
 
 def _disk_error(error: OSError, part: Path) -> SampleCNNError:

@@ -1,15 +1,22 @@
 """raw/.prepared: what earlier runs of `prepare` have finished, and the lock that keeps a second run out."""
 
-import contextlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from samplecnn.parsing import fields, file_name, find_object, flag, list_of, row_of, whole
 from samplecnn.system.files import write_json
 from samplecnn.system.locks import locked
 
+_COUNT = whole(0, 1 << 63)
+_RECORD = {
+    **dict.fromkeys(("fetched", "keep"), flag()),
+    **dict.fromkeys(("bytes", "changed"), _COUNT),
+    "into": file_name(),
+    "files": list_of(row_of(file_name(), _COUNT)),
+}
+RECORD = fields(_RECORD, optional=_RECORD)  # a download has some of these keys, an unpacked archive the others
 LOCK_TIMEOUT = 3.0  # seconds to wait for the last worker processes of a killed run
 
 
@@ -28,11 +35,7 @@ class Records:
 
     def read(self, name: str) -> dict[str, Any]:
         """The record of that name; {} where there is none or it is damaged."""
-        with contextlib.suppress(OSError, ValueError):
-            value = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-            if isinstance(value, dict):
-                return value
-        return {}
+        return find_object(self.folder / f"{name}.json", RECORD) or {}
 
 
 def file_stamp(path: Path) -> dict[str, int]:

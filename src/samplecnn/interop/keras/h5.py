@@ -30,17 +30,16 @@ from samplecnn.interop.keras.hdf5 import (
 from samplecnn.interop.keras.sandbox import read as read_contents
 from samplecnn.interop.keras.weights import WEIGHTS, Weight, module_name, weight_shapes
 from samplecnn.models.blocks import BLOCKS
-from samplecnn.models.config import EPSILON, ModelConfig
+from samplecnn.models.config import EPSILON, MAX_BLOCKS, MAX_FEATURES, RULES, ModelConfig
 from samplecnn.models.spec import network_spec
 from samplecnn.models.stored import StoredModel
+from samplecnn.parsing import fields, parse_object
 from samplecnn.system.files import write_bytes
 from samplecnn.task import Kind, Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-# More than any real model has: bounds on what a damaged file can describe. A pooling of 2 needs the most blocks.
-MAX_FEATURES, MAX_BLOCKS, MAX_SIZE = 8192, 20, 8192
 SIZES = ("pool_size", "filter_size", "first_size", "pooling")  # fields of ModelConfig in SIZES_ATTRIBUTE
 KINDS: dict[Any, Kind] = {"sigmoid": "multilabel", "softmax": "multiclass"}
 
@@ -191,15 +190,9 @@ def _architecture(found: Found, path: Path) -> ModelConfig:
 
 def _sizes(found: Found, path: Path) -> dict[str, Any]:
     """Pooling and sizes from the attribute written here; without it, they are the original's."""
-    try:
-        values = json.loads(found.sizes or "{}")
-        sizes = {name: values[name] for name in SIZES if name in values}
-    except (ValueError, TypeError, RecursionError) as error:
-        raise SampleCNNError(f"{path}: its attribute {SIZES_ATTRIBUTE} is damaged: {shown(str(error))}") from error
-    for name, value in sizes.items():
-        if not isinstance(value, str if name == "pooling" else int) or (isinstance(value, int) and value > MAX_SIZE):
-            raise SampleCNNError(f"{path}: its attribute {SIZES_ATTRIBUTE} is damaged: {name} {shown(repr(value))}")
-    return sizes
+    rule = fields({name: RULES[name] for name in SIZES}, optional=SIZES)
+    values = parse_object(found.sizes or "{}", f"{path}: attribute {SIZES_ATTRIBUTE}", "copy the file again", rule)
+    return {name: values[name] for name in SIZES if name in values}
 
 
 def _ratio(shapes: list[tuple[int, ...]]) -> float:

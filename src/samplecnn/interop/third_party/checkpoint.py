@@ -72,12 +72,21 @@ def read(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    held = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    held = _safetensors(path) if path.suffix == ".safetensors" else load_file(path)
     values, settings = _state_dict(held, path)
     return Checkpoint(path, _without_wrappers(values), settings)
 
 
-def _torch(path: Path) -> Any:
+def load_file(path: Path, mapped: bool = True) -> Any:
+    """What `torch.save` wrote, without running any code of it.
+
+    Args:
+        path: a regular file.
+        mapped: tensors of a zip stay in the file, which must then not change.
+
+    Raises:
+        SampleCNNError: not such a file, damaged, or containing code.
+    """
     with path.open("rb") as file:
         start = file.read(4)
         zipped = start[:2] == b"PK"
@@ -90,7 +99,7 @@ def _torch(path: Path) -> Any:
                 warnings.catch_warnings(action="ignore"),
                 torch.serialization.safe_globals([(StandIn, name) for name in stand_ins]),
             ):
-                held = torch.load(path if zipped else file, "cpu", weights_only=True, mmap=zipped)
+                held = torch.load(path if zipped else file, "cpu", weights_only=True, mmap=zipped and mapped)
         except MemoryError as error:
             raise SampleCNNError(f"{path}: damaged: it asks for more memory than there is") from error
         except Exception as error:  # a damaged pickle can raise anything

@@ -11,11 +11,11 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.interop.folding import fold_epsilon
 from samplecnn.interop.third_party.checkpoint import Checkpoint
 from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.models.config import MAX_BLOCKS, MAX_FEATURES
 from samplecnn.models.layers import BatchNorm
 from samplecnn.task import Kind
 
 EPSILON = 1e-5  # of PyTorch's batch norms
-MAX_FEATURES, MAX_BLOCKS = 8192, 20  # more than any real model has
 
 
 class LayerPair(NamedTuple):

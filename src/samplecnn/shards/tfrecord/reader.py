@@ -6,6 +6,7 @@ import re
 from array import array
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from samplecnn.datasets.mtt import TAGS, TIES
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.parsing import require_file
 from samplecnn.shards.segments import Maps, Segments, Stamps
 from samplecnn.shards.tfrecord.compressed import unpacked
 from samplecnn.shards.tfrecord.frames import Damage, Record, is_sound, records
@@ -89,7 +91,7 @@ class TFRecordSegments(Segments):
         self.paths = self._files()
         self._maps = Maps(self.paths, stamps, unpacked)
         self._index, self._parse, task = _Index(), Parser(), None
-        sizes = [path.stat().st_size for path in self.paths]
+        sizes = [require_file(path, REMEDY) for path in self.paths]
         long = sum(sizes) > BAR_FROM
         with Progress(sum(sizes) // 10**6, f"index {split}", "MB") if long else nullcontext() as bar:
             for shard, size in enumerate(sizes):
@@ -147,7 +149,7 @@ class TFRecordSegments(Segments):
         paths = sorted(self.folder.glob(f"{self.split}-*.tfrecord"))
         if not paths:
             raise SampleCNNError(f"{self.folder}: no TFRecords of the {self.split} split ({self.split}-*.tfrecord)")
-        numbered = [re.fullmatch(r"\w+-(\d+)-(of-)?(\d+)(\.seq)?\.tfrecord", path.name) for path in paths]
+        numbered = [re.fullmatch(r"\w+-(\d{1,9})-(of-)?(\d{1,9})(\.seq)?\.tfrecord", path.name) for path in paths]
         if not all(numbered):
             return paths
         totals = {int(match[3]) for match in numbered if match}
@@ -157,10 +159,12 @@ class TFRecordSegments(Segments):
             )
         numbers = {int(match[1]) for match in numbered if match}
         first = 0 if 0 in numbers else 1  # the original counts from 1, the authors' code of 2018 from 0
-        missing = sorted(set(range(first, first + totals.pop())) - numbers)
+        wanted = range(first, first + totals.pop())  # of a length that a file's name gives: nothing is made of it
+        missing = len(wanted) - sum(number in wanted for number in numbers)
         if missing:
-            names = ", ".join(f"{number:04d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
-            message = f"{self.folder}: {len(missing)} of the {self.split} files missing, number {names}"
+            named = islice((number for number in wanted if number not in numbers), 5)
+            names = ", ".join(f"{number:04d}" for number in named) + (", ..." if missing > 5 else "")
+            message = f"{self.folder}: {missing} of the {self.split} files missing, number {names}"
             if not self.skip_corrupt:
                 raise SampleCNNError(f"{message}; copy them again, or leave them out with --skip-corrupt")
             self.skipped.append(message)
@@ -242,11 +246,9 @@ def task_of(folder: Path, num_classes: int, window: int) -> Task | None:
     """
     from samplecnn.datasets import REGISTRY
 
-    if (folder / TASK).exists():
-        try:
-            return Task.from_json((folder / TASK).read_text(encoding="utf-8"))
-        except (SampleCNNError, ValueError) as error:
-            raise UsageError(f"{folder / TASK}: not the description of a task ({error})") from error
+    path = folder / TASK
+    if path.exists():
+        return Task.read(path, "docs/migrating.md shows one", UsageError)
     for dataset in REGISTRY.values():
         task = dataset.task()
         if (task.num_classes, task.window) == (num_classes, window):

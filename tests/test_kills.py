@@ -1,0 +1,241 @@
+"""build, train and tag killed at random moments: the next start finishes the work, with the same bytes, and cleans up.
+
+As a program it kills more often, and prints what it found:
+
+    python tests/test_kills.py --kills 200 --seed 7
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import samplecnn
+from samplecnn.tagging.tag_files import tag_paths
+
+RATE, WINDOW = 8000, 729
+RUN = {"features": 8, "num_stages": 2, "max_epochs": 2, "patience": 2, "batch_size": 6, "num_readers": 1, "warmup": 2}
+SECONDS = 120.0  # for a run that is not killed
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+def recordings(folder: Path, count: int = 16) -> Path:
+    rng = np.random.default_rng(0)
+    for kind in ("high", "low"):
+        for number in range(count):
+            path = folder / "sounds" / kind / f"{number:02d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wave = np.sin(np.arange(WINDOW) * (1.5 if kind == "high" else 0.1)) * 0.3
+            soundfile.write(path, wave + 0.05 * rng.standard_normal(WINDOW), RATE)
+    return folder
+
+
+class Verb:
+    """One kind of work in a folder of its own: `start` begins or continues it, `result` is a digest of what it made."""
+
+    leftovers = ("*.part", "*.part.json", "*.building", "*.old")
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def result(self) -> str:
+        raise NotImplementedError
+
+    def left(self) -> list[str]:
+        found = [path for pattern in self.leftovers for path in self.home.rglob(pattern)]
+        return sorted(str(path.relative_to(self.home)) for path in found)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir()
+
+
+class Build(Verb):
+    def __init__(self, home: Path, sounds: Path) -> None:
+        super().__init__(home)
+        self.sounds = sounds
+
+    def start(self) -> None:
+        samplecnn.build(self.sounds, self.home, workers=1, sample_rate=RATE, window=WINDOW, progress=False)
+
+    def result(self) -> str:
+        return digest(self.home.glob("*/arrow/*"))
+
+
+class Train(Verb):
+    def __init__(self, home: Path, data: Path) -> None:
+        super().__init__(home)
+        self.data = data
+
+    def start(self) -> None:
+        runs = sorted(self.home.iterdir())
+        if runs and (runs[-1] / "checkpoint.pt").exists():
+            try:
+                samplecnn.resume(runs[-1], data_dir=self.data)
+            except samplecnn.UsageError as error:
+                if "finished" not in str(error):
+                    raise
+            return
+        for run in runs:  # killed before its first checkpoint: nothing to resume
+            shutil.rmtree(run)
+        samplecnn.train("sounds", data_dir=self.data, log_dir=self.home, **RUN)
+
+    def result(self) -> str:
+        return digest(self.home.glob("*/model.safetensors"))
+
+
+class Tag(Verb):
+    def __init__(self, home: Path, sounds: Path, model: Path) -> None:
+        super().__init__(home)
+        self.sounds, self.model = sounds, model
+
+    def start(self) -> None:
+        output = self.home / "tags.csv"
+        resume = Path(f"{output}.part").exists()
+        tag_paths(self.model, [self.sounds], "csv", output, engine="numpy", batch_size=1, resume=resume)
+
+    def result(self) -> str:
+        lines = (self.home / "tags.csv").read_text().splitlines()
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def digest(paths: "object") -> str:
+    whole = hashlib.sha256()
+    for path in sorted(paths):  # type: ignore[call-overload]
+        whole.update(path.name.encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+def begin(work: Callable[[], None], log: Path) -> int:
+    """Runs in a copy of this process, which has the imports done; returns its id."""
+    process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        torch.set_num_threads(1)
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def finish(process: int, seconds: float) -> int | None:
+    """The exit status of a process; None where it is killed because it takes longer."""
+    end = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return None
+        time.sleep(0.002)
+
+
+def attack(verb: Verb, kills: int, rng: random.Random, log: Path) -> tuple[int, list[str]]:
+    """Kills until `kills` have hit; after some of them the work is left to finish. Returns kills and what was wrong."""
+    faults = []
+
+    def complete() -> float:
+        started = time.monotonic()
+        status = finish(begin(verb.start, log), SECONDS)
+        if status != 0:
+            faults.append(f"the next start ends with {status}: {log.read_text(errors='replace')[-500:]}")
+        return time.monotonic() - started
+
+    verb.clear()
+    usual = complete()
+    wanted = verb.result()
+    verb.clear()
+    done = 0
+    while done < kills and len(faults) < 20:
+        if finish(begin(verb.start, log), rng.uniform(0, usual)) is None:
+            done += 1
+            if rng.random() < 0.5:
+                continue  # killed again where it continues
+            complete()
+        if verb.result() != wanted:
+            faults.append("another result than without a kill")
+        if verb.left():
+            faults.append(f"leftovers: {verb.left()}")
+        verb.clear()
+    complete()
+    if verb.left():
+        faults.append(f"leftovers: {verb.left()}")
+    return done, faults
+
+
+def verbs_in(folder: Path) -> list[Verb]:
+    """The three kinds of work, on data and a model that are made here, in processes of their own."""
+    import matplotlib.figure  # noqa: F401 - once, and not in each of the processes
+    import torch.utils.tensorboard  # noqa: F401
+
+    import samplecnn.training.loop  # noqa: F401
+
+    recordings(folder)
+    data, log = folder / "data", folder / "log"
+    log.mkdir()
+    made = [Build(folder / "build", folder / "sounds"), Train(folder / "train", data)]
+    build = Build(data, folder / "sounds")
+    for place in (*made, build):
+        place.home.mkdir()
+    for work in (build.start, Train(log, data).start):
+        assert finish(begin(work, folder / "log.txt"), SECONDS) == 0, (folder / "log.txt").read_text()
+    [model] = log.iterdir()
+    (folder / "tag").mkdir()
+    return [*made, Tag(folder / "tag", folder / "sounds", model)]
+
+
+@pytest.mark.slow
+def test_killed_work_is_finished_by_the_next_start(tmp_path: Path) -> None:
+    rng = random.Random(20190424)
+    for verb in verbs_in(tmp_path):
+        done, faults = attack(verb, 2, rng, tmp_path / "log.txt")
+        assert done == 2 and not faults, (type(verb).__name__, faults)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser()
+    options.add_argument("--kills", type=int, default=200, help="over all verbs")
+    options.add_argument("--seed", type=int, default=None)
+    chosen = options.parse_args()
+    seed = random.SystemRandom().randrange(1 << 31) if chosen.seed is None else chosen.seed
+    rng, wrong = random.Random(seed), 0
+    print(f"seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        for verb in verbs_in(Path(folder)):
+            done, faults = attack(verb, -(-chosen.kills // 3), rng, Path(folder) / "log.txt")
+            wrong += len(faults)
+            print(f"{type(verb).__name__}: {done} kills, {len(faults)} faults", *faults[:5], sep="\n    ", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
