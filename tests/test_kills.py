@@ -28,13 +28,13 @@ import samplecnn
 from samplecnn.tagging.tag_files import tag_paths
 
 RATE, WINDOW = 8000, 729
-RUN = {"features": 8, "num_stages": 2, "max_epochs": 2, "patience": 2, "batch_size": 6, "num_readers": 1, "warmup": 2}
-SECONDS = 120.0  # for a run that is not killed
+RUN = {"features": 8, "num_stages": 1, "max_epochs": 3, "patience": 3, "batch_size": 6, "num_readers": 1, "warmup": 2}
+SECONDS = 600.0  # for a run that is not killed; it takes a few, on a busy machine many
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-def recordings(folder: Path, count: int = 16) -> Path:
+def recordings(folder: Path, count: int = 8) -> Path:
     rng = np.random.default_rng(0)
     for kind in ("high", "low"):
         for number in range(count):
@@ -214,11 +214,12 @@ def verbs_in(folder: Path) -> list[Verb]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_work_is_finished_by_the_next_start(tmp_path: Path) -> None:
     rng = random.Random(20190424)
     for verb in verbs_in(tmp_path):
-        done, faults = attack(verb, 2, rng, tmp_path / "log.txt")
-        assert done == 2 and not faults, (type(verb).__name__, faults)
+        done, faults = attack(verb, 1, rng, tmp_path / "log.txt")
+        assert done == 1 and not faults, (type(verb).__name__, faults)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from samplecnn.shards.arrow import ArrowSegments, ShardWriter
 from samplecnn.shards.build_folder import read_built
 from samplecnn.shards.build_report import write_report
 from samplecnn.shards.tfrecord.reader import TFRecordSegments
+from samplecnn.tagging.output import Output, Settings
+from samplecnn.tagging.writers import CsvWriter
 from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.logging import read_metrics
 
@@ -201,7 +204,7 @@ def built(folder: Path) -> dict[str, Any]:
         ("build.json", {"splits": {"train": [1]}}, "splits.train must be a list of 3 entries"),
         ("build.json", {"notes": 7}, "notes must be a list"),
         ("task.json", 7, "it must be an object, not 7"),
-        ("report.csv", "path,split,status,reason\na,train,lost,x\n", "row 2: \\[2\\] must be skipped or warning"),
+        ("report.csv", "path,split,status,reason\na,train,lost,x\n", "row 2: \\[2\\] must be skipped, kept or warning"),
         ("report.csv", "path,split,status,reason\na\n", "row 2: it must be a list of 4 entries"),
     ],
 )
@@ -222,6 +225,12 @@ def test_metrics(tmp_path: Path) -> None:
         (tmp_path / "metrics.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps({**good, **change})}\n")
         [key] = change
         assert f"metrics.jsonl, line 2: {key} must be" in refusal(lambda: read_metrics(tmp_path))
+
+
+def test_settings_of_interrupted_tags_are_read_whole(tmp_path: Path) -> None:
+    noted = Settings("numpy", "fp32", 0.5, "ab12", 3, 0.5, over_time=True, notes=True)
+    (tmp_path / "tags.csv.part.json").write_text(json.dumps(asdict(noted)))
+    assert Output(tmp_path / "tags.csv", CsvWriter).settings() == noted
 
 
 def test_class_names_are_read_in_linear_time(tmp_path: Path) -> None:

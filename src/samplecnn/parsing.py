@@ -57,7 +57,11 @@ def read_bytes(path: Path, remedy: str, error: type[SampleCNNError] = SampleCNNE
 
 def read_text(path: Path, remedy: str, error: type[SampleCNNError] = SampleCNNError) -> str:
     """The text of a UTF-8 file, without byte order mark. Raises as `read_bytes`, and where it is not UTF-8."""
-    data = read_bytes(path, remedy, error)
+    return decoded(read_bytes(path, remedy, error), path, remedy, error)
+
+
+def decoded(data: bytes, path: Path, remedy: str, error: type[SampleCNNError] = SampleCNNError) -> str:
+    """The text of bytes that were read from a UTF-8 file, without byte order mark. Raises where they are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:

@@ -1,5 +1,7 @@
 """Where options come from: command line, environment, a --config file, defaults, in this order."""
 
+import os
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -92,8 +94,15 @@ def test_a_wrong_file_is_one_line_with_the_nearest_name(run, config, text, said)
     assert said in error and "samplecnn.toml" in error and "\n" not in error
 
 
-def test_a_missing_file_is_named(run, tmp_path):
-    assert "there is no such file" in str(run("--config", tmp_path / "no.toml", "train").exception)
+def test_what_is_no_file_is_named(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, problem in (
+        ("no.toml", "not found"),
+        (".", "a folder where a file is expected"),
+        ("pipe", "not a regular"),
+    ):
+        said = str(run("--config", tmp_path / name, "train").exception)
+        assert said.startswith(f"{tmp_path / name}: {problem}") and said.endswith("; --config expects a TOML file")
 
 
 def test_a_value_of_the_wrong_type_names_its_origin(run, config):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import UsageError
-from samplecnn.parsing import SHOWN, shown
+from samplecnn.parsing import SHOWN, read_text, shown
 from samplecnn.system.arguments import suggestion
 
 NOT_FROM_FILES = {"config", "quiet", "verbose", "version", "help", "resume"}
@@ -31,16 +31,12 @@ def read_config(path: str, root: Any) -> dict[str, Any]:
         UsageError: no such file, not TOML, or a table or key that is not a verb or one of its options; the nearest
             right one is named.
     """
+    text = read_text(Path(path), "--config expects a TOML file", UsageError)
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"--config {path}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"--config {path}: a folder where a file is expected") from error
-    except RecursionError as error:
-        raise UsageError(f"--config {path}: nested too deeply") from error
-    except ValueError as error:  # also of text that is not UTF-8, and of numbers with thousands of digits
-        raise UsageError(f"--config {path}: not TOML ({' '.join(str(error).split())})") from error
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
+        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise UsageError(f"{path}: not TOML ({reason})") from error
     return _group(tables, root, path, "")
 
 

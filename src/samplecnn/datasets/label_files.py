@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samplecnn.errors import UsageError
-from samplecnn.parsing import require_file
+from samplecnn.parsing import decoded, require_file
 
 
 def read_text(path: Path, remedy: str) -> str:
     """The text of a UTF-8 file, without BOM. Raises UsageError with the file, and with `remedy` where it is missing."""
     require_file(path, remedy, UsageError)
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from None
+    return decoded(path.read_bytes(), path, "save it as UTF-8", UsageError)
 
 
 def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:

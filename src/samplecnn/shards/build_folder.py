@@ -18,7 +18,6 @@ from samplecnn.parsing import (
     anything,
     choice,
     fields,
-    file_name,
     find_object,
     list_of,
     read_object,
@@ -28,6 +27,7 @@ from samplecnn.parsing import (
     whole,
 )
 from samplecnn.shards.build_report import REPORT, BuildIssue, BuildReport, Count, read_report, write_report
+from samplecnn.shards.build_report import ROW as ISSUE_ROW
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.identity import BUILT, LATER, RECORD, is_same_source
 from samplecnn.shards.plan import Plan, Shard
@@ -56,7 +56,7 @@ COUNTS_RULE = fields(
         "per_class": list_of(_COUNT, MAX_CLASSES),
         "sum": whole(-(1 << 200), 1 << 200),  # exact sums of integers, of any length
         "squares": whole(0, 1 << 200),
-        "issues": list_of(row_of(file_name(), choice(*SPLITS), choice("skipped", "warning"), file_name())),
+        "issues": list_of(ISSUE_ROW),
         "short": _COUNT,
     },
     optional=["short"],  # earlier versions did not count them

@@ -17,6 +17,7 @@ from samplecnn.system.progress import duration
 from samplecnn.task import Task
 
 REPORT = "report.csv"
+STATUSES = ("skipped", "kept", "warning")
 
 
 class BuildIssue(NamedTuple):
@@ -136,7 +137,7 @@ def read_report(path: Path) -> list[BuildIssue]:
     rows: list[BuildIssue] = []
     try:
         for number, row in enumerate(csv_rows(io.StringIO(text, newline=""))):
-            check(row, _ROW if number else _HEADER, f"{path}, row {number + 1}", remedy)
+            check(row, ROW if number else _HEADER, f"{path}, row {number + 1}", remedy)
             rows.append(BuildIssue(*row))
     except csv.Error as error:
         raise SampleCNNError(f"{path}, row {len(rows) + 1}: damaged ({error}); {remedy}") from error
@@ -144,4 +145,4 @@ def read_report(path: Path) -> list[BuildIssue]:
 
 
 _HEADER = row_of(*map(choice, BuildIssue._fields))
-_ROW = row_of(file_name(), choice(*SPLITS), choice("skipped", "warning"), file_name())
+ROW = row_of(file_name(), choice(*SPLITS), choice(*STATUSES), file_name())

@@ -33,7 +33,7 @@ def _encoded(error: UnicodeError) -> tuple[bytes, int]:
 codecs.register_error(NAMES_OR_ESCAPES, _encoded)
 
 REMEDY = "delete it, or leave --resume out"
-SETTINGS = {
+SETTINGS = {  # a rule for each field of Settings
     "engine": parsing.text(200),
     "precision": parsing.text(200),
     "hop": parsing.or_null(parsing.number(0)),
@@ -41,6 +41,7 @@ SETTINGS = {
     "top": parsing.or_null(parsing.whole(1, 1 << 31)),
     "threshold": parsing.or_null(parsing.number(0, 1)),
     "over_time": parsing.or_null(parsing.flag()),
+    "notes": parsing.flag(),
 }
 _SETTINGS_RULE = parsing.fields(SETTINGS, optional=set(SETTINGS) - {"engine", "precision"})
 _LINE_RULE = parsing.fields(

@@ -183,7 +183,8 @@ def resume(
     """
     run = Path(run)
     checkpoint = load_checkpoint(run)
-    changes = {key: value for key, value in (("data_dir", data_dir), ("device", device)) if value is not None}
+    given: dict[str, Any] = {"data_dir": data_dir, "device": device}
+    changes = {key: value for key, value in given.items() if value is not None}
     options = replace(TrainOptions.from_dict(checkpoint.options), **changes)
     bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
     wanted = {name: value for name, value in bounds.items() if value is not None}
