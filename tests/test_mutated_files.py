@@ -39,7 +39,8 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.interop import class_names
 from samplecnn.interop.keras import h5
 from samplecnn.interop.third_party import checkpoint as third_party
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter
+from samplecnn.shards.arrow import ShardWriter
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.build_folder import BuildFolder, read_built, statistics
 from samplecnn.shards.build_report import STATUSES, BuildIssue, write_report
 from samplecnn.shards.plan import Plan, Shard

@@ -33,7 +33,8 @@ from samplecnn.parsing import (
     text,
     whole,
 )
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter
+from samplecnn.shards.arrow import ShardWriter
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.build_folder import read_built
 from samplecnn.shards.build_report import write_report
 from samplecnn.shards.tfrecord.reader import TFRecordSegments

@@ -14,7 +14,8 @@ from samplecnn.analysis.excitation import excitation_modules, loudness
 from samplecnn.analysis.excitation_result import BlockExcitations, Excitations
 from samplecnn.analysis.excitation_text import sentences, trend
 from samplecnn.errors import UsageError
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
+from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.shards.arrow_segments import ArrowSegments
 
 WINDOW, RATE = 81, 8000
 CLASSES = ("above", "below")

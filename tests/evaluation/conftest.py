@@ -8,7 +8,8 @@ import torch
 
 from samplecnn.audio import to_int16
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
+from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.task import Task
 
 RATE, WINDOW = 8000, 2000

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samplecnn.errors import SampleCNNError
-from samplecnn.shards import arrow
+from samplecnn.shards import arrow, arrow_segments
 from samplecnn.shards import segments as segments_module
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter, set_statistics, shard_name
+from samplecnn.shards.arrow import ShardWriter, set_statistics, shard_name
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.task import Task
 
 TASK = Task("t", ("a", "b", "c"), "multilabel", sample_rate=1000, window=300)
@@ -85,7 +86,7 @@ def test_long_clips_cross_record_batches(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("reads_at", [True, False])
 def test_many_shards_with_few_open_files(tmp_path, monkeypatch, reads_at):
-    monkeypatch.setattr(arrow, "CAN_READ_AT", reads_at and arrow.CAN_READ_AT)
+    monkeypatch.setattr(arrow_segments, "CAN_READ_AT", reads_at and arrow_segments.CAN_READ_AT)
     monkeypatch.setattr(segments_module, "open_shards", lambda: 2)  # whose value is kept for the process
     monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 5000)
     write_set(tmp_path / "arrow", [[clip] for clip in range(12)])
@@ -154,7 +155,7 @@ def test_a_shard_cut_off_while_it_is_read(folder):
     segments = ArrowSegments(folder, "train")
     path = folder / shard_name("train", 4, 4)
     os.truncate(path, 100)
-    if arrow.CAN_READ_AT:
+    if arrow_segments.CAN_READ_AT:
         with pytest.raises(SampleCNNError, match="arrow: shorter than when it was opened"):
             segments.gather([len(segments) - 1])
 

@@ -21,7 +21,7 @@ from samplecnn.audio import cut, decode, from_int16, to_int16
 from samplecnn.datasets.base import Clip, Table
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.shards import build_table, open_split
-from samplecnn.shards.arrow import ArrowSegments
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.build_report import read_report
 from samplecnn.task import Task
 

@@ -148,15 +148,15 @@ def test_a_set_that_is_replaced_in_use_never_gives_the_sound_of_another(site, tm
 
 
 def test_a_set_that_is_replaced_while_it_is_opened(site, tmp_path, monkeypatch):
-    from samplecnn.shards import arrow
+    from samplecnn.shards import arrow_segments
 
     one, two = site("site1"), site("site2", seed=1)
     data = tmp_path / "data"
     samplecnn.build(one, data, **OPTIONS)
-    listed = arrow._shards_of
+    listed = arrow_segments._shards_of
 
     def replaced(folder, split):
-        monkeypatch.setattr(arrow, "_shards_of", listed)
+        monkeypatch.setattr(arrow_segments, "_shards_of", listed)
         samplecnn.build(two, data, force=True, **OPTIONS)
         return listed(folder, split)
 

@@ -16,7 +16,8 @@ from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.evaluation import predict
 from samplecnn.model_files import load
 from samplecnn.models import ModelConfig, SampleCNN
-from samplecnn.shards.arrow import ArrowSegments, ShardWriter, shard_name
+from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.system.read_ahead import THREAD_NAME
 from samplecnn.tagging import Tagger, Tags
 from samplecnn.task import Task

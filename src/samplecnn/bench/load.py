@@ -17,7 +17,7 @@ from samplecnn.bench.scale import Peak, measure_scale, scale_result
 from samplecnn.datasets import REGISTRY, dataset_name
 from samplecnn.errors import UsageError
 from samplecnn.shards import Segments, holds_tfrecords
-from samplecnn.shards.arrow import ArrowSegments
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.formats import FORMATS
 from samplecnn.shards.tfrecord.reader import TFRecordSegments
 from samplecnn.system.allocator import keep_freed_memory

@@ -64,7 +64,7 @@ def built_folder(spec: str, data_dir: str | Path, any_source: bool = False) -> t
 
 def opened(folder: Path, format: str, split: str, skip_corrupt: bool) -> "Segments":
     """The segments in a folder, with the record of its build, which must be the same before and after."""
-    from samplecnn.shards.arrow import ArrowSegments
+    from samplecnn.shards.arrow_segments import ArrowSegments
     from samplecnn.shards.identity import check_same_build, folder_stamp, read_record
     from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
