@@ -160,7 +160,7 @@ def test_a_set_that_is_replaced_while_it_is_opened(site, tmp_path, monkeypatch):
         samplecnn.build(two, data, force=True, **OPTIONS)
         return listed(folder, split)
 
-    monkeypatch.setattr(arrow, "_shards_of", replaced)
+    monkeypatch.setattr(arrow_segments, "_shards_of", replaced)
     with pytest.raises(SampleCNNError, match="while it was in use"):
         open_split(str(one), data, "train")
 
