@@ -38,7 +38,7 @@ from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.build_folder import read_built
 from samplecnn.shards.build_report import write_report
 from samplecnn.shards.tfrecord.reader import TFRecordSegments
-from samplecnn.tagging.output import Output, Settings
+from samplecnn.tagging.output import SETTINGS, Output, Settings
 from samplecnn.tagging.writers import CsvWriter
 from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.logging import read_metrics
