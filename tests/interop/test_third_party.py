@@ -127,7 +127,7 @@ def test_clmr_head_in_a_separate_lightning_file(tmp_path):
 
 
 def test_epsilon_and_padding_change_the_outputs(tmp_path, monkeypatch):
-    """With the wrong epsilon or first padding the outputs differ, so the tests above would notice."""
+    """With the wrong epsilon or first padding the outputs differ, so the tests above would fail."""
     net = small("SotaPlain")
     path = save(net.state_dict(), tmp_path / "a.pth")
     with monkeypatch.context() as patched, pytest.raises(AssertionError):
@@ -182,7 +182,7 @@ def test_classes_are_required_unless_the_file_identifies_them(tmp_path):
         path.rename(theirs)
         done = convert(theirs, tmp_path / name)
         assert done.model.task.classes == PRESETS[name].classes and done.model.task.name == name
-        assert f"classes: {name} (by the folder models/{name})" in "\n".join(done.lines)
+        assert f"classes: {name} (from the folder models/{name})" in "\n".join(done.lines)
         path = theirs
     state = small("Clmr").state_dict()
     for dataset, name in (("magnatagatune", "mtat"), ("msd", "msd")):
@@ -204,7 +204,7 @@ def test_class_names_from_a_file_and_the_kind_of_outputs(tmp_path):
     assert (task.name, task.classes, task.kind) == ("genres", ("blues", "jazz", "rock"), "multiclass")
     save({"state_dict": state, "hyper_parameters": argparse.Namespace(dataset="gtzan")}, path)
     assert convert(path, tmp_path / "b", ConvertOptions(classes=str(names))).model.task.kind == "multiclass"
-    for text, message in (("blues\njazz", "2 names, but .* has 3 outputs"), ("a\nb\na", "'a' is there twice")):
+    for text, message in (("blues\njazz", "2 names, but .* has 3 outputs"), ("a\nb\na", "duplicate class name 'a'")):
         names.write_text(text)
         with pytest.raises(UsageError, match=message):
             convert(path, tmp_path / "c", ConvertOptions(classes=str(names)))

@@ -44,7 +44,7 @@ TAGS = ConvertOptions(classes="mtat")
         ),
         (lambda s: s.update({"dense.weight": torch.zeros(50)}), r"dense\.weight has the shape \[50\], expected 2"),
         (lambda s: s.update({"layer9.conv.weight": torch.zeros(8, 8, 3)}), r"layer6\.conv\.weight has the shape"),
-        (lambda s: s.update({"attention.weight": torch.zeros(2)}), r"attention\.weight has no place"),
+        (lambda s: s.update({"attention.weight": torch.zeros(2)}), r"attention\.weight is not part of a SampleCNN"),
         (lambda s: s["layer2.bn.running_var"].mul_(-1), r"layer2\.bn\.running_var holds negative"),
         (lambda s: s["layer4.conv.bias"].fill_(float("nan")), r"layer4\.conv\.bias holds values that are not finite"),
         (lambda s: s.update({"dense.bias": torch.zeros(50, dtype=torch.int64)}), r"dense\.bias is torch\.int64"),
@@ -103,7 +103,7 @@ def repacked(whole: bytes, compression=zipfile.ZIP_STORED, change=lambda pickled
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_file_is_never_run(zipped, tmp_path):
+def test_code_in_a_file_is_never_executed(zipped, tmp_path):
     mark = tmp_path / "executed"
     state = {**small("SotaPlain").state_dict(), "more": Trap(mark)}
     path = save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
@@ -146,7 +146,7 @@ def test_no_message_advises_to_run_the_code_of_a_file(case, zipped, tmp_path):
 
 
 def test_pickles_that_only_the_unpickler_refuses_get_no_advice_either(tmp_path):
-    """Operations that are allowed by name and refused when they are carried out."""
+    """Operations that are allowed by name and refused on execution."""
     whole = torch_bytes({"a": torch.zeros(2)})
     pickles = (
         b"\x80\x02cos\nsystem\n(S'true'\ntR.",

@@ -20,7 +20,7 @@ def class_names(names: str, outputs: int, source: Path) -> tuple[str, ...]:
 
     Args:
         names: a name in PRESETS, or a file with one class name per line.
-        outputs: of the model.
+        outputs: number of the model's outputs.
         source: the model's file, for messages.
 
     Raises:
@@ -40,13 +40,13 @@ def reorder(values: dict[str, np.ndarray], task: Task, order: str) -> Task:
         order: "sorted", a name in PRESETS, or a file with one class name per line.
 
     Raises:
-        UsageError: the names are not those of the model.
+        UsageError: the names differ from the model's.
     """
     classes = task.classes
     wanted = tuple(sorted(classes)) if order == SORTED else _resolve(order)
     if sorted(wanted) != sorted(classes):
         stray = next((name for name in classes if name not in wanted), None) or next(iter(set(wanted) - set(classes)))
-        raise UsageError(f"--order {order}: not the classes of the model; only one of the two has {stray!r}")
+        raise UsageError(f"--order {order}: not the classes of the model; {stray!r} is in only one of the two")
     positions = [classes.index(name) for name in wanted]
     for name in OUTPUT_LAYER:
         values[name] = values[name][positions]
@@ -68,5 +68,5 @@ def _resolve(names: str) -> tuple[str, ...]:
     found = tuple(line.strip() for line in lines if line.strip())
     if len(set(found)) < len(found):
         duplicate = next(name for name, times in Counter(found).items() if times > 1)
-        raise UsageError(f"{path}: {duplicate!r} is there twice; expected one class name per line, all different")
+        raise UsageError(f"{path}: duplicate class name {duplicate!r}; expected one per line, all different")
     return found

@@ -21,21 +21,28 @@ if TYPE_CHECKING:
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras_h5")
 UNTRAINED = ("untrained",)  # the class of an encoder without an output layer
-TASK_FIELDS = ("name", "kind", "sample_rate", "window", "mean", "std")  # of ConvertOptions that replace the task's
+TASK_FIELDS = (
+    "name",
+    "kind",
+    "sample_rate",
+    "window",
+    "mean",
+    "std",
+)  # fields of ConvertOptions that override the task's
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What the file of a model does not state, or states wrongly; None keeps what the file states.
+    """Values that a model file lacks, or that override it; None keeps the file's value.
 
     Args:
         classes: a name in PRESETS, or a file with one class name per line, in the order of the outputs.
         order: the order of the outputs after the conversion: "sorted", or as `classes`.
-        name: of the task.
+        name: the task's name.
         kind: "multilabel" (sigmoid) or "multiclass" (softmax).
         sample_rate: Hz.
         window: samples of a segment.
-        mean, std: of the waveforms of the training set; the model's input is (wave - mean) / std.
+        mean, std: statistics of the training set's waveforms; the model's input is (wave - mean) / std.
     """
 
     classes: str | None = None
@@ -48,13 +55,13 @@ class ConvertOptions:
     std: float | None = None
 
     def applied_to(self, task: Task, source: Path) -> Task:
-        """The task with the values that are given. Raises UsageError where they do not fit each other."""
+        """The task with the given values. Raises UsageError if they are inconsistent."""
         changes: dict[str, Any] = {
             name: value for name in TASK_FIELDS if (value := getattr(self, name)) is not None
         }  # fmt: skip
         rate, window = changes.get("sample_rate", task.sample_rate), changes.get("window", task.window)
         if task.clip_seconds is not None and task.clip_seconds * rate < window:
-            changes["clip_seconds"] = None  # clips shorter than a window: all of each recording is used
+            changes["clip_seconds"] = None  # clips shorter than a window: use whole recordings
         try:
             return replace(task, **changes)
         except SampleCNNError as error:
@@ -63,7 +70,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted model as it was written to `out`, and what to print about it, line by line."""
+    """A converted model, written to `out`, and the lines to print about it."""
 
     stored: StoredModel
     out: Path
@@ -85,15 +92,15 @@ def convert(
     """Reads a model in any known format and writes it as a model folder or as an .h5 of the original.
 
     Args:
-        source: a PyTorch checkpoint of a program in `third_party.READERS`, or whatever `samplecnn.load` accepts.
+        source: a PyTorch checkpoint of a program in `third_party.READERS`, or any argument of `samplecnn.load`.
         out: a new folder (model.safetensors, config.json), or a file that ends in .h5.
-        options: what the file does not state, or states wrongly.
-        head: the checkpoint of the output layer, where that is a separate file.
+        options: values that the file lacks, or that override it.
+        head: the checkpoint of the output layer, if that is a separate file.
         encoder_only: accepts an encoder without an output layer, for training to start from.
 
     Raises:
-        UsageError: nothing that can be converted, an option that is needed, or `out` exists.
-        SampleCNNError: a damaged file, or a value that does not fit, named.
+        UsageError: an unknown format, a missing option, or `out` exists.
+        SampleCNNError: a damaged file, or a value of a wrong shape; the message names it.
     """
     source, out, options = resolved(source), Path(out), options or ConvertOptions()
     _check_free(out)
@@ -132,7 +139,7 @@ def _check_free(out: Path) -> None:
 
 
 def _is_samplecnn(source: Path) -> bool:
-    """Whether it is a model that `samplecnn.load` reads."""
+    """Whether `samplecnn.load` can read it."""
     has_config = source.suffix == ".safetensors" and source.with_name(model_files.CONFIG).exists()
     return source.is_dir() or has_config or model_files.is_keras(source)
 
@@ -161,7 +168,7 @@ def _read_third_party(
         task, line = _trained_task(found, options, source)
     else:
         if options.classes is not None or options.order is not None:
-            raise UsageError(f"{source}: --encoder-only has no classes; leave --classes and --order out")
+            raise UsageError(f"{source}: --encoder-only has no classes; omit --classes and --order")
         task = _new_task(found, options.name or "encoder", UNTRAINED, "multilabel")
         line = "classes: none; the one output is untrained and gives 0.5 for any input"
     lines += [line, f"folded: batch-norm epsilon {EPSILON:g} into the weights of {found.folded} layers"]
@@ -169,7 +176,7 @@ def _read_third_party(
 
 
 def _trained_task(found: "ThirdPartyModel", options: ConvertOptions, source: Path) -> tuple[Task, str]:
-    """The task of another program's model, and the line that says where its classes come from."""
+    """The task of another program's model, and the line on the source of its classes."""
     outputs = found.model.config.num_classes
     if options.classes is not None:
         chosen, reason = options.classes, "as given"
@@ -186,7 +193,7 @@ def _trained_task(found: "ThirdPartyModel", options: ConvertOptions, source: Pat
     kind = options.kind or found.kind or (preset.kind if preset else None)
     if kind is None:
         raise UsageError(
-            f"{source}: the file does not say how its outputs are read; pass --kind multilabel (sigmoid, any "
+            f"{source}: the file does not specify the kind of its outputs; pass --kind multilabel (sigmoid, any "
             "number of classes at once) or --kind multiclass (softmax, exactly one)"
         )
     name = options.name or (chosen if preset else Path(chosen).stem)

@@ -1,4 +1,4 @@
-"""Models written for other programs. A format is a function (model, path) and a line in FORMATS."""
+"""Exports models to formats of other programs. A format is a function (model, path) and a line in FORMATS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """A format that models can be written in.
+    """A file format for models.
 
     Args:
-        write: writes a model to a path, completely or not at all.
-        endings: of file names; programs recognise the format by them.
-        opened_with: how the other program opens the file, with {path!r}; the command prints it.
-        unsupported: what of an architecture the format cannot represent, None where it can represent all of it.
+        write: writes a model to a path, atomically.
+        endings: file name suffixes, by which programs recognise the format.
+        opened_with: the call with which the other program opens the file, with {path!r}; the command prints it.
+        unsupported: the part of an architecture that the format cannot represent; None if it can represent all.
     """
 
     write: Callable[["Model", Path], None]
@@ -59,7 +59,7 @@ def export(model: "Model", path: str | Path, to: str) -> None:
 
     Args:
         model: from `samplecnn.load` or `model_files.load_stored`.
-        path: the file to write; it appears once it is complete.
+        path: the file to write, atomically.
         to: a name in FORMATS.
 
     Raises:

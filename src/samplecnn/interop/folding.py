@@ -1,4 +1,4 @@
-"""Batch norms of other programs, whose epsilon differs, expressed with the epsilon used here."""
+"""Converts batch norms of other programs with another epsilon to samplecnn's epsilon."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ def fold_epsilon(weight: np.ndarray, running_var: np.ndarray, epsilon: float) ->
     weight.
 
     Args:
-        weight: [features], gamma of the other program.
-        running_var: [features], the variance, which stays the same.
-        epsilon: the one that `weight` was trained with.
+        weight: [features], gamma in the other program.
+        running_var: [features], the variance, which is unchanged.
+        epsilon: the epsilon that `weight` was trained with.
 
     Returns:
         [features], in `weight`'s type.

@@ -1,7 +1,7 @@
 """The original's network as Keras describes it: every layer with its settings and inputs, in Keras's order.
 
-Source: the original's lib/model.py. `model_config` is what Keras 2 needs to build the network from a file; reading goes
-the other way and holds a file's settings against these. Nothing of a file's description is ever executed.
+Source: the original's lib/model.py. `model_config` is what Keras 2 needs to build the network from a file; reading
+compares a file's settings with these. Nothing of a file's description is ever executed.
 """
 
 import json
@@ -16,12 +16,18 @@ from samplecnn.models.receptive_field import same_padding
 from samplecnn.models.spec import network_spec
 
 CHANGES_OUTPUTS = ("kernel_size", "strides", "padding", "dilation_rate", "activation", "pool_size")
-HARMLESS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "ActivityRegularization")  # none at test time
+HARMLESS = (
+    "InputLayer",
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianNoise",
+    "ActivityRegularization",
+)  # no effect at test time
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A Keras layer: its class, name, settings as its constructor takes them, and the layers it listens to."""
+    """A Keras layer: its class, name, settings for its constructor, and its input layers."""
 
     kind: str
     name: str
@@ -38,7 +44,7 @@ class _Graph:
         return name
 
     def conv_norm(self, conv: ConvSpec, x: str, padding: str = "same") -> str:
-        """A convolution and its batch norm; one with a stride behind `padded` is "valid"."""
+        """A convolution and its batch norm; one with a stride after `padded` is "valid"."""
         x = self.add(
             "Conv1D", layer_label(conv.name), x, filters=conv.features, kernel_size=[conv.width],
             strides=[conv.stride], padding=padding, dilation_rate=[1], activation="linear", use_bias=True,
@@ -46,8 +52,8 @@ class _Graph:
         return self.norm(layer_label(conv.norm), x)
 
     def padded(self, conv: ConvSpec, x: str) -> tuple[str, str]:
-        """The input of a block's convolution, and its padding there. What Keras calls "same" pads for another number of
-        frames where there is a stride, so zeros are a layer of their own.
+        """The input of a block's convolution, and the padding setting. With a stride, Keras's "same" pads for another
+        number of frames, so the zeros are a separate layer.
         """
         if conv.stride == 1:
             return x, "same"
@@ -97,11 +103,11 @@ class _Graph:
 
 
 def network(config: ModelConfig, activation: str) -> list[Layer]:
-    """The layers of a model in the order in which Keras keeps them (and their weights) in a file.
+    """The layers of a model in the order in which Keras stores them (and their weights) in a file.
 
     Args:
         config: an architecture that Keras can represent (`keras.unsupported`).
-        activation: of the outputs, "sigmoid" or "softmax".
+        activation: activation of the outputs, "sigmoid" or "softmax".
     """
     graph, spec = _Graph(), network_spec(config)
     x = graph.add("InputLayer", "input", batch_input_shape=[None, None, 1], dtype="float32", sparse=False)
@@ -129,7 +135,7 @@ def network(config: ModelConfig, activation: str) -> list[Layer]:
 
 
 def _in_order(layers: dict[str, Layer], output: str) -> list[Layer]:
-    """Keras's order: farthest from the output first; equally far ones as a walk back from the output meets them."""
+    """Keras's order: by decreasing depth from the output; ties in depth-first order from the output."""
     met: dict[str, int] = {}
     depth = dict.fromkeys(layers, 0)
 
@@ -140,7 +146,7 @@ def _in_order(layers: dict[str, Layer], output: str) -> list[Layer]:
                 walk(source)
 
     walk(output)
-    for layer in reversed(layers.values()):  # a layer is added after those it listens to
+    for layer in reversed(layers.values()):  # a layer is added after its inputs
         for source in layer.inputs:
             depth[source] = max(depth[source], depth[layer.name] + 1)
     return sorted(layers.values(), key=lambda layer: (-depth[layer.name], met[layer.name]))
@@ -167,7 +173,7 @@ def model_config(layers: list[Layer]) -> str:
 
 
 def described(text: str | None) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Layer name -> (class, settings) as a file describes them; empty where it does not, or not legibly."""
+    """Layer name -> (class, settings) as a file describes them; empty if it has no valid description."""
     try:
         layers = json.loads(text or "{}")["config"]["layers"]
         found = {layer["config"]["name"]: (str(layer["class_name"]), dict(layer["config"])) for layer in layers}
@@ -194,13 +200,13 @@ def validate_layers(
 
     Args:
         layers: the network as it should be.
-        found: the file's description, with the original's layer names where the file has others.
-        names: of the layers in the file, where they are others.
-        older: layers without weights carry names that tell nothing (the code of 2018).
+        found: the file's description, with the original's layer names.
+        names: names of the layers in the file, where they differ.
+        older: the code of 2018, in which layers without weights have uninformative names.
         path: the file, for the message.
 
     Raises:
-        SampleCNNError: a layer is of another class, or set so that its outputs are others.
+        SampleCNNError: a layer has another class, or settings that change its outputs.
     """
     expected = {layer.name: layer for layer in layers}
     for name, layer in expected.items():

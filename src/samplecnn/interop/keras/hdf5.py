@@ -1,8 +1,8 @@
 """The contents of a Keras HDF5 file of unknown origin: arrays and a few texts.
 
-Only what is named here is looked at: the layers' arrays, the texts `model_config` and the description of the task.
-Links out of a layer, values stored in other files, and anything larger than the file could hold are refused before they
-are read. Files of unknown origin are read in a child process (`sandbox`).
+Only the layers' arrays and the attributes named here are read. Links out of a layer, values stored in other files, and
+anything larger than the file could hold are refused before they are read. Files of unknown origin are read in a child
+process (`sandbox`).
 """
 
 import math

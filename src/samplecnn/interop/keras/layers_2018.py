@@ -1,11 +1,11 @@
-"""Models of the authors' code of 2018 (tae-jun/resemul, Keras 2.0): layers numbered by Keras instead of named.
+"""Models of the authors' code of 2018 (tae-jun/resemul, Keras 2.0), whose layers are numbered by Keras, not named.
 
-Differences from the code of 2019: conv0 drops samples that do not fill a frame of 3 (`valid`), the excitations are
+Differences from the code of 2019: conv0 drops samples of an incomplete frame of 3 (`valid`), the excitations are
 *wider* than the features (`--alpha` 16 times), `res` and `rese` always have two convolutions, the last dense layer has
 the sigmoid, and the waveform is not standardised.
 
-Its tags are the 50 most frequent, sorted by their count in the annotations. The order of ties under pandas 0.22 and
-NumPy 1.14 (its requirements) was computed from the published annotations: it is that of the fixed list of 2019.
+Its tags are the 50 most frequent, sorted by their count in the annotations. The order of ties with pandas 0.22 and
+NumPy 1.14 (its requirements) was computed from the published annotations: it equals the fixed list of 2019.
 """
 
 import re
@@ -31,7 +31,7 @@ def original_names(kernels: dict[str, tuple[int, ...]], path: str) -> dict[str, 
     start at 1. In a residual block the shortcut is created before the other convolutions.
 
     Args:
-        kernels: every layer with weights -> the shape of its kernel, () where it has none.
+        kernels: every layer with weights -> the shape of its kernel, () if it has none.
         path: the file, for messages.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Reading an HDF5 file in a child process with limits on memory and time.
+"""Reads an HDF5 file in a child process with limits on memory and time.
 
 The HDF5 library is not safe against damaged files: single flipped bits make it crash or request gigabytes. A child
-process reads the file and sends its contents through a pipe; any failure of the child is a single error here.
+process reads the file and sends its contents through a pipe; any failure of the child becomes a single error.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from samplecnn.system.workers import Worker, WorkerDied
 
 SIGNATURE, ZIP_SIGNATURE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 FREE_MEMORY = 32 << 20  # bytes that the child may use in addition to the values
-CPU_SECONDS = 10  # for work of milliseconds; a damaged file can make the library loop
+CPU_SECONDS = 10  # limit for work of milliseconds; a damaged file can make the library loop
 SECONDS, BYTES_PER_SECOND = 60.0, 2e6  # wall-clock limit, extended for large files on slow disks
 
 CHILD = "samplecnn.interop.keras.sandbox:answer"

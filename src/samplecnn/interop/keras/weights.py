@@ -1,4 +1,4 @@
-"""The weights of the original's Keras layers: names and shapes in Keras, and names and axis order here."""
+"""The weights of the original's Keras layers: names and shapes in Keras, names and axis order in samplecnn."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from samplecnn.interop.keras.description import Layer
 
 
 class Weight(NamedTuple):
-    """A weight of a Keras layer, its name in the state dict here, and the axes that transpose Keras's array to it."""
+    """A weight of a Keras layer, its name in the state dict, and the axes that transpose Keras's array to it."""
 
     keras: str
     ours: str
@@ -16,7 +16,10 @@ class Weight(NamedTuple):
 
 DENSE = Weight("kernel", "weight", (1, 0)), Weight("bias", "bias", (0,))
 WEIGHTS = {  # by class of Keras layer, in Keras's order
-    "Conv1D": (Weight("kernel", "weight", (2, 1, 0)), DENSE[1]),  # [width, in, out] in Keras, [out, in, width] here
+    "Conv1D": (
+        Weight("kernel", "weight", (2, 1, 0)),
+        DENSE[1],
+    ),  # [width, in, out] in Keras, [out, in, width] in PyTorch
     "Dense": DENSE,
     "BatchNormalization": tuple(
         Weight(keras, ours, (0,))
@@ -31,7 +34,7 @@ WEIGHTS = {  # by class of Keras layer, in Keras's order
 
 
 def module_name(layer: str) -> str:
-    """The name in the state dict here of one of the original's layers: block2_conv1 -> blocks.2.convs.1."""
+    """The name in the state dict of one of the original's layers: block2_conv1 -> blocks.2.convs.1."""
     name = re.sub(r"^block(\d+)_", r"blocks.\1.", layer)
     name = re.sub(r"\.(conv|norm)(\d)$", r".\1s.\2", name)
     return re.sub(r"\.(ex[01])$", r".excitation.\1", name)

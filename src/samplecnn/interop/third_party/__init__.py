@@ -1,4 +1,4 @@
-"""SampleCNNs of other PyTorch programs. A program is a module with `matches` and `read`, and a line in READERS."""
+"""Reads SampleCNNs of other PyTorch programs. Each has a module with `matches` and `read`, and a line in READERS."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,8 +17,8 @@ class Reader:
 
     Args:
         program: its repository on GitHub, owner/name.
-        models: what of it is read, for help texts.
-        module: name of the module here, imported only when a checkpoint is read, because it needs PyTorch.
+        models: its models that can be read, for help texts.
+        module: name of the module in this package; imported lazily, because it needs PyTorch.
     """
 
     program: str
@@ -43,12 +43,12 @@ def recognise(
 
     Args:
         checkpoint: the model, or its encoder.
-        head: the output layer, where it is in a separate file.
+        head: the output layer, if it is in a separate file.
         encoder_only: accepts an encoder without an output layer.
 
     Raises:
-        UsageError: of no known program, or incomplete.
-        SampleCNNError: a value is missing or has another shape; it is named.
+        UsageError: not from a known program, or incomplete.
+        SampleCNNError: a value is missing or has another shape; the message names it.
     """
     for reader in READERS:
         module = reader.load()

@@ -1,7 +1,7 @@
-"""Reading PyTorch checkpoints of unknown origin.
+"""Reads PyTorch checkpoints of unknown origin.
 
-No code of a file is ever run: `torch.load` reads it with `weights_only`. A zip is checked record by record first
-(sizes, checksums, no compression) and then memory-mapped, so it cannot request more memory than it has bytes. Objects
+Code in a file is never executed: `torch.load` reads it with `weights_only`. A zip is checked record by record first
+(sizes, checksums, no compression) and then memory-mapped, so it cannot request more memory than its size. Objects
 of a training framework next to the weights are replaced by empty stand-ins.
 """
 
@@ -21,20 +21,20 @@ from samplecnn.errors import SampleCNNError, UsageError
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # keys of the weights in checkpoints
 SETTINGS = ("hyper_parameters", "hparams", "args", "config")
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".tar")
-PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and by torch.compile
 
 # Modules whose objects (counters, settings) training frameworks save next to the weights.
 BOOKKEEPING = (
     "argparse", "pathlib", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "omegaconf", "numpy",
 )  # fmt: skip
 
-# Loading such a file any other way would run its code, so the remedy lies with the program that wrote it.
+# Loading such a file otherwise would run its code, so the program that wrote it must save it again.
 REMEDY = "save the weights alone in the program that made it: torch.save(model.state_dict(), 'weights.pt')"
-ADVICE = ("weights_only", "trust")  # words of PyTorch's own advice, which would have users run the code of a file
+ADVICE = ("weights_only", "trust")  # words in PyTorch's advice, which suggests to run the code in a file
 
 
 class StandIn:
-    """Replaces an object whose class is not trusted; keeps the attributes it was stored with."""
+    """Replaces an object whose class is not trusted; keeps its stored attributes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -49,12 +49,12 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The contents of a checkpoint file.
 
     Args:
-        path: of the file.
-        tensors: by name, without the prefixes of wrappers; views of the file.
-        settings: the hyper-parameters of the training, where the file has them.
+        path: the file.
+        tensors: tensors by name, without the prefixes of wrappers; views of the file.
+        settings: the hyper-parameters of the training, if the file has them.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Reads a state dict, or a checkpoint that holds one: PyTorch's zip and older format, or safetensors.
+    """Reads a state dict, or a checkpoint that contains one: PyTorch's zip or legacy format, or safetensors.
 
     Raises:
         UsageError: there is no such file.
@@ -91,7 +91,7 @@ def load_file(path: Path, mapped: bool = True) -> Any:
         start = file.read(4)
         zipped = start[:2] == b"PK"
         if not zipped and start[:1] != b"\x80":
-            raise SampleCNNError(f"{path}: not a PyTorch checkpoint; expected a file that torch.save wrote")
+            raise SampleCNNError(f"{path}: not a PyTorch checkpoint; expected a file written by torch.save")
         stand_ins = _check_zip(path) if zipped else []
         file.seek(0)
         try:
@@ -101,17 +101,17 @@ def load_file(path: Path, mapped: bool = True) -> Any:
             ):
                 held = torch.load(path if zipped else file, "cpu", weights_only=True, mmap=zipped and mapped)
         except MemoryError as error:
-            raise SampleCNNError(f"{path}: damaged: it asks for more memory than there is") from error
+            raise SampleCNNError(f"{path}: damaged: it requests more memory than available") from error
         except Exception as error:  # a damaged pickle can raise anything
             raise _refusal(path, error) from error
-        # The older format lists its storages at the end: a skipped one would stay uninitialised.
+        # The legacy format lists its storages at the end: a skipped one would stay uninitialised.
         if not zipped and file.read(1):
             raise SampleCNNError(f"{path}: damaged: data after its end; copy it again from its source")
     return held
 
 
 def _check_zip(path: Path) -> list[str]:
-    """Checks what torch.load does not check; returns the names of classes for which stand-ins are needed."""
+    """Checks what torch.load does not check; returns the names of classes that need stand-ins."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
@@ -133,7 +133,7 @@ def _check_zip(path: Path) -> list[str]:
         needed = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except SampleCNNError:
         raise
-    except Exception as error:  # as above: zipfile and torch raise many types
+    except Exception as error:  # zipfile and torch raise many types
         raise _refusal(path, error) from error
     for name in needed:
         if name.split(".")[0] not in BOOKKEEPING:
@@ -146,7 +146,7 @@ def _refusal(path: Path, error: Exception) -> SampleCNNError:
     named = re.search(r"GLOBAL (\S+) (?:was not|whose)", text)
     if named:
         return SampleCNNError(f"{path}: holds an object of {named[1]}, which is code; {REMEDY}")
-    if isinstance(error, pickle.UnpicklingError):  # PyTorch adds advice on how to load the file in spite of the error
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch adds advice on how to load the file despite the error
         text = text.split("WeightsUnpickler error:")[-1].split("Check the documentation")[0]
     detail = (text.strip().splitlines() or [""])[0][:150]
     if not detail or any(word in detail for word in ADVICE):
@@ -165,7 +165,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and settings of whatever structure a program saved."""
+    """The tensors and settings in a saved structure of any program."""
     if isinstance(held, StandIn):
         raise SampleCNNError(f"{path}: a whole pickled object, not weights; {REMEDY}")
     if not isinstance(held, dict):
@@ -185,7 +185,7 @@ def _state_dict(held: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any
     if not tensors:
         raise SampleCNNError(f"{path}: holds no tensors by name; expected a state dict")
     for name, value in tensors.items():
-        # Checked before anything is copied: a few bytes can describe a tensor of any size.
+        # Checked before copying: a few bytes can describe a tensor of any size.
         if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             raise SampleCNNError(f"{path}: {name} is not a plain tensor")
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():

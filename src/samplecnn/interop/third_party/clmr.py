@@ -1,4 +1,4 @@
-"""SampleCNN of Spijkervet/CLMR (clmr/models/sample_cnn.py; before that modules/sample_cnn_59049.py).
+"""SampleCNN of Spijkervet/CLMR (clmr/models/sample_cnn.py; in older versions modules/sample_cnn_59049.py).
 
 Differences: no standardisation, batch-norm epsilon 1e-5, and a last convolution that is 3 wide: on a single frame only
 its middle tap has an effect, so it is the dense layer here. The encoder is trained contrastively and ends there; a
@@ -27,13 +27,13 @@ from samplecnn.task import Kind
 
 NAME = "Spijkervet/CLMR"
 RATE = 22050
-FIRST = ("sequential.0.0.weight", "conv1.0.weight")  # the first convolution's name, and in the older version
-DATASETS = {"magnatagatune": "mtat", "msd": "msd"}  # its data sets -> names in PRESETS
-ONE_LABEL = ("gtzan", "librispeech")  # its data sets with a softmax
+FIRST = ("sequential.0.0.weight", "conv1.0.weight")  # name of the first convolution, and in older versions
+DATASETS = {"magnatagatune": "mtat", "msd": "msd"}  # CLMR's data sets -> names in PRESETS
+ONE_LABEL = ("gtzan", "librispeech")  # CLMR's data sets with a softmax
 
 
 def matches(checkpoint: Checkpoint) -> bool:
-    """Whether these are that program's tensors."""
+    """Whether the checkpoint is from this program."""
     return bool(_prefixes(checkpoint))
 
 
@@ -77,7 +77,7 @@ def read(checkpoint: Checkpoint, head: Checkpoint | None, encoder_only: bool) ->
         _set_identity_norm(model)
     if not linear:
         model.logit = torch.nn.Linear(config.widths[-1], 1)
-        torch.nn.init.zeros_(model.logit.weight)  # gives 0.5 for any input: no one takes it for a prediction
+        torch.nn.init.zeros_(model.logit.weight)  # 0.5 for any input, recognisable as no prediction
         torch.nn.init.zeros_(model.logit.bias)
     _refuse_other_layers(weights)
     settings = (head or checkpoint).settings
@@ -93,7 +93,7 @@ def read(checkpoint: Checkpoint, head: Checkpoint | None, encoder_only: bool) ->
 
 
 def _prefixes(checkpoint: Checkpoint) -> list[str]:
-    """Prefixes of the encoder's names; a Lightning module holds one encoder under two names."""
+    """Prefixes of the encoder's names; a Lightning module contains one encoder under two names."""
     found = [
         name[: -len(first)]
         for first in FIRST
@@ -140,7 +140,7 @@ def _is_dense(name: str, dimensions: int) -> bool:
 
 
 def _set_identity_norm(model: SampleCNN) -> None:
-    """Makes the batch norm after the first dense layer the identity: the other program has none there."""
+    """Makes the batch norm after the first dense layer the identity, since CLMR has none."""
     norm = model.final_norm
     size = norm.weight.shape
     values = {"weight": torch.full(size, (1 + BatchNorm.EPSILON) ** 0.5), "bias": torch.zeros(size)}
@@ -149,7 +149,7 @@ def _set_identity_norm(model: SampleCNN) -> None:
 
 
 def _refuse_other_layers(weights: Weights) -> None:
-    """Refuses unknown layers under the encoder's prefix; a file may hold heads, a projector and a loss besides."""
+    """Refuses unknown layers under the encoder's prefix; a file may also contain heads, a projector and a loss."""
     known = re.compile(r"fc\.|projector\.|encoder\.|model\.|criterion\.")
     weights.used |= {name for name in weights.tensors if known.match(name)}
     weights.check_all_used()
@@ -157,7 +157,7 @@ def _refuse_other_layers(weights: Weights) -> None:
 
 def _classes(settings: dict[str, Any]) -> tuple[str, str] | None:
     name = settings.get("dataset")
-    return (DATASETS[name], f"by the file's own settings: dataset {name}") if name in DATASETS else None
+    return (DATASETS[name], f"from the file's settings: dataset {name}") if name in DATASETS else None
 
 
 def _kind(settings: dict[str, Any]) -> Kind | None:

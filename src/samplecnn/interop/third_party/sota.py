@@ -27,7 +27,7 @@ DATASETS = ("mtat", "msd", "jamendo")
 
 
 def matches(checkpoint: Checkpoint) -> bool:
-    """Whether these are tensors of that program, of a waveform model or of another one."""
+    """Whether the checkpoint is from this program, of a waveform model or another one."""
     names = checkpoint.tensors
     return any(name in names for name in ("layer1.conv.weight", "layer1.conv_1.weight", "spec_bn.weight"))
 
@@ -36,7 +36,7 @@ def read(checkpoint: Checkpoint, head: Checkpoint | None, encoder_only: bool) ->
     """The checkpoint as a SampleCNN.
 
     Raises:
-        UsageError: another model of that program, or options for encoders.
+        UsageError: another model of this program, or options for encoders.
         SampleCNNError: a value is missing or has another shape.
     """
     if head is not None or encoder_only:
@@ -125,8 +125,8 @@ def _excitation(ours: str, theirs: str) -> list[LayerPair]:
 
 
 def _classes_of_path(checkpoint: Checkpoint) -> tuple[str, str] | None:
-    """That program saves its models as models/mtat/sample/best_model.pth."""
+    """From the path: the program saves its models as models/mtat/sample/best_model.pth."""
     parts = checkpoint.path.absolute().parts
     if len(parts) >= 4 and parts[-4] == "models" and parts[-3] in DATASETS:
-        return parts[-3], f"by the folder models/{parts[-3]}"
+        return parts[-3], f"from the folder models/{parts[-3]}"
     return None

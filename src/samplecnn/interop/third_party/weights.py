@@ -15,14 +15,14 @@ from samplecnn.models.config import MAX_BLOCKS, MAX_FEATURES
 from samplecnn.models.layers import BatchNorm
 from samplecnn.task import Kind
 
-EPSILON = 1e-5  # of PyTorch's batch norms
+EPSILON = 1e-5  # default of PyTorch's batch norms
 
 
 class LayerPair(NamedTuple):
-    """A layer here and the layer of the other program that it is filled from.
+    """A layer of a SampleCNN and the corresponding layer of the other program.
 
-    `width` is the width of their convolution where its input is a single padded frame: only its middle tap has an
-    effect, and here it is a dense layer or a 1-wide convolution.
+    `width` is the width of the other convolution if its input is a single padded frame: only its middle tap has an
+    effect, and it becomes a dense layer or a 1-wide convolution.
     """
 
     ours: str
@@ -36,11 +36,11 @@ class ThirdPartyModel:
 
     Args:
         title: the program and its model, for messages.
-        model: with the other program's weights; without a task.
+        model: the model with the other program's weights, without a task.
         sample_rate: Hz.
         folded: number of batch norms whose epsilon was folded into the weights.
-        classes: name in `presets.PRESETS` where the file identifies its classes, and how it does.
-        kind: "multilabel", "multiclass", or None where the file does not say.
+        classes: if the file identifies its classes, their name in `presets.PRESETS` and how they were identified.
+        kind: "multilabel", "multiclass", or None if unknown.
         trained: whether it has a trained output layer; False for an encoder alone.
     """
 
@@ -58,7 +58,7 @@ class Weights:
 
     Args:
         checkpoint: the file they come from.
-        prefix: of their names, such as "model.encoder.".
+        prefix: prefix of their names, such as "model.encoder.".
     """
 
     def __init__(self, checkpoint: Checkpoint, prefix: str = "") -> None:
@@ -71,7 +71,7 @@ class Weights:
         self.used: set[str] = set()
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        """The shape of a tensor. Raises SampleCNNError where it is missing or has another number of dimensions."""
+        """The shape of a tensor. Raises SampleCNNError if it is missing or has another number of dimensions."""
         if name not in self.tensors:
             raise SampleCNNError(f"{self.path}: {self.prefix}{name} is missing")
         found = tuple(self.tensors[name].shape)
@@ -82,7 +82,7 @@ class Weights:
         return found
 
     def take(self, name: str, shape: Iterable[int]) -> Tensor:
-        """A tensor as float32, a copy.
+        """A copy of a tensor as float32, which is marked as used.
 
         Raises:
             SampleCNNError: missing, another shape, integers, or values that are not finite.
@@ -103,17 +103,17 @@ class Weights:
         return value
 
     def check_all_used(self) -> None:
-        """Refuses tensors of layers that a SampleCNN does not have, which would be dropped silently otherwise."""
+        """Refuses unused tensors, which belong to layers that a SampleCNN does not have."""
         unused = [name for name in self.tensors if name not in self.used]
         if unused:
             raise SampleCNNError(
-                f"{self.path}: {self.prefix}{unused[0]} has no place in a SampleCNN ({len(unused)} such values); "
+                f"{self.path}: {self.prefix}{unused[0]} is not part of a SampleCNN ({len(unused)} such tensors); "
                 "it is another architecture"
             )
 
 
 def num_blocks(weights: Weights, features: int, layers: int) -> int:
-    """Blocks of a model whose numbered layers are the first convolution, the blocks and one after them; bounded."""
+    """Number of blocks, for `layers` numbered layers: the first convolution, the blocks and one more; within limits."""
     blocks = layers - 2
     if not 1 <= blocks <= MAX_BLOCKS or not 1 <= features <= MAX_FEATURES:
         raise SampleCNNError(f"{weights.path}: {layers} layers of {features} features are not a SampleCNN")
@@ -121,7 +121,7 @@ def num_blocks(weights: Weights, features: int, layers: int) -> int:
 
 
 def empty_model(config: ModelConfig) -> SampleCNN:
-    """A model with the shapes of its weights but no values and no memory for them."""
+    """A model on the meta device: shapes of weights without values and memory."""
     with torch.device("meta"):
         return SampleCNN(config)
 
