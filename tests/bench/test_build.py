@@ -18,7 +18,7 @@ from samplecnn.cli.app import app
 from samplecnn.errors import SampleCNNError, UsageError
 
 
-def test_recordings_are_of_magnatagatunes_shape(tmp_path):
+def test_recordings_have_the_format_of_magnatagatune(tmp_path):
     table = generated_recordings(tmp_path / "raw", 3, distinct=2)
     assert len(table.clips) == 3 and table.clips[0].path == table.clips[2].path != table.clips[1].path
     assert len({clip.id for clip in table.clips}) == 3
@@ -82,7 +82,7 @@ def test_missing_recordings_and_packages(tmp_path):
         bench_build(None, tmp_path, clips=1, rounds=1, librosa=_without_librosa(tmp_path))
 
 
-def test_peers_are_left_out_without_a_source_checkout(tmp_path, monkeypatch):
+def test_peers_are_skipped_without_a_source_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "PROGRAMS", tmp_path / "nowhere")
     result = bench_build(None, tmp_path, clips=1, rounds=1, librosa=sys.executable)
     assert [row["name"] for row in result["contenders"]] == ["samplecnn build, one worker", BARE]

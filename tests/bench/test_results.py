@@ -1,4 +1,4 @@
-"""The table and the picture of a measurement show the right figures."""
+"""The table and the plot of a result show the right values."""
 
 from samplecnn.bench.results import baseline, draw, fastest_peer, print_table
 

@@ -1,4 +1,4 @@
-"""How cost grows: the exponent of known growth, the peak memory of known allocations, and the commands end to end."""
+"""Scaling: the exponent of known growth, the peak memory of known allocations, and the commands end to end."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`samplecnn bench train`: the peer is the same network and the work is counted right; no test depends on speed."""
+"""`samplecnn bench train`: the peer is the same network and the work is counted correctly; no test depends on speed."""
 
 import json
 
@@ -95,7 +95,7 @@ def test_the_other_layout_is_the_same_network():
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
 
 
-def test_an_epoch_of_noise_sees_every_segment():
+def test_an_epoch_of_noise_uses_every_segment():
     noise = NoiseSegments(10, noise_task(729, 3))
     assert len(noise) == 10 and noise.gather([3, 9]).dtype == np.int16
     many = NoiseSegments(1000, noise_task(729, 3))

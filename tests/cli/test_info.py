@@ -98,7 +98,7 @@ def test_a_recording(tmp_path, tone):
     assert "FLAC, PCM_16, 22,050 Hz, stereo" in shown and "2.000 s" in shown and "-9.0 dBFS" in shown
 
 
-def test_recordings_with_something_wrong(tmp_path, tone):
+def test_recordings_with_problems(tmp_path, tone):
     wave = tone(440, 2.0)
     soundfile.write(tmp_path / "cancel.wav", np.stack([wave, -wave], 1), RATE)
     assert "cancel each other out" in info(tmp_path / "cancel.wav")
@@ -113,7 +113,7 @@ def test_recordings_with_something_wrong(tmp_path, tone):
         describe(tmp_path / "text.wav")
 
 
-def test_nothing_of_this_name(tmp_path):
+def test_an_unknown_name(tmp_path):
     with pytest.raises(UsageError, match="there is no such model, recording or data set"):
         describe(tmp_path / "nothing", tmp_path)
 
@@ -150,7 +150,7 @@ def program(tmp_path):
 
 
 def completions(environment, line: str, shell: str = "bash") -> set[str]:
-    """What bash offers when TAB is pressed at the end of a line."""
+    """Bash completions at the end of a line."""
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     code = (
@@ -163,7 +163,7 @@ def completions(environment, line: str, shell: str = "bash") -> set[str]:
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
-def test_bash_completes_verbs_options_and_choices(program):
+def test_bash_completes_commands_options_and_choices(program):
     assert completions(program, "samplecnn ") >= {*VERBS, "analyze"}
     assert completions(program, "samplecnn tr") == {"train"}
     assert completions(program, "samplecnn train --b") == {"--block", "--batch-size"}

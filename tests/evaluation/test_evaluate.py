@@ -53,11 +53,11 @@ def test_a_model_of_another_task_is_refused_with_both_values(data, task, make_mo
         evaluate(model, "tones", data)
 
 
-def test_different_statistics_and_thresholds_fit(task):
+def test_different_statistics_and_thresholds_are_compatible(task):
     check_fit(replace(task, mean=0.5, std=2.0, threshold=0.1, padding="zero", clip_seconds=None), task, "m", "d")
 
 
-def test_what_is_missing_is_named(data, task, make_model, tmp_path, write_shards):
+def test_missing_parts_are_named(data, task, make_model, tmp_path, write_shards):
     with pytest.raises(UsageError, match="not built yet"):
         evaluate(make_model(task), "scd", data)
     with pytest.raises(UsageError, match="no such model"):

@@ -16,7 +16,7 @@ ABC = Task("abc", ("a", "b", "c"), "multilabel")
 ONE = Task("one", ("a", "b", "c"), "multiclass")
 
 
-def test_values_computed_by_hand():
+def test_values_computed_manually():
     true = [[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]]
     prob = [[0.9, 0.2, 0.1], [0.6, 0.4, 0.7], [0.8, 0.9, 0.6], [0.1, 0.3, 0.2]]
     scores = score(true, prob, ABC)

@@ -37,7 +37,7 @@ def test_the_models_own_mean_and_std_are_used(tmp_path, task, make_model, write_
     assert np.abs(predict(louder, segments).y_prob - predict(make_model(task), segments).y_prob).max() > 0.01
 
 
-def test_the_model_is_left_as_it_was_and_used_in_full_precision(tmp_path, task, make_model, write_shards):
+def test_the_model_is_unchanged_and_used_in_full_precision(tmp_path, task, make_model, write_shards):
     segments, model = write_shards(tmp_path, task), make_model(task)
     usual = predict(model, segments).y_prob
     model.train()

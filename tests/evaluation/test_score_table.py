@@ -222,7 +222,7 @@ def test_a_long_curve_is_thinned_without_changing_its_shape():
 
 
 def test_names_in_any_script_are_drawn_without_missing_glyphs(tmp_path, recwarn):
-    """Fonts that are installed are used; a character that none has becomes its code point, never the same box."""
+    """Fonts that are installed are used; a character in none of them is shown as its code point, not as a box."""
     names = ("高い音", "низкий", "\ue123 private use")
     task = Task("音", names)
     true, prob = np.eye(3, dtype=np.uint8)[[0, 1, 2, 2]], np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]

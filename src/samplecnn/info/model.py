@@ -1,4 +1,4 @@
-"""A trained model: architecture, task, size, receptive field, how it was trained, hash. Read without PyTorch."""
+"""A trained model: architecture, task, size, receptive field, training, hash. Read without PyTorch."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from samplecnn.models.spec import network_spec
 from samplecnn.task import Task
 from samplecnn.zoo.packaged import resolved
 
-STATISTICS = ("running_mean", "running_var")  # of batch norms: values that are not trained
+STATISTICS = ("running_mean", "running_var")  # batch-norm values that are not trained
 SHOWN_CLASSES = 12
 
 
@@ -22,14 +22,14 @@ class ModelDescription:
     Args:
         path: the file with the weights.
         config: the architecture.
-        task: what the model was trained for.
-        trained_parameters: values that training adjusts.
-        statistics: values of batch norms that are measured.
-        receptive_field: samples that one frame of the last block sees.
+        task: the model's task.
+        trained_parameters: number of trainable parameters.
+        statistics: number of batch-norm statistics.
+        receptive_field: samples that one frame of the last block depends on.
         hop: samples from one such frame to the next.
-        sha256: of the file.
-        recorded_sha256: the hash in config.json; "" where it has none.
-        training: how the model was trained, as recorded in config.json; empty where it is not.
+        sha256: hash of the file.
+        recorded_sha256: the hash in config.json; "" if it has none.
+        training: record of the training in config.json; empty if there is none.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class ModelDescription:
 
     @classmethod
     def of(cls, path: Path) -> "ModelDescription":
-        """Raises UsageError where there is no model, SampleCNNError where its files are damaged."""
+        """Raises UsageError if there is no model, SampleCNNError if its files are damaged."""
         path = resolved(path)
         stored = load_stored(path)
         file = path / WEIGHTS if path.is_dir() else path
@@ -95,7 +95,7 @@ class ModelDescription:
 
 
 def _recorded(file: Path) -> dict[str, Any]:
-    """The content of config.json next to a .safetensors, which has been read once already; {} for other files."""
+    """The content of config.json next to a .safetensors, which has been validated before; {} for other files."""
     return read_description(file) if file.suffix == ".safetensors" else {}
 
 
@@ -107,7 +107,7 @@ NESTED = ("options", "data", "extended")
 
 
 def _training(record: dict[str, Any]) -> str:
-    """One line: what was recorded, as key=value."""
+    """The record in one line, as key=value."""
     if not record:
         return "not recorded in this file"
     options = record.get("options") or {}
