@@ -19,6 +19,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "fast": {"numba": "Numba"},
     "openvino": {"openvino": "OpenVINO"},
     "onnx": {"onnxruntime": "ONNX Runtime", "onnx": "ONNX"},
+    "av": {"av": "PyAV"},
 }
 
 

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
+from typer.testing import CliRunner
 
 from samplecnn import model_files
+from samplecnn.cli.tag import tag_command
+from samplecnn.errors import SampleCNNError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
@@ -93,3 +97,18 @@ def folder(tmp_path, sound) -> Path:
 def broken() -> list[str]:
     """Those in `folder` that cannot be tagged."""
     return ["e-empty.wav", "f-text.wav", "g-cut.wav", "h-no-samples.wav", "i-nan.wav"]
+
+
+@pytest.fixture
+def run(model_folder):
+    """run(*arguments) -> the outcome of `tag MODEL *arguments`."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(tag_command)
+
+    def call(*arguments):
+        outcome = CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
+        if outcome.exception is not None and not isinstance(outcome.exception, SystemExit | SampleCNNError):
+            raise outcome.exception  # what no command should let through
+        return outcome
+
+    return call

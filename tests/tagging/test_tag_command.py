@@ -15,26 +15,11 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn.cli.tag import tag_command
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import UsageError
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.tag_files import NAMED, TagReport
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
-
-
-@pytest.fixture
-def run(model_folder):
-    """run(*arguments) -> the outcome of `tag MODEL *arguments`."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(tag_command)
-
-    def call(*arguments):
-        outcome = CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
-        if outcome.exception is not None and not isinstance(outcome.exception, SystemExit | SampleCNNError):
-            raise outcome.exception  # what no command should let through
-        return outcome
-
-    return call
 
 
 def refused(outcome) -> str:

@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pyarrow.parquet import read_table
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.system.csv_cells import csv_row, csv_rows
 from samplecnn.tagging import Tags
+from samplecnn.tagging.events import EventRules
+from samplecnn.tagging.formats import COLLECTIONS
+from samplecnn.tagging.formats.collections import LongCsvWriter
 from samplecnn.tagging.output import Done, part_of, reserved
-from samplecnn.tagging.writers import FORMATS, CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
+from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
 from samplecnn.task import Task
 
 TASK = Task("t", ("dog", "cat, small", 'the "bird"'), "multilabel", 8000, 4000)
@@ -179,10 +183,10 @@ def test_every_recording_is_written_at_once(tmp_path, kind):
             assert (tmp_path / "x").read_text().count("a.wav") == count
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", COLLECTIONS)
 def test_odd_file_names_survive(tmp_path, name):
-    with reserved(tmp_path / "out", FORMATS[name]) as place, place.opened(Done()) as file:
-        writer = FORMATS[name](file, Selection(), TASK.classes)
+    with reserved(tmp_path / "out", COLLECTIONS[name]) as place, place.opened(Done()) as file:
+        writer = COLLECTIONS[name](file, Selection(), TASK.classes)
         writer.write(ODD, TAGS)
         writer.end()
     content = (tmp_path / "out").read_bytes()
@@ -190,29 +194,36 @@ def test_odd_file_names_survive(tmp_path, name):
         assert json.loads(content)["files"][0]["path"] == ODD
     elif name == "jsonl":
         assert json.loads(content)["path"] == ODD
+    elif name == "parquet":
+        assert read_table(tmp_path / "out")["path"].to_pylist() == ["b\\udce9bé\r\n.\rwav"]
     else:
         text = rb"b\udce9b" + "é".encode() + rb"\r\n.\rwav"  # for people: control characters are shown and not sent
         as_it_is = b"b\xe9b\xc3\xa9\r\n.\rwav"  # byte for byte as the file system has it
-        assert (text if name == "table" else as_it_is) in content
+        assert (text if name in ("table", "dcase") else as_it_is) in content
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", COLLECTIONS)
 def test_what_breaks_off_leaves_no_result_but_what_is_of_use(tmp_path, name):
     (tmp_path / "out").write_text("the last run's")
     with (
         pytest.raises(KeyboardInterrupt),
-        reserved(tmp_path / "out", FORMATS[name]) as place,
+        reserved(tmp_path / "out", COLLECTIONS[name]) as place,
         place.opened(Done()) as file,
     ):
-        FORMATS[name](file, Selection(), TASK.classes).write("a.wav", TAGS)
+        writer = COLLECTIONS[name](file, Selection(), TASK.classes)
+        writer.write("a.wav", TAGS)
+        writer.abandon()
         raise KeyboardInterrupt
     assert (tmp_path / "out").read_text() == "the last run's"
-    kept = ["out", "out.part"] if name in ("jsonl", "csv") else ["out"]
+    kept = ["out", "out.part"] if name in ("jsonl", "csv", "csv-long") else ["out"]
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
-@pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter])
-@pytest.mark.parametrize("selection", [Selection(), Selection(top=1), Selection(over_time=True)])
+EVENTS = Selection(events=EventRules(0.3))
+
+
+@pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter, LongCsvWriter])
+@pytest.mark.parametrize("selection", [Selection(), Selection(top=1), Selection(over_time=True), EVENTS])
 def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, selection):
     outcomes = [("a.wav", TAGS), ("b.wav", ERROR), (ODD, TAGS), ("c.wav", SHORT), ("d.wav", TAGS)]
 
@@ -262,12 +273,12 @@ def test_only_what_fits_is_resumed(tmp_path):
             read(kind, Selection(), TASK.classes)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", COLLECTIONS)
 def test_two_processes_do_not_write_one_output(tmp_path, name):
     output = tmp_path / "out"
     (tmp_path / "link").symlink_to(output)
-    with reserved(output, FORMATS[name]) as place, place.opened(Done()) as file:
-        file.write("the first one's")
+    with reserved(output, COLLECTIONS[name]) as place, place.opened(Done()) as file:
+        file.write(b"the first one's" if COLLECTIONS[name].binary else "the first one's")
         for other in (output, tmp_path / "link"):
             with pytest.raises(UsageError, match="another `samplecnn tag` is writing it"), reserved(other, CsvWriter):
                 pytest.fail("two at once")

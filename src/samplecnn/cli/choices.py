@@ -19,7 +19,8 @@ ENGINES = "samplecnn.inference:ENGINES"
 PRECISIONS = "samplecnn.inference:PRECISIONS"
 TRAIN_PRECISIONS = "samplecnn.training.options:PRECISIONS"
 SHARD_FORMATS = "samplecnn.shards.formats:FORMATS"
-TAG_FORMATS = "samplecnn.tagging.writers:FORMATS"
+TAG_FORMATS = "samplecnn.tagging.formats:FORMATS"
+SMOOTHINGS = "samplecnn.tagging.events:Smoothing"
 EXPORT_FORMATS = "samplecnn.interop.export:FORMATS"
 DATA_SETS = "samplecnn.datasets:REGISTRY"
 PUBLISHED = "samplecnn.datasets.published:PUBLISHED"
@@ -41,15 +42,17 @@ def names_of(place: str) -> tuple[str, ...]:
     return (first, *names) if plus else tuple(names)
 
 
-def choice(*flags: str, of: str, help: str, **more: Any) -> Any:
+def choice(*flags: str, of: str, help: str, several: bool = False, **more: Any) -> Any:
     """A typer option that takes the names in a registry.
 
     Args:
         flags: as `typer.Option` takes them; by default the parameter's name.
         of: the registry's place, as `names_of` takes it.
         help, more: as `typer.Option` takes them.
+        several: more than one name may be given, separated by commas.
     """
-    return typer.Option(*flags, help=help, metavar=of, callback=_check(of), autocompletion=_complete(of), **more)
+    check, complete = _check(of, several), _complete(of, several)
+    return typer.Option(*flags, help=help, metavar=of, callback=check, autocompletion=complete, **more)
 
 
 def choice_argument(of: str, help: str, **more: Any) -> Any:
@@ -57,13 +60,14 @@ def choice_argument(of: str, help: str, **more: Any) -> Any:
     return typer.Argument(help=help, callback=_check(of), autocompletion=_complete(of), **more)
 
 
-def _check(place: str) -> Callable[..., Any]:
+def _check(place: str, several: bool = False) -> Callable[..., Any]:
     def check(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
         if value is None or context.resilient_parsing or value == param.default:
             return value
         known = names_of(place)
-        if value not in known:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}{_near(value, known)}")
+        for name in map(str.strip, value.split(",")) if several else [value]:
+            if name not in known:
+                raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}{_near(name, known)}")
         return value
 
     return check
@@ -74,9 +78,10 @@ def _near(value: str, known: tuple[str, ...]) -> str:
     return said if said.endswith("?") else ""
 
 
-def _complete(place: str) -> Callable[[str], list[str]]:
+def _complete(place: str, several: bool = False) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
-        return [name for name in names_of(place) if name.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
+        return [f"{before}{comma}{name}" for name in names_of(place) if name.startswith(last)]
 
     return complete
 

@@ -15,6 +15,7 @@ import numpy as np
 from samplecnn.errors import UsageError
 
 Smoothing = Literal["median", "mean"]
+OTHERS = "*"  # in thresholds by name: all classes that are not named
 ROUNDING = 1e-9  # seconds by which sums of times may be off
 
 
@@ -33,7 +34,7 @@ class EventRules:
 
     Args:
         threshold: score above which a class is present: one for all classes, or some classes' own, or None. Classes
-            without one have the model's.
+            without one have that of the name `OTHERS`, or else the model's.
         smooth: windows whose median or mean replaces the score of the one in their middle, an odd number; 1: none. The
             first and the last score are repeated beyond the ends.
         smoothing: "median" or "mean".
@@ -82,7 +83,11 @@ class EventRules:
         """
         limits = np.broadcast_to(np.asarray(default, np.float64), len(classes)).copy()
         if isinstance(self.threshold, Mapping):
+            if OTHERS in self.threshold and OTHERS not in classes:
+                limits[:] = self.threshold[OTHERS]
             for name, value in self.threshold.items():
+                if name == OTHERS and OTHERS not in classes:
+                    continue
                 if name not in classes:
                     raise UsageError(f"a threshold for {name!r}, which is no class of this model")
                 limits[list(classes).index(name)] = value
@@ -94,6 +99,32 @@ class EventRules:
         """As plain values for JSON; `EventRules(**values)` is the inverse."""
         threshold = dict(self.threshold) if isinstance(self.threshold, Mapping) else self.threshold
         return {**{name: getattr(self, name) for name in self.__dataclass_fields__}, "threshold": threshold}
+
+
+def class_thresholds(given: Sequence[str], others: float | None = None) -> dict[str, float]:
+    """Thresholds as they are written on a command line, "CLASS=VALUE" each.
+
+    Args:
+        given: those texts.
+        others: the threshold of all other classes; None: the model's.
+
+    Raises:
+        UsageError: a text that is not of this form.
+
+    Example:
+        >>> class_thresholds(["dog=0.3", "a=b=0.5"])
+        {'dog': 0.3, 'a=b': 0.5}
+    """
+    limits = {} if others is None else {OTHERS: others}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise UsageError(f"{text!r}: a threshold is written CLASS=VALUE, for example dog=0.4") from None
+        if not name:
+            raise UsageError(f"{text!r}: a threshold is written CLASS=VALUE, for example dog=0.4")
+    return limits
 
 
 def find_events(
@@ -123,7 +154,7 @@ def find_events(
         raise ValueError(f"scores {windows} x {count}, {len(bounds)} bounds, {len(classes)} classes: they do not fit")
     values = smoothed(scores, rules.smooth, rules.smoothing)
     events = []
-    for index in np.flatnonzero((values > thresholds).any(axis=0)):
+    for index in map(int, np.flatnonzero((values > thresholds).any(axis=0))):
         column, limit = values[:, index], float(thresholds[index])
         spans = [
             (float(bounds[first]), float(bounds[last]), float(column[first:last].max()))

@@ -42,6 +42,7 @@ SETTINGS = {  # a rule for each field of Settings
     "threshold": parsing.or_null(parsing.number(0, 1)),
     "over_time": parsing.or_null(parsing.flag()),
     "notes": parsing.flag(),
+    "events": parsing.text(1 << 20),
 }
 _SETTINGS_RULE = parsing.fields(SETTINGS, optional=set(SETTINGS) - {"engine", "precision"})
 _LINE_RULE = parsing.fields(
@@ -68,6 +69,7 @@ class Settings:
         model: SHA-256 of the model's file; "" where it is not known.
         top, threshold, over_time: as in `Selection`; over_time is None in the notes of earlier versions.
         notes: as in `Selection`: whether damaged recordings are tagged as far as they can be decoded.
+        events: the rules of events as JSON; "" without events.
     """
 
     engine: str
@@ -78,6 +80,7 @@ class Settings:
     threshold: float | None = None
     over_time: bool | None = None
     notes: bool = False
+    events: str = ""
 
     def about(self) -> dict[str, Any]:
         """What readers of an output should know."""
@@ -113,6 +116,7 @@ class Settings:
         absent = [f"--{name}" for name in ("hop", "top", "threshold") if getattr(self, name) is None]
         options += " --over-time" if self.over_time else ""
         options += " --accept-truncated" if self.notes else ""
+        options += f" --events with {self.events}" if self.events else ""
         return options + (f" and no {', '.join(absent)}" if absent else "")
 
 
@@ -122,14 +126,16 @@ class Output:
     Args:
         name: as the user gave it; None and "-" are the standard output.
         kind: of writer.
+        keep: what is of use half-written is kept if the work breaks off.
 
     Attributes:
         part: the file that tags are gathered in until they are whole; None where they go out as they come, to the
             standard output or into a FIFO or device.
     """
 
-    def __init__(self, name: str | Path | None, kind: type[Writer]) -> None:
+    def __init__(self, name: str | Path | None, kind: type[Writer], keep: bool = True) -> None:
         self.name, self.kind = STDOUT if name is None else name, kind
+        self.keep = keep and kind.streams
         self.target = target_of(self.name) if is_regular(self.name) else None
         self.part = part_of(self.target) if self.target else None
 
@@ -165,7 +171,7 @@ class Output:
         parsing.require_file(self.part, REMEDY, UsageError)
         with self.part.open("rb") as file:
             done = (
-                _csv_done(file, selection, classes)
+                _csv_done(file, self.kind, selection, classes)
                 if issubclass(self.kind, CsvWriter)
                 else _lines_done(file, selection, classes)
             )
@@ -176,8 +182,8 @@ class Output:
         return done
 
     @contextmanager
-    def opened(self, done: Done, settings: Settings | None = None) -> Iterator[IO[str]]:
-        """A text file to write to.
+    def opened(self, done: Done, settings: Settings | None = None) -> Iterator[IO[Any]]:
+        """A text file to write to, or a binary one (`Writer.binary`).
 
         A file grows in OUTPUT.part, after what is already `done`, and is renamed when the block ends well. If the work
         breaks off, formats that are of use half-written (`Writer.streams`) stay there, the settings in a file next to
@@ -187,15 +193,15 @@ class Output:
             reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
             if reconfigure:
                 reconfigure(errors=NAMES_OR_ESCAPES)
-            yield sys.stdout
+            yield sys.stdout.buffer if self.kind.binary else sys.stdout
             sys.stdout.flush()
         elif self.part is None or self.target is None:
-            with naming(self.name), Path(self.name).open("w", encoding="utf-8", errors=NAMES, newline="") as file:
+            with naming(self.name), Path(self.name).open("w" + self._mode, **self._encoding) as file:
                 yield file
         else:
             if settings is not None and self.kind.streams:
                 write_json(self._note, asdict(settings))
-            with naming(self.target), self.part.open("r+", encoding="utf-8", errors=NAMES, newline="") as file:
+            with naming(self.target), self.part.open("r+" + self._mode, **self._encoding) as file:
                 file.truncate(done.size)
                 file.seek(0, os.SEEK_END)
                 yield file
@@ -206,9 +212,17 @@ class Output:
 
     def clear(self) -> None:
         """Removes a part that holds nothing of use."""
-        if self.part is not None and (not self.kind.streams or _is_empty(self.part)):
+        if self.part is not None and (not self.keep or _is_empty(self.part)):
             self.part.unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
+
+    @property
+    def _mode(self) -> str:
+        return "b" if self.kind.binary else ""
+
+    @property
+    def _encoding(self) -> dict[str, Any]:
+        return {} if self.kind.binary else {"encoding": "utf-8", "errors": NAMES, "newline": ""}
 
     @property
     def _note(self) -> Path:
@@ -216,13 +230,13 @@ class Output:
 
 
 @contextmanager
-def reserved(name: str | Path | None, kind: type[Writer]) -> Iterator[Output]:
-    """Keeps every other process from writing the same output.
+def reserved(name: str | Path | None, kind: type[Writer], keep: bool = True) -> Iterator[Output]:
+    """Keeps every other process from writing the same output. Arguments: `Output`.
 
     Raises:
         UsageError: another process is writing it, or it is a folder.
     """
-    output = Output(name, kind)
+    output = Output(name, kind, keep)
     if output.part is None:
         yield output
         return
@@ -255,14 +269,18 @@ def _lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...])
             return None
         path, error, tags = record["path"], record.get("error", ""), record.get("tags", {})
         fits = set(tags) <= set(classes) if selection.some else set(tags) == set(classes)
-        if not error and not (fits and ("over_time" in record) == selection.over_time):
+        if not error and not (
+            fits
+            and ("over_time" in record) == selection.over_time
+            and ("events" in record) == (selection.events is not None)
+        ):
             return None
         done.errors[path] = error
         done.size += len(line)
     return done
 
 
-def _csv_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -> Done | None:
+def _csv_done(file: IO[bytes], kind: type[CsvWriter], selection: Selection, classes: tuple[str, ...]) -> Done | None:
     """Without the last file's rows, of which some may be missing."""
     done, read, before = Done(), 0, 0
     last: str | None = None
@@ -275,7 +293,7 @@ def _csv_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -
             read += len(line)
             yield line.decode(errors=NAMES)
 
-    wanted = CsvWriter.header(selection, classes)
+    wanted = kind.header(selection, classes)
     error_column = wanted.index("error")
     rows = csv_rows(lines())
     for place in count():

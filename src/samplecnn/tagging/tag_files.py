@@ -1,30 +1,30 @@
 """Tagging many files into one result: found, tagged, written, counted."""
 
-import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.model_files import WEIGHTS
-from samplecnn.recordings import SUFFIXES, is_special
+from samplecnn.recordings import is_special
 from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.files import STDOUT, refuse_inputs
+from samplecnn.system.files import STDOUT, write_json
 from samplecnn.system.native_messages import caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.output import Done, Output, Settings, reserved
+from samplecnn.tagging.output import Done, Settings
+from samplecnn.tagging.provenance import model_digest, provenance
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.writers import FORMATS, Selection, reason
+from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepared
+from samplecnn.tagging.writers import Selection, reason
 from samplecnn.task import Task
-from samplecnn.zoo.packaged import resolved
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -87,7 +87,7 @@ class TagReport:
 def tag_paths(
     model: "SampleCNN | str | Path",
     paths: Sequence[str | Path],
-    format: str = "table",
+    format: str | Sequence[str] = "table",
     output: str | Path | None = None,
     selection: Selection | None = None,
     batch_size: int = 32,
@@ -97,13 +97,16 @@ def tag_paths(
     precision: str = "auto",
     hop: float | None = None,
     accept_truncated: bool = False,
+    output_dir: str | Path | None = None,
+    overwrite: bool = False,
+    about: bool = False,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
     Args:
         model: a SampleCNN or whatever `samplecnn.load` takes.
         paths: files, and folders to search through.
-        format: a name in `writers.FORMATS`.
+        format: names in `formats.FORMATS`, as "a,b" or a list; several need `output_dir`.
         output: file to write, whole or not at all; None or "-" writes to stdout as the tags come, and so does a FIFO
             or device. If the work breaks off, JSON lines and CSV stay in OUTPUT.part.
         selection: which scores to show.
@@ -111,27 +114,35 @@ def tag_paths(
         device: None uses a GPU where there is one.
         resume: continues OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
         engine, precision, hop, accept_truncated: see `Tagger`.
+        output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for those
+            with a file for each, the same sub-folders as those of the recordings; and about.json, which says what made
+            the tags.
+        overwrite: replaces files of `output_dir` that exist already.
+        about: writes what made the tags next to `output` too, as OUTPUT.about.json.
 
     Raises:
         UsageError: no such model or engine, no recording at `paths`, an unknown format, nothing that could be resumed,
             or something begun with other settings.
     """
-    if format not in FORMATS:
-        raise UsageError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
+    formats = named_formats(format)
     if resume and (output is None or str(output) == STDOUT):
         raise UsageError("--resume requires --output")
+    if about and (output is None or str(output) == STDOUT):
+        raise UsageError("--about requires --output; an --output-dir has its about.json")
     found = find_files(paths)
-    if output is not None:
-        refuse_inputs(output, found.files, SUFFIXES)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
-    with reserved(output, FORMATS[format]) as place:
-        done = place.read_done(selection, net.task.classes) if resume else Done()
-        begun = place.settings() if done.size else None
-        settings = Settings(engine, precision, hop, _digest(model, place), **asdict(selection))
+    with prepared(formats, found.files, output, output_dir, selection, overwrite) as targets:
+        place = targets.single
+        if resume and place is None:
+            raise UsageError(f"only jsonl and csv files can be resumed, not {format}; leave --resume out")
+        done = place.read_done(selection, net.task.classes) if resume and place is not None else Done()
+        begun = place.settings() if place is not None and done.size else None
+        digest = model_digest(model)
+        settings = _settings(engine, precision, hop, digest, selection)
         if begun is not None:
             engine, precision = begun.resumed_with(settings)
         with caught():  # the same messages come again when the files are decoded
@@ -148,53 +159,58 @@ def tag_paths(
         )
         for line in (_described(tagger), *(f"note: {note}" for note in found.notes)):
             log.note(line)
-        about = {"model": str(model) if isinstance(model, str | Path) else "", "task": tagger.task.name}
         settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
+        facts = {
+            "model": str(model) if isinstance(model, str | Path) else "",
+            "task": tagger.task.name,
+            **settings.about(),
+            "provenance": provenance(tagger, digest),
+        }
         with caught() as tagger.messages:
-            report = _write(tagger, found.files, place, selection, done, about, settings)
+            report = _write(tagger, found.files, targets, selection, done, facts, settings)
+        if targets.folder is not None:
+            write_json(targets.folder / ABOUT, {**facts, "classes": list(tagger.classes)})
+        elif about:
+            write_json(f"{output}.{ABOUT}", {**facts, "classes": list(tagger.classes)})
         report.messages = tagger.messages.found
         return report
 
 
-def _digest(model: "SampleCNN | str | Path", place: Output) -> str:
-    """SHA-256 of the model's file, for an output that may be resumed; "" for others."""
-    if not isinstance(model, str | Path) or place.part is None or not place.kind.streams:
-        return ""
-    path = resolved(model)
-    with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-    return ""
+def _settings(engine: str, precision: str, hop: float | None, digest: str, selection: Selection) -> Settings:
+    rules = "" if selection.events is None else json.dumps(selection.events.to_dict(), sort_keys=True)
+    shown = {name: getattr(selection, name) for name in ("top", "threshold", "over_time", "notes")}
+    return Settings(engine, precision, hop, digest, **shown, events=rules)
 
 
 def _write(
     tagger: Tagger,
     files: list[str],
-    place: Output,
+    targets: Targets,
     selection: Selection,
     done: Done,
     about: dict[str, Any],
     settings: Settings,
 ) -> TagReport:
-    """Tags the files that are not done yet and writes them to their place."""
+    """Tags the files that are not done yet and writes them to their places."""
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
     left = [file for file in files if file not in done.errors]
+    place = targets.single
     try:
         with (
-            place.opened(done, settings) as file,
-            _progress(len(left) + len(done.errors), len(done.errors), place) as bar,
+            targets.opened(done, settings, selection, tagger.classes, about, files) as sinks,
+            _progress(len(left) + len(done.errors), len(done.errors), targets) as bar,
         ):
-            writer = place.kind(file, selection, tagger.classes, about | settings.about(), files, begun=done.size > 0)
             seconds = 0.0
             for path, outcome in tagger.tag_files(left):
-                writer.write(str(path), outcome)
+                for sink in sinks:
+                    sink.write(str(path), outcome)
                 report.add(str(path), outcome)
                 seconds += outcome.seconds if isinstance(outcome, Tags) else 0
                 if bar:
                     failed = f", {len(report.failed):,} failed" if report.failed else ""
                     bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
-            writer.end()
     except BaseException:
-        if place.part is not None and place.kind.streams and report.files:
+        if place is not None and place.part is not None and place.kind.streams and report.files:
             log.report(f"{report.files:,} files are done and kept in {place.part}; continue with --resume")
         raise
     return report
@@ -224,9 +240,9 @@ def _described(tagger: Tagger) -> str:
     return line
 
 
-def _progress(total: int, done: int, place: Output) -> Any:
+def _progress(total: int, done: int, targets: Targets) -> Any:
     """A bar on stderr, unless the tags themselves appear on the terminal."""
-    shown = not (place.is_stdout and sys.stdout.isatty())
+    shown = not (targets.is_stdout and sys.stdout.isatty())
     return Progress(total=total, description="tag", unit="files", done=done) if shown else nullcontext()
 
 

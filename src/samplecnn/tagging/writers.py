@@ -10,6 +10,7 @@ import numpy as np
 from samplecnn.errors import AudioError
 from samplecnn.system.csv_cells import csv_row
 from samplecnn.system.log import one_line
+from samplecnn.tagging.events import Event, EventRules
 from samplecnn.tagging.tags import Tags, ranked
 
 Outcome = Tags | AudioError
@@ -22,13 +23,15 @@ TABLE_TOP = 5  # classes that a table shows by default
 class Selection:
     """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether every segment's too.
 
-    `notes` gives CSV a column for notes on a recording; JSON and tables have them where there are any.
+    With `events`, formats that otherwise give scores give the events by these rules. `notes` gives CSV a column for
+    notes on a recording; JSON and tables have them where there are any.
     """
 
     top: int | None = None
     threshold: float | None = None
     over_time: bool = False
     notes: bool = False
+    events: EventRules | None = None
 
     @property
     def some(self) -> bool:
@@ -41,6 +44,14 @@ class Selection:
         if self.threshold is not None:
             chosen = [(name, score) for name, score in chosen if score > self.threshold]
         return chosen if self.top is None else chosen[: self.top]
+
+    def events_of(self, tags: Tags) -> list[Event]:
+        """The events of a recording: by `events`, else by `threshold` alone; of the recording's `top` classes only."""
+        events = tags.events_by(self.events or EventRules(self.threshold))
+        if self.top is None:
+            return events
+        best = {name for name, _ in tags.top(self.top)}
+        return [event for event in events if event.label in best]
 
 
 class Writer:
@@ -56,6 +67,7 @@ class Writer:
     """
 
     streams = False  # whether an unfinished file is of use, and resumable
+    binary = False  # whether the file is to be open for bytes
 
     def __init__(
         self,
@@ -79,19 +91,29 @@ class Writer:
     def end(self) -> None:
         """Writes what comes after the last recording."""
 
+    def abandon(self) -> None:
+        """Called instead of `end` where the work breaks off."""
+
 
 class TableWriter(Writer):
-    """Aligned text for people, one line for each recording (or segment): path, then the best classes."""
+    """Aligned text for people, one line for each recording, segment or event: path, then the best classes."""
 
     def begin(self, begun: bool) -> None:
         self.path_width = max((len(one_line(path)) for path in self.paths), default=0)
         self.class_width = max(len(one_line(name)) for name in self.classes)
-        if not self.selection.some:
+        if not self.selection.some and self.selection.events is None:
             self.selection = replace(self.selection, top=TABLE_TOP)
 
     def write(self, path: str, outcome: Outcome) -> None:
         if isinstance(outcome, AudioError):
             self._line(path, f"error: {one_line(reason(path, outcome))}")
+        elif self.selection.events is not None:
+            events = self.selection.events_of(outcome)
+            for event in events:
+                times = f"{event.start:9.2f} s {event.end:9.2f} s"
+                self._line(path, f"{times}  {event.score:.3f} {one_line(event.label)}")
+            if not events:
+                self._line(path, "–")
         elif self.selection.over_time:
             for time, scores in zip(outcome.times, outcome.over_time, strict=True):
                 self._line(path, f"{time:9.2f} s  {self._cells(scores)}")
@@ -116,7 +138,8 @@ class JsonLinesWriter(Writer):
     "silent" is true where every sample is zero, so that the tags mean nothing, and absent elsewhere. Where there are
     notes on a recording, a list of them.
 
-    With `over_time`, also a list of segments, each with start, end and tags.
+    With `over_time`, also a list of segments, each with start, end and tags; with events, a list of them, each with
+    start, end, label and score.
     """
 
     streams = True
@@ -140,6 +163,16 @@ class JsonLinesWriter(Writer):
             record["over_time"] = [
                 {"start": round(start, DIGITS), "end": round(end, DIGITS), "tags": self._tags(scores)}
                 for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True)
+            ]
+        if self.selection.events is not None:
+            record["events"] = [
+                {
+                    "start": round(event.start, DIGITS),
+                    "end": round(event.end, DIGITS),
+                    "label": event.label,
+                    "score": round(event.score, DIGITS),
+                }
+                for event in self.selection.events_of(outcome)
             ]
         return record
 
@@ -184,7 +217,7 @@ class CsvWriter(Writer):
     def header(selection: Selection, classes: tuple[str, ...]) -> list[str]:
         fixed = ["path", *(("start", "end") if selection.over_time else ()), "error", "silent"]
         fixed += ["note"] if selection.notes else []
-        return fixed + [f"{name} (class)" if name in fixed else name for name in classes]
+        return fixed + column_names(fixed, classes)
 
     def _row(self, values: Sequence[str]) -> None:
         self.file.write(csv_row(values))
@@ -194,11 +227,11 @@ class CsvWriter(Writer):
             times = ["", ""] if self.selection.over_time else []
             self._row([path, *times, reason(path, outcome), "", *self._notes([]), *("" for _ in self.classes)])
         elif self.selection.over_time:
-            silent, notes = _flag(outcome.silent), self._notes(outcome.notes)
+            silent, notes = flag(outcome.silent), self._notes(outcome.notes)
             for start, end, scores in zip(*spans(outcome), outcome.over_time, strict=True):
                 self._row([path, f"{start:.3f}", f"{end:.3f}", "", silent, *notes, *self._cells(scores)])
         else:
-            self._row([path, "", _flag(outcome.silent), *self._notes(outcome.notes), *self._cells(outcome.scores)])
+            self._row([path, "", flag(outcome.silent), *self._notes(outcome.notes), *self._cells(outcome.scores)])
         self.file.flush()
 
     def _notes(self, notes: list[str]) -> list[str]:
@@ -211,18 +244,14 @@ class CsvWriter(Writer):
         return [f"{chosen[name]:.{DIGITS}f}" if name in chosen else "" for name in self.classes]
 
 
-FORMATS: dict[str, type[Writer]] = {
-    "table": TableWriter,
-    "json": JsonWriter,
-    "jsonl": JsonLinesWriter,
-    "csv": CsvWriter,
-}
+def column_names(fixed: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """The names of the classes' columns, which differ from those of the fixed ones."""
+    return [f"{name} (class)" if name in fixed else name for name in classes]
 
 
 def spans(tags: Tags) -> tuple[list[float], list[float]]:
     """Start and end of every segment in seconds; a recording shorter than a window ends where it ends."""
-    ends = np.minimum(tags.starts + tags.task.window, tags.samples) / tags.task.sample_rate
-    return tags.times.tolist(), ends.tolist()
+    return tags.times.tolist(), tags.ends.tolist()
 
 
 def reason(path: str, error: AudioError) -> str:
@@ -230,7 +259,7 @@ def reason(path: str, error: AudioError) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _flag(value: bool) -> str:
+def flag(value: bool) -> str:
     return "true" if value else "false"
 
 

@@ -1,0 +1,63 @@
+"""Where tags come from: the model, the program, the engine and the decoders, as plain values for outputs."""
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplecnn import __version__
+from samplecnn.extras import is_installed
+from samplecnn.mixing import QUALITY
+from samplecnn.model_files import WEIGHTS
+from samplecnn.zoo.packaged import resolved
+
+if TYPE_CHECKING:
+    from samplecnn.models import SampleCNN
+    from samplecnn.tagging.tagger import Tagger
+
+
+def model_digest(model: "SampleCNN | str | Path") -> str:
+    """SHA-256 of a model's file of weights; "" for a model in memory."""
+    if not isinstance(model, str | Path):
+        return ""
+    path = resolved(model)
+    with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""
+
+
+def decoder() -> str:
+    """The libraries that decode and resample, with their versions.
+
+    Example:
+        >>> decoder().startswith("libsndfile ")
+        True
+    """
+    import soundfile
+    import soxr
+
+    libraries = [f"libsndfile {soundfile.__libsndfile_version__}", f"soxr {soxr.__version__} {QUALITY}"]
+    if is_installed("av"):
+        from importlib.metadata import version
+
+        libraries.insert(1, f"PyAV {version('av')}")
+    return ", ".join(libraries)
+
+
+def provenance(tagger: "Tagger", digest: str) -> dict[str, Any]:
+    """What made the tags of a tagger: program, hash of the model, engine, precision, hop in seconds, decoders."""
+    return {
+        "samplecnn": __version__,
+        "model_sha256": digest,
+        "engine": tagger.engine.name,
+        "precision": tagger.engine.precision,
+        "hop": tagger.hop / tagger.task.sample_rate,
+        "sample_rate": tagger.task.sample_rate,
+        "decoder": decoder(),
+    }
+
+
+def provenance_lines(about: dict[str, Any]) -> list[str]:
+    """The same for a comment in a text file: "engine: openvino", a line each."""
+    flat = {**about, **about.get("provenance", {})}
+    return [f"{key}: {value}" for key, value in flat.items() if key != "provenance" and value not in ("", None)]

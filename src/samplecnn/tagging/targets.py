@@ -1,0 +1,170 @@
+"""Which formats go where: one to the standard output or a file, several into a folder that mirrors the recordings'."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from samplecnn.errors import UsageError
+from samplecnn.extras import is_installed, needed
+from samplecnn.recordings import SUFFIXES
+from samplecnn.system.files import STDOUT, refuse_inputs
+from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
+from samplecnn.tagging.formats.collections import LongCsvWriter
+from samplecnn.tagging.formats.documents import DocumentFiles, mirrored
+from samplecnn.tagging.output import Done, Output, Settings, reserved
+from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
+
+SUFFIX = {"table": ".txt", "csv-long": ".long.csv", "dcase": ".dcase.txt", "kaleidoscope": ".kaleidoscope.csv"}
+ABOUT = "about.json"  # in an output folder: what made the tags
+
+
+class Sink(Protocol):
+    """Takes the tags of recordings, in order."""
+
+    def write(self, path: str, outcome: Outcome) -> None: ...
+
+    def end(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where tags go.
+
+    Args:
+        places: of formats with one file for all recordings, reserved.
+        documents: formats with a file for each recording, and those files' names by the recordings'.
+        folder: that all of them are in; None: a file or the standard output.
+    """
+
+    places: list[Output]
+    documents: list[tuple[type[Document], dict[str, str | Path]]]
+    folder: Path | None
+
+    @property
+    def single(self) -> Output | None:
+        """The one file for all recordings, where there is nothing else."""
+        return self.places[0] if self.folder is None and self.places else None
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether tags appear on the standard output."""
+        single = self.single
+        if single is not None:
+            return single.is_stdout
+        return any(str(target) == STDOUT for _, names in self.documents for target in names.values())
+
+    @contextmanager
+    def opened(
+        self,
+        done: Done,
+        settings: Settings,
+        selection: Selection,
+        classes: tuple[str, ...],
+        about: dict[str, Any],
+        files: list[str],
+    ) -> Iterator[list[Sink]]:
+        """What writes each format; files for all recordings are complete when the block ends well."""
+        sinks: list[Sink] = [DocumentFiles(kind(selection, about), names) for kind, names in self.documents]
+        with ExitStack() as stack:
+            for place in self.places:
+                file = stack.enter_context(place.opened(done, settings if place is self.single else None))
+                sinks.append(place.kind(file, selection, classes, about, files, begun=done.size > 0))
+            try:
+                yield sinks
+            except BaseException:
+                for sink in sinks:
+                    sink.abandon()
+                raise
+            for sink in sinks:
+                sink.end()
+
+
+def named_formats(formats: str | Sequence[str]) -> list[str]:
+    """The formats of "a,b" or ["a", "b"], each once.
+
+    Raises:
+        UsageError: an unknown one, or one whose package is not installed.
+    """
+    given = formats.split(",") if isinstance(formats, str) else formats
+    names = list(dict.fromkeys(name.strip() for name in given))
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
+        package = DOCUMENTS[name].needs if name in DOCUMENTS else ""
+        if package and not is_installed(package):
+            raise needed(f"format {name}", package)
+    return names
+
+
+@contextmanager
+def prepared(
+    formats: list[str],
+    files: list[str],
+    output: str | Path | None,
+    folder: str | Path | None,
+    selection: Selection,
+    overwrite: bool = False,
+) -> Iterator[Targets]:
+    """Decides where everything goes, checks that nothing is overwritten by mistake, and reserves it.
+
+    Args:
+        formats: names in `formats.FORMATS`.
+        files: the recordings.
+        output: a file; None and "-" are the standard output.
+        folder: for all formats, instead of `output`.
+        selection: what is shown.
+        overwrite: replaces files in the folder that exist already.
+
+    Raises:
+        UsageError: options that do not fit each other, or files that would be overwritten.
+    """
+    documents: list[tuple[type[Document], dict[str, str | Path]]] = []
+    names: dict[str, str | Path] = {}
+    if folder is None:
+        if len(formats) > 1:
+            raise UsageError(f"several formats ({', '.join(formats)}) need a folder: name one by --output-dir")
+        if output is not None:
+            refuse_inputs(output, files, SUFFIXES)
+        if formats[0] in DOCUMENTS:
+            if len(files) != 1:
+                raise UsageError(
+                    f"format {formats[0]} is a file for each recording, and there are {len(files):,}: "
+                    "name a folder for them by --output-dir"
+                )
+            documents = [(DOCUMENTS[formats[0]], {files[0]: STDOUT if output is None else output})]
+        else:
+            names[formats[0]] = STDOUT if output is None else output
+    else:
+        if output is not None:
+            raise UsageError("--output names a file and --output-dir a folder; give one of them")
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: not a folder; name another one by --output-dir")
+        stems = mirrored(files) if any(name in DOCUMENTS for name in formats) else {}
+        for name in formats:
+            if name in DOCUMENTS:
+                kind = DOCUMENTS[name]
+                documents.append((kind, {file: folder / f"{stems[file]}{kind.suffix}" for file in files}))
+            else:
+                names[name] = folder / f"tags{SUFFIX.get(name, f'.{name}')}"
+        _refuse_existing([*names.values(), *(path for _, each in documents for path in each.values())], overwrite)
+    with ExitStack() as stack:
+        keep = folder is None  # what is in a folder is made again as a whole
+        places = [stack.enter_context(reserved(path, _kind(name, selection), keep)) for name, path in names.items()]
+        yield Targets(places, documents, None if folder is None else Path(folder))
+
+
+def _kind(name: str, selection: Selection) -> type[Writer]:
+    kind = COLLECTIONS[name]
+    return LongCsvWriter if kind is CsvWriter and selection.events is not None else kind
+
+
+def _refuse_existing(paths: Sequence[str | Path], overwrite: bool) -> None:
+    existing = [] if overwrite else [path for path in paths if Path(path).exists()]
+    if existing:
+        more = f" and {len(existing) - 1:,} more" if len(existing) > 1 else ""
+        raise UsageError(f"{existing[0]}{more}: exist already; name another folder, or pass --overwrite")

@@ -1,0 +1,155 @@
+"""`samplecnn tag` with events, several formats and folders of outputs."""
+
+import csv
+import json
+import os
+from dataclasses import replace
+
+import pytest
+import soundfile
+
+from samplecnn import __version__
+from samplecnn.errors import UsageError
+from samplecnn.tagging import Tagger
+from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS
+from samplecnn.tagging.tag_files import tag_paths
+from samplecnn.tagging.writers import Selection
+
+RATE = 8000
+TEXTS = [name for name in DOCUMENTS if name not in ("png", "svg")]
+
+
+@pytest.fixture
+def songs(tmp_path, sound):
+    """Two recordings of the same name in different folders, and one that is damaged."""
+    base = tmp_path / "songs"
+    (base / "inner").mkdir(parents=True)
+    soundfile.write(base / "a.wav", sound(("low", 1), ("high", 0.5), ("low", 0.5)), RATE)
+    soundfile.write(base / "inner" / "a.wav", sound(("middle", 1)), RATE)
+    (base / "bad.wav").write_text("no sound")
+    return base
+
+
+def refused(outcome) -> str:
+    assert isinstance(outcome.exception, UsageError), outcome
+    return str(outcome.exception)
+
+
+def test_events_have_the_times_of_the_sounds(run, songs):
+    path = songs / "a.wav"
+    plain = ("--format", "jsonl", "--engine", "numpy", "--precision", "fp32")
+    [record] = map(json.loads, run(path, *plain, "--events").stdout.splitlines())
+    spans = [(event["label"], event["start"], event["end"]) for event in record["events"]]
+    assert spans == [("low", 0, 1), ("high", 1, 1.5), ("low", 1.5, 2)]
+    assert all(event["score"] > 0.5 for event in record["events"])
+    [record] = map(json.loads, run(path, *plain, "--max-gap", 0.5, "--min-seconds", 1.5).stdout.splitlines())
+    assert [(event["label"], event["start"], event["end"]) for event in record["events"]] == [("low", 0, 2)]
+    [record] = map(json.loads, run(path, *plain, "--class-threshold", "low=1").stdout.splitlines())
+    assert {event["label"] for event in record["events"]} == {"high"}
+    fine = json.loads(run(path, *plain, "--events", "--hop", 0.05, "--smooth", 3).stdout)["events"]
+    assert [event["label"] for event in fine] == ["low", "high", "low"]
+    assert [event["start"] for event in fine] == pytest.approx([0, 1, 1.5], abs=0.13)
+    assert "no class of this model" in refused(run(path, "--class-threshold", "cow=0.5"))
+    assert "CLASS=VALUE" in refused(run(path, "--class-threshold", "cow"))
+    assert "odd number" in refused(run(path, "--events", "--smooth", 2))
+
+
+def test_csv_of_events_is_the_long_form_and_resumable(run, songs, tmp_path):
+    output = tmp_path / "events.csv"
+    options = (songs, "--events", "--format", "csv", "-o", output, "--engine", "numpy", "--precision", "fp32")
+    run(*options)
+    whole = output.read_bytes()
+    rows = list(csv.DictReader(whole.decode().splitlines()))
+    assert [row["class"] for row in rows] == ["low", "high", "low", "", "middle"] and rows[3]["error"]
+    for size in range(0, len(whole), 40):
+        (tmp_path / "events.csv.part").write_bytes(whole[:size])
+        run(*options, "--resume")
+        assert output.read_bytes() == whole
+
+
+def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs, tmp_path):
+    folder = tmp_path / "out"
+    outcome = run(songs, "--format", ",".join([*COLLECTIONS, *TEXTS]), "--output-dir", folder, "--events")
+    assert outcome.exit_code == 1 and outcome.stdout == "" and "1 of 3 files could not be tagged" in outcome.stderr
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    suffixes = [DOCUMENTS[name].suffix for name in TEXTS]
+    assert names >= {f"{stem}{suffix}" for stem in ("a", "inner/a") for suffix in suffixes}
+    together = {"tags.txt", "tags.json", "tags.jsonl", "tags.csv", "tags.long.csv", "tags.parquet"}
+    others = {"tags.dcase.txt", "tags.kaleidoscope.csv", "about.json"}
+    assert names == together | others | {f"{stem}{suffix}" for stem in ("a", "inner/a") for suffix in suffixes}
+    assert "middle" in (folder / "inner" / "a.vtt").read_text() and "middle" not in (folder / "a.vtt").read_text()
+    about = json.loads((folder / "about.json").read_text())
+    assert about["provenance"]["samplecnn"] == __version__ and about["classes"] == ["low", "middle", "high"]
+    again = run(songs, "--format", "vtt,csv", "--output-dir", folder)
+    assert "exist already" in refused(again) and "--overwrite" in refused(again)
+    assert run(songs, "--format", "vtt,csv", "--output-dir", folder, "--overwrite").exit_code == 1
+
+
+def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_path):
+    text = run(songs / "a.wav", "--format", "audacity").stdout
+    assert [line.split("\t")[:2] for line in text.splitlines()] == [
+        ["0.000000", "1.000000"], ["1.000000", "1.500000"], ["1.500000", "2.000000"]
+    ]  # fmt: skip
+    output = tmp_path / "labels.txt"
+    assert run(songs / "a.wav", "--format", "audacity", "-o", output).stdout == ""
+    assert output.read_text() == text
+    failed = run(songs / "bad.wav", "--format", "vtt", "-o", tmp_path / "bad.vtt")
+    assert failed.exit_code == 1 and not (tmp_path / "bad.vtt").exists()
+    assert "a file for each recording, and there are 3" in refused(run(songs, "--format", "vtt"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "vtt,csv"), "need a folder"),
+        (("--output-dir", "x", "-o", "y"), "give one of them"),
+        (("--output-dir", "{songs}/a.wav"), "not a folder"),
+        (("--about",), "requires --output"),
+        (("--format", "vtt", "-o", "{songs}/a.wav"), "would overwrite a recording"),
+        (("--resume", "--output-dir", "x"), "--resume requires --output"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run, songs, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    given = [str(option).format(songs=songs) for option in options]
+    assert message in refused(run(songs / "a.wav", *given))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert run(songs, "--format", "csv,xml").exit_code == 2
+
+
+def test_a_folder_of_outputs_holds_nothing_half_written(model_folder, songs, tmp_path, monkeypatch):
+    def broken(self, paths):
+        for number, outcome in enumerate(tag_files(self, paths)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield outcome
+
+    tag_files = Tagger.tag_files
+    monkeypatch.setattr(Tagger, "tag_files", broken)
+    folder = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        tag_paths(model_folder, [songs], "csv,jsonl,parquet,vtt", output_dir=folder)
+    assert os.listdir(folder) == ["a.vtt"]  # noqa: PTH208 - names are enough
+
+
+def test_what_made_the_tags_is_in_every_output(run, songs, model_folder, tmp_path):
+    import hashlib
+
+    digest = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
+    document = json.loads(run(songs / "a.wav", "--format", "json", "--engine", "numpy", "--hop", 0.1).stdout)
+    made = document["provenance"]
+    assert made["model_sha256"] == digest and made["samplecnn"] == __version__
+    assert (made["engine"], made["hop"]) == ("numpy", pytest.approx(0.1, rel=0.01))
+    assert "libsndfile" in made["decoder"] and "soxr" in made["decoder"]
+    assert digest in run(songs / "a.wav", "--format", "vtt").stdout
+    assert digest in run(songs / "a.wav", "--format", "jams").stdout
+    output = tmp_path / "tags.csv"
+    run(songs / "a.wav", "--format", "csv", "-o", output, "--about")
+    assert json.loads((tmp_path / "tags.csv.about.json").read_text())["provenance"]["model_sha256"] == digest
+
+
+def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):
+    tags = tagger(songs / "a.wav")
+    assert [event.label for event in Selection(threshold=0.5, top=1).events_of(tags)] == ["low", "low"]
+    assert len(Selection(threshold=0).events_of(replace(tags, over_time=tags.over_time + 0.01))) == 3
