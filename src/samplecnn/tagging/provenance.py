@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn import __version__
 from samplecnn.extras import is_installed
-from samplecnn.mixing import QUALITY
+from samplecnn.mixing import RESAMPLING_QUALITY
 from samplecnn.model_files import WEIGHTS
 from samplecnn.zoo.packaged import resolved
 
@@ -36,7 +36,7 @@ def decoder() -> str:
     import soundfile
     import soxr
 
-    libraries = [f"libsndfile {soundfile.__libsndfile_version__}", f"soxr {soxr.__version__} {QUALITY}"]
+    libraries = [f"libsndfile {soundfile.__libsndfile_version__}", f"soxr {soxr.__version__} {RESAMPLING_QUALITY}"]
     if is_installed("av"):
         from importlib.metadata import version
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from samplecnn.errors import UsageError
-from samplecnn.extras import is_installed, needed
+from samplecnn.extras import is_installed, missing_extra
 from samplecnn.recordings import SUFFIXES
 from samplecnn.system.files import STDOUT, refuse_inputs
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
@@ -96,7 +96,7 @@ def named_formats(formats: str | Sequence[str]) -> list[str]:
             raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
         package = DOCUMENTS[name].needs if name in DOCUMENTS else ""
         if package and not is_installed(package):
-            raise needed(f"format {name}", package)
+            raise missing_extra(f"format {name}", package)
     return names
 
 
