@@ -12,10 +12,11 @@ from pyarrow.parquet import read_table
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.system.csv_cells import csv_row, csv_rows
 from samplecnn.tagging import Tags
+from samplecnn.tagging.done import Done
 from samplecnn.tagging.events import EventRules
 from samplecnn.tagging.formats import COLLECTIONS
 from samplecnn.tagging.formats.collections import LongCsvWriter
-from samplecnn.tagging.output import Done, part_of, reserved
+from samplecnn.tagging.output import part_of, reserved
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
 from samplecnn.task import Task
 

@@ -1,25 +1,21 @@
 """Where tags go: to the standard output, or to a file that appears when it is whole and is resumable until then."""
 
 import codecs
-import csv
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from itertools import count
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from samplecnn import parsing
-from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.system.csv_cells import csv_rows
+from samplecnn.errors import UsageError
 from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
+from samplecnn.tagging.done import NAMES, Done, csv_done, lines_done
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
-NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte
 NAMES_OR_ESCAPES = "samplecnn-names-or-escapes"  # and what the encoding of a terminal lacks is escaped
 
 
@@ -45,18 +41,6 @@ SETTINGS = {  # a rule for each field of Settings
     "events": parsing.text(1 << 20),
 }
 _SETTINGS_RULE = parsing.fields(SETTINGS, optional=set(SETTINGS) - {"engine", "precision"})
-_LINE_RULE = parsing.fields(
-    {"path": parsing.file_name(), "error": parsing.file_name(), "tags": parsing.table_of(parsing.number(0, 1))},
-    optional=["error", "tags"],
-)
-
-
-@dataclass
-class Done:
-    """What an interrupted run has written: the error of every file in it ("" for none), and its size in bytes."""
-
-    errors: dict[str, str] = field(default_factory=dict)
-    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,9 +155,9 @@ class Output:
         parsing.require_file(self.part, REMEDY, UsageError)
         with self.part.open("rb") as file:
             done = (
-                _csv_done(file, self.kind, selection, classes)
+                csv_done(file, self.kind, selection, classes)
                 if issubclass(self.kind, CsvWriter)
-                else _lines_done(file, selection, classes)
+                else lines_done(file, selection, classes)
             )
         if done is None:
             raise UsageError(
@@ -255,63 +239,3 @@ def part_of(output: str | Path) -> Path:
 
 def _is_empty(path: Path) -> bool:
     return path.exists() and path.stat().st_size == 0
-
-
-def _lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -> Done | None:
-    done = Done()
-    for line in file:
-        if not line.endswith(b"\n"):
-            break
-        try:
-            record = json.loads(line)
-            parsing.check(record, _LINE_RULE, "", "")
-        except (ValueError, RecursionError, SampleCNNError):
-            return None
-        path, error, tags = record["path"], record.get("error", ""), record.get("tags", {})
-        fits = set(tags) <= set(classes) if selection.some else set(tags) == set(classes)
-        if not error and not (
-            fits
-            and ("over_time" in record) == selection.over_time
-            and ("events" in record) == (selection.events is not None)
-        ):
-            return None
-        done.errors[path] = error
-        done.size += len(line)
-    return done
-
-
-def _csv_done(file: IO[bytes], kind: type[CsvWriter], selection: Selection, classes: tuple[str, ...]) -> Done | None:
-    """Without the last file's rows, of which some may be missing."""
-    done, read, before = Done(), 0, 0
-    last: str | None = None
-
-    def lines() -> Iterator[str]:
-        nonlocal read
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            read += len(line)
-            yield line.decode(errors=NAMES)
-
-    wanted = kind.header(selection, classes)
-    error_column = wanted.index("error")
-    rows = csv_rows(lines())
-    for place in count():
-        try:
-            row = next(rows)
-        except (StopIteration, csv.Error):  # what follows is made again
-            break
-        if place == 0:
-            if row != wanted:
-                return None
-        elif len(row) != len(wanted):
-            break
-        else:
-            if row[0] != last:
-                last, done.size = row[0], before
-            done.errors[row[0]] = row[error_column]
-        before = read
-    if last is None:
-        return Done()
-    del done.errors[last]
-    return done

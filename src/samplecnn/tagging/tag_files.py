@@ -17,8 +17,9 @@ from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import STDOUT, write_json
 from samplecnn.system.native_messages import caught
 from samplecnn.system.progress import Progress
+from samplecnn.tagging.done import Done
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.output import Done, Settings
+from samplecnn.tagging.output import Settings
 from samplecnn.tagging.provenance import model_digest, provenance
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags

@@ -10,10 +10,11 @@ from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, missing_extra
 from samplecnn.recordings import SUFFIXES
 from samplecnn.system.files import STDOUT, refuse_inputs
+from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
 from samplecnn.tagging.formats.documents import DocumentFiles, mirrored
-from samplecnn.tagging.output import Done, Output, Settings, reserved
+from samplecnn.tagging.output import Output, Settings, reserved
 from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
 
 SUFFIX = {"table": ".txt", "csv-long": ".long.csv", "dcase": ".dcase.txt", "kaleidoscope": ".kaleidoscope.csv"}
