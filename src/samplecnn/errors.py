@@ -1,4 +1,4 @@
-"""Errors that a user can cause or should know about, each with its exit code.
+"""Errors for users, each with its exit code.
 
 Every message names the file or option and the remedy, in one line; a failed download lists its files and addresses.
 The command line prints the message without a traceback.

@@ -37,7 +37,7 @@ class Sound:
         raw: the file's bytes.
         size: number of bytes.
         keep: keeps what can be decoded of a damaged recording; `problem` then explains what is missing.
-        problem: of this kind, if known before reading.
+        problem: why it is incomplete, if known before reading.
 
     Attributes:
         rate, channels: sample rate in Hz, number of channels.

@@ -51,14 +51,17 @@ def bench_infer(
         A dict for JSON: `unit`, `contenders` with their rates, `limit`, `machine`, `settings`.
     """
     keep_freed_memory()  # as in tagging; plain PyTorch is faster with it too
-    place = torch.device(device)
+    target = torch.device(device)
     config = architecture(block, multi, window, num_classes, features)
-    best = decide_precision("torch", "auto", place)
+    best = decide_precision("torch", "auto", target)
     calls = max(-(-MIN_TURN_SEGMENTS // batch_size), 1)
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
     with Comparison("infer", "segments/s") as run:
-        run.contenders += [*_ours(config, segments, calls, place), *_plain_torch(config, segments, calls, place, best)]
-        if place.type == "cpu":
+        run.contenders += [
+            *_ours(config, segments, calls, target),
+            *_plain_torch(config, segments, calls, target, best),
+        ]
+        if target.type == "cpu":
             run.contenders += [*_plain_onnx(config, segments, calls), *_plain_openvino(config, segments, calls, best)]
             for name in ("openvino", "onnxruntime"):
                 if name in sys.modules:
@@ -68,9 +71,9 @@ def bench_infer(
                 for precision in dict.fromkeys(("fp32", best)):
                     program = ("tensorflow_infer.py", precision, batch_size, calls, window, network)
                     run.add_peer(f"TensorFlow, {precision}", tensorflow, *program)
-        turn = MIN_TURN_SECONDS if place.type == "cpu" else 0.0
-        rate = run.measure(rounds, lambda: matrix_rate(dtype(best), place), turn)
-    settings = {"window": window, "batch_size": batch_size, "rounds": rounds, "device": str(place)}
+        turn = MIN_TURN_SECONDS if target.type == "cpu" else 0.0
+        rate = run.measure(rounds, lambda: matrix_rate(dtype(best), target), turn)
+    settings = {"window": window, "batch_size": batch_size, "rounds": rounds, "device": str(target)}
     return run.result(matrix_limit(best, rate, forward_flops(config, window)), {**settings, **config.to_dict()})
 
 
@@ -95,9 +98,9 @@ def scale_infer(
         A dict for JSON: `unit`, `points` of `work` (segments), `seconds` of every round and `peak_rss` in bytes.
     """
     keep_freed_memory()
-    config, place = architecture(block, multi, window, num_classes, features), torch.device(device)
+    config, target = architecture(block, multi, window, num_classes, features), torch.device(device)
     calls = max(-(-MIN_TURN_SEGMENTS // batch_size), 1)
-    engine = open_engine(_model(config).to(place), segments=calls * batch_size * max(factors))
+    engine = open_engine(_model(config).to(target), segments=calls * batch_size * max(factors))
     segments = np.random.default_rng(0).standard_normal((batch_size, window)).astype(np.float32)
     runs = {
         factor * calls * batch_size: _turn(lambda: engine(segments), factor * calls, batch_size) for factor in factors
@@ -108,7 +111,7 @@ def scale_infer(
         "window": window,
         "batch_size": batch_size,
         "rounds": rounds,
-        "device": str(place),
+        "device": str(target),
         **config.to_dict(),
     }
     return scale_result("infer", "segments", measure_scale(runs, rounds, "bench infer --scale"), settings)

@@ -71,7 +71,7 @@ def measure_scale(runs: Mapping[int, Callable[[], object]], rounds: int, title: 
         runs: for each amount of work, in units, a function that does it once.
         rounds: rounds of timing, all sizes in turn, after one run of each size, smallest first, for warm-up and peak
             memory.
-        title: of the progress bar.
+        title: title of the progress bar.
 
     Returns:
         For each size, smallest first: {"work", "seconds" of every round, "peak_rss" in bytes}.

@@ -56,19 +56,19 @@ def bench_train(
         SampleCNNError: TensorFlow does not start, or a batch does not fit into the device's memory.
     """
     keep_freed_memory()  # as in training; plain PyTorch is faster with it too
-    place = choose_device(device)
-    if place.type not in ("cpu", "cuda"):
+    target = choose_device(device)
+    if target.type not in ("cpu", "cuda"):
         raise UsageError(f"the benchmark runs on cpu and cuda, not on {device}")
-    on_gpu = place.type == "cuda"
+    on_gpu = target.type == "cuda"
     steps = steps or (20 if on_gpu else 2)
     config = architecture(block, multi, window, num_classes, features)
-    precision = training_precision("auto", place)
+    precision = training_precision("auto", target)
     with Comparison("train", "segments/s") as run:
         networks: list[Steps] = []
         if on_gpu:
             run.enter_context(many_compiled())
-        for kind in kinds(place, precision):
-            network = Steps(kind, config, window, batch_size, steps, place)
+        for kind in kinds(target, precision):
+            network = Steps(kind, config, window, batch_size, steps, target)
             if on_gpu and (failure := _failure(network)):
                 run.left_out.append(f"{kind.name}: {failure}")
                 _log(run.left_out[-1])
@@ -82,22 +82,22 @@ def bench_train(
                 about = _peer_settings(config, window, batch_size, steps, name, device)
                 run.add_peer(f"TensorFlow, {name}", tensorflow, "tensorflow_train.py", about)
         turn = 0.0 if on_gpu else MIN_TURN_SECONDS
-        rate = run.measure(rounds, lambda: matrix_rate(dtype(precision), place), turn)
+        rate = run.measure(rounds, lambda: matrix_rate(dtype(precision), target), turn)
         limit = matrix_limit(precision, rate, 3 * forward_flops(config, window))  # forward, and twice as much backward
         settings = {"window": window, "batch_size": batch_size, "steps": steps, "rounds": rounds, "device": device}
         result = run.result(limit, {**settings, **config.to_dict()})
         if on_gpu:
-            result["machine"] |= _gpu(place)
+            result["machine"] |= _gpu(target)
             measured = [network.kind for network in networks]
             chosen = [_fastest(run.contenders, measured), *(kind for kind in measured if not kind.ours)]
             del network
             networks.clear()
             run.contenders.clear()
-            release_memory(place)
-            result["best_batches"] = best_batches(chosen, config, window, batch_size, steps, rounds, place, _log)
+            release_memory(target)
+            result["best_batches"] = best_batches(chosen, config, window, batch_size, steps, rounds, target, _log)
             if epoch and result["best_batches"]:
                 sizes = sorted({batch_size, result["best_batches"][0]["best_batch"]})
-                result["epochs"] = epochs(chosen[0], config, window, sizes, place, epoch)
+                result["epochs"] = epochs(chosen[0], config, window, sizes, target, epoch)
     return result
 
 

@@ -76,7 +76,7 @@ def evaluate(
         device: "cpu", "cuda"; None uses a GPU if there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
-        fold: of a cross-validation, as for `train`: its test clips in place of the test split.
+        fold: a fold of a cross-validation, as for `train`: its test clips are used instead of the test split.
 
     Returns:
         Scores of the whole test set and of every class; see `samplecnn.evaluation.metrics` for their definitions.

@@ -219,7 +219,7 @@ def _first_padding(found: Found) -> Any:
 
 
 def _values(network: list[description.Layer], config: ModelConfig, found: Found, path: Path) -> dict[str, np.ndarray]:
-    """The weights by their names here; every weight of the file must have its place."""
+    """The weights by their names in the state dict; every weight of the file must be used."""
     values: dict[str, np.ndarray] = {}
     unused = {(layer, name) for layer, stored in found.layers.items() for name in stored.weights}
     shapes = weight_shapes(network)
