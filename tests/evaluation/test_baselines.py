@@ -8,14 +8,13 @@ from samplecnn.evaluation.baselines import BANDS, BASELINES, clip_statistics, ru
 from samplecnn.mel import hertz, mel
 from samplecnn.shards import open_split
 from samplecnn.shards.arrow import ShardWriter, shard_name
+from samplecnn.shards.arrow_segments import ArrowSegments
 from samplecnn.shards.folds import open_fold
 from samplecnn.task import Task
 
 
 def written(folder, waves: list[np.ndarray], window: int = 2000, rate: int = 8000):
     """A test split with a clip for each waveform, int16, whole segments of it."""
-    from samplecnn.shards.arrow import ArrowSegments
-
     folder.mkdir()
     with ShardWriter(folder / shard_name("test", 1, 1), Task("t", ("a", "b"), "multiclass", rate, window)) as writer:
         for number, wave in enumerate(waves):

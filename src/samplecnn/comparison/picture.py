@@ -17,7 +17,8 @@ def save_picture(comparison: Comparison, path: str | Path) -> Path:
     axes = figure.subplots()
     for place, row in enumerate(rows):
         colour = LIGHT.blue if row.kind == NETWORK else LIGHT.orange
-        axes.plot(row.values, np.full(len(row.values), place), "o", ms=3.5, color=colour, alpha=0.35, mec="none")
+        below = np.full(len(row.values), place + 0.2)
+        axes.plot(row.values, below, "o", ms=4, color=colour, alpha=0.5, mec="none")
         if math.isnan(row.mean):
             continue
         if not math.isnan(row.low):

@@ -171,7 +171,8 @@ class _Pace:
         here = count - self.finished_before
         if here:
             spent = time.monotonic() - self.began
-            parts.append(f"{here} run{'s' if here > 1 else ''} in {duration(spent)}, {3600 * here / max(spent, 1e-9):.3g} an hour")
+            runs = f"{here} run{'s' if here > 1 else ''}"
+            parts.append(f"{runs} in {duration(spent)}, {3600 * here / max(spent, 1e-9):.3g} an hour")
         if timed or not networks:
             parts.append(f"about {duration(self._seconds_left(timed))} left")
         return "; ".join(parts)

@@ -10,7 +10,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ PENALTY = 10.0  # of the squared weights of a logistic regression, 1 / C in scik
 AT_ONCE_SAMPLES = 1 << 20  # of a clip; longer ones are processed in pieces
 VERSION = 1  # of the features; increased when they change
 TREES = 300
+FEW_VALUES = 1 << 24  # features times classes
 FEW_CLIPS = 3000  # up to so many, training reports the baselines
 FEW_SAMPLES = 3000 * 10 * 22050
 
@@ -79,12 +80,14 @@ def logistic_regression(x: np.ndarray, y: np.ndarray, kind: str, seed: int = 0) 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     scaler = StandardScaler().fit(x)
     scaled = scaler.transform(x)
 
     def fitted(labels: np.ndarray) -> Any:
-        with warnings.catch_warnings():
+        small = scaled.size * y.shape[1] < FEW_VALUES  # threads would spend more time on waiting than on such products
+        with warnings.catch_warnings(), threadpool_limits(1) if small else nullcontext():
             warnings.simplefilter("ignore", ConvergenceWarning)  # close enough after so many steps
             return LogisticRegression(C=1 / PENALTY, max_iter=500).fit(scaled, labels)
 
