@@ -51,6 +51,8 @@ def clip_statistics(segments: "Segments", num_readers: int = 8) -> np.ndarray:
     Returns:
         float32 [clips, 3 * BANDS], in the order of the clips.
     """
+    from threadpoolctl import threadpool_limits
+
     starts = segments.clip_starts
     ids = [segments.ids[start] for start in starts]
     fingerprint = "" if segments.record is None else segments.record.fingerprint
@@ -59,8 +61,9 @@ def clip_statistics(segments: "Segments", num_readers: int = 8) -> np.ndarray:
     ends = np.append(starts[1:], len(segments))
     describe = _describer(segments)
     computed = map_ahead(lambda index: describe(int(starts[index]), int(ends[index])), missing, num_readers)
-    for index, row in zip(missing, computed, strict=True):
-        known[ids[index]] = row
+    with threadpool_limits(1):  # a clip's products are too small for threads of their own
+        for index, row in zip(missing, computed, strict=True):
+            known[ids[index]] = row
     if missing:
         _remember(fingerprint, known)
     return np.array([known[id] for id in ids], np.float32).reshape(len(ids), 3 * BANDS)

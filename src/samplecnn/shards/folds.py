@@ -197,8 +197,8 @@ def _check_groups(spec: str, groups: Sequence[str] | None, folds: Sequence[str])
     for group, fold in zip(groups or [""] * len(folds), folds, strict=True):
         if group and fold_of.setdefault(group, fold) != fold:
             raise UsageError(
-                f"{spec}: group {group!r} is in fold {fold_of[group]} and in fold {fold}; correct the manifest, or let "
-                "folds be drawn"
+                f"{spec}: group {group!r} is in fold {fold_of[group]} and in fold {fold}; leave the group column "
+                "out, correct it, or let folds be drawn"
             )
 
 
