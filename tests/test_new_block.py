@@ -12,7 +12,7 @@ from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.inference import ENGINES, open_engine
 from samplecnn.inference.overlap import shared_depth
 from samplecnn.models import BLOCKS, BlockSpec, ModelConfig, SampleCNN, blocks_for_window
-from samplecnn.models.graph import fold
+from samplecnn.models.folding import fold
 from samplecnn.task import Task
 
 KINDS = {

@@ -4,6 +4,7 @@ import inspect
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ import samplecnn
 from samplecnn import build
 from samplecnn.cli.app import app
 from samplecnn.cli.train import train
+from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.training import loop
 from samplecnn.training.checkpoint import load_checkpoint
@@ -67,6 +69,7 @@ EFFECTS = {
     "filter-size": ("5", lambda a, b: samplecnn.load(b).state_dict()["blocks.0.conv.weight"].shape == (8, 8, 5)),
     "first-size": ("9", lambda a, b: samplecnn.load(b).state_dict()["conv0.weight"].shape == (8, 1, 9)),
     "pooling": ("strided", lambda a, b: model_of(b)["pooling"] == "strided" and other_weights(a, b)),
+    "frontend": ("logmel", lambda a, b: model_of(b)["logmel"]["hop"] == 81 and not list(b.glob("*.h5"))),
     "num-stages": ("1", lambda a, b: len(rows(b, "test")) == 1),
     "features": ("16", lambda a, b: samplecnn.load(b).num_values() > 2 * samplecnn.load(a).num_values()),
     "max-epochs": ("2", lambda a, b: len(rows(b, "epoch")) == 4),
@@ -77,6 +80,7 @@ TESTED_BELOW = {
     "data-dir",
     "log-dir",
     "multi",
+    "mels",
     "patience",
     "num-readers",
     "device",
@@ -111,6 +115,31 @@ def test_options_from_a_file_and_the_environment_are_recorded(built, tmp_path, m
     ).options
     chosen = {name: options[name] for name in ("seed", "momentum", "lr", "dropout", "batch_size", "weight_decay")}
     assert chosen == {"seed": 5, "momentum": 0.5, "lr": 0.25, "dropout": 0.125, "batch_size": 16, "weight_decay": 0.0}
+
+
+def test_log_mel_frames_from_training_to_tags(built, tmp_path):
+    """Trained, scored, described and tagged as any other; Keras has no file for it, which is said at the start."""
+    run = run_train(built, tmp_path, frontend="logmel", mels="12", num_stages="1")
+    assert model_of(run)["logmel"] == {"sample_rate": 8000, "frame": 256, "hop": 81, "bands": 12}
+    assert run.name.endswith("-sounds-se_logmel") and model_of(run)["num_blocks"] == 2
+    assert not list(run.glob("*.h5"))
+    result = samplecnn.evaluate(run, str(built / "sounds"), built / "data")
+    assert result.roc_auc == pytest.approx(rows(run, "test")[0]["roc_auc"])
+    said = CliRunner().invoke(app, ["info", str(run)]).output
+    assert "se_logmel: 2 blocks" in said and "log-mel frames of 256 samples every 81, 12 bands" in said
+    tags = samplecnn.Tagger(str(run), precision="fp32")(built / "sounds" / "low" / "0.wav")
+    assert tags.classes == ("high", "low", "noise") and np.isfinite(tags.scores).all()
+    summary = CliRunner().invoke(app, ["analyze", str(run), "summary", "--output", str(tmp_path / "out")])
+    assert summary.exit_code == 0 and "logmel" in summary.output
+    refused = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "m.h5"), "--to", "keras-h5"])
+    assert refused.exit_code != 0 and not (tmp_path / "m.h5").exists()
+
+
+def test_mels_are_for_log_mel_frames(built, tmp_path):
+    words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--log-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, [*words, "--mels", "12"])
+    assert isinstance(result.exception, UsageError) and "--frontend logmel" in str(result.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_options_give_the_same_weights(built, base, tmp_path):

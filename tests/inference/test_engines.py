@@ -13,7 +13,7 @@ from samplecnn.inference import ENGINES, installed, open_engine, registry
 from samplecnn.inference.amx_engine import Tiled
 from samplecnn.kernels import selection
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
-from samplecnn.models.graph import fold
+from samplecnn.models.folding import fold
 from samplecnn.system.cpu import may_use_bf16
 
 ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
@@ -121,7 +121,8 @@ def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, m
 
 def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, plainly):
     from samplecnn.inference.torch_operations import Plain
-    from samplecnn.models.graph import fold, run
+    from samplecnn.models.folding import fold
+    from samplecnn.models.graph import run
 
     for block in BLOCKS:
         model, segments = make_network(block, multi=True), make_sounds(3, 729)

@@ -12,7 +12,8 @@ from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.inference import open_engine
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS
-from samplecnn.models.graph import Layer, fold
+from samplecnn.models.folding import fold
+from samplecnn.models.graph import Layer
 
 
 def layers(part) -> list[Layer]:

@@ -89,7 +89,7 @@ class Filters:
         sample_rate: Hz.
         frequencies: frequencies of the spectra's bins, Hz, float64 [bins].
         layers: the layers analysed.
-        taps: weights of the first layer's filters, float32 [features, 3].
+        taps: weights of the first layer's filters, float32 [features, 3]; [0, 1] where log-mel frames are in its place.
         responses: magnitudes of their frequency responses, float32 [features, bins], not normalised.
     """
 
@@ -174,7 +174,9 @@ def learn_filters(
     work = sum(layer.filters * samples_for(layer) for _, layer in selected) * steps
     with Progress(max(work // 1000, 1), "filters", "k samples") if progress else nullcontext() as bar:
         done = tuple(_learn(layer, steps, [seed, number], frequencies, bar, device) for number, layer in selected)
-    taps = model.conv0.weight.detach().float().cpu().numpy()[:, 0]
+    taps = np.zeros((0, 1), np.float32)
+    if model.conv0 is not None:
+        taps = model.conv0.weight.detach().float().cpu().numpy()[:, 0]
     return Filters(rate, frequencies, done, taps, np.abs(np.fft.rfft(taps, FFT)).astype(np.float32))
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplecnn.models.graph import with_norm
+from samplecnn.models.folding import with_norm
 from samplecnn.models.layers import BatchNorm, max_pool
 
 if TYPE_CHECKING:

@@ -40,10 +40,16 @@ class Layer:
 
 
 def conv_layers(model: SampleCNN) -> list[Layer]:
-    """All convolutions from the waveform to the last block, first to last; shortcuts are left out."""
+    """All convolutions from the waveform to the last block, first to last; shortcuts are left out.
+
+    With log-mel frames in its place, there is no first convolution.
+    """
     spec = model.spec
     field = spec.first_receptive_field(spec.hop)
-    layers = [Layer(layer_label(spec.first.name), model.conv0, model.norm0, field, lambda wave: wave, spec.first.width)]
+    layers = []
+    if model.conv0 is not None:
+        name = layer_label(spec.first.name)
+        layers.append(Layer(name, model.conv0, model.norm0, field, lambda wave: wave, spec.first.width))
     for depth, stage in enumerate(model.stages):
         for number, (conv, (module, norm)) in enumerate(zip(stage.spec.convs, stage.path(), strict=True)):
             field = field.conv(conv.width, conv.stride)

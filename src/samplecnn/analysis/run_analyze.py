@@ -82,7 +82,10 @@ def run_filters(
         log.show(_peaks_sentence(layer))
     pictures = [save_figure(draw_filters(found, name), folder / f"filters-{name}.png") for name in found.names]
     pictures.append(save_figure(draw_peaks(found), folder / "filters-peaks.png"))
-    pictures.append(save_figure(draw_first_layer(found), folder / "first-layer.png"))
+    if len(found.taps):
+        pictures.append(save_figure(draw_first_layer(found), folder / "first-layer.png"))
+    else:
+        log.show("no picture of a first layer: log-mel frames are in the place of the first convolution")
     _list_files([f"table: {table}"], pictures)
     return found
 

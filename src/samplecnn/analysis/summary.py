@@ -25,7 +25,7 @@ class LayerSummary:
     Args:
         name: as in the original's files, with _pool, _ex (excitation) and _scut (shortcut) for what has no file entry.
         group: the block that it belongs to: conv0, stem, block3, tail, head.
-        kind: convolution, pool, excitation, sum, dense.
+        kind: convolution, log-mel, pool, excitation, sum, dense.
         time: steps of time of the output; 1 behind the global pooling.
         features: of the output.
         kernel, stride: in steps of the layer's own input; None for dense layers and excitations.
@@ -168,7 +168,12 @@ class _Rows:
 
     def __iter__(self) -> Iterator[LayerSummary]:
         spec = self.spec
-        yield self._conv(spec.first)
+        if isinstance(spec.first, ConvSpec):
+            yield self._conv(spec.first)
+        else:
+            counts = {"values": NORM_VALUES * spec.first.features, "statistics": NORM_STATISTICS * spec.first.features}
+            shape = spec.first.features, spec.first.width, spec.first.stride
+            yield self._row(spec.first.name, "log-mel", *shape, macs=spec.first.macs(self.frames), **counts)
         for stage in spec.stages:
             self.group = stage.label
             yield from self._stage(stage)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samplecnn.errors import UsageError
 from samplecnn.models.config import ModelConfig
 from samplecnn.models.layer_specs import ConvSpec, StageSpec
 from samplecnn.models.receptive_field import same_padding
@@ -52,6 +53,8 @@ class PlainSampleCNN(nn.Module):
         super().__init__()
         spec = network_spec(config)
         self.levels = spec.levels
+        if not isinstance(spec.first, ConvSpec):
+            raise UsageError("the plain network begins with a convolution, not with log-mel frames")
         self.first = _conv(spec.first)
         self.blocks = nn.ModuleList(_Stage(stage) for stage in spec.blocks)
         width = spec.hidden.outputs

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from samplecnn.cli.choices import BLOCKS, DATA_SETS, POOLINGS, TRAIN_PRECISIONS, choice
+from samplecnn.cli.choices import BLOCKS, DATA_SETS, FRONTENDS, POOLINGS, TRAIN_PRECISIONS, choice
 from samplecnn.cli.shared import SkipCorrupt, next_command
 from samplecnn.errors import UsageError
 from samplecnn.extras import require
@@ -49,6 +49,13 @@ def train(
     pooling: Annotated[
         str, choice(of=POOLINGS, help="max: max-pooling; strided: convolutions with a stride in its place.")
     ] = Default.pooling,
+    frontend: Annotated[
+        str,
+        choice(of=FRONTENDS, help="logmel: log-mel frames in place of the first convolution and the first blocks."),
+    ] = Default.frontend,
+    mels: Annotated[
+        int | None, typer.Option(metavar="N", help="Bands of the log-mel frames. [default: 64]")
+    ] = Default.mels,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Segments in a batch.")] = Default.batch_size,
     momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = Default.momentum,
     lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = Default.lr,

@@ -18,7 +18,7 @@ from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import rows
 from samplecnn.models.config import FIRST_SIZE
-from samplecnn.models.graph import Graph, Layer, Operations, Squeeze
+from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze
 from samplecnn.models.layers import FUSED_POOL, FUSED_WIDTHS
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
-    known = net.first.width == FIRST_SIZE and all(stage.pool in (1, FUSED_POOL) for stage in stages)
+    first = net.first
+    known = isinstance(first, Spectrogram) or first.width == FIRST_SIZE
+    known = known and all(stage.pool in (1, FUSED_POOL) for stage in stages)
     return known and all(
         layer.width in FUSED_WIDTHS and layer.stride == 1 and all(size % GROUP == 0 for size in layer.weight.shape[:2])
         for layer in layers
@@ -96,6 +98,9 @@ class Tiled(Operations[Value]):
 
     def first(self, wave: Value, layer: Layer, pads: tuple[int, int], relu: bool) -> Value:
         return First(frames(self.value(wave), pads).contiguous(), layer)
+
+    def spectrogram(self, wave: Value, first: Spectrogram, pads: tuple[int, int]) -> Value:
+        return self.plain.spectrogram(self.value(wave), first, pads)
 
     def conv(self, x: Value, layer: Layer, relu: bool) -> Value:
         return Pending(x if isinstance(x, First | Chain) else self.value(x).contiguous(), layer, relu)

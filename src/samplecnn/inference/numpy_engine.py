@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.inference.base import Engine
-from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 
 
 class NumpyEngine(Engine):
@@ -48,6 +48,9 @@ class Arrays(Operations[np.ndarray]):
     def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
         frames = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, layer.width)
         return _ended(frames @ layer.weight[:, 0].T, layer, relu)
+
+    def spectrogram(self, wave: np.ndarray, first: Spectrogram, pads: tuple[int, int]) -> np.ndarray:
+        return first.logmel(np.pad(wave, ((0, 0), pads))) * first.scale + first.shift
 
     def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
         if layer.stride > 1:

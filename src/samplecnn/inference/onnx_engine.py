@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from samplecnn.inference.base import Engine
-from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
+from samplecnn.models.logmel import FLOOR, basis, filters
 from samplecnn.system.cpu import num_threads
 
 OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
@@ -87,6 +88,18 @@ class Nodes(Operations[str]):
         before, behind = pads
         x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
         return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.width])
+
+    def spectrogram(self, wave: str, first: Spectrogram, pads: tuple[int, int]) -> str:
+        """The Fourier transform is a convolution, of cosines and sines; the bands are one of its powers."""
+        logmel, (before, behind) = first.logmel, pads
+        x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
+        weight = self.constant(basis(logmel.frame)[:, None, None])
+        x = self.node("Conv", [x, weight], pads=[0, before, 0, behind], strides=[1, logmel.hop])
+        weight = self.constant(np.tile(filters(logmel), 2)[..., None, None])
+        power = self.node("Conv", [self.node("Mul", [x, x]), weight])
+        x = self.node("Log", [self.node("Add", [power, self.constant(np.array(FLOOR, np.float32))])])
+        scale, shift = (self.constant(value.reshape(1, -1, 1, 1)) for value in (first.scale, first.shift))
+        return self.node("Add", [self.node("Mul", [x, scale]), shift])
 
     def conv(self, x: str, layer: Layer, relu: bool) -> str:
         before, behind = layer.padding

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from samplecnn.inference.base import Engine
-from samplecnn.models.graph import Graph, Layer, Operations, Squeeze, run
+from samplecnn.inference.numpy_engine import Arrays
+from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 from samplecnn.system.cpu import num_threads
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
@@ -36,10 +37,23 @@ class OpenVinoEngine(Engine):
         queue = self._queue(segments.shape[1])
         out = np.empty((len(segments), self.net.classes), np.float32)
         queue.set_callback(lambda request, place: np.copyto(out[place], request.get_output_tensor(0).data[0]))
+        inputs = []  # shared with the requests, so they must live until these are done
         for place in range(len(segments)):
-            queue.start_async(segments[place : place + 1], place, share_inputs=True)
+            inputs.append(self._input(segments[place : place + 1]))
+            queue.start_async(inputs[-1], place, share_inputs=True)
         queue.wait_all()
         return out
+
+    def _input(self, wave: np.ndarray) -> np.ndarray:
+        """What the graph takes. Log-mel frames are computed in float32 whatever the precision, and by fast Fourier
+        transform: a convolution with cosines and sines would be most of the network's work.
+        """
+        first = self.net.first
+        return (
+            wave
+            if isinstance(first, Layer)
+            else Arrays().spectrogram(wave, first, self.net.spec.padding(wave.shape[1]))
+        )
 
     def _queue(self, samples: int) -> Any:
         if samples not in self._queues:
@@ -67,11 +81,15 @@ class OpenVinoEngine(Engine):
 
 
 def graph(net: Graph, samples: int) -> Any:
-    """An openvino.Model: float32 [1, samples] -> probabilities [1, classes]."""
+    """An openvino.Model: float32 [1, samples] -> probabilities [1, classes].
+
+    In place of a waveform whose log-mel frames the network sees, it takes these, [1, frames, bands].
+    """
     import openvino
 
-    nodes = Nodes()
-    wave = nodes.op.parameter([1, samples], np.float32, name="wave")
+    nodes, first = Nodes(), net.first
+    shape = [samples] if isinstance(first, Layer) else [net.spec.first_frames(samples), first.logmel.bands]
+    wave = nodes.op.parameter([1, *shape], np.float32, name="wave")
     return openvino.Model([run(net, nodes, wave, samples)], [wave], "samplecnn")
 
 
@@ -89,6 +107,11 @@ class Nodes(Operations[Any]):
     def first(self, wave: Any, layer: Layer, pads: tuple[int, int], relu: bool) -> Any:
         x = self.op.reshape(wave, self.op.constant(np.array([1, 1, 1, -1])), False)
         return self._conv(x, layer, layer.width, pads, relu)
+
+    def spectrogram(self, wave: Any, first: Spectrogram, pads: tuple[int, int]) -> Any:
+        """The frames come computed, [1, frames, bands]."""
+        x = self.op.transpose(wave, self.op.constant(np.array([0, 2, 1])))
+        return self.op.unsqueeze(x, self.op.constant(2))
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
         return self._conv(x, layer, layer.stride, layer.padding, relu)

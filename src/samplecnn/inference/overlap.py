@@ -24,7 +24,7 @@ from torch import Tensor
 from samplecnn.inference.base import Engine
 from samplecnn.inference.overlap_plan import EDGE, frames_beyond, shared_depth
 from samplecnn.inference.torch_engine import TorchEngine
-from samplecnn.models.graph import Stage, run_from, run_path
+from samplecnn.models.graph import Layer, Stage, run_from, run_path
 
 TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
 
@@ -64,6 +64,8 @@ class Sharing:
         self.net, self.device, self.window, self.hop = engine.net, engine.device, window, hop
         self.operations, self.behind = engine.operations.stepwise, engine.operations
         self.depth = shared_depth(engine.net, window, hop)
+        assert isinstance(engine.net.first, Layer)
+        self.first = engine.net.first
 
     def __call__(self, stretch: np.ndarray) -> np.ndarray:
         """Probabilities float32 [windows, classes] of a stretch of sound, float32 [samples], standardised."""
@@ -103,7 +105,7 @@ class Sharing:
         heads = windows[:, : 3 * EDGE - before].contiguous()
         tails = windows[:, end + max(behind, 0) - 3 * EDGE : end].contiguous()
         return _Level(
-            whole=self.behind.first(wave[None], self.net.first, (before, -(len(wave) + before) % 3), True),
+            whole=self.behind.first(wave[None], self.first, (before, -(len(wave) + before) % 3), True),
             heads=self._conv0(heads, before, 0),
             tails=self._conv0(tails, 0, max(behind, 0)),
             count=len(windows),
@@ -112,7 +114,7 @@ class Sharing:
         )
 
     def _conv0(self, wave: Tensor, before: int, behind: int) -> Tensor:
-        return self.operations.first(wave, self.net.first, (before, behind), True).contiguous()
+        return self.operations.first(wave, self.first, (before, behind), True).contiguous()
 
     def _path(self, stage: Stage, x: Tensor) -> tuple[Tensor, Tensor]:
         """A block up to its sum or its pooling, and its shortcut; where it has no convolution, x."""

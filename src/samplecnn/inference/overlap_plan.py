@@ -1,7 +1,7 @@
 """How deep into the network overlapping windows share their layers (see `overlap`), and with which hops. No PyTorch."""
 
 from samplecnn.models.config import FIRST_SIZE
-from samplecnn.models.graph import Graph, Stage
+from samplecnn.models.graph import Graph, Layer, Stage
 
 EDGE = (
     7  # steps of a window's end: 3 that are pooled, up to 2 that pooling leaves over, 2 that convolutions look beyond
@@ -42,7 +42,7 @@ def shared_depth(net: Graph, window: int, hop: int) -> int:
 
 def _shares(net: Graph) -> bool:
     """Whether a network begins with a first convolution of 3 samples, without a stem: others share nothing."""
-    return net.stem is None and net.first.width == FIRST_SIZE
+    return net.stem is None and isinstance(net.first, Layer) and net.first.width == FIRST_SIZE
 
 
 def _step(net: Graph, depth: int) -> int:

@@ -13,7 +13,8 @@ from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, missing_extra
 from samplecnn.hardware import choose_device, choose_precision
 from samplecnn.inference.base import Engine
-from samplecnn.models.graph import Graph, fold
+from samplecnn.models.folding import fold
+from samplecnn.models.graph import Graph
 from samplecnn.system.cpu import may_have_gpu
 
 if TYPE_CHECKING:

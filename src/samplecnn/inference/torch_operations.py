@@ -15,8 +15,9 @@ from torch import Tensor
 from samplecnn.kernels import as_image, from_image
 from samplecnn.kernels.threads import compiled_passes, parallel_for, rows
 from samplecnn.models.config import FIRST_SIZE
-from samplecnn.models.graph import Layer, Operations, Squeeze
-from samplecnn.models.layers import FUSED_POOL
+from samplecnn.models.graph import Layer, Operations, Spectrogram, Squeeze
+from samplecnn.models.layers import FUSED_POOL, log_mel
+from samplecnn.models.logmel import filters, hann
 
 
 class Plain(Operations[Tensor]):
@@ -26,6 +27,7 @@ class Plain(Operations[Tensor]):
         self.dtype = dtype
         self.device = device
         self._made: dict[Layer, tuple[Tensor, Tensor]] = {}
+        self._constants: dict[Spectrogram, tuple[Tensor, ...]] = {}
 
     def values(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """Weight and bias of a convolution as its kernel wants them, made once."""
@@ -48,6 +50,13 @@ class Plain(Operations[Tensor]):
         weight, bias = self.exact(layer)
         x = F.linear(frames(wave, pads, layer.width), weight.squeeze(1), bias).to(self.dtype)
         return x.relu_() if relu else x
+
+    def spectrogram(self, wave: Tensor, first: Spectrogram, pads: tuple[int, int]) -> Tensor:
+        if first not in self._constants:
+            arrays = hann(first.logmel.frame), filters(first.logmel), first.scale, first.shift
+            self._constants[first] = tuple(torch.from_numpy(array.copy()).to(self.device) for array in arrays)
+        window, bands, scale, shift = self._constants[first]
+        return (log_mel(F.pad(wave, pads), first.logmel, window, bands) * scale + shift).to(self.dtype)
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         weight, bias = self.values(layer)

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.models.blocks import BLOCKS, CONVERTED_BLOCKS, BlockSpec, without_excitation
-from samplecnn.models.config import ModelConfig, blocks_for_window
+from samplecnn.models.config import ModelConfig
+from samplecnn.models.fitting import blocks_for_window, config_for_window
 from samplecnn.models.spec import NetworkSpec, network_spec
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "SampleCNN",
     "activate",
     "blocks_for_window",
+    "config_for_window",
     "network_spec",
     "without_excitation",
 ]

@@ -5,7 +5,9 @@ from typing import Any, Literal, get_args
 
 from samplecnn import parsing
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.models import logmel
 from samplecnn.models.blocks import BlockSpec, block_spec
+from samplecnn.models.logmel import LogMel
 from samplecnn.parsing import Rule, choice, flag, number, or_null, text, whole
 from samplecnn.task import MAX_CLASSES
 
@@ -36,7 +38,7 @@ RULES: dict[str, Rule] = {
     "first_size": or_null(whole(1, MAX_SIZE)),
     "pooling": choice(*get_args(Pooling)),
 }
-DESCRIPTION = parsing.fields(RULES, optional=RULES)
+DESCRIPTION = parsing.fields({**RULES, "logmel": or_null(logmel.DESCRIPTION)}, optional=[*RULES, "logmel"])
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ModelConfig:
     Args:
         block: a name in `blocks.BLOCKS` or `blocks.CONVERTED_BLOCKS`.
         multi: multi-level aggregation: the head sees the last three blocks.
-        num_blocks: blocks after the first convolution; each divides the length by its pooling (`blocks_for_window`).
+        num_blocks: blocks after the first convolution; each divides the length by its pooling (`fitting`).
         num_classes: outputs.
         features: width of the first convolution and of blocks 0 and 1; doubles at block 2 and at the last block.
         amplifying_ratio: hidden width of the excitations as a share of the features.
@@ -59,6 +61,8 @@ class ModelConfig:
             deep convolutional neural networks for music auto-tagging using raw waveforms, table 1).
         first_size: samples of the first convolution, its width and its stride; None: the pool size where that is given,
             else 3. With m^k samples, the frame-level models of the same table.
+        logmel: log-mel frames in place of the first convolution and of the blocks that bring the waveform to their
+            rate; `num_blocks` counts the blocks behind them, which are as wide as in the whole network.
         pooling: "max", or "strided": no max-pooling; the last convolution of every block's path, and that of its
             shortcut, have the stride instead (Springenberg et al. 2015: Striving for simplicity).
 
@@ -83,6 +87,7 @@ class ModelConfig:
     filter_size: int | None = None
     first_size: int | None = None
     pooling: Pooling = "max"
+    logmel: LogMel | None = None
 
     def __post_init__(self) -> None:
         for field, rule in RULES.items():
@@ -99,6 +104,8 @@ class ModelConfig:
             )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be at least 0 and below 1, not {self.dropout:g}")
+        if self.logmel is not None and (self.first_size is not None or self.first_padding != "same" or self.tail):
+            raise UsageError("log-mel frames take the place of the first convolution: leave its size and padding out")
         if kind.residual_ends and self.variant:
             raise UsageError(f"the block {self.block} is used as it was converted: without {self.variant}")
 
@@ -125,16 +132,36 @@ class ModelConfig:
             for name in ("pool_size", "filter_size", "first_size")
             if getattr(self, name) is not None
         ]
-        return ", ".join([*parts, *(["strided convolutions"] if self.pooling == "strided" else [])])
+        parts += ["strided convolutions"] if self.pooling == "strided" else []
+        if self.logmel is not None:
+            parts.append(
+                f"log-mel frames of {self.logmel.frame} samples every {self.logmel.hop}, {self.logmel.bands} bands"
+            )
+        return ", ".join(parts)
+
+    @property
+    def replaced_blocks(self) -> int:
+        """Blocks that log-mel frames take the place of, those that would shorten the waveform to no more frames."""
+        if self.logmel is None:
+            return 0
+        blocks, hop = 0, self.first_samples * self.kind.pool
+        while hop <= self.logmel.hop:
+            blocks, hop = blocks + 1, hop * self.kind.pool
+        return blocks
 
     @property
     def widths(self) -> list[int]:
         """Features of every block."""
-        widths, width = [], self.features
-        for i in range(self.num_blocks):
-            width *= 2 if i in (2, self.num_blocks - 1) else 1
+        widths, width, blocks = [], self.features, self.replaced_blocks + self.num_blocks
+        for i in range(blocks):
+            width *= 2 if i in (2, blocks - 1) else 1
             widths.append(width)
-        return widths
+        return widths[self.replaced_blocks :]
+
+    @property
+    def first_features(self) -> int:
+        """Features of the first block's input."""
+        return self.features if self.logmel is None else self.logmel.bands
 
     @property
     def signature(self) -> str:
@@ -145,6 +172,7 @@ class ModelConfig:
             *(["multi"] if self.multi else []),
             *(f"{name}{size}" for name, size in sizes.items() if size is not None),
             *(["strided"] if self.pooling == "strided" else []),
+            *(["logmel"] if self.logmel is not None else []),
         ]
         return "_".join(marks)
 
@@ -161,28 +189,9 @@ class ModelConfig:
         problem = DESCRIPTION(values, "")
         if problem:
             raise SampleCNNError(f"not the description of a model: {problem}")
-        return cls(**{key: values[key] for key in RULES if key in values})
-
-
-def blocks_for_window(
-    window: int, block: str = "se", pool_size: int | None = None, first_size: int | None = None
-) -> int:
-    """Blocks that shorten `window` samples to less frames than one more block would pool.
-
-    Args:
-        window: samples.
-        block, pool_size, first_size: as in `ModelConfig`.
-
-    Example:
-        >>> blocks_for_window(59049), blocks_for_window(22050), blocks_for_window(2**14, pool_size=2)
-        (9, 8, 13)
-    """
-    config = ModelConfig(block, num_blocks=1, pool_size=pool_size, first_size=first_size)
-    pool = config.kind.pool
-    frames, blocks = -(-window // config.first_samples), 0
-    while frames >= pool:
-        frames, blocks = frames // pool, blocks + 1
-    return max(blocks, 1)
+        frames = values.get("logmel")
+        given = {key: values[key] for key in RULES if key in values}
+        return cls(**given, logmel=None if frames is None else LogMel.from_dict(frames))
 
 
 def first_padding(samples: int, kind: FirstPadding, size: int = FIRST_SIZE) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A trained network folded for inference, and the operations that an engine must implement to run it.
+"""A trained network folded for inference (`folding`), and the operations that an engine must implement to run it.
 
 Batch norms are constants in inference and are folded into the convolutions before them, in float64. `run` states which
 operation follows which; an engine implements the operations (`Operations`), on arrays or as nodes of a graph. The
@@ -6,21 +6,21 @@ structure comes from the network's specification (`spec`); nothing here needs Py
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.models.config import EPSILON, ModelConfig
-from samplecnn.models.layer_specs import ConvSpec, DenseSpec, ExcitationSpec, StageSpec
+from samplecnn.models.config import ModelConfig
+from samplecnn.models.layer_specs import StageSpec
+from samplecnn.models.logmel import LogMel
 from samplecnn.models.receptive_field import same_padding
 from samplecnn.models.spec import NetworkSpec, network_spec
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
-    from samplecnn.models import SampleCNN
+    pass
 
 V = TypeVar("V")
 
@@ -49,6 +49,15 @@ class Layer:
     def padding(self) -> tuple[int, int]:
         """Zeros before and after the frames of a convolution; on the waveform it is `NetworkSpec.padding`."""
         return same_padding(self.width, self.stride)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrogram:
+    """Log-mel frames and the batch norm behind them: every band's value times `scale` plus `shift`, float32 [bands]."""
+
+    logmel: LogMel
+    scale: np.ndarray
+    shift: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +99,7 @@ class Graph:
 
     config: ModelConfig
     task: Task
-    first: Layer
+    first: Layer | Spectrogram
     stem: Stage | None
     stages: tuple[Stage, ...]
     tail: Stage | None
@@ -120,6 +129,10 @@ class Operations(ABC, Generic[V]):
     @abstractmethod
     def first(self, wave: V, layer: Layer, pads: tuple[int, int], relu: bool) -> V:
         """The convolution on [batch, samples] whose stride is its width; `pads`: zeros before and after, 0 or more."""
+
+    @abstractmethod
+    def spectrogram(self, wave: V, first: Spectrogram, pads: tuple[int, int]) -> V:
+        """Log-mel frames of [batch, samples], standardised; `pads`: zeros before and after."""
 
     @abstractmethod
     def conv(self, x: V, layer: Layer, relu: bool) -> V:
@@ -164,6 +177,8 @@ class Operations(ABC, Generic[V]):
 def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
     """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses."""
     pads = net.spec.padding(samples)
+    if isinstance(net.first, Spectrogram):
+        return run_from(net, operations, operations.spectrogram(wave, net.first, pads), 0)
     x = operations.first(wave, net.first, pads, True)
     if net.stem is not None:
         assert net.stem.shortcut is not None
@@ -196,90 +211,3 @@ def run_path(stage: Stage, operations: Operations[V], x: V) -> V:
     for spec, layer in zip(stage.spec.convs, stage.convs, strict=True):
         x = operations.conv(x, layer, relu=spec.relu)
     return x
-
-
-def fold(model: "SampleCNN") -> Graph:
-    """The graph of a model in evaluation mode, with the values that it has now.
-
-    Raises:
-        UsageError: a model without a task, which has no probabilities.
-    """
-    if model.task is None:
-        raise UsageError("the model has no task; create it as SampleCNN(config, task)")
-    values = {name: value.detach().float().cpu().numpy() for name, value in model.state_dict().items()}
-    return fold_values(values, model.config, model.task)
-
-
-def fold_values(values: Mapping[str, np.ndarray], config: ModelConfig, task: Task) -> Graph:
-    """The graph of values by their names in `SampleCNN.state_dict`.
-
-    Raises:
-        SampleCNNError: a value is missing, has another shape, or has no place in such a network.
-    """
-    spec, folding = network_spec(config), _Folding(values)
-    net = Graph(
-        config=config,
-        task=task,
-        first=folding.conv(spec.first),
-        stem=None if spec.stem is None else folding.stage(spec.stem),
-        stages=tuple(folding.stage(block) for block in spec.blocks),
-        tail=None if spec.tail is None else folding.stage(spec.tail),
-        head=folding.dense(spec.hidden),
-        logit=folding.dense(spec.logit),
-    )
-    if folding.unused:
-        raise SampleCNNError(f"this network has no {sorted(folding.unused)[0]}")
-    return net
-
-
-class _Folding:
-    """Takes values by the names of a specification, and checks their shapes; `unused` are those not taken so far."""
-
-    def __init__(self, values: Mapping[str, np.ndarray]) -> None:
-        self.values = values
-        self.unused = set(values)
-
-    def stage(self, spec: StageSpec) -> Stage:
-        squeeze = None if spec.excitation is None else self.squeeze(spec.excitation)
-        shortcut = None if spec.shortcut is None else self.conv(spec.shortcut)
-        return Stage(spec, tuple(self.conv(conv) for conv in spec.convs), squeeze, shortcut)
-
-    def conv(self, spec: ConvSpec) -> Layer:
-        layer = self.layer(spec.name, (spec.features, spec.channels, spec.width))
-        return replace(self.normed(layer, spec.norm), stride=spec.stride)
-
-    def dense(self, spec: DenseSpec) -> Layer:
-        layer = self.layer(spec.name, (spec.outputs, spec.inputs))
-        return layer if spec.norm is None else self.normed(layer, spec.norm)
-
-    def squeeze(self, spec: ExcitationSpec) -> Squeeze:
-        ex0 = self.layer(f"{spec.name}.ex0", (spec.hidden, spec.features))
-        return Squeeze(ex0, self.layer(f"{spec.name}.ex1", (spec.features, spec.hidden)))
-
-    def layer(self, name: str, shape: tuple[int, ...]) -> Layer:
-        return Layer(name, self.value(f"{name}.weight", shape), self.value(f"{name}.bias", shape[:1]))
-
-    def normed(self, layer: Layer, norm: str) -> Layer:
-        """A layer and the batch norm behind it as one layer."""
-        shape = layer.bias.shape
-        parts = [self.value(f"{norm}.{part}", shape) for part in ("weight", "bias", "running_mean", "running_var")]
-        return Layer(layer.name, *with_norm(layer.weight, layer.bias, *parts))
-
-    def value(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A copy, which further training does not change."""
-        if name not in self.values:
-            raise SampleCNNError(f"{name} is missing")
-        value = self.values[name]
-        if value.shape != shape:
-            raise SampleCNNError(f"{name} is {list(value.shape)} where {list(shape)} is expected")
-        self.unused.discard(name)
-        return np.array(value, np.float32, order="C")
-
-
-def with_norm(
-    weight: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias of a convolution or a dense layer with the batch norm behind it folded in; float32."""
-    scale = gamma.astype(np.float64) / np.sqrt(var.astype(np.float64) + EPSILON)
-    shift = (bias.astype(np.float64) - mean) * scale + beta
-    return (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), shift.astype(np.float32)

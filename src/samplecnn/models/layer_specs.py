@@ -4,6 +4,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from samplecnn.models.logmel import LogMel
+
 
 @dataclass(frozen=True)
 class ConvSpec:
@@ -34,6 +36,37 @@ class ConvSpec:
     def macs(self, frames: int) -> int:
         """Multiply-accumulates for as many output frames."""
         return frames * self.width * self.channels * self.features
+
+
+@dataclass(frozen=True)
+class LogMelSpec:
+    """Log-mel frames in place of the first convolution, with a batch norm over the bands behind them."""
+
+    logmel: LogMel
+    name: str = "logmel"
+    norm: str = "norm0"
+
+    @property
+    def features(self) -> int:
+        return self.logmel.bands
+
+    @property
+    def width(self) -> int:
+        """Samples of a frame."""
+        return self.logmel.frame
+
+    @property
+    def stride(self) -> int:
+        """Samples from one frame to the next."""
+        return self.logmel.hop
+
+    @property
+    def weights(self) -> int:
+        """Values that are learnt, those of the batch norm not counted."""
+        return 0
+
+    def macs(self, frames: int) -> int:
+        return frames * self.logmel.macs
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.models.config import EPSILON, FIRST_SIZE, NORM_UPDATE, FirstPadding, first_padding
+from samplecnn.models.logmel import FLOOR, LogMel, filters, hann
 from samplecnn.models.receptive_field import same_padding
 
 FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other is PyTorch's
@@ -33,6 +34,29 @@ class FirstConv(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(self.frames(x), self.weight.squeeze(1), self.bias)
+
+
+class LogMelFrames(nn.Module):
+    """Log-mel frames: [batch, samples] -> float32 [batch, frames, bands], see `logmel`. Nothing is learnt."""
+
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self, logmel: LogMel) -> None:
+        super().__init__()
+        self.logmel = logmel
+        for name, value in (("window", hann(logmel.frame)), ("bands", filters(logmel))):
+            self.register_buffer(name, torch.from_numpy(value.copy()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return log_mel(F.pad(x, self.logmel.padding(x.shape[1])), self.logmel, self.window, self.bands)
+
+
+def log_mel(padded: Tensor, logmel: LogMel, window: Tensor, bands: Tensor) -> Tensor:
+    """`LogMel.__call__` on tensors."""
+    frames = padded.float().unfold(1, logmel.frame, logmel.hop) * window
+    power = torch.view_as_real(torch.fft.rfft(frames)).square().sum(-1)
+    return torch.log(power @ bands.T + FLOOR)
 
 
 class Conv(nn.Conv1d):

@@ -8,7 +8,8 @@ from samplecnn import kernels
 from samplecnn.errors import SampleCNNError
 from samplecnn.models.config import FIRST_SIZE, ModelConfig
 from samplecnn.models.initialization import initialize
-from samplecnn.models.layers import BatchNorm, FirstConv
+from samplecnn.models.layer_specs import LogMelSpec
+from samplecnn.models.layers import BatchNorm, FirstConv, LogMelFrames
 from samplecnn.models.spec import network_spec
 from samplecnn.models.stages import Stage
 from samplecnn.task import Task
@@ -48,7 +49,12 @@ class SampleCNN(nn.Module):
 
         self.spec = spec = network_spec(config)
         padding = spec.first_padding
-        self.conv0 = FirstConv(spec.first.features, padding, spec.first.width)
+        self.conv0: FirstConv | None = None
+        self.logmel: LogMelFrames | None = None
+        if isinstance(spec.first, LogMelSpec):
+            self.logmel = LogMelFrames(spec.first.logmel)
+        else:
+            self.conv0 = FirstConv(spec.first.features, padding, spec.first.width)
         self.norm0 = BatchNorm(spec.first.features)
         self.stem = None if spec.stem is None else Stage(spec.stem, padding)
         self.blocks = nn.ModuleList(Stage(block) for block in spec.blocks)
@@ -99,8 +105,13 @@ class SampleCNN(nn.Module):
     def first(self, wave: Tensor) -> Tensor:
         """The first convolution, batch norm and ReLU: [batch, samples] -> [batch, time, features].
 
-        The waveform goes in at full precision: rounding it would add noise that no later layer could remove.
+        Or log-mel frames and batch norm. The waveform goes in at full precision: rounding it would add noise that no
+        later layer could remove.
         """
+        if self.logmel is not None:
+            frames: Tensor = self.norm0(self.logmel(wave))
+            return frames.to(self.compute_dtype)
+        assert self.conv0 is not None
         values = wave.numel() // self.conv0.size * self.config.features
         fusable = self.conv0.size == FIRST_SIZE and not wave.requires_grad
         if self.training and fusable and kernels.is_faster(wave, values):
@@ -141,5 +152,4 @@ class SampleCNN(nn.Module):
 
     def num_values(self) -> int:
         """All values of the model, batch-norm statistics counted, as Keras counts parameters."""
-        values = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        return sum(value.numel() for value in values.values())
+        return sum(value.numel() for value in self.state_dict().values())

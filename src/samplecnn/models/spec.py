@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from samplecnn.models.blocks import BlockSpec
 from samplecnn.models.config import MULTI_LEVELS, FirstPadding, ModelConfig, first_padding
-from samplecnn.models.layer_specs import ConvSpec, DenseSpec, ExcitationSpec, StageSpec
+from samplecnn.models.layer_specs import ConvSpec, DenseSpec, ExcitationSpec, LogMelSpec, StageSpec
 from samplecnn.models.receptive_field import ReceptiveField
 
 
@@ -22,7 +22,7 @@ class NetworkSpec:
     """A whole network, from the waveform [batch, samples] to logits [batch, classes].
 
     Args:
-        first: the strided convolution on the waveform, with batch norm and ReLU.
+        first: the strided convolution on the waveform, with batch norm and ReLU; or log-mel frames with batch norm.
         first_padding: how it pads the waveform.
         stem: a residual stage behind it, without pooling.
         blocks: first to last.
@@ -33,7 +33,7 @@ class NetworkSpec:
         logit: the last layer.
     """
 
-    first: ConvSpec
+    first: ConvSpec | LogMelSpec
     first_padding: FirstPadding
     stem: StageSpec | None
     blocks: tuple[StageSpec, ...]
@@ -51,7 +51,8 @@ class NetworkSpec:
     @property
     def convolutions(self) -> tuple[ConvSpec, ...]:
         """All of them; those of a stage's path before its shortcut."""
-        return (self.first, *(conv for stage in self.stages for conv in stage.convolutions))
+        first = (self.first,) if isinstance(self.first, ConvSpec) else ()
+        return (*first, *(conv for stage in self.stages for conv in stage.convolutions))
 
     @property
     def hop(self) -> int:
@@ -70,11 +71,13 @@ class NetworkSpec:
 
     def padding(self, samples: int) -> tuple[int, int]:
         """Zeros before and after a waveform of so many samples; below zero: samples left out."""
+        if isinstance(self.first, LogMelSpec):
+            return self.first.logmel.padding(samples)
         return first_padding(samples, self.first_padding, self.first.width)
 
     def first_frames(self, samples: int) -> int:
-        """Frames after the first convolution."""
-        return (samples + sum(self.padding(samples))) // self.first.stride
+        """Frames after the first convolution, or log-mel frames."""
+        return (samples + sum(self.padding(samples)) - self.first.width) // self.first.stride + 1
 
     def first_receptive_field(self, samples: int) -> ReceptiveField:
         """Receptive field after the first convolution, whose padding may depend on the number of samples."""
@@ -90,8 +93,8 @@ class NetworkSpec:
             found.append(last.pool(stage.pool))
         return found
 
-    def conv_frames(self, samples: int) -> Iterator[tuple[ConvSpec, int]]:
-        """Every convolution with its number of output frames."""
+    def conv_frames(self, samples: int) -> Iterator[tuple[ConvSpec | LogMelSpec, int]]:
+        """Every convolution, and log-mel frames where there are any, with its number of output frames."""
         frames = self.first_frames(samples)
         yield self.first, frames
         for stage in self.stages:
@@ -120,14 +123,17 @@ def network_spec(config: ModelConfig) -> NetworkSpec:
         (118095, 59049)
     """
     kind = config.kind
-    widths = [config.features, *config.widths]
+    widths = [config.first_features, *config.widths]
+    size = config.first_samples
     stages = [
         _stage(f"blocks.{i}", kind, channels, features, config, strided=config.pooling == "strided")
         for i, (channels, features) in enumerate(itertools.pairwise(widths))
     ]
-    head = sum(widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
+    head = sum(config.widths[-MULTI_LEVELS:]) if config.multi else widths[-1]
     return NetworkSpec(
-        first=ConvSpec("conv0", "norm0", 1, config.features, config.first_samples, config.first_samples),
+        first=ConvSpec("conv0", "norm0", 1, config.features, size, size)
+        if config.logmel is None
+        else LogMelSpec(config.logmel),
         first_padding=config.first_padding,
         stem=_stem(config) if kind.residual_ends else None,
         blocks=tuple(stages),

@@ -7,7 +7,8 @@ import numpy as np
 
 from samplecnn.errors import SampleCNNError
 from samplecnn.models.config import ModelConfig
-from samplecnn.models.graph import Graph, fold_values
+from samplecnn.models.folding import fold_values
+from samplecnn.models.graph import Graph
 from samplecnn.task import Task
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from samplecnn.extras import is_installed
 from samplecnn.inference.overlap_plan import aligned, pays
 from samplecnn.inference.windows import Windows, hop_samples, precut_windows, windows
 from samplecnn.model_files import load_graph
-from samplecnn.models.graph import Graph, fold
+from samplecnn.models.folding import fold
+from samplecnn.models.graph import Graph
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.sound_file import Recording, name_of
 from samplecnn.system.native_messages import Messages

@@ -19,7 +19,7 @@ from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.hardware import dtype, tuned
-from samplecnn.interop.keras import h5
+from samplecnn.interop.keras import h5, unsupported
 from samplecnn.models import SampleCNN
 from samplecnn.shards import Segments
 from samplecnn.shards.identity import BuildRecord
@@ -248,9 +248,12 @@ class Run:
         return scores
 
     def write_final(self, scores: Scores) -> TrainResult:
-        """Writes the file that the original leaves, named by the scores."""
+        """Writes the file that the original leaves, named by the scores, for a network that Keras can represent."""
         final = self.run / f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
-        h5.write(self.model, final)
+        if unsupported(self.model.config) is None:
+            h5.write(self.model, final)
+        else:
+            final = self.run / model_files.WEIGHTS
         self.state.finished = True
         self.save()
         show(f"final scores: {scores}\nfinal model: {final}")  # the result, which --quiet leaves

@@ -33,6 +33,8 @@ class TrainOptions:
     filter_size: int | None = None
     first_size: int | None = None
     pooling: str = "max"
+    frontend: str = "waveform"
+    mels: int | None = None
     batch_size: int = 23
     momentum: float = 0.9
     lr: float = 0.01

@@ -14,8 +14,9 @@ from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
-from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window, without_excitation
+from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, without_excitation
 from samplecnn.models.config import Pooling
+from samplecnn.models.fitting import Frontend, config_for_window
 from samplecnn.system.arguments import checked
 from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
@@ -39,6 +40,8 @@ def train(
     filter_size: int | None = TrainOptions.filter_size,
     first_size: int | None = TrainOptions.first_size,
     pooling: str = TrainOptions.pooling,
+    frontend: str = TrainOptions.frontend,
+    mels: int | None = TrainOptions.mels,
     batch_size: int = TrainOptions.batch_size,
     momentum: float = TrainOptions.momentum,
     lr: float = TrainOptions.lr,
@@ -75,6 +78,9 @@ def train(
         filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
         first_size: samples of the first convolution, its width and stride; None: the pool size.
         pooling: "max", or "strided": the last convolution of every block has a stride instead.
+        frontend: "waveform", or "logmel": log-mel frames every 10 ms or so, in place of the first convolution and the
+            blocks that bring the waveform to their rate; the other blocks stay as they are.
+        mels: bands of the log-mel frames; None: 64.
         batch_size: segments in a batch.
         momentum: of SGD with Nesterov momentum, from 0 to below 1.
         lr: learning rate of the first stage.
@@ -125,10 +131,13 @@ def train(
     options = TrainOptions(**locals())  # the arguments are the fields, which a test keeps so
     splits = open_splits(options)
     task = splits["train"].task
-    config = ModelConfig(
+    config = config_for_window(
+        task.window,
+        task.sample_rate,
+        frontend=cast(Frontend, options.frontend),
+        mels=options.mels,
         block=options.block if options.amplifying_ratio else without_excitation(options.block),
         multi=options.multi,
-        num_blocks=blocks_for_window(task.window, options.block, options.pool_size, options.first_size),
         num_classes=task.num_classes,
         features=options.features,
         amplifying_ratio=options.amplifying_ratio,
@@ -139,8 +148,8 @@ def train(
         pooling=cast(Pooling, options.pooling),
     )
     problem = unsupported(config)
-    if problem is not None:  # found out now, not when the run is over and its .h5 file is due
-        raise UsageError(f"a run ends by writing a Keras .h5 file, which cannot represent {problem}")
+    if problem is not None:  # said now, not when the run is over
+        log(f"Keras cannot represent {problem}: the run ends with model.safetensors, without an .h5 file")
     torch_device = choose_device(None if options.device == "auto" else options.device)
     chosen = training_precision(options.precision, torch_device)
     torch.manual_seed(options.seed)
@@ -242,6 +251,12 @@ def initial_weights(model: SampleCNN, source: str) -> str:
         raise UsageError(
             f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
             "encoder alone (samplecnn convert --encoder-only)"
+        )
+    if ours.logmel != theirs.logmel:
+        frames = {True: "the waveform", False: "log-mel frames"}
+        raise UsageError(
+            f"--init-from {source}: its first layer sees {frames[theirs.logmel is None]}, this run's "
+            f"{frames[ours.logmel is None]}; rate, frames and mels must be the same"
         )
     for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
         wanted, given = getattr(theirs, option), getattr(ours, option)

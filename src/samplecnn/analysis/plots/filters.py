@@ -75,14 +75,16 @@ def draw_peaks(filters: Filters) -> "Figure":
 
 
 def draw_first_layer(filters: Filters) -> "Figure":
-    """The first layer's filters of three samples: weights, and the magnitude of their frequency responses."""
+    """The filters of the first convolution: weights, and the magnitude of their frequency responses."""
     taps, responses = filters.taps, filters.responses
     order = np.argsort(responses.argmax(axis=1), kind="stable")
     figure = new_figure(7.4)
     upper, lower = figure.subplots(2, 1, height_ratios=(1, 2))
     largest = max(float(np.abs(taps).max()), 1e-12)
     grid = upper.pcolormesh(taps[order].T, cmap=diverging(), vmin=-largest, vmax=largest)
-    upper.set_yticks([0.5, 1.5, 2.5], ["first", "second", "third"], fontsize=SMALL)
+    samples = taps.shape[1]
+    shown = range(0, samples, -(-samples // 9))
+    upper.set_yticks([sample + 0.5 for sample in shown], [str(sample + 1) for sample in shown], fontsize=SMALL)
     upper.invert_yaxis()
     upper.set_ylabel("sample", fontsize=FONT)
     upper.set_title(f"weights of its {len(taps)} filters", fontsize=FONT)
@@ -96,7 +98,7 @@ def draw_first_layer(filters: Filters) -> "Figure":
     bar = figure.colorbar(image, ax=lower, fraction=0.05, pad=0.02)
     bar.set_label("dB relative to each filter's peak", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    figure.suptitle("conv0: filters of 3 samples", fontsize=FONT)
+    figure.suptitle(f"conv0: filters of {samples} samples", fontsize=FONT)
     upper.tick_params(labelsize=SMALL)
     return figure
 

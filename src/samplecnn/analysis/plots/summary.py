@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Colour and label of every kind of layer.
 KINDS = {
     "convolution": (LIGHT.blue, "convolution"),
+    "log-mel": ("#7a5195", "log-mel frames"),
     "excitation": (AMBER, "excitation"),
     "sum": (LIGHT.rule, "sum"),
     "pool": (GREEN, "max-pooling"),

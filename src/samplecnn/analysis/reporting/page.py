@@ -170,8 +170,11 @@ def _filters(found: Findings) -> str:
         return ""
     drawn = [
         picture(plots.draw_peaks(filters), "Peak frequencies of the filters of every layer, in rising order"),
-        picture(plots.draw_first_layer(filters), "The first layer's filters and their frequency responses"),
     ]
+    if len(filters.taps):  # there is a first convolution, and no log-mel frames in its place
+        drawn.append(
+            picture(plots.draw_first_layer(filters), "The first layer's filters and their frequency responses")
+        )
     layers = [
         picture(
             plots.draw_filters(filters, name),

@@ -17,6 +17,8 @@ def unsupported(config: ModelConfig) -> str | None:
         >>> keras.unsupported(ModelConfig(block="rese2-wide"))
         'its block rese2-wide'
     """
+    if config.logmel is not None:
+        return "its log-mel frames"
     if config.block in CONVERTED_BLOCKS:
         return f"its block {config.block}"
     if config.tail:

@@ -111,6 +111,7 @@ def network(config: ModelConfig, activation: str) -> list[Layer]:
     """
     graph, spec = _Graph(), network_spec(config)
     x = graph.add("InputLayer", "input", batch_input_shape=[None, None, 1], dtype="float32", sparse=False)
+    assert isinstance(spec.first, ConvSpec)
     x = graph.relu("relu0", graph.conv_norm(spec.first, x, padding=config.first_padding))
     outputs = []
     for stage in spec.blocks:
