@@ -67,9 +67,8 @@ class Run:
         keep_freed_memory()
         assert model.task is not None
         self.run, self.options, self.splits, self.device, self.precision = run, options, splits, device, precision
-        self.state, self.task = state, model.task
+        self.state, self.task, self.data, self.seen = state, model.task, data, seen
         self.model = model.to(device)
-        self.data, self.seen = data, seen
         self.best: Weights | None = None
         self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
         self.optimizer = sgd(self.model, options)
@@ -80,9 +79,8 @@ class Run:
         """Trains all remaining stages, and writes the final files."""
         state, options, segments = self.state, self.options, self.splits["train"]
         log(
-            f"run {self.run}\n{self.model.title}: {self.model.size}, "
-            f"{len(segments):,} training segments of {segments.folder}, "
-            f"{self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
+            f"run {self.run}\n{self.model.title}: {self.model.size}, {len(segments):,} training segments of "
+            f"{segments.folder}, {self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
         )
         for line in (line for split in self.splits.values() for line in split.warnings()):
             log(line)
@@ -249,11 +247,10 @@ class Run:
 
     def write_final(self, scores: Scores) -> TrainResult:
         """Writes the file that the original leaves, named by the scores, for a network that Keras can represent."""
-        final = self.run / f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
-        if unsupported(self.model.config) is None:
+        name = f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
+        final = self.run / (name if unsupported(self.model.config) is None else model_files.WEIGHTS)
+        if final.suffix == ".h5":
             h5.write(self.model, final)
-        else:
-            final = self.run / model_files.WEIGHTS
         self.state.finished = True
         self.save()
         show(f"final scores: {scores}\nfinal model: {final}")  # the result, which --quiet leaves

@@ -13,6 +13,12 @@ from samplecnn.system.arguments import suggestion, type_problem
 PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
 LARGEST = {"batch_size": 1 << 20, "num_readers": 1024, "features": MAX_FEATURES}  # what costs memory or threads
 
+# Options that a network is made with as they are (`models.fitting.config_for_window`).
+ARCHITECTURE = (
+    "multi", "features", "amplifying_ratio", "dropout", "pool_size", "filter_size", "first_size", "pooling", "frontend",
+    "mels",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class TrainOptions:

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -15,14 +15,13 @@ from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, without_excitation
-from samplecnn.models.config import Pooling
-from samplecnn.models.fitting import Frontend, config_for_window
+from samplecnn.models.fitting import config_for_window
 from samplecnn.system.arguments import checked
 from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
 from samplecnn.training.extension import extended
 from samplecnn.training.loop import Run, TrainResult, log
-from samplecnn.training.options import TrainOptions
+from samplecnn.training.options import ARCHITECTURE, TrainOptions
 from samplecnn.training.precision import training_precision
 
 
@@ -134,18 +133,9 @@ def train(
     config = config_for_window(
         task.window,
         task.sample_rate,
-        frontend=cast(Frontend, options.frontend),
-        mels=options.mels,
         block=options.block if options.amplifying_ratio else without_excitation(options.block),
-        multi=options.multi,
         num_classes=task.num_classes,
-        features=options.features,
-        amplifying_ratio=options.amplifying_ratio,
-        dropout=options.dropout,
-        pool_size=options.pool_size,
-        filter_size=options.filter_size,
-        first_size=options.first_size,
-        pooling=cast(Pooling, options.pooling),
+        **{name: getattr(options, name) for name in ARCHITECTURE},
     )
     problem = unsupported(config)
     if problem is not None:  # said now, not when the run is over
