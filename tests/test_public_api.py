@@ -9,7 +9,7 @@ import pytest
 import samplecnn
 from samplecnn.errors import UsageError
 from samplecnn.system.arguments import checked, suggestion
-from samplecnn.training import TrainOptions
+from samplecnn.training import TrainOptions, recipes
 
 FUNCTIONS = ("build", "train", "resume", "evaluate", "export", "load")
 
@@ -26,12 +26,13 @@ def test_every_argument_is_spelled_out_typed_and_documented(name):
 
 
 def test_the_arguments_of_train_are_the_train_options():
-    """TrainOptions is the one list of settings: same names, same order, same defaults."""
+    """TrainOptions is the one list of settings: same names, same order, same defaults, or None where recipes differ."""
     arguments = inspect.signature(samplecnn.train).parameters
     fields = {field.name: field for field in dataclasses.fields(TrainOptions)}
     assert list(arguments) == list(fields)
     for name, field in fields.items():
         default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        default = None if name in ("recipe", *recipes.FIELDS) else default
         assert arguments[name].default == default, name
 
 
@@ -39,10 +40,10 @@ def test_the_arguments_of_train_are_the_train_options():
     ("call", "said"),
     [
         (lambda: samplecnn.train("demo", epochs=3), "train has no option 'epochs'; did you mean max_epochs?"),
-        (lambda: samplecnn.train("demo", max_epochs="3"), "train: max_epochs must be an integer, not '3'"),
+        (lambda: samplecnn.train("demo", max_epochs="3"), "train: max_epochs must be an integer or None, not '3'"),
         (lambda: samplecnn.train("demo", multi="yes"), "train: multi must be True or False, not 'yes'"),
-        (lambda: samplecnn.train("demo", batch_size=True), "train: batch_size must be an integer, not True"),
-        (lambda: samplecnn.train("demo", lr=[0.1]), "train: lr must be a number, not [0.1]"),
+        (lambda: samplecnn.train("demo", batch_size=True), "train: batch_size must be an integer or None, not True"),
+        (lambda: samplecnn.train("demo", lr=[0.1]), "train: lr must be a number or None, not [0.1]"),
         (lambda: samplecnn.train("demo", data_dir=None), "train: data_dir must be a string or a path, not None"),
         (lambda: samplecnn.train("demo", block="se9"), "block 'se9' cannot be trained; did you mean se?"),
         (lambda: samplecnn.train("demo", precision="bf-16"), "precision 'bf-16' is unknown; did you mean bf16?"),

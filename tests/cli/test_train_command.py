@@ -15,7 +15,7 @@ from samplecnn.cli.app import app
 from samplecnn.cli.train import train
 from samplecnn.errors import UsageError
 from samplecnn.system import log
-from samplecnn.training import loop
+from samplecnn.training import feed, loop
 from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.logging import read_metrics
 
@@ -75,6 +75,22 @@ EFFECTS = {
     "max-epochs": ("2", lambda a, b: len(rows(b, "epoch")) == 4),
     "precision": ("bf16", lambda a, b: load_checkpoint(b).precision == "bf16" and other_weights(a, b)),
     "seed": ("1", other_weights),
+    "recipe": ("modern", lambda a, b: load_checkpoint(b).options["optimizer"] == "adamw" and other_weights(a, b)),
+    "optimizer": ("adamw", other_weights),
+    "schedule": ("cosine", other_weights),
+    "passes": ("2", lambda a, b: rows(b, "epoch")[0]["total_steps"] >= 2 * rows(a, "epoch")[0]["total_steps"] - 1),
+    "average": ("1", other_weights),
+    "norm-update": ("0.1", other_weights),
+    "norm-estimate": ("20", other_weights),
+    "label-smoothing": ("0.1", other_weights),
+    "crop": ("0.9", other_weights),
+    "shift": ("0.1", other_weights),
+    "speed": ("0.2", other_weights),
+    "gain": ("6", other_weights),
+    "filter": ("6", other_weights),
+    "noise": ("0.5", other_weights),
+    "mask": ("0.3", other_weights),
+    "mixing": ("mixup", other_weights),
 }
 TESTED_BELOW = {
     "data-dir",
@@ -90,6 +106,10 @@ TESTED_BELOW = {
     "compile",  # in tests/training/test_step.py
     "fold",  # in tests/training/test_folds.py, as is the next
     "baseline",
+    "class-weights",
+    "polarity",
+    "background",
+    "mixing-share",
 }
 
 
@@ -152,6 +172,16 @@ def test_multi(built, tmp_path):
     assert model_of(run)["multi"] and run.name.endswith("-se_multi")
 
 
+def test_flags_and_options_that_need_others(built, base, tmp_path):
+    """The classes are equally frequent, so weights make no difference; the rest does."""
+    assert other_weights(base, run_train(built, tmp_path / "a", "--polarity"))
+    assert other_weights(base, run_train(built, tmp_path / "b", background=str(built / "sounds" / "noise")))
+    mixed = [run_train(built, tmp_path / share, mixing="mixup", mixing_share=share) for share in ("0.1", "1")]
+    assert other_weights(*mixed)
+    weighted = run_train(built, tmp_path / "c", "--class-weights")
+    assert load_checkpoint(weighted).options["class_weights"] and not load_checkpoint(base).options["class_weights"]
+
+
 def test_name(built, tmp_path):
     assert run_train(built, tmp_path, "mine").name.endswith("-sounds-mine")
 
@@ -171,8 +201,8 @@ def test_patience(built, tmp_path, monkeypatch):
 
 def test_num_readers(built, tmp_path, monkeypatch):
     seen = set()
-    original = loop.batches
-    monkeypatch.setattr(loop, "batches", lambda *a, **k: (seen.add(a[3]), original(*a, **k))[1])
+    original = feed.batches
+    monkeypatch.setattr(feed, "batches", lambda *a, **k: (seen.add(a[3]), original(*a, **k))[1])
     run_train(built, tmp_path, num_readers="3")
     assert seen == {3}
 

@@ -5,6 +5,7 @@ the command line and shell completion look them up, so a block or an engine that
 at once.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, get_args
@@ -18,6 +19,10 @@ BLOCKS = "samplecnn.models:BLOCKS"
 ENGINES = "samplecnn.inference:ENGINES"
 PRECISIONS = "samplecnn.inference:PRECISIONS"
 TRAIN_PRECISIONS = "samplecnn.training.options:PRECISIONS"
+RECIPES = "samplecnn.training.recipes:RECIPES"
+OPTIMIZERS = "samplecnn.training.recipes:OPTIMIZERS"
+SCHEDULES = "samplecnn.training.recipes:SCHEDULES"
+MIXINGS = "samplecnn.training.recipes:MIXINGS"
 SHARD_FORMATS = "samplecnn.shards.formats:FORMATS"
 TAG_FORMATS = "samplecnn.tagging.formats:FORMATS"
 SMOOTHINGS = "samplecnn.tagging.events:Smoothing"
@@ -54,6 +59,20 @@ def choice(*flags: str, of: str, help: str, several: bool = False, **more: Any) 
     """
     check, complete = _check(of, several), _complete(of, several)
     return typer.Option(*flags, help=help, metavar=of, callback=check, autocompletion=complete, **more)
+
+
+def by_recipe(field: str, metavar: str, help: str) -> Any:
+    """A typer option whose default is that of the recipe; the help names its value in each.
+
+    Args:
+        field: of `samplecnn.training.recipes.Recipe`.
+        metavar: what the value is; the place of a registry for the options that take its names; "" for a flag.
+        help: as `typer.Option` takes it.
+    """
+    help = f"{help} [{{{RECIPES}.{field}}}]"
+    if ":" in metavar:
+        return choice(of=metavar, help=help)
+    return typer.Option(help=help, metavar=metavar or None)
 
 
 def choice_argument(of: str, help: str, **more: Any) -> Any:
@@ -93,6 +112,10 @@ def filled(text: str) -> str:
         return f"[{'|'.join(names_of(text))}]"
     for place in (DATA_SETS, PUBLISHED, SPLITS):
         text = text.replace(f"{{{place}}}", ", ".join(names_of(place))) if place in text else text
+    if RECIPES in text:
+        from samplecnn.training.recipes import said
+
+        text = re.sub(rf"\{{{RECIPES}\.(\w+)\}}", lambda found: said(found[1]), text)
     if BENCHMARKS in text:
         from samplecnn.bench import BENCHMARKS as benchmarks
 

@@ -4,7 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-from samplecnn.cli.choices import BLOCKS, DATA_SETS, FRONTENDS, POOLINGS, TRAIN_PRECISIONS, choice
+from samplecnn.cli.choices import (
+    BLOCKS,
+    DATA_SETS,
+    FRONTENDS,
+    MIXINGS,
+    OPTIMIZERS,
+    POOLINGS,
+    RECIPES,
+    SCHEDULES,
+    TRAIN_PRECISIONS,
+    by_recipe,
+    choice,
+)
 from samplecnn.cli.shared import SkipCorrupt, next_command
 from samplecnn.errors import UsageError
 from samplecnn.extras import require
@@ -25,6 +37,14 @@ def train(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Name of the run; by default the block, plus _multi.")
     ] = Default.name,
+    recipe: Annotated[
+        str | None,
+        choice(
+            of=RECIPES,
+            help="Defaults of the options below. original: the paper's procedure; modern: augmentation, AdamW over one "
+            "cosine cycle, averaged weights.",
+        ),
+    ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,
     log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for run directories.")] = Default.log_dir,
     block: Annotated[str, choice(of=BLOCKS, help="Building block of the network.")] = Default.block,
@@ -56,37 +76,80 @@ def train(
     mels: Annotated[
         int | None, typer.Option(metavar="N", help="Bands of the log-mel frames. [default: 64]")
     ] = Default.mels,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Segments in a batch.")] = Default.batch_size,
-    momentum: Annotated[float, typer.Option(metavar="M", help="Momentum of SGD (Nesterov).")] = Default.momentum,
-    lr: Annotated[float, typer.Option(metavar="LR", help="Learning rate of the first stage.")] = Default.lr,
+    batch_size: Annotated[int | None, by_recipe("batch_size", "N", "Segments in a batch.")] = None,
+    optimizer: Annotated[str | None, by_recipe("optimizer", OPTIMIZERS, "Optimizer.")] = None,
+    momentum: Annotated[float | None, by_recipe("momentum", "M", "Momentum (Nesterov), or AdamW's first beta.")] = None,
+    lr: Annotated[float | None, by_recipe("lr", "LR", "Learning rate of the first stage.")] = None,
+    schedule: Annotated[
+        str | None,
+        by_recipe("schedule", SCHEDULES, "Of the rate in a stage: constant, or falling to 0 over --max-epochs."),
+    ] = None,
     warmup: Annotated[
-        int,
-        typer.Option(metavar="N", help="Steps over which the learning rate rises from 0; 0, as in the original: none."),
-    ] = Default.warmup,
+        int | None, by_recipe("warmup", "N", "Steps over which the learning rate rises from 0; in the paper none.")
+    ] = None,
     lr_decay: Annotated[
-        float, typer.Option(metavar="DC", help="Factor from one stage's learning rate to the next.")
-    ] = Default.lr_decay,
-    dropout: Annotated[float, typer.Option(metavar="DO", help="Dropout rate before the last layer.")] = Default.dropout,
+        float | None, by_recipe("lr_decay", "DC", "Factor from one stage's learning rate to the next.")
+    ] = None,
+    dropout: Annotated[float | None, by_recipe("dropout", "DO", "Dropout rate before the last layer.")] = None,
     weight_decay: Annotated[
-        float,
-        typer.Option(
-            metavar="WD",
-            help="Penalty WD * sum(w^2) on convolution kernels. In the original this option has no effect.",
+        float | None,
+        by_recipe(
+            "weight_decay",
+            "WD",
+            "SGD: penalty WD * sum(w^2) on convolution kernels (the original has none); AdamW: decoupled decay.",
         ),
-    ] = Default.weight_decay,
-    num_stages: Annotated[int, typer.Option(metavar="N", help="Number of stages.")] = Default.num_stages,
+    ] = None,
+    num_stages: Annotated[int | None, by_recipe("num_stages", "N", "Number of stages.")] = None,
     patience: Annotated[
-        int,
-        typer.Option(metavar="N", help="Epochs without a better validation loss after which a stage ends; 0 is as 1."),
-    ] = Default.patience,
+        int | None,
+        by_recipe("patience", "N", "Epochs without a better validation loss after which a stage ends; 0 is as 1."),
+    ] = None,
     num_readers: Annotated[
         int, typer.Option(metavar="N", help="Threads that read batches ahead.")
     ] = Default.num_readers,
     skip_corrupt: SkipCorrupt = Default.skip_corrupt,
-    features: Annotated[int, typer.Option(metavar="N", help="Width of the first layers.")] = Default.features,
+    features: Annotated[int | None, by_recipe("features", "N", "Width of the first layers.")] = None,
     max_epochs: Annotated[
-        int, typer.Option(metavar="N", help="Epochs after which a stage ends in any case.")
-    ] = Default.max_epochs,
+        int | None, by_recipe("max_epochs", "N", "Epochs after which a stage ends in any case.")
+    ] = None,
+    passes: Annotated[int | None, by_recipe("passes", "N", "Passes over the data in an epoch.")] = None,
+    average: Annotated[
+        float | None,
+        by_recipe("average", "N", "Time constant, in epochs, of the averaged weights that are kept; 0: none."),
+    ] = None,
+    norm_update: Annotated[
+        float | None, by_recipe("norm_update", "P", "Share of each batch in the batch norms' running averages.")
+    ] = None,
+    norm_estimate: Annotated[
+        int | None,
+        by_recipe("norm_estimate", "N", "Segments for the batch norms' statistics before validation; 0: running."),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, by_recipe("label_smoothing", "P", "Share of the labels that is spread over all classes.")
+    ] = None,
+    class_weights: Annotated[
+        bool | None, by_recipe("class_weights", "", "Weigh classes by 1 / sqrt(frequency).")
+    ] = None,
+    crop: Annotated[
+        float | None,
+        by_recipe("crop", "P", "Train on stretches of this share of a window from anywhere in a clip; 0: segments."),
+    ] = None,
+    shift: Annotated[float | None, by_recipe("shift", "P", "Largest shift in time, as a share of the window.")] = None,
+    speed: Annotated[float | None, by_recipe("speed", "N", "Largest change of speed and pitch, in octaves.")] = None,
+    gain: Annotated[float | None, by_recipe("gain", "DB", "Largest change of level.")] = None,
+    polarity: Annotated[bool | None, by_recipe("polarity", "", "Turn every second waveform upside down.")] = None,
+    filter: Annotated[
+        float | None, by_recipe("filter", "DB", "Largest deviation of random frequency responses.")
+    ] = None,
+    noise: Annotated[float | None, by_recipe("noise", "P", "Share of segments to which noise is added.")] = None,
+    background: Annotated[
+        str | None, by_recipe("background", "PATH", "Recordings that are mixed with segments: a folder or a file.")
+    ] = None,
+    mask: Annotated[
+        float | None, by_recipe("mask", "P", "Longest stretch that is silenced, as a share of the window.")
+    ] = None,
+    mixing: Annotated[str | None, by_recipe("mixing", MIXINGS, "Train on sums of two segments.")] = None,
+    mixing_share: Annotated[float | None, by_recipe("mixing_share", "P", "Share of segments that are mixed.")] = None,
     precision: Annotated[
         str,
         choice(

@@ -1,7 +1,7 @@
 """Batches of a split, in an order that depends on seed, stage and epoch only."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,17 +28,22 @@ def batches(
     readers: int,
     first: int = 0,
     device: torch.device | None = None,
+    stretches: Callable[[np.ndarray, int], np.ndarray] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches (audio [batch, window] as stored, labels float32 [batch, classes]) along `order`, from batch `first` on.
 
     The last one may be smaller. `readers` threads copy them out of the mapped shards ahead of their use, for a GPU into
-    pinned memory; they are moved to `device` as stored, which takes half the bandwidth of float32.
+    pinned memory; they are moved to `device` as stored, which takes half the bandwidth of float32. `stretches` reads
+    other audio than whole segments: (rows [batch], number of the batch) -> [batch, samples], as stored.
     """
     pinned = device is not None and device.type == "cuda"
 
     def read(start: int) -> tuple[Tensor, Tensor]:
         chosen = order[start : start + batch_size]
         labels = torch.from_numpy(segments.labels[chosen]).float()
+        if stretches is not None:
+            audio = torch.from_numpy(stretches(chosen, start // batch_size))
+            return (audio.pin_memory(), labels.pin_memory()) if pinned else (audio, labels)
         if not pinned:
             return torch.from_numpy(segments.gather(chosen)), labels
         dtype = torch.int16 if segments.dtype == np.int16 else torch.float32

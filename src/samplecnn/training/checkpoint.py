@@ -42,6 +42,9 @@ CHECKPOINT = "checkpoint.pt"
 FORMAT_VERSION = 1
 REMEDY = "start the training again"
 
+# Settings of SGD and AdamW that decide what a step computes; others decide how.
+SETTINGS = ("params", "momentum", "dampening", "weight_decay", "nesterov", "betas", "eps", "amsgrad")
+
 Weights = dict[str, Tensor]
 
 
@@ -84,6 +87,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None  # None: a new one
     random_state: Tensor
     device_random_state: Tensor | None = None
+    average: dict[str, Any] | None = None  # of the weights, where the run has one
     data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
 
 
@@ -152,18 +156,20 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -
     """
     own, groups = optimizer.state_dict()["param_groups"], saved.get("param_groups")
     if not isinstance(groups, list) or len(groups) != len(own) or not isinstance(saved.get("state"), dict):
-        raise ValueError("its optimizer is not one of SGD")
+        raise ValueError("its optimizer is another one")
     for group, wanted in zip(groups, own, strict=True):
-        for name in ("params", "momentum", "dampening", "weight_decay", "nesterov"):
+        for name in (name for name in SETTINGS if name in wanted):
             if not isinstance(group, dict) or shown(group.get(name)) != shown(wanted[name]):
                 raise ValueError(f"its optimizer's {name} is not that of its options")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, held in saved["state"].items():
-        buffer = held.get("momentum_buffer") if isinstance(held, dict) else held
         if not isinstance(index, int) or not 0 <= index < len(parameters):
             raise ValueError("its optimizer has other parameters than its model")
-        if buffer is not None and (_tensor(buffer, "") or buffer.shape != parameters[index].shape):
-            raise ValueError(f"the momentum of parameter {index} does not fit it")
+        for name, value in (held if isinstance(held, dict) else {"": held}).items():
+            if name != "step" and value is not None and (_tensor(value, "") or value.shape != parameters[index].shape):
+                raise ValueError(f"the momentum of parameter {index} does not fit it")
+            if name == "step" and (_tensor(value, "") or value.shape != ()):
+                raise ValueError(f"the number of steps of parameter {index} is none")
     optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
 
 
@@ -203,7 +209,8 @@ CONTENTS = fields(
         "optimizer": or_null(table_of(lambda value, key: "", text(100))),
         "random_state": _tensor,
         "device_random_state": or_null(_tensor),
+        "average": or_null(fields({"count": _COUNT, "values": table_of(_tensor, text(1000))})),
         "data": or_null(RECORD_RULE),
     },
-    optional=["device_random_state", "data"],
+    optional=["device_random_state", "average", "data"],
 )

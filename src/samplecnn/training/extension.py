@@ -34,6 +34,12 @@ def extended(run: Path, checkpoint: Checkpoint, options: TrainOptions, wanted: d
             own = getattr(options, name)
             raise OptionError(name, f"can only be raised when a run is resumed, which has {own}; not {value}")
     grown = {name: value for name, value in wanted.items() if value > getattr(options, name)}
+    if "max_epochs" in grown and options.schedule == "cosine":
+        raise OptionError(
+            "max_epochs",
+            f"cannot be raised in a run whose learning rate falls to 0 over {options.max_epochs} epochs; "
+            "start a new run, or raise --num-stages",
+        )
     larger, state = TrainOptions(**{**options.to_dict(), **grown}), checkpoint.state
     if state.finished:
         _reopen(run, checkpoint, options, larger, grown)

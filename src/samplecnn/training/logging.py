@@ -7,13 +7,19 @@ import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samplecnn.parsing import fields, flag, number, parse_object, read_text, score, text, whole
 from samplecnn.shards.tfrecord.frames import frame
 from samplecnn.system.files import naming, sweep, write_text
+from samplecnn.system.progress import duration
+from samplecnn.training.schedule import epochs_left
+
+if TYPE_CHECKING:
+    from samplecnn.training.checkpoint import RunState
+    from samplecnn.training.options import TrainOptions
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
@@ -134,6 +140,21 @@ class RunLog:
 
     def _write_metrics(self) -> None:
         write_text(self.run / METRICS, "".join(json.dumps(row) + "\n" for row in self.history))
+
+
+def epoch_line(position: str, row: Row, options: "TrainOptions", state: "RunState") -> str:
+    """An epoch's figures and the time that is left, for people; `state` is that after the epoch."""
+    accuracy = f"  accuracy {row['val_accuracy']:.4f}" if "val_accuracy" in row else ""
+    line = (
+        f"{position}  loss {row['train_loss']:.4f}  validation: loss {row['val_loss']:.4f}{accuracy}"
+        f"  ROC-AUC {row['val_roc_auc']:.4f}  {row['segments_per_second']:.1f} segments/s"
+        f"  {duration(state.epoch_seconds)}{'  best' if row['best'] else ''}"
+    )
+    fewest, most = epochs_left(options, state)
+    if not most:
+        return line
+    bounds = dict.fromkeys(duration(epochs * state.epoch_seconds) for epochs in (fewest, most))
+    return f"{line}  {' to '.join(bounds)} left"
 
 
 def read_metrics(run: Path) -> list[Row]:

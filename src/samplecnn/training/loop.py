@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,15 +26,17 @@ from samplecnn.shards import Segments
 from samplecnn.shards.identity import BuildRecord
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.log import is_quiet, show
-from samplecnn.system.progress import Progress, duration
-from samplecnn.training.batches import batches, epoch_order
+from samplecnn.system.progress import Progress
+from samplecnn.training.averaging import Average, scored_weights, set_norm_update
 from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, save_checkpoint
+from samplecnn.training.feed import Feed
 from samplecnn.training.interrupt import deferred_interrupt
-from samplecnn.training.logging import RunLog
+from samplecnn.training.logging import RunLog, epoch_line
+from samplecnn.training.losses import loss_of
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import training_record
-from samplecnn.training.schedule import epochs_left, learning_rate, max_bad_epochs, stage_rate
-from samplecnn.training.step import Step, sgd
+from samplecnn.training.schedule import learning_rate, max_bad_epochs, stage_rate
+from samplecnn.training.step import Step, mode_of, new_optimizer
 from samplecnn.training.validation import validate
 
 CHECKPOINT_INTERVAL = 300.0  # seconds
@@ -63,6 +66,7 @@ class Run:
         state: RunState,
         data: BuildRecord,
         seen: dict[str, Any],
+        background: np.ndarray | None = None,
     ) -> None:
         keep_freed_memory()
         assert model.task is not None
@@ -71,8 +75,11 @@ class Run:
         self.model = model.to(device)
         self.best: Weights | None = None
         self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
-        self.optimizer = sgd(self.model, options)
-        self.step = Step(self.model, self.task, self.mode(), log)
+        self.feed = Feed(splits["train"], options, device, background)
+        set_norm_update(self.model, options.norm_update)
+        self.optimizer, self.average = new_optimizer(self.model, options), self.new_average()
+        loss = loss_of(options, self.task, splits["train"].labels, device)
+        self.step = Step(self.model, self.task, mode_of(options.compile, device, log), log, loss)
         self.saved_at = time.monotonic()
 
     def fit(self) -> TrainResult:
@@ -91,7 +98,9 @@ class Run:
             while True:
                 while state.epoch < options.max_epochs and state.bad_epochs < max_bad_epochs(options):
                     self.train_epoch()
-                    self.end_epoch(self.validate())
+                    with scored_weights(self.model, self.average, self.feed.unvaried()):
+                        self.end_epoch(self.validate())
+                    self.save()
                 is_last = state.stage + 1 >= options.num_stages
                 scores = self.end_stage(is_last)
                 if is_last:
@@ -112,18 +121,18 @@ class Run:
 
     def train_epoch(self) -> None:
         """Takes the remaining steps of one epoch, from `state.step` on."""
-        state, options, segments = self.state, self.options, self.splits["train"]
-        order = epoch_order(len(segments), options.seed, state.stage, state.epoch)
+        state, options, count = self.state, self.options, len(self.feed)
         self.model.train()
         self.model.compute_dtype = dtype(self.precision)
         unread: list[tuple[Tensor, int]] = []  # losses that are still on the device, with their numbers of segments
         began, first = time.monotonic(), state.epoch_seconds
-        bar = Progress(len(order), self.position(), "segments", done=state.step * options.batch_size)
-        source = batches(segments, order, options.batch_size, options.num_readers, state.step, self.device)
+        bar = Progress(count, self.position(), "segments", done=state.step * options.batch_size)
         with bar, deferred_interrupt() as interrupt, tuned(self.device, self.precision):
-            for audio, labels in source:
-                rate = learning_rate(options, state)
+            for audio, labels in self.feed.epoch(state):
+                rate = learning_rate(options, state, self.feed.steps * options.max_epochs)
                 loss = self.step(self.optimizer, audio, labels, rate)
+                if self.average is not None:
+                    self.average.update()
                 unread.append((loss, len(audio)))
                 state.step += 1
                 state.stage_steps += 1
@@ -131,7 +140,7 @@ class Run:
                 if self.device.type == "cpu" or state.step % LOSS_CHECK_STEPS == 0 or interrupt.requested:
                     self.add_losses(unread)
                     self.log.step(state.total_steps, float(loss), rate)
-                    mean = state.loss_sum / min(state.step * options.batch_size, len(order))
+                    mean = state.loss_sum / min(state.step * options.batch_size, count)
                     bar.advance(sum(n for _, n in unread), note=f"loss {mean:.4f}")
                     unread.clear()
                     state.epoch_seconds = first + time.monotonic() - began
@@ -161,6 +170,11 @@ class Run:
             f"Start again with a smaller --lr (it was {self.options.lr:g})"
         )
 
+    def new_average(self) -> Average | None:
+        """A new average of the weights, where the run has one."""
+        share = self.options.average
+        return Average(self.model, share * self.feed.steps) if share else None
+
     def validate(self) -> dict[str, float]:
         """Loss and scores over the validation segments, in the precision of the training."""
         options = self.options
@@ -178,9 +192,8 @@ class Run:
         return figures
 
     def end_epoch(self, figures: dict[str, float]) -> None:
-        """Records the epoch, keeps its weights if they are the stage's best, and saves a checkpoint."""
-        state = self.state
-        count = len(self.splits["train"])
+        """Records the epoch, and keeps its weights if they are the stage's best."""
+        state, count = self.state, len(self.feed)
         better = figures["val_loss"] < state.best_loss
         if better:
             state.best_loss, state.bad_epochs = figures["val_loss"], 0
@@ -200,23 +213,14 @@ class Run:
             "segments_per_second": count / max(state.epoch_seconds, 1e-9),
             "seconds": state.seconds,
         }
-        accuracy = f"  accuracy {figures['val_accuracy']:.4f}" if "val_accuracy" in figures else ""
-        line = (
-            f"{self.position()}  loss {row['train_loss']:.4f}  validation: loss {figures['val_loss']:.4f}{accuracy}"
-            f"  ROC-AUC {figures['val_roc_auc']:.4f}  {row['segments_per_second']:.1f} segments/s"
-            f"  {duration(state.epoch_seconds)}{'  best' if better else ''}"
-        )
+        position = self.position()
         state.epoch += 1
-        fewest, most = epochs_left(self.options, state)
-        if most:
-            line += f"  {duration(fewest * state.epoch_seconds)} to {duration(most * state.epoch_seconds)} left"
-        log(line)
+        log(epoch_line(position, row, self.options, state))
         state.step, state.loss_sum, state.epoch_seconds = 0, 0.0, 0.0
         self.log.add(row)
         if better:
             self.save_model()
         self.log.draw(at_once=False)
-        self.save()
 
     def end_stage(self, is_last: bool) -> Scores:
         """Reloads the stage's best weights, scores the test set with them, and prepares the next stage.
@@ -241,7 +245,7 @@ class Run:
             state.stage += 1
             state.epoch = state.stage_steps = state.bad_epochs = 0
             state.best_loss = float("inf")
-            self.best, self.optimizer = None, sgd(self.model, options)
+            self.best, self.optimizer, self.average = None, new_optimizer(self.model, options), self.new_average()
             self.save()
         return scores
 
@@ -279,16 +283,11 @@ class Run:
                 optimizer=self.optimizer.state_dict(),
                 random_state=torch.get_rng_state(),
                 device_random_state=torch.cuda.get_rng_state(self.device) if cuda else None,
+                average=None if self.average is None else self.average.state(),
                 data=self.data.to_dict(),
             ),
         )
         self.saved_at = time.monotonic()
-
-    def mode(self) -> str:
-        """How steps run, one of `step.MODES`; --compile has no effect on a CPU, which is reported."""
-        if self.options.compile and self.device.type == "cpu":
-            log("--compile is for GPUs: on a CPU the operations that matter are compiled already")
-        return "compile+graph" if self.options.compile and self.device.type != "cpu" else "eager"
 
     def position(self) -> str:
         return f"stage {self.state.stage + 1}/{self.options.num_stages} epoch {self.state.epoch + 1}"

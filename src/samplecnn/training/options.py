@@ -1,6 +1,6 @@
 """All settings of a training run; those of the original keep its defaults, and docs/migrating.md lists exceptions."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_type_hints
 
 from samplecnn.errors import OptionError, SampleCNNError
@@ -9,9 +9,15 @@ from samplecnn.models import BLOCKS
 from samplecnn.models.config import MAX_FEATURES
 from samplecnn.parsing import shown
 from samplecnn.system.arguments import suggestion, type_problem
+from samplecnn.training.recipes import MIXINGS, OPTIMIZERS, ORIGINAL, PLANNED, SCHEDULES, plan, values_of
 
 PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
-LARGEST = {"batch_size": 1 << 20, "num_readers": 1024, "features": MAX_FEATURES}  # what costs memory or threads
+LARGEST = {
+    "batch_size": 1 << 20,
+    "passes": 1 << 20,
+    "num_readers": 1024,
+    "features": MAX_FEATURES,
+}  # what costs memory or threads
 
 # Options that a network is made with as they are (`models.fitting.config_for_window`).
 ARCHITECTURE = (
@@ -30,6 +36,7 @@ class TrainOptions:
 
     dataset: str
     name: str | None = None
+    recipe: str = "original"
     data_dir: str = "./data"
     log_dir: str = "./log"
     block: str = "se"
@@ -41,19 +48,38 @@ class TrainOptions:
     pooling: str = "max"
     frontend: str = "waveform"
     mels: int | None = None
-    batch_size: int = 23
-    momentum: float = 0.9
-    lr: float = 0.01
-    warmup: int = 200
-    lr_decay: float = 0.2
-    dropout: float = 0.5
-    weight_decay: float = 0.0
-    num_stages: int = 5
-    patience: int = 2
+    batch_size: int = ORIGINAL.batch_size
+    optimizer: str = ORIGINAL.optimizer
+    momentum: float = ORIGINAL.momentum
+    lr: float = ORIGINAL.lr
+    schedule: str = ORIGINAL.schedule
+    warmup: int = ORIGINAL.warmup
+    lr_decay: float = ORIGINAL.lr_decay
+    dropout: float = ORIGINAL.dropout
+    weight_decay: float = ORIGINAL.weight_decay
+    num_stages: int = ORIGINAL.num_stages
+    patience: int = ORIGINAL.patience
     num_readers: int = 8
     skip_corrupt: bool = False
-    features: int = 128
-    max_epochs: int = 100
+    features: int = ORIGINAL.features
+    max_epochs: int = ORIGINAL.max_epochs
+    passes: int = ORIGINAL.passes
+    average: float = ORIGINAL.average
+    norm_update: float = ORIGINAL.norm_update
+    norm_estimate: int = ORIGINAL.norm_estimate
+    label_smoothing: float = ORIGINAL.label_smoothing
+    class_weights: bool = ORIGINAL.class_weights
+    crop: float = ORIGINAL.crop
+    shift: float = ORIGINAL.shift
+    speed: float = ORIGINAL.speed
+    gain: float = ORIGINAL.gain
+    polarity: bool = ORIGINAL.polarity
+    filter: float = ORIGINAL.filter
+    noise: float = ORIGINAL.noise
+    background: str | None = ORIGINAL.background
+    mask: float = ORIGINAL.mask
+    mixing: str = ORIGINAL.mixing
+    mixing_share: float = ORIGINAL.mixing_share
     precision: str = "auto"
     device: str = "auto"
     compile: bool = False
@@ -63,10 +89,10 @@ class TrainOptions:
     baseline: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("data_dir", "log_dir", "init_from"):  # paths too are kept as text: checkpoints are plain data
+        for name in ("data_dir", "log_dir", "init_from", "background"):  # as text: checkpoints are plain data
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, str(getattr(self, name)))
-        for name in ("batch_size", "num_stages", "num_readers", "features", "max_epochs"):
+        for name in ("batch_size", "num_stages", "num_readers", "features", "max_epochs", "passes"):
             if getattr(self, name) < 1:
                 raise OptionError(name, f"must be at least 1, not {getattr(self, name)}")
         for name, most in LARGEST.items():
@@ -75,16 +101,26 @@ class TrainOptions:
         for name in ("lr", "lr_decay"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise OptionError(name, f"must be above 0, not {getattr(self, name):g}")
-        for name in ("momentum", "dropout"):
+        for name in ("momentum", "dropout", "label_smoothing", "mask"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(name, f"must be at least 0 and below 1, not {getattr(self, name):g}")
-        for name in ("warmup", "patience"):
+        for name in ("crop", "shift", "speed", "noise", "mixing_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(name, f"must be from 0 to 1, not {getattr(self, name):g}")
+        if not 0 < self.norm_update <= 1:
+            raise OptionError("norm_update", f"must be above 0 and at most 1, not {self.norm_update:g}")
+        for name in ("warmup", "patience", "norm_estimate"):
             if getattr(self, name) < 0:
                 raise OptionError(name, f"must be 0 or more, not {getattr(self, name)}")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise OptionError("weight_decay", f"must be 0 or more, not {self.weight_decay:g}")
+        for name in ("weight_decay", "average", "gain", "filter"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise OptionError(name, f"must be 0 or more, not {getattr(self, name):g}")
         if not 0 <= self.seed < 2**63:
             raise OptionError("seed", f"must be 0 or a positive number, not {self.seed}")
+        values_of(self.recipe)
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("mixing", MIXINGS)):
+            if getattr(self, name) not in known:
+                raise OptionError(name, f"{getattr(self, name)!r} is unknown{suggestion(getattr(self, name), known)}")
         if (
             self.block not in BLOCKS
         ):  # those of converted models cannot be trained: the original's .h5 has no name for them
@@ -118,3 +154,36 @@ class TrainOptions:
             if problem:
                 raise SampleCNNError(f"{name} must be {problem}, not {shown(value)}")
         return cls(**values)
+
+    @property
+    def augments(self) -> bool:
+        """Whether training segments are varied."""
+        changed = ("crop", "shift", "speed", "gain", "polarity", "filter", "noise", "background", "mask")
+        return any(getattr(self, name) for name in changed) or self.mixing != "none"
+
+
+def default_recipe(dataset: str) -> str:
+    """The recipe of a data set for which none is named."""
+    return "original"
+
+
+def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions:
+    """The settings of a run from those that were given, the recipe's, and what follows from the data set's size.
+
+    Args:
+        given: arguments of TrainOptions; None leaves a setting to the recipe.
+        segments: of the training split; None where they are not known yet: the result is good for checks only.
+
+    Raises:
+        OptionError: a value outside its range.
+        UsageError: an unknown recipe.
+    """
+    wanted = {name: value for name, value in given.items() if value is not None}
+    values = {**values_of(wanted.get("recipe", TrainOptions.recipe)), **wanted}
+    left = [name for name, value in PLANNED if name not in wanted and values[name] == value]
+    checked = TrainOptions(**{**values, **dict.fromkeys(left, 1)})
+    if segments is None or not left:
+        return checked
+    numbers = (0 if name in left else getattr(checked, name) for name in ("max_epochs", "passes"))
+    chosen = plan(segments, checked.batch_size, *numbers)
+    return replace(checked, **{name: getattr(chosen, name) for name in left})

@@ -1,5 +1,6 @@
-"""The original's schedule: learning rate by stage and step, and how many epochs are still to come."""
+"""Learning rate by stage and step, and how many epochs are still to come."""
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,17 +10,24 @@ if TYPE_CHECKING:
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), step counted from 0 in every stage
 
 
-def learning_rate(options: "TrainOptions", state: "RunState") -> float:
-    """Of the next step: the stage's rate, slowly decaying; in the first stage it rises from 0 over the first steps.
+def learning_rate(options: "TrainOptions", state: "RunState", steps: int) -> float:
+    """Of the next step. `steps` are those of a stage of `max_epochs`, over which the schedule "cosine" falls to 0.
+
+    In the original's schedule it is the stage's rate, slowly decaying. In the first stage both rise from 0 over the
+    steps of the warm-up.
 
     With the original's initial values the gradient of a kernel is a hundred times the kernel. At the full rate, the
     first step turns all filters of a layer towards what varies most in the first batch, its loudness, and thousands of
     steps pass before they differ again (docs/training.md has the measurement).
     """
-    rate = stage_rate(options, state.stage) / (1 + LR_TIME_DECAY * state.stage_steps)
-    if state.stage == 0 and state.stage_steps < options.warmup:
-        rate *= (state.stage_steps + 1) / options.warmup
-    return rate
+    warming = state.stage == 0 and state.stage_steps < options.warmup
+    if options.schedule == "cosine":
+        first = options.warmup if state.stage == 0 else 0
+        done = (state.stage_steps - first) / max(steps - first, 1)
+        rate = stage_rate(options, state.stage) * 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+    else:
+        rate = stage_rate(options, state.stage) / (1 + LR_TIME_DECAY * state.stage_steps)
+    return rate * (state.stage_steps + 1) / options.warmup if warming else rate
 
 
 def stage_rate(options: "TrainOptions", stage: int) -> float:

@@ -1,28 +1,26 @@
 """Start of a run, or its continuation from the last checkpoint: run directory, initial weights."""
 
-import time
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from samplecnn import model_files
 from samplecnn.datasets.custom import slug
-from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
-from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, without_excitation
+from samplecnn.models import ModelConfig, SampleCNN, without_excitation
 from samplecnn.models.fitting import config_for_window
 from samplecnn.system.arguments import checked
+from samplecnn.training.augmentation import crop_length
 from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
 from samplecnn.training.extension import extended
 from samplecnn.training.loop import Run, TrainResult, log
-from samplecnn.training.options import ARCHITECTURE, TrainOptions
+from samplecnn.training.options import ARCHITECTURE, TrainOptions, default_recipe, resolved
 from samplecnn.training.precision import training_precision
+from samplecnn.training.start import background_of, initial_weights, new_run
 
 
 @checked
@@ -30,6 +28,7 @@ def train(
     dataset: str,
     name: str | None = None,
     *,
+    recipe: str | None = None,
     data_dir: str | Path = TrainOptions.data_dir,
     log_dir: str | Path = TrainOptions.log_dir,
     block: str = TrainOptions.block,
@@ -41,19 +40,38 @@ def train(
     pooling: str = TrainOptions.pooling,
     frontend: str = TrainOptions.frontend,
     mels: int | None = TrainOptions.mels,
-    batch_size: int = TrainOptions.batch_size,
-    momentum: float = TrainOptions.momentum,
-    lr: float = TrainOptions.lr,
-    warmup: int = TrainOptions.warmup,
-    lr_decay: float = TrainOptions.lr_decay,
-    dropout: float = TrainOptions.dropout,
-    weight_decay: float = TrainOptions.weight_decay,
-    num_stages: int = TrainOptions.num_stages,
-    patience: int = TrainOptions.patience,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    momentum: float | None = None,
+    lr: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    lr_decay: float | None = None,
+    dropout: float | None = None,
+    weight_decay: float | None = None,
+    num_stages: int | None = None,
+    patience: int | None = None,
     num_readers: int = TrainOptions.num_readers,
     skip_corrupt: bool = TrainOptions.skip_corrupt,
-    features: int = TrainOptions.features,
-    max_epochs: int = TrainOptions.max_epochs,
+    features: int | None = None,
+    max_epochs: int | None = None,
+    passes: int | None = None,
+    average: float | None = None,
+    norm_update: float | None = None,
+    norm_estimate: int | None = None,
+    label_smoothing: float | None = None,
+    class_weights: bool | None = None,
+    crop: float | None = None,
+    shift: float | None = None,
+    speed: float | None = None,
+    gain: float | None = None,
+    polarity: bool | None = None,
+    filter: float | None = None,
+    noise: float | None = None,
+    background: str | Path | None = None,
+    mask: float | None = None,
+    mixing: str | None = None,
+    mixing_share: float | None = None,
     precision: str = TrainOptions.precision,
     device: str = TrainOptions.device,
     compile: bool = TrainOptions.compile,
@@ -64,9 +82,13 @@ def train(
 ) -> TrainResult:
     """Trains a SampleCNN on a built data set.
 
+    None leaves an argument to the recipe, whose values `samplecnn train --help` lists.
+
     Args:
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
         name: of the run, part of its directory's name; None takes the block, with "_multi" where it applies.
+        recipe: "original", the paper's procedure, or "modern": augmentation, AdamW over one cosine cycle, averaged
+            weights.
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
         block: building block of the network: basic, se, res1, res2, rese1 or rese2.
@@ -81,19 +103,42 @@ def train(
             blocks that bring the waveform to their rate; the other blocks stay as they are.
         mels: bands of the log-mel frames; None: 64.
         batch_size: segments in a batch.
-        momentum: of SGD with Nesterov momentum, from 0 to below 1.
+        optimizer: "sgd" with Nesterov momentum, or "adamw".
+        momentum: of the optimizer, from 0 to below 1; AdamW's first beta.
         lr: learning rate of the first stage.
-        warmup: steps over which the first stage's learning rate rises from 0; the original has none.
+        schedule: "stages", each with a constant rate; or "cosine", in which a stage's rate falls to 0 over
+            `max_epochs`, whatever the patience.
+        warmup: steps over which the first stage's learning rate rises from 0; the paper has none.
         lr_decay: factor from one stage's learning rate to the next.
         dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
-        weight_decay: wd in the penalty wd * sum(w ** 2) on convolution kernels, which the losses that decide the best
-            epoch do not include; in the original the option has no effect.
+        weight_decay: with SGD, wd in the penalty wd * sum(w ** 2) on convolution kernels, which the losses that decide
+            the best epoch do not include (in the original the option has no effect); with AdamW, kernels and matrices
+            shrink by wd * rate a step.
         num_stages: number of stages.
         patience: epochs without a better validation loss after which a stage ends; 0 is the same as 1.
         num_readers: threads that read batches ahead.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         features: width of the first layers.
         max_epochs: epochs after which a stage ends in any case.
+        passes: over the training split in an epoch; several make sense for small data sets.
+        average: time constant, in epochs, of the moving average of the weights that are scored and kept; 0: none.
+        norm_update: share of each batch's statistics in the running averages of the batch norms.
+        norm_estimate: training segments, without augmentation, from which the statistics of the batch norms are
+            estimated before each validation; 0 takes the running averages.
+        label_smoothing: share of the labels that is spread over all classes, from 0 to below 1.
+        class_weights: weighs classes by one over the square root of their frequency.
+        crop: length of the stretches that are trained on, as a share of the window, from any place in their clip; 0
+            takes the segments as they are.
+        shift: largest displacement in time, as a share of the window; silence fills up.
+        speed: largest change of speed and pitch, in octaves.
+        gain: largest change of level, in dB.
+        polarity: turns every second segment's waveform upside down.
+        filter: largest deviation of a random frequency response, in dB, for half of the segments.
+        noise: share of the segments to which noise is added, coloured at random, 5 to 40 dB below them.
+        background: folder of recordings, or one; stretches of them are mixed with segments, 0 to 30 dB below them.
+        mask: longest stretch that is silenced, as a share of the window.
+        mixing: "mixup" or "between-class": segments are sums of two, with labels to match; or "none".
+        mixing_share: of the segments that are mixed.
         precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 where it is faster.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
@@ -127,11 +172,12 @@ def train(
         ...
         samplecnn.errors.UsageError: train has no option 'epochs'; did you mean max_epochs?
     """
-    options = TrainOptions(**locals())  # the arguments are the fields, which a test keeps so
+    given = {**locals(), "recipe": recipe or default_recipe(dataset)}  # the arguments are the fields of TrainOptions
+    options = resolved(given)
     splits = open_splits(options)
-    task = splits["train"].task
+    options, task = resolved(given, len(splits["train"])), splits["train"].task
     config = config_for_window(
-        task.window,
+        crop_length(options, task.window),
         task.sample_rate,
         block=options.block if options.amplifying_ratio else without_excitation(options.block),
         num_classes=task.num_classes,
@@ -146,9 +192,10 @@ def train(
     model = SampleCNN(config, task)
     if options.init_from is not None:
         log(initial_weights(model, options.init_from))
+    recordings = background_of(options, task)
     data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return fitted(Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run)))
+    return fitted(Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run), recordings))
 
 
 @checked
@@ -198,9 +245,14 @@ def resume(
             model.load_state_dict(checkpoint.best)
         model.load_state_dict(checkpoint.weights)
     seen = seen_clips(options, splits, run).save(run)
-    continued = Run(run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen)
+    recordings = background_of(options, task)
+    continued = Run(
+        run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen, recordings
+    )
     continued.best = checkpoint.best
     with damage_named(run / CHECKPOINT):
+        if checkpoint.average is not None and continued.average is not None:
+            continued.average.load_state(checkpoint.average)
         if checkpoint.optimizer is not None:
             restore_optimizer(continued.optimizer, checkpoint.optimizer)
         torch.set_rng_state(checkpoint.random_state)
@@ -222,74 +274,3 @@ def fitted(run: Run) -> TrainResult:
         if remark:
             log(remark)
     return result
-
-
-def initial_weights(model: SampleCNN, source: str) -> str:
-    """Copies the weights of `source` wherever name and shape agree; the last layer only for identical classes.
-
-    Returns:
-        One line that says what was copied and which layers keep their initial values.
-
-    Raises:
-        UsageError: `source` is another architecture.
-    """
-    other = model_files.load(source)
-    ours, theirs = model.config, other.config
-    if theirs.block not in BLOCKS:
-        raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained on; take another model")
-    if theirs.tail:
-        raise UsageError(
-            f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
-            "encoder alone (samplecnn convert --encoder-only)"
-        )
-    if ours.logmel != theirs.logmel:
-        frames = {True: "the waveform", False: "log-mel frames"}
-        raise UsageError(
-            f"--init-from {source}: its first layer sees {frames[theirs.logmel is None]}, this run's "
-            f"{frames[ours.logmel is None]}; rate, frames and mels must be the same"
-        )
-    for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
-        wanted, given = getattr(theirs, option), getattr(ours, option)
-        if wanted != given:
-            name = option.replace("_", " ")
-            flag = f"--{name.replace(' ', '-')}"
-            raise UsageError(
-                f"--init-from {source}: its {name} is {_shown(wanted)}, this run's {_shown(given)}; "
-                + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
-            )
-    same_classes = model.task is not None and other.task is not None and model.task.classes == other.task.classes
-    values, fresh = model.state_dict(), []
-    with torch.no_grad():
-        for name, value in other.state_dict().items():
-            same_shape = name in values and values[name].shape == value.shape
-            if same_shape and (same_classes or not name.startswith("logit.")):
-                values[name].copy_(value)
-            else:
-                fresh.append(name.rsplit(".", 1)[0])
-    left = ", ".join(dict.fromkeys(fresh)) or "nothing"
-    # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
-    return f"weights from {source}; fresh: {left}"
-
-
-def _shown(value: Any) -> str:
-    return "the default" if value is None else str(value)
-
-
-def new_run(log_dir: Path, name: str) -> Path:
-    """Makes a new run directory, named by the time as the original's are.
-
-    Raises:
-        OptionError: `log_dir` cannot be a folder.
-    """
-    try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        problem = "a link to something that does not exist" if log_dir.is_symlink() else "not a folder"
-        raise OptionError("log_dir", f"{log_dir} is {problem}; choose another folder") from error
-    while True:
-        run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
-        try:
-            run.mkdir()
-            return run
-        except FileExistsError:  # another run was started in this second
-            time.sleep(0.5)

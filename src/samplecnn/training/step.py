@@ -1,4 +1,4 @@
-"""One step of training: forward, backward and SGD, optionally with CUDA graphs or torch.compile.
+"""One step of training: forward, backward and optimizer, optionally with CUDA graphs or torch.compile.
 
 On a GPU a step of this network is hundreds of short kernels, which Python launches more slowly than they run. Mode
 "graph" records a step once as a CUDA graph and replays it as a whole; "compile" lets torch.compile fuse the operations
@@ -7,6 +7,7 @@ reported in one line and steps run in mode "eager".
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,27 +15,41 @@ from torch import Tensor, nn
 
 from samplecnn.task import Task
 from samplecnn.training.batches import standardised
-from samplecnn.training.losses import cross_entropy
+from samplecnn.training.losses import Loss, cross_entropy
 from samplecnn.training.options import TrainOptions
 
 MODES = ("eager", "compile", "graph", "compile+graph")
 WARMUP_STEPS = 3  # before a graph is recorded: cuDNN tries its algorithms, the optimizer allocates its buffers
 
 
-def sgd(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """A new optimizer of a model's parameters: SGD with Nesterov momentum.
+def mode_of(compile: bool, device: torch.device, log: Callable[[str], None]) -> str:
+    """How steps run, one of MODES; --compile has no effect on a CPU, which is reported."""
+    if compile and device.type == "cpu":
+        log("--compile is for GPUs: on a CPU the operations that matter are compiled already")
+    return "compile+graph" if compile and device.type != "cpu" else "eager"
 
-    The penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w, which is PyTorch's weight decay of
-    2 * wd.
+
+def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
+    """A new optimizer of a model's parameters: SGD with Nesterov momentum, or AdamW.
+
+    With SGD, the penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w, which is PyTorch's weight
+    decay of 2 * wd. AdamW shrinks all kernels and matrices by wd * rate a step; biases and batch norms are left alone.
     """
+    fused = all(value.device.type in ("cpu", "cuda") for value in model.parameters())
+    if options.optimizer == "adamw":
+        decayed = [value for value in model.parameters() if value.ndim > 1]
+        others = [value for value in model.parameters() if value.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": options.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999), fused=fused)
     kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv1d)]
     chosen = {id(kernel) for kernel in kernels}
-    others = [value for value in model.parameters() if id(value) not in chosen]
-    groups: list[dict[str, Any]] = [
+    groups = [
         {"params": kernels, "weight_decay": 2 * options.weight_decay},
-        {"params": others},
+        {"params": [value for value in model.parameters() if id(value) not in chosen]},
     ]
-    fused = all(value.device.type in ("cpu", "cuda") for value in others)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0, fused=fused)
 
 
@@ -46,13 +61,20 @@ class Step:
         task: decides how audio is standardised, and which loss is used.
         mode: one of MODES. It applies to batches of the first batch's size; others (the last of an epoch) run eagerly.
         on_failure: is called with one line if the mode is unavailable.
+        loss: of logits and labels; None: `cross_entropy`.
     """
 
     def __init__(
-        self, model: nn.Module, task: Task, mode: str = "eager", on_failure: Callable[[str], None] = print
+        self,
+        model: nn.Module,
+        task: Task,
+        mode: str = "eager",
+        on_failure: Callable[[str], None] = print,
+        loss: Loss | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"{mode!r}: expected one of {', '.join(MODES)}")
+        self._loss = loss or partial(cross_entropy, task=task)
         self.model, self.task, self.mode, self.on_failure = model, task, mode, on_failure
         self._compiled = torch.compile(self.loss, dynamic=False) if "compile" in mode else self.loss
         self._shape: torch.Size | None = None
@@ -60,8 +82,8 @@ class Step:
         self._graph: _Graph | None = None
 
     def loss(self, audio: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of a batch; see `cross_entropy`."""
-        return cross_entropy(self.model(standardised(audio, self.task)), labels, self.task)
+        """Mean loss of a batch."""
+        return self._loss(self.model(standardised(audio, self.task)), labels)
 
     def __call__(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
         """Takes a step.

@@ -1,0 +1,147 @@
+"""Recipes: named values of the options that decide how a network is trained.
+
+`original` is the paper's procedure. `modern` is for any other data: augmentation, one cosine cycle of AdamW, averaged
+weights. Every field of a recipe is an option of its own as well, which overrides it.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from samplecnn.errors import UsageError
+from samplecnn.system.arguments import suggestion
+
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("stages", "cosine")
+MIXINGS = ("none", "mixup", "between-class")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Values of the training options; the defaults are the original's. `samplecnn.train` describes each of them.
+
+    0 for `features`, `passes` and `max_epochs`, and -1 for `warmup`, let `plan` choose from the data set's size.
+    """
+
+    # Network and batches.
+    features: int = 128
+    dropout: float = 0.5
+    batch_size: int = 23
+    # Optimizer and schedule.
+    optimizer: str = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "stages"
+    warmup: int = 200
+    lr_decay: float = 0.2
+    num_stages: int = 5
+    max_epochs: int = 100
+    passes: int = 1
+    patience: int = 2
+    # Averages of weights, and the statistics of batch norms.
+    average: float = 0.0
+    norm_update: float = 0.01
+    norm_estimate: int = 0
+    # Loss.
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    # Augmentation.
+    crop: float = 0.0
+    shift: float = 0.0
+    speed: float = 0.0
+    gain: float = 0.0
+    polarity: bool = False
+    filter: float = 0.0
+    noise: float = 0.0
+    background: str | None = None
+    mask: float = 0.0
+    mixing: str = "none"
+    mixing_share: float = 1.0
+
+
+ORIGINAL = Recipe()
+MODERN = Recipe(
+    features=0,
+    dropout=0.2,
+    batch_size=32,
+    optimizer="adamw",
+    lr=0.003,
+    weight_decay=0.02,
+    schedule="cosine",
+    warmup=-1,
+    num_stages=1,
+    max_epochs=0,
+    passes=0,
+    patience=1000,
+    average=1.0,
+    norm_update=0.1,
+    norm_estimate=1024,
+    crop=1.0,
+    shift=0.1,
+    speed=0.25,
+    gain=6.0,
+    polarity=True,
+    filter=6.0,
+    noise=0.3,
+)
+RECIPES = {"original": ORIGINAL, "modern": MODERN}
+PLANNED = {("features", 0), ("passes", 0), ("max_epochs", 0), ("warmup", -1)}  # values that `plan` replaces
+FIELDS = tuple(field.name for field in fields(Recipe))
+
+
+def values_of(name: str) -> dict[str, Any]:
+    """The options that a recipe sets.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"recipe {name!r} is unknown{suggestion(name, RECIPES)}")
+    return {field: getattr(RECIPES[name], field) for field in FIELDS}
+
+
+def said(field: str) -> str:
+    """A field's value in every recipe, for people.
+
+    Example:
+        >>> said("optimizer")
+        'original: sgd, modern: adamw'
+    """
+
+    def word(value: Any) -> str:
+        if (field, value) in PLANNED:
+            return "by the data's size"
+        if value is None or isinstance(value, bool):
+            return {None: "none", True: "yes", False: "no"}[value]
+        return value if isinstance(value, str) else f"{value:g}"
+
+    return ", ".join(f"{name}: {word(getattr(recipe, field))}" for name, recipe in RECIPES.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is chosen from a data set's size: width, epochs, passes over the data in each, steps of warm-up."""
+
+    features: int
+    max_epochs: int
+    passes: int
+    warmup: int
+
+
+EPOCH_SEGMENTS = 1000  # an epoch passes over the data as often as gives at least so many segments
+WARMUP_SHARE = 0.15  # of all steps
+
+
+def plan(segments: int, batch_size: int, max_epochs: int = 0, passes: int = 0) -> Plan:
+    """The choices for a training split of so many segments.
+
+    Args:
+        segments: of the training split.
+        batch_size: of the run.
+        max_epochs, passes: where they were given; 0 chooses.
+    """
+    passes = passes or max(1, -(-EPOCH_SEGMENTS // segments))
+    seen = min(max(160 * segments, 20_000), max(60_000, 30 * segments))  # segments until the end
+    epochs = max_epochs or max(1, round(seen / (segments * passes)))
+    steps = epochs * -(-segments * passes // batch_size)
+    return Plan(32 if segments < 30_000 else 64, epochs, passes, max(1, round(WARMUP_SHARE * steps)))

@@ -1,0 +1,105 @@
+"""What a run starts with: its directory, initial weights, background recordings."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from samplecnn import model_files
+from samplecnn.audio import decode
+from samplecnn.errors import OptionError, UsageError
+from samplecnn.models import BLOCKS, SampleCNN
+from samplecnn.recordings import Scan
+from samplecnn.task import Task
+from samplecnn.training.options import TrainOptions
+
+
+def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
+    """The recordings of --background, one after the other: float32 [samples] at the task's rate; None without any.
+
+    Raises:
+        OptionError: there are none, or they are shorter than a window.
+    """
+    if options.background is None:
+        return None
+    place = Path(options.background)
+    paths = list(Scan().recordings(place)) if place.is_dir() else [str(place)]
+    waves = [decode(path, task.sample_rate) for path in paths]
+    wave = np.concatenate([np.zeros(0, np.float32), *waves])
+    if len(wave) < task.window:
+        raise OptionError("background", f"{place} holds {len(wave) / task.sample_rate:.1f} s of sound; more is needed")
+    return wave
+
+
+def initial_weights(model: SampleCNN, source: str) -> str:
+    """Copies the weights of `source` wherever name and shape agree; the last layer only for identical classes.
+
+    Returns:
+        One line that says what was copied and which layers keep their initial values.
+
+    Raises:
+        UsageError: `source` is another architecture.
+    """
+    other = model_files.load(source)
+    ours, theirs = model.config, other.config
+    if theirs.block not in BLOCKS:
+        raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained on; take another model")
+    if theirs.tail:
+        raise UsageError(
+            f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
+            "encoder alone (samplecnn convert --encoder-only)"
+        )
+    if ours.logmel != theirs.logmel:
+        frames = {True: "the waveform", False: "log-mel frames"}
+        raise UsageError(
+            f"--init-from {source}: its first layer sees {frames[theirs.logmel is None]}, this run's "
+            f"{frames[ours.logmel is None]}; rate, frames and mels must be the same"
+        )
+    for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
+        wanted, given = getattr(theirs, option), getattr(ours, option)
+        if wanted != given:
+            name = option.replace("_", " ")
+            flag = f"--{name.replace(' ', '-')}"
+            raise UsageError(
+                f"--init-from {source}: its {name} is {_shown(wanted)}, this run's {_shown(given)}; "
+                + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
+            )
+    same_classes = model.task is not None and other.task is not None and model.task.classes == other.task.classes
+    values, fresh = model.state_dict(), []
+    with torch.no_grad():
+        for name, value in other.state_dict().items():
+            same_shape = name in values and values[name].shape == value.shape
+            if same_shape and (same_classes or not name.startswith("logit.")):
+                values[name].copy_(value)
+            else:
+                fresh.append(name.rsplit(".", 1)[0])
+    left = ", ".join(dict.fromkeys(fresh)) or "nothing"
+    # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
+    return f"weights from {source}; fresh: {left}"
+
+
+def _shown(value: Any) -> str:
+    return "the default" if value is None else str(value)
+
+
+def new_run(log_dir: Path, name: str) -> Path:
+    """Makes a new run directory, named by the time as the original's are.
+
+    Raises:
+        OptionError: `log_dir` cannot be a folder.
+    """
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        problem = "a link to something that does not exist" if log_dir.is_symlink() else "not a folder"
+        raise OptionError("log_dir", f"{log_dir} is {problem}; choose another folder") from error
+    while True:
+        run = log_dir / f"{datetime.now():%Y%m%d_%H%M%S}-{name}"
+        try:
+            run.mkdir()
+            return run
+        except FileExistsError:  # another run was started in this second
+            time.sleep(0.5)
