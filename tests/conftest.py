@@ -20,6 +20,14 @@ def own_cache(tmp_path_factory) -> None:
     os.environ["SAMPLECNN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_baselines_after_training() -> None:
+    """Quick baselines take a second after each of the many small trainings; tests of them ask for them."""
+    from samplecnn.evaluation import baselines
+
+    baselines.FEW_CLIPS = 0
+
+
 @pytest.fixture(autouse=True)
 def nothing_traced_after_a_failure():
     """A test that fails while it counts memory must not make the next one count from there."""

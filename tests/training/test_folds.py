@@ -56,6 +56,7 @@ def test_an_interrupted_fold_is_resumed_bit_for_bit(built, tmp_path, monkeypatch
 
 
 def test_the_line_on_baselines_has_the_scores_of_the_validation_clips(built, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(baselines, "FEW_CLIPS", 3000)
     result = run_small(built, tmp_path)
     (line,) = re.findall(r"^validation accuracy of clips: .*$", capsys.readouterr().out, re.MULTILINE)
     model, val = samplecnn.load(result.run), open_split("sounds", built / "data", "val")
