@@ -1,5 +1,7 @@
 """What a card says of a model, measured: scores with intervals, accuracy over noise, false alarms, speed."""
 
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -159,6 +161,16 @@ def speed(model: Path, recording: Path) -> list[dict[str, str]]:
         {"what": "one hour of sound, engine numpy in float32, decoding left out",
          "value": f"{3600 * best / sound:.1f} s"},
     ]  # fmt: skip
+
+
+def machine() -> str:
+    """The machine that speed is measured on, in a sentence."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"Measured on {name}, {os.cpu_count()} cores."
 
 
 def _seconds(engine: Engine, batch: np.ndarray) -> float:

@@ -18,13 +18,16 @@ def pack_weights(run: Path, folder: Path) -> None:
     model_files.save(model_files.load_stored(run), folder, recorded.get("training"), half=True)
 
 
-def pack_card(folder: Path, facts: dict[str, Any], most_bytes: int) -> None:
+def pack_card(folder: Path, facts: dict[str, Any], most_bytes: int) -> dict[str, Any]:
     """Adds the card, and what the list of models shows, to a packaged model.
 
     Args:
         folder: as `pack_weights` has written it.
         facts: as `card_text` takes them, but for what is read from the folder: size, weights, hash, rate and window.
         most_bytes: that the file of weights may have.
+
+    Returns:
+        All facts, as JSON can hold them.
     """
     weights = (folder / model_files.WEIGHTS).read_bytes()
     if len(weights) > most_bytes:
@@ -44,4 +47,6 @@ def pack_card(folder: Path, facts: dict[str, Any], most_bytes: int) -> None:
         "score": {key: facts["scores"][0].get(key) for key in ("name", "value", "low", "high", "clips")},
     }
     (folder / model_files.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(card_text(facts | measured), encoding="utf-8")
+    facts = facts | measured
+    (folder / "card.md").write_text(card_text(facts), encoding="utf-8")
+    return facts

@@ -14,11 +14,11 @@ from samplecnn.extras import require
 from samplecnn.models.config import DESCRIPTION as MODEL
 from samplecnn.models.config import ModelConfig
 from samplecnn.models.stored import StoredModel
-from samplecnn.parsing import anything, fields, is_whole, or_null, read_object, table_of, text, whole
+from samplecnn.parsing import anything, fields, is_whole, list_of, number, or_null, read_object, table_of, text, whole
 from samplecnn.system.files import write_bytes, write_json
 from samplecnn.task import DESCRIPTION as TASK
 from samplecnn.task import Task
-from samplecnn.zoo.packaged import no_such_model, resolved
+from samplecnn.zoo.packaged import no_such_model, packaged_folder, resolved
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,10 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 TRAINING = fields({"options": or_null(table_of(anything()))}, optional=["options"])
+
+
+CALIBRATION = fields({"scale": list_of(number(0, 1e6, above=True)), "shift": list_of(number(-1e6, 1e6))})
+OUTPUT_LAYER = "logit"
 
 
 def _version(value: Any, key: str) -> str:
@@ -45,8 +49,9 @@ DESCRIPTION = fields(
         "task": TASK,
         "sha256": or_null(text(64)),
         "training": or_null(TRAINING),
+        "calibration": or_null(CALIBRATION),
     },
-    optional=["sha256", "training"],
+    optional=["sha256", "training", "calibration"],
 )
 
 
@@ -161,8 +166,51 @@ def _read(path: Path) -> StoredModel:
         from samplecnn.interop.keras import h5
 
         return h5.read(path)
-    config, task = _described(path)
-    return StoredModel(_safetensors(path), config, task)
+    values = read_description(path)
+    config, task = _described(path, values)
+    weights = _safetensors(path)
+    if values.get("calibration") is not None:
+        _calibrate(weights, values["calibration"], path)
+    return StoredModel(weights, config, task)
+
+
+def _calibrate(weights: dict[str, np.ndarray], calibration: dict[str, Any], path: Path) -> None:
+    """Puts a factor and a shift for each logit into the output layer, so that every engine and export has them."""
+    scale, shift = (np.array(calibration[name], np.float32) for name in ("scale", "shift"))
+    weight, bias = (weights.get(f"{OUTPUT_LAYER}.{name}") for name in ("weight", "bias"))
+    if weight is None or bias is None:
+        return  # a layer that is missing is reported with the others that are
+    if not len(scale) == len(shift) == len(bias):
+        raise SampleCNNError(
+            f"{path.with_name(CONFIG)}: {len(scale):,} values of calibration for {len(bias):,} classes; copy it from "
+            f"where {path.name} came"
+        )
+    weights[f"{OUTPUT_LAYER}.weight"] = weight * scale[:, None]
+    weights[f"{OUTPUT_LAYER}.bias"] = bias * scale + shift
+
+
+def calibration_of(path: str | Path) -> dict[str, Any] | None:
+    """The calibration in a model's config.json: `scale` and `shift`, lists of a number for each class; None: none."""
+    file = _file_of(path)
+    return None if is_keras(file) else read_description(file).get("calibration")
+
+
+def update_description(path: str | Path, changes: dict[str, Any]) -> None:
+    """Replaces entries of a model's config.json; its weights stay as they are.
+
+    Args:
+        path: a run directory, or a .safetensors with its config.json.
+        changes: by key.
+
+    Raises:
+        UsageError: a packaged model, or a model without config.json.
+    """
+    file = _file_of(path)
+    if is_keras(file):
+        raise UsageError(f"{path}: has no config.json; make a folder of it with `samplecnn convert {path} FOLDER`")
+    if packaged_folder(file.parent.name) == file.parent:
+        raise UsageError(f"{path}: a packaged model is not changed; copy it with `samplecnn convert {path} FOLDER`")
+    write_json(file.with_name(CONFIG), read_description(file) | changes)
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -234,9 +282,8 @@ def read_description(path: Path) -> dict[str, Any]:
     return read_object(description, f"it holds the class names; copy it from where {path.name} came", DESCRIPTION)
 
 
-def _described(path: Path) -> tuple[ModelConfig, Task]:
-    """Architecture and task from the config.json next to a .safetensors."""
-    values = read_description(path)
+def _described(path: Path, values: dict[str, Any]) -> tuple[ModelConfig, Task]:
+    """Architecture and task from the content of the config.json next to a .safetensors."""
     try:
         return ModelConfig.from_dict(values["model"]), Task.from_dict(values["task"])
     except SampleCNNError as error:  # values that do not fit each other

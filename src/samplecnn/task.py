@@ -32,8 +32,14 @@ RULES: dict[str, Rule] = {
     "std": number(0, 1e6, above=True),
     "threshold": number(0, 1),
     "padding": choice(*get_args(Padding)),
+    "thresholds": or_null(list_of(number(0, 1), MAX_CLASSES)),
 }
 DESCRIPTION = parsing.fields(RULES, optional=set(RULES) - {"name", "classes"})
+
+
+def threshold_text(threshold: float, thresholds: tuple[float, ...] | None) -> str:
+    """One threshold for all classes, or that each has its own, in words."""
+    return f"threshold {threshold:g}" if thresholds is None else "the classes' own thresholds"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Task:
         mean, std: of the waveform over the training segments; inputs are standardised as (wave - mean) / std.
         threshold: probability above which a class counts as present.
         padding: how a recording that is too short is extended ("tile", "zero" or "stretch", see `audio.fit`).
+        thresholds: of each class, where they were fitted (`samplecnn eval --fit-thresholds`); None: `threshold`.
 
     Raises:
         SampleCNNError: a value of the wrong type or out of range, named.
@@ -65,9 +72,12 @@ class Task:
     std: float = 1.0
     threshold: float = 0.5
     padding: Padding = "tile"
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes) if isinstance(self.classes, list) else self.classes)
+        if isinstance(self.thresholds, list):
+            object.__setattr__(self, "thresholds", tuple(self.thresholds))
         name = self.name if isinstance(self.name, str) else ""
         for field, rule in RULES.items():
             problem = rule(getattr(self, field), field)
@@ -75,6 +85,8 @@ class Task:
                 raise SampleCNNError(f"task {shown(name)[1:-1]}: {problem}" if name else f"a task's {problem}")
         if len(set(self.classes)) != len(self.classes):
             raise self._error("class names must be all different")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise self._error(f"{len(self.thresholds):,} thresholds for {len(self.classes):,} classes")
         if self.clip_seconds is not None and self.clip_samples < self.window:
             raise self._error(f"clips of {self.clip_seconds:g} s are shorter than a window ({self.window} samples)")
 
@@ -96,13 +108,25 @@ class Task:
         return None if self.clip_seconds is None else self.clip_samples // self.window
 
     @property
+    def class_thresholds(self) -> tuple[float, ...]:
+        """The threshold of each class."""
+        return (self.threshold,) * self.num_classes if self.thresholds is None else self.thresholds
+
+    @property
+    def threshold_text(self) -> str:
+        """The thresholds in words, to follow "at"."""
+        return threshold_text(self.threshold, self.thresholds)
+
+    @property
     def activation(self) -> str:
         """Of the model's outputs: "sigmoid" or "softmax"."""
         return "sigmoid" if self.kind == "multilabel" else "softmax"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {**asdict(self), "classes": list(self.classes)}
+        """As plain values for JSON; `thresholds` only where there are any, as in earlier versions."""
+        values = {**asdict(self), "classes": list(self.classes)}
+        thresholds = values.pop("thresholds")
+        return values if thresholds is None else values | {"thresholds": list(thresholds)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Task":

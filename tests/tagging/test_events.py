@@ -140,3 +140,12 @@ def test_rules_out_of_range_are_refused(options, message):
 def test_rules_as_plain_values():
     rules = EventRules({"dog": 0.3}, smooth=3, max_gap=1.5)
     assert EventRules(**rules.to_dict()) == rules
+
+
+def test_classes_that_reject_are_no_events_and_thresholds_of_the_task_count():
+    task = Task("words", ("yes", "no", "_unknown_"), sample_rate=100, window=100, thresholds=(0.3, 0.6, 0.1))
+    scores = np.array([[0.1, 0.5, 0.4], [0.4, 0.5, 0.1], [0.1, 0.2, 0.7]], np.float32)
+    tags = Tags(task, scores, np.array([0, 100, 200]), 300)
+    assert [(event.label, event.start, event.end) for event in tags.events()] == [("yes", 1, 2)]
+    assert [name for name, _ in tags.above()] == ["_unknown_"]  # means are 0.2, 0.4 and 0.4
+    assert [name for name, _ in tags.above(0.3)] == ["no", "_unknown_"]

@@ -38,6 +38,14 @@ def evaluate_command(
     precision: Annotated[
         str | None, choice(of=PRECISIONS, help="Of the engine (torch if none is given); auto: bf16 where it is faster.")
     ] = None,
+    fit_thresholds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GOAL",
+            help="First calibrate the model and fit each class's threshold to validation clips, for GOAL f1, "
+            "precision=P or recall=R; both are written into the model's config.json and used from then on.",
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Also test without an engine, in fp32, and report how the two differ."),
@@ -65,4 +73,5 @@ def evaluate_command(
         precision,
         compare,
         fold,
+        fit_thresholds,
     )

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.task import Kind, Task
+from samplecnn.task import Kind, Task, threshold_text
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a test set, defined at the top of this module; `threshold` and `kind` are the task's."""
+    """Scores of a test set, defined at the top of this module; `threshold`, `thresholds` and `kind` are the task's."""
 
     roc_auc: float
     pr_auc: float
@@ -58,10 +58,19 @@ class Scores:
     threshold: float
     per_class: tuple[ClassScores, ...]
     left_out: tuple[str, ...]
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def threshold_text(self) -> str:
+        """The task's thresholds in words, to follow "at"."""
+        return threshold_text(self.threshold, self.thresholds)
 
     def to_dict(self) -> dict[str, Any]:
         """All values for JSON; NaN becomes None."""
         values = asdict(self)
+        thresholds = values.pop("thresholds")
+        if thresholds is not None:
+            values["thresholds"] = list(thresholds)
         values["left_out"] = list(self.left_out)
         values["per_class"] = [{key: _json_value(value) for key, value in row.items()} for row in values["per_class"]]
         return {key: _json_value(value) for key, value in values.items()}
@@ -88,7 +97,7 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
         SampleCNNError: fewer than two clips, or probabilities that are not finite.
     """
     true, prob = _validated(y_true, y_prob, task)
-    above = prob > task.threshold
+    above = prob > np.array(task.class_thresholds)
     exact_match = float((above == true).all(axis=1).mean())
     decided = decide(prob, task)
     roc, pr = areas(true, prob)
@@ -104,6 +113,7 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
         clips=len(true),
         kind=task.kind,
         threshold=task.threshold,
+        thresholds=task.thresholds,
         per_class=per_class,
         left_out=tuple(name for name, kept in zip(task.classes, known, strict=True) if not kept),
     )
@@ -112,7 +122,7 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
 def decide(prob: np.ndarray, task: Task) -> np.ndarray:
     """Predicted labels, bool [clips, classes]: every class above the threshold, or only the most probable one."""
     if task.kind == "multilabel":
-        return prob > task.threshold
+        return prob > np.array(task.class_thresholds)
     decided = np.zeros(prob.shape, dtype=bool)
     decided[np.arange(len(prob)), prob.argmax(axis=1)] = True
     return decided

@@ -116,7 +116,7 @@ def draw_precision_recall(curves: list[ClassCurve], scores: Scores, task: Task, 
     figure.text(0.15 / width, 0.5, "precision", va="center", rotation=90, fontsize=SMALL)
     title = (
         f"{drawable(task.name)}: precision over recall at all thresholds, mean area {_area(scores.pr_auc)} "
-        f"({scores.clips:,} clips)\ndot: at threshold {task.threshold:g}, dashed: chance{'; ' + note if note else ''}"
+        f"({scores.clips:,} clips)\ndot: at {task.threshold_text}, dashed: chance{'; ' + note if note else ''}"
     )
     figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=FONT, parse_math=False)
     return figure

@@ -1,5 +1,6 @@
 """Predicts clips: averages the probabilities of their segments."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,6 +64,38 @@ def predict(
         SampleCNNError: an empty split.
         UsageError: a model without a task, or batch size or number of readers below 1.
     """
+    ids = segments.ids
+    clip, first = clips_of(ids)
+    sums: np.ndarray | None = None
+    start = 0
+    for outputs in segment_probabilities(model, segments, batch_size, progress, device, num_readers, engine):
+        if sums is None:
+            sums = np.zeros((len(first), outputs.shape[1]))  # float64: the mean of many segments stays exact to float32
+        np.add.at(sums, clip[start : start + len(outputs)], outputs)
+        start += len(outputs)
+    assert sums is not None  # an empty split is an error
+    counts = np.bincount(clip, minlength=len(first))
+    return Predictions(
+        ids=[ids[index] for index in first],
+        y_true=np.asarray(segments.labels)[first],
+        y_prob=(sums / counts[:, None]).astype(np.float32),
+        segments=counts,
+    )
+
+
+def segment_probabilities(
+    model: "SampleCNN",
+    segments: "Segments",
+    batch_size: int = 23,
+    progress: bool = False,
+    device: "str | torch.device | None" = None,
+    num_readers: int = 8,
+    engine: "Engine | None" = None,
+) -> Iterator[np.ndarray]:
+    """The probabilities of a split's segments in their order, float32 [batch, classes] each.
+
+    Args, Raises: as for `predict`.
+    """
     from samplecnn.evaluation.probabilities import full_precision, probabilities
     from samplecnn.hardware import choose_device
 
@@ -81,26 +114,17 @@ def predict(
         rows = np.arange(start, min(start + batch_size, total))
         return standardise(segments.gather(rows), task)
 
-    ids = segments.ids
-    clip, first = clips_of(ids)
-    sums = np.zeros((len(first), task.num_classes))  # float64: the mean of many segments stays exact to float32
     shown = Progress(total=total, description="score", unit="segments") if progress else nullcontext()
-    reference = full_precision(model) if engine is None else nullcontext()
-    with shown as bar, reference:
-        start = 0
+    with shown as bar:
         for batch in map_ahead(read, range(0, total, batch_size), num_readers):
-            outputs = probabilities(model, batch) if engine is None else engine(batch)
-            np.add.at(sums, clip[start : start + len(batch)], outputs)
-            start += len(batch)
+            if engine is None:
+                with full_precision(model):  # not around the loop: what runs between two batches has other settings
+                    outputs = probabilities(model, batch)
+            else:
+                outputs = engine(batch)
+            yield outputs
             if bar:
                 bar.advance(len(batch))
-    counts = np.bincount(clip, minlength=len(first))
-    return Predictions(
-        ids=[ids[index] for index in first],
-        y_true=np.asarray(segments.labels)[first],
-        y_prob=(sums / counts[:, None]).astype(np.float32),
-        segments=counts,
-    )
 
 
 def clips_of(ids: list[str]) -> tuple[np.ndarray, np.ndarray]:

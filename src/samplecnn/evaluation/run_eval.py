@@ -28,6 +28,7 @@ def run_eval(
     precision: str | None = None,
     compare_with_model: bool = False,
     fold: str | None = None,
+    fit_thresholds: str | None = None,
 ) -> Evaluation:
     """`examine` with a progress bar on stderr, then the report on stdout; lists the written files on stderr.
 
@@ -36,8 +37,16 @@ def run_eval(
         json: path of a file with the scores, the per-class table and the settings.
         pictures: folder for the plots; None: the model's run directory, if it is in a writable one.
         engine, precision, compare_with_model: as for `examine`.
+        fit_thresholds: a goal of `fitting.fit`, which changes the model before it is scored.
     """
     keep_freed_memory()
+    fitted = None
+    if fit_thresholds is not None:
+        from samplecnn.evaluation.fitting import fit
+
+        fitted = fit(
+            model, dataset, data_dir, fit_thresholds, batch_size, num_readers, device, True, skip_corrupt, fold
+        )
     result = examine(
         model,
         dataset,
@@ -53,7 +62,7 @@ def run_eval(
         fold=fold,
     )
     if json is not None:
-        write_json(json, result.to_dict())
+        write_json(json, result.to_dict() | ({} if fitted is None else {"fitted": fitted.to_dict()}))
     folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
     notes = [] if json is None else [f"scores: {json}"]
     if folder is not None:
@@ -65,6 +74,8 @@ def run_eval(
                 raise
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
     print_report(result.scores, result.task, result.predictions)
+    if fitted is not None:
+        log.show("\n".join(fitted.lines()))
     if result.comparison is not None:
         log.show(str(result.comparison))
     sys.stdout.flush()

@@ -43,7 +43,7 @@ def print_report(
         table.add_row(*cells, *([one_line(confused[index])] if confused else []))
     console.print(table)
 
-    print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, threshold {scores.threshold:g}", file=file)
+    print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, {task.threshold_text}", file=file)
     for line in headline(scores):
         print(line, file=file)
     if scores.left_out:

@@ -87,7 +87,7 @@ class ModelDescription:
             f"parameters    {self.trained_parameters:,} trainable weights, {self.statistics:,} batch-norm statistics",
             f"frames        receptive field {_span(self.receptive_field, rate)}, hop {_span(self.hop, rate)}",
             f"input         {rate:,} Hz, window {_span(task.window, rate)}, mean {task.mean:.6g}, std {task.std:.6g}",
-            f"task          {task.name}, {task.kind} ({several}), threshold {task.threshold:g}",
+            f"task          {task.name}, {task.kind} ({several}), {task.threshold_text}",
             f"classes       {task.num_classes}: {classes}{more}",
             f"training      {_training(self.training)}",
             f"sha256        {self.sha256}{trained}",

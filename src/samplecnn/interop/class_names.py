@@ -50,7 +50,8 @@ def reorder(values: dict[str, np.ndarray], task: Task, order: str) -> Task:
     positions = [classes.index(name) for name in wanted]
     for name in OUTPUT_LAYER:
         values[name] = values[name][positions]
-    return replace(task, classes=wanted)
+    thresholds = None if task.thresholds is None else tuple(task.thresholds[position] for position in positions)
+    return replace(task, classes=wanted, thresholds=thresholds)
 
 
 def abbreviated(classes: tuple[str, ...], count: int = 4) -> str:

@@ -1,6 +1,7 @@
 """Where tags come from: the model, the program, the engine and the decoders, as plain values for outputs."""
 
 import hashlib
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from samplecnn import __version__
 from samplecnn.extras import is_installed
 from samplecnn.mixing import RESAMPLING_QUALITY
-from samplecnn.model_files import WEIGHTS
+from samplecnn.model_files import WEIGHTS, calibration_of
 from samplecnn.zoo.packaged import resolved
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def model_digest(model: "SampleCNN | str | Path") -> str:
     with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
     return ""
+
+
+def scores_digest(model: "SampleCNN | str | Path", digest: str) -> str:
+    """A hash of all that decides a model's scores: that of its weights, with its calibration if it has one."""
+    calibration = calibration_of(model) if isinstance(model, str | Path) and digest else None
+    if calibration is None:
+        return digest
+    return hashlib.sha256(f"{digest}{json.dumps(calibration, sort_keys=True)}".encode()).hexdigest()
 
 
 def decoder() -> str:

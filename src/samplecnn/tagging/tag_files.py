@@ -20,7 +20,7 @@ from samplecnn.system.progress import Progress
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.output import Settings
-from samplecnn.tagging.provenance import model_digest, provenance
+from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepared
@@ -143,7 +143,7 @@ def tag_paths(
         done = place.read_done(selection, net.task.classes) if resume and place is not None else Done()
         begun = place.settings() if place is not None and done.size else None
         digest = model_digest(model)
-        settings = _settings(engine, precision, hop, digest, selection)
+        settings = _settings(engine, precision, hop, scores_digest(model, digest), selection)
         if begun is not None:
             engine, precision = begun.resumed_with(settings)
         with caught():  # the same messages come again when the files are decoded

@@ -8,7 +8,7 @@ import numpy as np
 from samplecnn.audio import Remarks
 from samplecnn.errors import UsageError
 from samplecnn.tagging.events import Event, EventRules, Smoothing, find_events, window_bounds
-from samplecnn.task import Task
+from samplecnn.task import BACKGROUND, UNKNOWN, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,13 @@ class Tags:
         return ranked(self.scores, self.classes)[:count]
 
     def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
-        """The classes whose probability lies above a threshold (the task's where None), best first."""
-        limit = self.task.threshold if threshold is None else threshold
-        return [(name, score) for name, score in ranked(self.scores, self.classes) if score > limit]
+        """The classes whose probability lies above a threshold (None: the task's of the class), best first."""
+        limits = dict(zip(self.classes, self.task.class_thresholds, strict=True))
+        return [
+            (name, score)
+            for name, score in ranked(self.scores, self.classes)
+            if score > (limits[name] if threshold is None else threshold)
+        ]
 
     def events(
         self,
@@ -85,7 +89,8 @@ class Tags:
         """When each class is heard, by start. Arguments: `events.EventRules`.
 
         Overlapping windows (`Tagger(hop=...)`) place events more finely: each window speaks for the time around its
-        middle (`events.window_bounds`). A silent recording has no events.
+        middle (`events.window_bounds`). A silent recording has no events, and the classes `_background_` and
+        `_unknown_`, which mean that none of the others is heard, are no events.
 
         Raises:
             UsageError: a value out of range, or a threshold for an unknown class.
@@ -99,10 +104,11 @@ class Tags:
 
     def events_by(self, rules: EventRules) -> list[Event]:
         """The same with all rules in one."""
-        limits = rules.thresholds(self.classes, self.task.threshold)
+        limits = rules.thresholds(self.classes, self.task.class_thresholds)
         if self.silent:
             return []
-        return find_events(self.over_time, window_bounds(self.times, self.ends), self.classes, limits, rules)
+        found = find_events(self.over_time, window_bounds(self.times, self.ends), self.classes, limits, rules)
+        return [event for event in found if event.label not in (BACKGROUND, UNKNOWN)]
 
 
 def ranked(scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:

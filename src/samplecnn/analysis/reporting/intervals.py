@@ -109,7 +109,7 @@ class WeightedScores:
     def __init__(self, true: np.ndarray, prob: np.ndarray, task: Task) -> None:
         self.true = true
         self.decided = decide(prob, task)
-        self.clip_f1 = np.nan_to_num(f1(true, prob > task.threshold, axis=1)).astype(np.float32)
+        self.clip_f1 = np.nan_to_num(f1(true, prob > np.array(task.class_thresholds), axis=1)).astype(np.float32)
         self.orders = [np.argsort(-column, kind="stable") for column in prob.T]
         # Starts of groups of equal probability, which share a threshold.
         self.begins = [

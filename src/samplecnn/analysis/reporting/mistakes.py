@@ -58,7 +58,7 @@ def worst_mistakes(predictions: Predictions, task: Task, max_mistakes: int) -> l
         wrong = np.flatnonzero(~true[rows, predicted] & true.any(axis=1))
         order = wrong[np.argsort(-lead[wrong], kind="stable")][:max_mistakes]
         return [_mistake(predictions, task, clip, predicted[clip], right[clip]) for clip in order.tolist()]
-    error = np.where((prob > task.threshold) != true, np.abs(prob - true), 0)
+    error = np.where((prob > np.array(task.class_thresholds)) != true, np.abs(prob - true), 0)
     wrong = np.flatnonzero(error.max(axis=1) > 0)
     order = wrong[np.argsort(-error.max(axis=1)[wrong], kind="stable")]
     kinds = error.argmax(axis=1)[order]

@@ -61,7 +61,7 @@ def sentences(found: Findings) -> list[str]:
         lines.append(f"Most frequent confusions: {names}." if names else "Every clip is classified correctly.")
     else:
         lines.append(
-            f"Exact match: every label of a clip is right at the threshold {scores.threshold:g}. "
+            f"Exact match: every label of a clip is right at {scores.threshold_text}. "
             f"Mean of the clips' F1: {figure(scores.f1)}."
         )
     if scores.left_out:
@@ -117,7 +117,7 @@ def charts(found: Findings) -> str:
             panels.append(svg.precision_recall(one, f"{figure(one.pr_auc)}{f' ({ends})' if ends else ''}"))
     return (
         f'<p class="note">Precision (upwards) over recall at all thresholds, best class first, with the area under '
-        f"each curve. Dashed: chance. Dot: at the threshold {scores.threshold:g}.{f' Shown: {note}.' if note else ''}"
+        f"each curve. Dashed: chance. Dot: at {scores.threshold_text}.{f' Shown: {note}.' if note else ''}"
         f'</p><div class="panels">{"".join(panels)}</div>'
     )
 
