@@ -181,14 +181,14 @@ def test_configurations_of_earlier_versions_are_the_originals():
 
 
 def test_depths_of_the_sub_sampling_models():
-    """Windows and depths of SMC 2017, table 1: modules behind the first convolution."""
+    """A window of m^n samples is left with one frame: m samples by the first convolution, the rest by n - 1 blocks."""
     samples = {2: (2**14, 13), 3: (3**10, 9), 4: (4**8, 7), 5: (5**7, 6)}
     for size, (window, blocks) in samples.items():
         assert blocks_for_window(window, pool_size=size) == blocks
         spec = network_spec(ModelConfig("basic", num_blocks=blocks, pool_size=size, filter_size=size))
         assert spec.hop == window and spec.first.width == size
         assert {conv.width for conv in spec.convolutions} == {size}
-    assert blocks_for_window(3**10, first_size=729) == 4  # the frame-level model that the paper compares with
+    assert blocks_for_window(3**10, first_size=729) == 4  # in frames of 729 samples
 
 
 @pytest.mark.parametrize(

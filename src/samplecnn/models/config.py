@@ -58,9 +58,9 @@ class ModelConfig:
         pool_size: frames of every block's pooling, at least 2; None: as the kind of block has it, 3 in the paper's.
         filter_size: frames of the blocks' convolutions that are wider than 1; None: as the kind of block has them, 3 in
             the paper's. With a pool size of m as well, these are the m^n models of SMC 2017 (Lee et al.: Sample-level
-            deep convolutional neural networks for music auto-tagging using raw waveforms, table 1).
+            deep convolutional neural networks for music auto-tagging using raw waveforms).
         first_size: samples of the first convolution, its width and its stride; None: the pool size where that is given,
-            else 3. With m^k samples, the frame-level models of the same table.
+            else 3. With m^k samples, the frame-level models of the same paper.
         logmel: log-mel frames in place of the first convolution and of the blocks that bring the waveform to their
             rate; `num_blocks` counts the blocks behind them, which are as wide as in the whole network.
         pooling: "max", or "strided": no max-pooling; the last convolution of every block's path, and that of its
