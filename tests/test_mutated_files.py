@@ -10,6 +10,7 @@ prints. As a program it takes many more (`make fuzz`):
 
 import argparse
 import contextlib
+import functools
 import json
 import math
 import random
@@ -119,6 +120,7 @@ def make_h5(folder: Path) -> Path:
     return folder / "m.h5"
 
 
+@functools.cache
 def checkpoint_of() -> Checkpoint:
     model, options = model_of(), TrainOptions("sounds")
     optimizer = sgd(model, options)
@@ -699,6 +701,7 @@ def main() -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY + (8 << 30), resource.RLIM_INFINITY))
+    torch.set_num_threads(1)
     names = [chosen.parser] if chosen.parser else list(PARSERS)
     with tempfile.TemporaryDirectory() as made:
         whole = {name: make_whole(name, Path(made)) for name in names}

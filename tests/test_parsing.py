@@ -204,6 +204,7 @@ def built(folder: Path) -> dict[str, Any]:
         ("build.json", {"files": {"a": "7"}}, "files.a must be a whole number"),
         ("build.json", {"splits": {"train": [1]}}, "splits.train must be a list of 3 entries"),
         ("build.json", {"notes": 7}, "notes must be a list"),
+        ("build.json", {"splits": {}}, "splits.train is missing"),
         ("task.json", 7, "it must be an object, not 7"),
         ("report.csv", "path,split,status,reason\na,train,lost,x\n", "row 2: \\[2\\] must be skipped, kept or warning"),
         ("report.csv", "path,split,status,reason\na\n", "row 2: it must be a list of 4 entries"),
@@ -216,6 +217,21 @@ def test_files_of_a_build(name: str, content: Any, message: str, tmp_path: Path)
     (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(changed))
     with pytest.raises(SampleCNNError, match=f"{name}.*{message}.*build again with --force"):
         read_built(tmp_path, "sounds")
+
+
+def test_keys_of_later_versions_are_left_alone(tmp_path: Path) -> None:
+    values = built(tmp_path)
+    (tmp_path / "build.json").write_text(json.dumps({**values, "splits": {**values["splits"], "other": 7}, "new": 8}))
+    assert read_built(tmp_path, "sounds").clips == 3
+
+
+def test_labels_that_cannot_be_classes_are_named_with_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(f"path,labels\na.wav,{'x' * 2000}\nb.wav,y\n")
+    said = refusal(lambda: Manifest("m", path).table(tmp_path))
+    assert (
+        said.startswith(f"{path}: ") and "1 to 1,000 characters" in said and said.endswith("correct the labels column")
+    )
 
 
 def test_metrics(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.datasets.manifest_reader import FORM, Columns, Row, read_manifest
 from samplecnn.datasets.recording_paths import RecordingPaths
 from samplecnn.datasets.splits import standard_splits
-from samplecnn.errors import UsageError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.task import Kind, Task
 
 
@@ -50,9 +50,13 @@ class Manifest:
         kind, kind_notes = self._kind(rows)
         if len(classes) < (2 if kind == "multiclass" else 1):
             raise UsageError(f"{self.path}: {len(classes)} classes in the labels column; more are needed")
+        try:
+            task = options.task(self.name, classes, kind)
+        except SampleCNNError as error:  # labels that cannot be names of classes, or too many of them
+            raise UsageError(f"{self.path}: {error}; correct the labels column") from error
         encoder = LabelEncoder(classes)
         return custom_table(
-            options.task(self.name, classes, kind),
+            task,
             [row.path for row in rows],
             [raw / row.path for row in rows],
             [encoder.encode(row.labels) for row in rows],

@@ -253,7 +253,7 @@ def read_built(folder: Path, name: str, **more: Any) -> BuildReport:
         name=name,
         folder=folder,
         task=task,
-        splits={split: Count(*count) for split, count in built["splits"].items()},
+        splits={split: Count(*built["splits"][split]) for split in SPLITS},
         issues=tuple(read_report(folder / REPORT)),
         bytes=sum(built["files"].values()),
         **more,
