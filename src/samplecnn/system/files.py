@@ -22,7 +22,7 @@ from samplecnn.errors import UsageError
 from samplecnn.system.locks import is_free, kept_locked
 
 STDOUT = "-"
-SYSTEM_FOLDERS = ("/dev/", "/proc/")
+SYSTEM_FOLDERS, MEMORY_FOLDER = ("/dev/", "/proc/"), "/dev/shm/"  # the last holds files like any other
 PART = ".part"  # ends the name of a file that is not whole yet
 STALE_SECONDS = 3600.0
 # Errors of writing, which some libraries raise without the name of the file.
@@ -34,7 +34,8 @@ def is_regular(output: str | Path) -> bool:
     if str(output) == STDOUT:
         return False
     path = Path(output)
-    if os.path.abspath(path).startswith(SYSTEM_FOLDERS):  # noqa: PTH100 - links stay: /dev/stdout may lead to a file
+    name = os.path.abspath(path)  # noqa: PTH100 - links stay: /dev/stdout may lead to a file
+    if name.startswith(SYSTEM_FOLDERS) and not name.startswith(MEMORY_FOLDER):
         return False
     return path.is_file() or path.is_dir() or not path.exists()
 
