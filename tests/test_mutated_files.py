@@ -49,6 +49,7 @@ from samplecnn.shards.tfrecord.frames import TFRecordWriter
 from samplecnn.shards.tfrecord.reader import TFRecordSegments, task_of
 from samplecnn.system import cache
 from samplecnn.system.csv_cells import csv_row
+from samplecnn.system.log import printable
 from samplecnn.tagging.output import Output
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, Selection
 from samplecnn.task import Task
@@ -303,7 +304,7 @@ def read_model(path: Path) -> None:
     check_config(described.config)
     check_task(described.task)
     assert described.config.num_classes == 3 and described.config.features == 8
-    "\n".join(described.lines()).encode()
+    printable("\n".join(described.lines())).encode()
     json.dumps(described.to_dict())
 
 

@@ -223,7 +223,7 @@ def test_truncated_shard(folder, kept):
 
 def test_other_format_version(folder, monkeypatch):
     monkeypatch.setattr(arrow_segments, "FORMAT", "99")
-    assert "format version 1, but this samplecnn reads 99" in refusal(folder)
+    assert "format version '1', but this samplecnn reads 99" in refusal(folder)
 
 
 def test_mixed_tasks(folder):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from samplecnn.errors import OptionError, SampleCNNError
 from samplecnn.extras import from_import_error
+from samplecnn.system.limits import memory_problem, spare_address_space
 from samplecnn.system.log import printable
 
 PROGRAM = "samplecnn"
@@ -38,6 +39,7 @@ def run(command: Callable[[], Any]) -> None:
     # PyTorch's threads wait for their next task by spinning, on the cores that decoding and the compiled passes need
     # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spare_address_space()
     prepare_streams()
     terminated = terminate_as_interrupt()
     try:
@@ -52,10 +54,15 @@ def run(command: Callable[[], Any]) -> None:
         fail(f"error: {error.on_command_line}", error.exit_code)
     except SampleCNNError as error:
         fail(f"error: {error}", error.exit_code)
-    except ModuleNotFoundError as error:  # of an extra that no check asked for before the work began
-        fail(f"error: {from_import_error(PROGRAM, error)}", 2)
-    except RecursionError:
-        fail("error: folders are nested too deeply; move them to a shorter path", 1)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        problem = memory_problem(error)
+        if problem:
+            fail(f"error: {problem}", 1)
+        if isinstance(error, RecursionError):
+            fail("error: folders are nested too deeply; move them to a shorter path", 1)
+        if isinstance(error, ModuleNotFoundError):  # of an extra that no check asked for before the work began
+            fail(f"error: {from_import_error(PROGRAM, error)}", 2)
+        raise
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader of our output went away (`| head`)
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is still buffered has no reader either

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from samplecnn.datasets.base import CLIP_COLUMNS
 from samplecnn.errors import SampleCNNError
-from samplecnn.parsing import require_file
+from samplecnn.parsing import require_file, shown
 from samplecnn.shards.arrow import FORMAT, FORMAT_KEY, TASK_KEY, schema, shard_name
 from samplecnn.shards.segments import Files, Maps, Segments, Stamps, open_again
 from samplecnn.task import Task
@@ -159,7 +159,7 @@ def _check_schema(path: Path, found: pa.Schema, known: Task | None) -> Task:
     version = metadata[FORMAT_KEY].decode(errors="replace")
     if version != FORMAT:
         raise SampleCNNError(
-            f"{path}: format version {version[:40]}, but this samplecnn reads {FORMAT}; build again with --force"
+            f"{path}: format version {shown(version)}, but this samplecnn reads {FORMAT}; build again with --force"
         )
     try:
         task = Task.from_json(metadata[TASK_KEY].decode(errors="replace"))

@@ -1,11 +1,27 @@
-"""Bounds on what a process may use."""
+"""Bounds on what a process may use: set for workers, and met in a process that was started with them."""
 
 import contextlib
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SCARCE = 4 << 30  # bytes of address space in which every library's threads, of tens of megabytes each, have room
+# What libraries say where memory is refused them.
+MEMORY_MESSAGES = (
+    "annot allocate memory",
+    "can't allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+    "bad_alloc",
+    "bad allocation",
+    "not enough memory",
+    "Unable to allocate",
+)
 
 
 @dataclass(frozen=True)
@@ -42,3 +58,43 @@ def _lower(resource: Any, what: int, bound: int) -> None:
     hard = resource.getrlimit(what)[1]
     if hard == resource.RLIM_INFINITY or bound < hard:
         resource.setrlimit(what, (bound, hard))
+
+
+def address_space() -> int | None:
+    """Bytes that this process may map (`ulimit -v`); None where that is not limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def spare_address_space() -> None:
+    """Gives numeric libraries one thread each where address space is scarce; to be called before they are loaded.
+
+    OpenBLAS interrupts a process in which it cannot start its threads, and hangs later.
+    """
+    limited = address_space()
+    if limited is not None and limited < SCARCE:
+        for name in SINGLE_THREADED:
+            os.environ.setdefault(name, "1")
+
+
+def memory_problem(error: BaseException) -> str:
+    """What to tell of an error that comes from a lack of memory; "" for any other.
+
+    A library whose parts cannot all be mapped fails to import in ways that do not say so.
+    """
+    limited = address_space()
+    chain, link = [], error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__  # type: ignore[assignment]
+    lacking = any(
+        isinstance(link, MemoryError) or any(words in str(link) for words in MEMORY_MESSAGES) for link in chain
+    )
+    halfway = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
+    if limited is not None and (lacking or (halfway and limited < SCARCE)):
+        return f"not enough memory: the address space is limited to {limited / 1e9:.1f} GB; raise the limit (ulimit -v)"
+    return "not enough memory; close other programs, or use smaller batches" if lacking else ""

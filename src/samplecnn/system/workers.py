@@ -35,11 +35,10 @@ from typing import IO, Any, NamedTuple
 
 from samplecnn import errors
 from samplecnn.errors import SampleCNNError
-from samplecnn.system.limits import Limits, limit
+from samplecnn.system.limits import SINGLE_THREADED, Limits, limit
 
 FRAME = struct.Struct("<QQ")
 LAST_WORDS_BYTES = 4096  # of a worker's complaints are looked at
-SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Message(NamedTuple):
