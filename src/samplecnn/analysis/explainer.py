@@ -16,7 +16,7 @@ import numpy.typing as npt
 from samplecnn.analysis.attribution import OnProgress, band_edges, no_progress
 from samplecnn.analysis.explained_window import ExplainedWindow, Settings, explain_window
 from samplecnn.analysis.explanation import Explanation
-from samplecnn.audio import from_int16, standardise, stream, to_int16
+from samplecnn.audio import Remarks, from_int16, standardise, stream, to_int16
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.probabilities import full_precision, load_on_device, probabilities
 from samplecnn.inference.windows import Windows, precut_windows, windows
@@ -45,6 +45,7 @@ def explain(
     settings: Settings | None = None,
     device: str | None = None,
     progress: bool = False,
+    accept_truncated: bool = False,
 ) -> Explanation:
     """Explains which moments and which frequencies a recording's tags depend on.
 
@@ -59,6 +60,7 @@ def explain(
         settings: resolution and accuracy.
         device: "cpu", "cuda"; None uses a GPU if there is one (a SampleCNN stays on its device).
         progress: shows a bar on stderr.
+        accept_truncated: explains what can be decoded of a recording that is cut short or damaged.
 
     Raises:
         UsageError: no such model or tag, or a number out of range.
@@ -71,7 +73,7 @@ def explain(
     """
     if max_windows < 1:
         raise UsageError(f"explain needs 1 window or more, not {max_windows}")
-    explainer = Explainer(model, source, sample_rate, tags, top, settings, device)
+    explainer = Explainer(model, source, sample_rate, tags, top, settings, device, accept_truncated)
     chosen = explainer.clearest(max_windows)
     with explainer.progress_bar(len(chosen), progress) as on_progress:
         return explainer.explanation(tuple(explainer.explained(chosen, on_progress)))
@@ -88,11 +90,12 @@ def explain_over_time(
     settings: Settings | None = None,
     device: str | None = None,
     progress: bool = False,
+    accept_truncated: bool = False,
 ) -> Iterator[Explanation]:
     """`explain` for all windows of a recording, however long, in constant memory.
 
     Args:
-        model, source, sample_rate, tags, top, settings, device, progress: as for `explain`.
+        model, source, sample_rate, tags, top, settings, device, progress, accept_truncated: as for `explain`.
         windows_per_page: windows in each explanation.
 
     Yields:
@@ -103,7 +106,7 @@ def explain_over_time(
     """
     if windows_per_page < 1:
         raise UsageError(f"a page needs 1 window or more, not {windows_per_page}")
-    explainer = Explainer(model, source, sample_rate, tags, top, settings, device)
+    explainer = Explainer(model, source, sample_rate, tags, top, settings, device, accept_truncated)
     count = len(explainer.recording_tags.starts)
     with explainer.progress_bar(count, progress) as on_progress:
         explained = explainer.explained(range(count), on_progress)
@@ -130,6 +133,7 @@ class Explainer:
         top: int | None,
         settings: Settings | None,
         device: str | None,
+        accept_truncated: bool = False,
     ) -> None:
         self.settings = settings or Settings()
         if top is not None and top < 1:
@@ -144,7 +148,7 @@ class Explainer:
             raise UsageError("sample_rate is for waveforms; a file has its own")
         elif hasattr(source, "read") and not source.seekable():
             source = io.BytesIO(source.read())  # it is read twice
-        self.source = source
+        self.source, self.accept_truncated = source, accept_truncated
         self.recording_tags = self._scores()
         scores = self.recording_tags.scores
         best = np.argsort(-scores, kind="stable")[: top or MAX_TAGS].tolist()
@@ -184,30 +188,33 @@ class Explainer:
 
     def _scores(self) -> Tags:
         """The tags of the recording, computed in full precision like the explanations."""
-        outputs, starts, samples, silent = [], [], 0, True
+        outputs, starts, samples, silent, remarks = [], [], 0, True, Remarks()
         with full_precision(self.model):
-            for part in self._parts():
+            for part in self._parts(remarks):
                 samples, silent = part.end, silent and part.silent
                 if len(part.segments):
                     outputs.append(probabilities(self.model, standardise(part.segments, self.task)))
                     starts.append(part.starts)
-        return Tags(self.task, np.concatenate(outputs), np.concatenate(starts), samples, silent)
+        return Tags(self.task, np.concatenate(outputs), np.concatenate(starts), samples, silent, remarks=remarks)
 
-    def _parts(self) -> Iterator[Windows]:
+    def _parts(self, remarks: Remarks | None = None) -> Iterator[Windows]:
         """The windows of the recording in batches, without standardisation."""
         plain = replace(self.task, mean=0.0, std=1.0)
         if hasattr(self.source, "read"):
             self.source.seek(0)
         if is_record(self.source):
             return precut_windows(record_segments(self.source, plain), plain, self.settings.batch_size)
-        return windows(stream(self.source, self.task.sample_rate), plain, self.settings.batch_size)
+        return windows(self._stream(remarks), plain, self.settings.batch_size)
+
+    def _stream(self, remarks: Remarks | None = None) -> Iterator[np.ndarray]:
+        return stream(self.source, self.task.sample_rate, None, self.accept_truncated, remarks)
 
     def _waves(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first sample, waveform) of each window; for a clip shorter than a window, without padding."""
         if self.recording_tags.samples < self.task.window:
             if hasattr(self.source, "read"):
                 self.source.seek(0)
-            yield 0, from_int16(to_int16(np.concatenate(list(stream(self.source, self.task.sample_rate)))))
+            yield 0, from_int16(to_int16(np.concatenate(list(self._stream()))))
             return
         for part in self._parts():
             yield from zip(part.starts.tolist(), part.segments, strict=True)

@@ -37,11 +37,12 @@ def run_explain(
     table: str | None = None,
     settings: Settings | None = None,
     device: str | None = None,
+    accept_truncated: bool = False,
 ) -> list[Path]:
     """`explain` with a progress bar on stderr and its sentences on stdout.
 
     Args:
-        model, clip, tags, top, settings, device: as for `explain`.
+        model, clip, tags, top, settings, device, accept_truncated: as for `explain`.
         max_windows: windows of one picture.
         over_time: explains all windows, not only the clearest; every `max_windows` become a page of a .pdf or a
             numbered picture.
@@ -64,12 +65,11 @@ def run_explain(
         check_output(Path(table), TABLES, "table")
     keep_freed_memory()
     found: Iterable[Explanation]
+    options: dict[str, Any] = {"tags": tags, "top": top, "settings": settings, "accept_truncated": accept_truncated}
     if over_time:
-        found = explain_over_time(
-            loaded, clip, tags=tags, top=top, windows_per_page=max_windows, settings=settings, progress=True
-        )
+        found = explain_over_time(loaded, clip, windows_per_page=max_windows, progress=True, **options)
     else:
-        found = [explain(loaded, clip, tags=tags, top=top, max_windows=max_windows, settings=settings, progress=True)]
+        found = [explain(loaded, clip, max_windows=max_windows, progress=True, **options)]
     with ExitStack() as stack:
         pages = stack.enter_context(_pages(chosen, over_time))
         write_rows = stack.enter_context(_table(Path(table))) if table is not None else None
@@ -84,6 +84,8 @@ def run_explain(
     sys.stdout.flush()
     if table is not None:
         written.append(Path(table))
+    for remark in explanation.recording_tags.remarks.notes:
+        log.warn(f"{clip}: {remark}")
     if short:
         task, seconds = explanation.task, explanation.recording_tags.seconds
         log.note(

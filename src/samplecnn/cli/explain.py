@@ -59,6 +59,12 @@ def explain_command(
         int, typer.Option(min=1, help="Integration steps from silence to the sound; more are slower and more exact.")
     ] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Waveforms in a batch; the result does not depend on it.")] = 8,
+    accept_truncated: Annotated[
+        bool,
+        typer.Option(
+            "--accept-truncated", help="Explain what can be decoded of a recording that is cut short or damaged."
+        ),
+    ] = False,
     device: Device = None,
 ) -> None:
     """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
@@ -67,7 +73,9 @@ def explain_command(
     from samplecnn.analysis.run_explain import run_explain
 
     settings = Settings(bands, moments, steps, batch_size)
-    run_explain(model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device)
+    run_explain(
+        model, clip, tag or (), top, windows, over_time, output, picture, table, settings, device, accept_truncated
+    )
 
 
 def report_command(

@@ -5,8 +5,8 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 
 class Messages:
@@ -18,7 +18,7 @@ class Messages:
 
     def __init__(self, file: int) -> None:
         self.file = file
-        self.found: dict[str, list[str]] = {}  # what was being read, joined by ", ", to lines
+        self.found: dict[tuple[str, ...], list[str]] = {}  # names of what was being read, to lines
         self._seen = 0
         self._reading: list[str] = []
         self._lock = threading.Lock()
@@ -43,8 +43,31 @@ class Messages:
                 return
             text = os.pread(self.file, size - self._seen, self._seen).decode(errors="replace")
             self._seen = size
-            lines = self.found.setdefault(", ".join(dict.fromkeys(self._reading)), [])
+            lines = self.found.setdefault(tuple(dict.fromkeys(self._reading)), [])
             lines += [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def attributed(messages: Messages, read: Callable[[str], object], most: int) -> dict[str, list[str]]:
+    """Messages by the one name that they belong to; where several things were read at once, these are read again.
+
+    Args:
+        read: reads what has a name; it may fail as it did before.
+        most: names that are read again, at most; beyond them, all the names of a message are given.
+    """
+    found: dict[str, list[str]] = {}
+    for names, lines in messages.found.items():
+        alone: dict[str, list[str]] = {}
+        if 1 < len(names) <= most:
+            most -= len(names)
+            for name in names:
+                with caught() as again, suppress(Exception):
+                    read(name)
+                if again.found:
+                    alone[name] = [line for more in again.found.values() for line in more]
+        for name, said in (alone or {", ".join(names): lines}).items():
+            known = found.setdefault(name, [])
+            known += [line for line in said if line not in known]
+    return found
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samplecnn.audio import stream
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.recordings import is_special
 from samplecnn.shards.tfrecord.clips import is_record
@@ -15,7 +17,7 @@ from samplecnn.sound_file import STDIN
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import STDOUT, write_json
-from samplecnn.system.native_messages import caught
+from samplecnn.system.native_messages import attributed, caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.find import find_files
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 SAMPLED_FILES = 3  # whose length is taken for that of all
+READ_AGAIN = 32  # files, to find out which of several that were read at once a message is of
 SAID = 3  # messages of a decoder that are shown for a file
 NAMED = 10  # files that a message lists at most
 
@@ -173,7 +176,12 @@ def tag_paths(
             write_json(targets.folder / ABOUT, {**facts, "classes": list(tagger.classes)})
         elif about:
             write_json(f"{output}.{ABOUT}", {**facts, "classes": list(tagger.classes)})
-        report.messages = tagger.messages.found
+
+        def decode(name: str) -> None:
+            if not is_special(name):  # a pipe has been used up
+                deque(stream(name, tagger.task.sample_rate, None, accept_truncated), maxlen=0)
+
+        report.messages = attributed(tagger.messages, decode, READ_AGAIN)
         return report
 
 
