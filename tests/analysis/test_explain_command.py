@@ -190,6 +190,16 @@ def test_a_record_of_a_tfrecord_is_explained(shared):
     assert len(found.windows[0].wave) == task.window and found.windows[0].wave.any()
 
 
+def test_a_recording_that_is_cut_short_is_explained_where_asked(model_folder, clip, tmp_path, capsys):
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(clip.read_bytes()[: 4 * WINDOW])
+    small = {"top": 1, "max_windows": 1, "settings": Settings(2, 2, 2)}
+    with pytest.raises(SampleCNNError, match=r"cut short.*--accept-truncated"):
+        explain(model_folder, cut, **small)
+    run_explain.run_explain(str(model_folder), str(cut), output=str(tmp_path), accept_truncated=True, **small)
+    assert f"warning: {cut}: kept 0.5" in capsys.readouterr().err
+
+
 def test_the_scores_are_the_networks_own(model_folder, clip):
     model = model_files.load(model_folder)
     tags = explain(model, clip, top=1, max_windows=1, settings=Settings(2, 2, 2)).recording_tags

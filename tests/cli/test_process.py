@@ -1,7 +1,9 @@
 """The command as a process: any text on any stream, signals, and one line for every error of the system."""
 
 import errno
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 from samplecnn.cli.process import INTERRUPTED, TERMINATED, run
 from samplecnn.errors import SampleCNNError
-from samplecnn.system.log import printable
+from samplecnn.system.log import json_text, printable
 from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
 
 
@@ -47,6 +49,45 @@ def test_errors_without_a_file_and_endless_nesting(capsys):
         assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("x.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory:\n12 bytes"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(error, capsys):
+    def work():
+        try:
+            raise error
+        except Exception as cause:
+            raise type(error)("and then it went on") from cause
+
+    with pytest.raises(SystemExit) as ended:
+        run(work)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.startswith("error: not enough memory (") and len(said.splitlines()) == 1
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    for error in (RuntimeError("a bug"), ImportError("cannot import name 'a'")):
+        with pytest.raises(type(error)):
+            run(lambda error=error: (_ for _ in ()).throw(error))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited only on Linux")
+@pytest.mark.parametrize("words", [["train", "sounds"], ["eval", "sounds", "run"], ["analyze", "run", "filters"]])
+def test_too_little_address_space_for_pytorch_is_one_line(words):
+    command = f"ulimit -v 1000000; exec {shlex.join([sys.executable, '-m', 'samplecnn', *words])}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert (
+        done.stderr.startswith("error: samplecnn ") and "GB of address space, but it is limited to 1.0" in done.stderr
+    )
+
+
 def test_control_characters_of_names_are_shown_and_not_sent(capsys):
     def work():
         raise SampleCNNError("a\x1b[2J\rb\x07.wav: café \udcff cannot be read")
@@ -55,6 +96,14 @@ def test_control_characters_of_names_are_shown_and_not_sent(capsys):
         run(work)
     assert capsys.readouterr().err == "error: a\\x1b[2J\\rb\\x07.wav: café \\udcff cannot be read\n"
     assert printable("two\nlines\tand\u2028more") == "two\nlines\tand\\u2028more"
+
+
+def test_control_characters_in_json_are_escaped():
+    names = ["a\x1b[2J\x9b2J", "left\u202eright", "café 犬", "\udcff", "two\nlines", "\U000e0041"]
+    for indent in (None, 2):
+        text = json_text(names, indent)
+        assert json.loads(text) == names and text.replace("\n", "").isprintable() and "café 犬" in text
+        assert text.encode()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

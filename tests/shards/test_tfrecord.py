@@ -190,6 +190,18 @@ def test_damaged_compressed_files_are_named_or_skipped(tmp_path, kept):
     assert len(left.skipped) == 1 and {name.partition("#")[0] for name in left.ids} == {second.name}
 
 
+def test_compressed_files_are_bounded(tmp_path, monkeypatch):
+    from samplecnn.shards.tfrecord import compressed
+
+    monkeypatch.setattr(compressed, "SMALL_BYTES", 1 << 20)
+    write(tmp_path, shards=2)
+    first = min(tmp_path.glob("*.tfrecord"))
+    first.write_bytes(gzip.compress(first.read_bytes() + bytes(30 << 20)))
+    with pytest.raises(SampleCNNError, match="more than 100 times as large") as caught:
+        TFRecordSegments(tmp_path, "train")
+    assert str(first) in str(caught.value)
+
+
 def test_missing_files(tmp_path):
     write(tmp_path, clips=6, shards=3).unlink()
     with pytest.raises(SampleCNNError, match="1 of the train files missing, number 0001"):

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import io
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ from typer.testing import CliRunner
 from samplecnn.cli.tag import tag_command
 from samplecnn.errors import UsageError
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.tag_files import NAMED, TagReport
+from samplecnn.tagging.tag_files import NAMED, TagReport, tag_paths
+from samplecnn.tagging.writers import Selection
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
 
@@ -148,12 +150,37 @@ def test_damaged_recordings_are_tagged_in_part_where_asked(run, folder, tmp_path
     assert row["note"] == record["notes"][0] and row["error"] == ""
 
 
+def test_names_with_control_characters_are_not_obeyed(run, model_folder, folder, tmp_path, monkeypatch):
+    odd = tmp_path / "a\x9b2J\u202e.wav"
+    odd.write_bytes((folder / "a-low.wav").read_bytes())
+    options = ("--engine", "numpy", "--format")
+    assert run(odd, *options, "jsonl").stdout.rstrip("\n").isprintable()
+    assert json.loads(run(odd, *options, "jsonl").stdout)["path"] == str(odd)
+    assert str(odd) in run(odd, *options, "csv").stdout, "read back as it is"
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name in ("csv", "table", "audacity"):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        tag_paths(model_folder, [odd], name, selection=Selection(), engine="numpy")
+        monkeypatch.undo()
+        shown = terminal.getvalue()
+        assert shown and all(line.replace("\t", "").isprintable() for line in shown.splitlines()), name
+
+
 def test_messages_of_decoders_have_the_name_of_the_file(root, model_folder, folder, tmp_path):
-    """mpg123 writes them to the standard error of the process."""
+    """mpg123 writes them to the standard error of the process, where files are read at once."""
     data = (folder / "inner" / "d-high.mp3").read_bytes()
     half = tmp_path / "half.mp3"
     half.write_bytes(data[: len(data) // 2])
-    program = [sys.executable, "-m", "samplecnn", "tag", str(model_folder), str(half), "--accept-truncated"]
+    whole = [tmp_path / f"whole{number}.mp3" for number in range(3)]
+    for path in whole:
+        path.write_bytes(data)
+    files = map(str, [*whole[:2], half, whole[2]])
+    program = [sys.executable, "-m", "samplecnn", "tag", str(model_folder), *files, "--accept-truncated"]
     done = subprocess.run(program, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()

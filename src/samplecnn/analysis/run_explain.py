@@ -1,7 +1,6 @@
 """`samplecnn analyze MODEL explain CLIP`: sentences on stdout, pictures, a table."""
 
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -164,7 +163,7 @@ def _table(path: Path) -> Iterator[WriteRows]:
 
             def write(explanation: Explanation) -> None:
                 for row in explanation.rows():
-                    file.write(("\n" if file.tell() == 1 else ",\n") + json.dumps(_rounded(row), ensure_ascii=False))
+                    file.write(("\n" if file.tell() == 1 else ",\n") + log.json_text(_rounded(row)))
 
             yield write
             file.write("\n]\n")

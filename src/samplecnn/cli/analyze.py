@@ -8,10 +8,9 @@ from typer.core import TyperGroup
 
 from samplecnn.cli.choices import PRECISIONS, SPLITS, choice
 from samplecnn.cli.explain import explain_command, report_command
-from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, require_pytorch
 from samplecnn.cli.verbs import Verb, with_common
 from samplecnn.errors import UsageError
-from samplecnn.extras import require
 from samplecnn.system.arguments import suggestion
 
 Output = Annotated[
@@ -70,7 +69,7 @@ def filters_command(
     Also the first layer's kernels of three samples, the peaks of all layers in one picture, and all spectra as
     filters.parquet.
     """
-    require("samplecnn analyze filters", "train")
+    require_pytorch("samplecnn analyze filters")
     from samplecnn.analysis.run_analyze import run_filters
 
     run_filters(model, output, steps, seed, layer, precision, device)
@@ -92,7 +91,7 @@ def excitations_command(
 
     Five pictures, and the factors of every block for every segment as excitations.parquet.
     """
-    require("samplecnn analyze excitations", "train")
+    require_pytorch("samplecnn analyze excitations")
     from samplecnn.analysis.run_analyze import run_excitations
 
     run_excitations(model, dataset, data_dir, output, split, batch_size, json, device)
@@ -107,7 +106,7 @@ def summary_command(
     ] = None,
 ) -> None:
     """Show the network layer by layer: shapes, receptive fields, weights, arithmetic, memory; and draw it."""
-    require("samplecnn analyze summary", "train")
+    require_pytorch("samplecnn analyze summary")
     from samplecnn.analysis.run_analyze import run_summary
 
     run_summary(model, output, json, samples)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from samplecnn.cli.choices import BENCHMARKS, BLOCKS, choice, choice_argument
-from samplecnn.extras import require
+from samplecnn.cli.shared import require_pytorch
 
 
 def bench(
@@ -61,7 +61,7 @@ def bench(
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw them.")] = None,
 ) -> None:
     """Measure speed side by side with what others use: medians of interleaved rounds, ratios, the hardware's limit."""
-    require("samplecnn bench", "train")
+    require_pytorch("samplecnn bench", trains=True)
     from samplecnn.bench import BENCHMARKS as benchmarks
     from samplecnn.bench.results import draw, print_table
     from samplecnn.bench.scale import draw_scale, print_scale

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import Built, DataDir, NumReaders
+from samplecnn.cli.shared import Built, DataDir, NumReaders, require_pytorch
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.extras import require
 from samplecnn.system import log
 
 
@@ -54,7 +53,7 @@ def compare_command(
     The same command continues an interrupted comparison, and repeats no run that is finished. Runs that fail are
     listed, and the others follow.
     """
-    require("samplecnn compare", "train")
+    require_pytorch("samplecnn compare", trains=True)
     from samplecnn.comparison import compare
     from samplecnn.comparison.grid import read_grid
 

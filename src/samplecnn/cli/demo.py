@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.extras import require
+from samplecnn.cli.shared import require_pytorch
 
 
 def demo(
@@ -13,7 +13,7 @@ def demo(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the recordings and of the training.")] = 0,
 ) -> None:
     """Run everything end to end in minutes, offline: generate recordings, build, train, score, and tag a file."""
-    require("samplecnn demo", "train")
+    require_pytorch("samplecnn demo", trains=True)
     from samplecnn.walkthrough import run_demo
 
     run_demo(data_dir, log_dir, seed)

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from samplecnn.cli.choices import ENGINES, PRECISIONS, choice
-from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
-from samplecnn.extras import require
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt, require_pytorch
 
 
 def evaluate_command(
@@ -56,7 +55,7 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""
-    require("samplecnn eval", "train")
+    require_pytorch("samplecnn eval")
     from samplecnn.evaluation.run_eval import run_eval
 
     run_eval(

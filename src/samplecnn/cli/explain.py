@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt
-from samplecnn.extras import require
+from samplecnn.cli.shared import BatchSize, Built, DataDir, Device, Model, NumReaders, SkipCorrupt, require_pytorch
 from samplecnn.system import log
 
 
@@ -68,7 +67,7 @@ def explain_command(
     device: Device = None,
 ) -> None:
     """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
-    require("samplecnn analyze explain", "train")
+    require_pytorch("samplecnn analyze explain")
     from samplecnn.analysis.explained_window import Settings
     from samplecnn.analysis.run_explain import run_explain
 
@@ -112,7 +111,7 @@ def report_command(
 
     The page needs no network, follows the light or dark theme, and fits a phone's screen.
     """
-    require("samplecnn analyze report", "train")
+    require_pytorch("samplecnn analyze report")
     from samplecnn.analysis.reporting import Contents, report
     from samplecnn.system.allocator import keep_freed_memory
 

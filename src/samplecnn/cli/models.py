@@ -1,6 +1,5 @@
 """samplecnn models: the packaged models; `models show NAME` prints a model's card."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +20,7 @@ def _list(as_json: bool) -> None:
 
     found = packaged_models()
     if as_json:
-        typer.echo(json.dumps([model.to_dict() for model in found], indent=2, ensure_ascii=False))
+        log.show(log.json_text([model.to_dict() for model in found], indent=2))
         return
     if not found:
         log.show("this installation has no packaged models")

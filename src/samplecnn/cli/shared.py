@@ -1,13 +1,14 @@
 """Arguments and options that several commands have, described once."""
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samplecnn.cli.choices import DATA_SETS, ENGINES, PRECISIONS, choice
+from samplecnn.extras import require
 from samplecnn.system import log
+from samplecnn.system.limits import PYTORCH_SPACE, TRAINING_SPACE, require_address_space
 
 if TYPE_CHECKING:
     from samplecnn.info import Info
@@ -49,10 +50,21 @@ EnginePrecision = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
+def require_pytorch(verb: str, trains: bool = False) -> None:
+    """Refuses a verb where PyTorch is not installed, or in so little address space that PyTorch can crash.
+
+    Args:
+        verb: as the user gave it, such as "samplecnn eval".
+        trains: training takes more than other work.
+    """
+    require(verb, "train")
+    require_address_space(verb, TRAINING_SPACE if trains else PYTORCH_SPACE)
+
+
 def print_description(info: "Info", as_json: bool) -> None:
     """Prints what `info` and `doctor` have found."""
     if as_json:
-        typer.echo(json.dumps(info.to_dict(), indent=2, ensure_ascii=False))
+        log.show(log.json_text(info.to_dict(), indent=2))
     else:
         log.show("\n".join(info.lines()))
 

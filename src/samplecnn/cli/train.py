@@ -17,9 +17,8 @@ from samplecnn.cli.choices import (
     by_recipe,
     choice,
 )
-from samplecnn.cli.shared import SkipCorrupt, next_command
+from samplecnn.cli.shared import SkipCorrupt, next_command, require_pytorch
 from samplecnn.errors import UsageError
-from samplecnn.extras import require
 from samplecnn.training.options import TrainOptions as Default
 
 RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")  # the options that a resumed run may change
@@ -191,7 +190,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a SampleCNN on a built data set: stages, checkpoints, learning curves, test scores, final model."""
-    require("samplecnn train", "train")
+    require_pytorch("samplecnn train", trains=True)
     if resume is not None:
         changed = _changed_on_resume(context)
         from samplecnn.training import resume as resume_run

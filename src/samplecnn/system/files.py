@@ -5,7 +5,6 @@ device, "-" for the standard output) is written into and never replaced, and an 
 """
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from samplecnn.errors import UsageError
 from samplecnn.system.locks import is_free, kept_locked
+from samplecnn.system.log import json_text, printable
 
 STDOUT = "-"
 SYSTEM_FOLDERS, MEMORY_FOLDER = ("/dev/", "/proc/"), "/dev/shm/"  # the last holds files like any other
@@ -110,8 +110,11 @@ def _aside(path: str | Path) -> Iterator[Path]:
             with aside.open("rb") as file:
                 if str(path) == STDOUT:
                     sys.stdout.flush()
-                    shutil.copyfileobj(file, sys.stdout.buffer)
-                    sys.stdout.buffer.flush()
+                    if sys.stdout.isatty():
+                        sys.stdout.write(printable(file.read().decode(errors="backslashreplace")))
+                    else:
+                        shutil.copyfileobj(file, sys.stdout.buffer)
+                    sys.stdout.flush()
                 else:
                     with Path(path).open("wb") as stream:
                         shutil.copyfileobj(file, stream)
@@ -161,4 +164,4 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")

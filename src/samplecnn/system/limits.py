@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samplecnn.errors import UsageError
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SCARCE = 4 << 30  # bytes of address space in which every library's threads, of tens of megabytes each, have room
+# Bytes that scoring and training the smallest network take; in less, PyTorch's compiled parts can crash or hang.
+PYTORCH_SPACE, TRAINING_SPACE = 1_250_000_000, 1_400_000_000
 # What libraries say where memory is refused them.
 MEMORY_MESSAGES = (
     "annot allocate memory",
@@ -70,6 +73,20 @@ def address_space() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
+def require_address_space(what: str, needed: int) -> None:
+    """Refuses work that would crash inside a library for want of address space.
+
+    Raises:
+        UsageError: less than `needed` bytes are allowed.
+    """
+    limited = address_space()
+    if limited is not None and limited < needed:
+        raise UsageError(
+            f"{what} needs {needed / 1e9:.1f} GB of address space, but it is limited to {limited / 1e9:.1f} GB; raise "
+            "the limit (ulimit -v)"
+        )
+
+
 def spare_address_space() -> None:
     """Gives numeric libraries one thread each where address space is scarce; to be called before they are loaded.
 
@@ -95,6 +112,9 @@ def memory_problem(error: BaseException) -> str:
         isinstance(link, MemoryError) or any(words in str(link) for words in MEMORY_MESSAGES) for link in chain
     )
     halfway = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
-    if limited is not None and (lacking or (halfway and limited < SCARCE)):
-        return f"not enough memory: the address space is limited to {limited / 1e9:.1f} GB; raise the limit (ulimit -v)"
-    return "not enough memory; close other programs, or use smaller batches" if lacking else ""
+    if not lacking and not (halfway and limited is not None and limited < SCARCE):
+        return ""
+    reason = " ".join(str(error).split())[:100] or type(error).__name__
+    if limited is None:
+        return f"not enough memory ({reason}); close other programs, or use smaller batches"
+    return f"not enough memory ({reason}); the address space is limited to {limited / 1e9:.1f} GB: raise it (ulimit -v)"

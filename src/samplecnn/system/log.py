@@ -4,8 +4,11 @@
 process, like the stream it writes to: a command sets it once, before any work.
 """
 
+import io
+import json
 import sys
 from enum import IntEnum
+from typing import IO, Any
 
 
 class Verbosity(IntEnum):
@@ -65,6 +68,41 @@ def one_line(text: str) -> str:
     a\\tb\\nc
     """
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in which characters that a terminal or a reader could obey are escaped, as are parts of a file's name that
+    are not UTF-8; everything else stays readable.
+
+    >>> print(json_text({"name": "caf\u00e9\x1b[2J\u202e"}))
+    {"name": "café\\u001b[2J\\u202e"}
+    """
+    lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+
+
+def _escaped(line: str) -> str:
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
+
+
+class PlainTerminal(io.TextIOBase):
+    """A terminal that shows control characters instead of obeying them.
+
+    Args:
+        stream: open for text.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(printable(text))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return True
 
 
 def show(text: str) -> None:

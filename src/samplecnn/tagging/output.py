@@ -13,6 +13,7 @@ from samplecnn import parsing
 from samplecnn.errors import UsageError
 from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
+from samplecnn.system.log import PlainTerminal
 from samplecnn.tagging.done import NAMES, Done, csv_done, lines_done
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
@@ -177,7 +178,8 @@ class Output:
             reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
             if reconfigure:
                 reconfigure(errors=NAMES_OR_ESCAPES)
-            yield sys.stdout.buffer if self.kind.binary else sys.stdout
+            text: Any = PlainTerminal(sys.stdout) if sys.stdout.isatty() else sys.stdout
+            yield sys.stdout.buffer if self.kind.binary else text
             sys.stdout.flush()
         elif self.part is None or self.target is None:
             with naming(self.name), Path(self.name).open("w" + self._mode, **self._encoding) as file:

@@ -1,6 +1,5 @@
 """Output formats of tags: one small writer each. All write a recording as soon as it is tagged."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from samplecnn.errors import AudioError
 from samplecnn.system.csv_cells import csv_row
-from samplecnn.system.log import one_line
+from samplecnn.system.log import json_text, one_line
 from samplecnn.tagging.events import Event, EventRules
 from samplecnn.tagging.tags import Tags, ranked
 
@@ -145,7 +144,7 @@ class JsonLinesWriter(Writer):
     streams = True
 
     def write(self, path: str, outcome: Outcome) -> None:
-        self.file.write(_json(self.record(path, outcome)) + "\n")
+        self.file.write(json_text(self.record(path, outcome)) + "\n")
         self.file.flush()
 
     def record(self, path: str, outcome: Outcome) -> dict[str, Any]:
@@ -186,12 +185,12 @@ class JsonWriter(JsonLinesWriter):
     streams = False
 
     def begin(self, begun: bool) -> None:
-        head = _json({**self.about, "classes": list(self.classes)})
+        head = json_text({**self.about, "classes": list(self.classes)})
         self.file.write(f'{head[:-1]}, "files": [')
         self.first = True
 
     def write(self, path: str, outcome: Outcome) -> None:
-        self.file.write(("\n" if self.first else ",\n") + _json(self.record(path, outcome)))
+        self.file.write(("\n" if self.first else ",\n") + json_text(self.record(path, outcome)))
         self.first = False
 
     def end(self) -> None:
@@ -261,12 +260,3 @@ def reason(path: str, error: AudioError) -> str:
 
 def flag(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        return json.dumps(value)
-    return text

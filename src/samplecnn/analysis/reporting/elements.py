@@ -1,13 +1,14 @@
 """Elements of the page: tables, and matplotlib figures, embedded in a light and a dark version."""
 
 import base64
+import html
 import io
 from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samplecnn.system.log import one_line
 from samplecnn.system.plotting import DARK, LIGHT, use_available_fonts
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ MAX_DPI = 110  # resolution of embedded pictures
 GREY = 0.12  # maximum difference between the channels of a grey
 DEEP = 0.45  # maximum channel of a colour that is too dark for the dark page
 COLOURS = 192  # size of a picture's palette: drawings need few colours
+
+
+def escape(text: str, quote: bool = True) -> str:
+    """A text as HTML: names are plain text, and control characters in them, also those of direction, are shown."""
+    return html.escape(one_line(text), quote)
 
 
 def picture(light: "Figure", alt: str, dark: "Figure | None" = None) -> str:

@@ -1,7 +1,6 @@
 """The page: one self-contained HTML document, which opens offline."""
 
 from dataclasses import asdict
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -11,7 +10,7 @@ from samplecnn import __version__
 from samplecnn.analysis import plots
 from samplecnn.analysis.excitation_text import sentences as excitation_sentences
 from samplecnn.analysis.reporting import score_sections as scores
-from samplecnn.analysis.reporting.elements import picture, table
+from samplecnn.analysis.reporting.elements import escape, picture, table
 from samplecnn.analysis.reporting.findings import Findings
 from samplecnn.analysis.reporting.mistakes import Mistake
 from samplecnn.system.plotting import DARK, LIGHT, Theme

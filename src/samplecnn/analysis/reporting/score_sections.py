@@ -1,13 +1,12 @@
 """The page's sections about scores: the headline, every class, the confusions or curves, the learning curves."""
 
 import math
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from samplecnn.analysis.reporting import svg
-from samplecnn.analysis.reporting.elements import table
+from samplecnn.analysis.reporting.elements import escape, table
 from samplecnn.analysis.reporting.findings import Findings
 from samplecnn.evaluation.confusion import confusion_counts, confusion_matrix, most_confused
 from samplecnn.evaluation.metrics import ClassScores

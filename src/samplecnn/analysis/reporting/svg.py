@@ -1,11 +1,11 @@
 """Charts as inline SVG, with the light or dark colours of the page and selectable text."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
+from samplecnn.analysis.reporting.elements import escape
 from samplecnn.evaluation.confusion import ConfusionMatrix
 from samplecnn.evaluation.precision_recall import ClassCurve, thinned
 from samplecnn.system.plotting import shorten

@@ -1,9 +1,9 @@
 """Events as JAMS (Humphrey et al., ISMIR 2014; version 0.3): JSON for annotations of music."""
 
-import json
 from pathlib import PurePath
 
 from samplecnn import __version__
+from samplecnn.system.log import json_text
 from samplecnn.tagging.formats.documents import Document
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import DIGITS
@@ -51,4 +51,4 @@ class Jams(Document):
             "jams_version": JAMS_VERSION,
         }  # fmt: skip
         document = {"annotations": [annotation], "file_metadata": metadata, "sandbox": {}}
-        return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        return json_text(document, indent=1) + "\n"
