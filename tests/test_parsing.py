@@ -17,7 +17,7 @@ from samplecnn import ModelConfig, SampleCNN, Task, model_files, task
 from samplecnn.datasets.manifest import Manifest
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop.class_names import class_names
-from samplecnn.models import config
+from samplecnn.models import config, logmel
 from samplecnn.parsing import (
     choice,
     fields,
@@ -82,7 +82,13 @@ def test_rules(rule: Any, good: list[Any], wrong: list[Any]) -> None:
 
 def test_every_field_has_a_rule() -> None:
     """`from_dict` drops a key that has none."""
-    for kind, rules in ((ModelConfig, config.RULES), (Task, task.RULES), (Settings, SETTINGS)):
+    all_rules = {
+        ModelConfig: [*config.RULES, "logmel"],
+        logmel.LogMel: logmel.RULES,
+        Task: task.RULES,
+        Settings: SETTINGS,
+    }
+    for kind, rules in all_rules.items():
         assert list(rules) == [field.name for field in dataclasses.fields(kind)]
 
 

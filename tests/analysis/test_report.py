@@ -220,11 +220,12 @@ def run(tmp_path_factory):
         folder = tmp_path_factory.mktemp("log") / f"{name}-{block}"
         model_files.save(model, folder)
         epochs = [
-            f'{{"event": "epoch", "stage": {1 + n // 2}, "epoch": {n + 1}, "train_loss": {1 / (n + 1)}, '
-            f'"val_loss": {1.2 / (n + 1)}, "val_roc_auc": null, "val_accuracy": 0.5}}\n'
+            f'{{"event": "epoch", "stage": {1 + n // 2}, "epoch": {n + 1}, "total_steps": {5 * n + 5}, "lr": 0.01, '
+            f'"train_loss": {1 / (n + 1)}, "val_loss": {1.2 / (n + 1)}, "val_roc_auc": null, "val_accuracy": 0.5, '
+            '"best": true}\n'
             for n in range(4)
         ]
-        test = '{"event": "test", "stage": 1, "roc_auc": 0.7, "accuracy": 0.5}\n'
+        test = '{"event": "test", "stage": 1, "total_steps": 20, "roc_auc": 0.7, "accuracy": 0.5}\n'
         (folder / "metrics.jsonl").write_text("".join(epochs) + test)
         return folder
 
