@@ -44,6 +44,7 @@ LAYERS = (
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",
+    "hear",
     "analysis",
     "comparison",  # behind analysis, whose summary counts what a network takes
     "walkthrough",

@@ -38,7 +38,7 @@ sys.meta_path.insert(0, Blocker())
 # Modules and packages that may import torch at module level.
 NEED_TORCH = (
     "models.initialization", "models.layers", "models.samplecnn", "models.blocks", "models.stages", "models.stem_tail",
-    "kernels", "training", "evaluation", "analysis", "bench", "walkthrough",
+    "hear", "kernels", "training", "evaluation", "analysis", "bench", "walkthrough",
     "inference.torch_engine", "inference.torch_operations", "inference.overlap", "inference.passes",
     "inference.amx_blocks", "inference.amx_engine", "inference.amx_kernels",
     "interop.third_party.checkpoint", "interop.third_party.clmr", "interop.third_party.sota",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from samplecnn.model_files import load
     from samplecnn.models import ModelConfig, SampleCNN
     from samplecnn.shards import build
-    from samplecnn.tagging import Tagger
+    from samplecnn.tagging import Embedder, Tagger
     from samplecnn.task import Task
     from samplecnn.training import resume, train
 
@@ -25,6 +25,7 @@ _MODULES = {
     "ModelConfig": "samplecnn.models",
     "Task": "samplecnn.task",
     "Tagger": "samplecnn.tagging",
+    "Embedder": "samplecnn.tagging",
     "build": "samplecnn.shards",
     "train": "samplecnn.training",
     "resume": "samplecnn.training",
@@ -33,6 +34,7 @@ _MODULES = {
     "export": "samplecnn.interop.export",
 }
 __all__ = [
+    "Embedder",
     "ModelConfig",
     "SampleCNN",
     "Tagger",

@@ -65,6 +65,16 @@ def tag_command(
         bool,
         typer.Option("--about", help="Also write what made the tags (model, hash, engine, ...) to OUTPUT.about.json."),
     ] = False,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write embeddings of the recordings, with --over-time of the windows, to this .parquet or .npz.",
+        ),
+    ] = None,
+    embedding_layer: Annotated[
+        str, typer.Option(metavar="LAYER", help="Of embeddings: hidden, the last hidden layer, or a block's number.")
+    ] = "hidden",
     events: Annotated[
         bool,
         typer.Option(
@@ -151,6 +161,8 @@ def tag_command(
         output_dir=output_dir,
         overwrite=overwrite,
         about=about,
+        embeddings=embeddings,
+        embedding_layer=embedding_layer,
     )
     for line in report.lines():
         log.report(line)

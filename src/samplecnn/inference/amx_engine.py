@@ -114,8 +114,17 @@ class Tiled(Operations[Value]):
     def add(self, x: Value, y: Value) -> Value:
         return self.plain.add(self.value(x), self.value(y))
 
-    def head(self, levels: Sequence[Value], head: Layer, logit: Layer, softmax: bool) -> Value:
-        return self.plain.head([self.value(level) for level in levels], head, logit, softmax)
+    def hidden(self, levels: Sequence[Value], head: Layer) -> Value:
+        return self.plain.hidden([self.value(level) for level in levels], head)
+
+    def classify(self, hidden: Value, logit: Layer, softmax: bool) -> Value:
+        return self.plain.classify(self.value(hidden), logit, softmax)
+
+    def average(self, x: Value) -> Value:
+        return self.plain.average(self.value(x))
+
+    def columns(self, x: Value, y: Value) -> Value:
+        return self.plain.columns(self.value(x), self.value(y))
 
     def pool_excite(self, x: Value, squeeze: Squeeze | None, pool: int) -> Value:
         assert isinstance(x, Pending) and x.relu

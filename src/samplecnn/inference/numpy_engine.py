@@ -87,13 +87,22 @@ class Arrays(Operations[np.ndarray]):
         y = x + y
         return np.maximum(y, 0, out=y)
 
-    def head(self, levels: Sequence[np.ndarray], head: Layer, logit: Layer, softmax: bool) -> np.ndarray:
+    def hidden(self, levels: Sequence[np.ndarray], head: Layer) -> np.ndarray:
         pooled = np.concatenate([level.max(1) for level in levels], axis=1)
-        logits = _dense(np.maximum(_dense(pooled, head), 0), logit)
+        return np.maximum(_dense(pooled, head), 0)
+
+    def classify(self, hidden: np.ndarray, logit: Layer, softmax: bool) -> np.ndarray:
+        logits = _dense(hidden, logit)
         if not softmax:
             return _sigmoid(logits)
         powers = np.exp(logits - logits.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
+
+    def average(self, x: np.ndarray) -> np.ndarray:
+        return x.mean(1)
+
+    def columns(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.concatenate((x, y), axis=1)
 
 
 class RoundedArrays(Arrays):

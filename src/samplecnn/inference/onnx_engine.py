@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from samplecnn.inference.base import Engine
+from samplecnn.models.embedding import embedding_size
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 from samplecnn.models.logmel import FLOOR, basis, filters
 from samplecnn.system.cpu import num_threads
@@ -51,14 +52,15 @@ class OnnxEngine(Engine):
 
 
 def graph(net: Graph, samples: int) -> Any:
-    """An onnx.ModelProto: "wave" float32 [batch, samples] -> "probabilities" float32 [batch, classes]."""
+    """An onnx.ModelProto: "wave" float32 [batch, samples] -> "probabilities" float32 [batch, width]."""
     from onnx import TensorProto, helper
 
     nodes = Nodes()
     result = run(net, nodes, "wave", samples)
     nodes.node("Identity", [result], "probabilities")
     wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", samples])
-    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", net.classes])
+    width = net.classes + embedding_size(net)
+    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", width])
     made = helper.make_graph(nodes.nodes, "samplecnn", [wave], [out], nodes.constants)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
@@ -120,11 +122,20 @@ class Nodes(Operations[str]):
     def add(self, x: str, y: str) -> str:
         return self.node("Relu", [self.node("Add", [x, y])])
 
-    def head(self, levels: Sequence[str], head: Layer, logit: Layer, softmax: bool) -> str:
+    def hidden(self, levels: Sequence[str], head: Layer) -> str:
         pooled = [self.node("Flatten", [self.node("GlobalMaxPool", [level])]) for level in levels]
         x = pooled[0] if len(pooled) == 1 else self.node("Concat", pooled, axis=1)
-        x = self._dense(self.node("Relu", [self._dense(x, head)]), logit)
+        return self.node("Relu", [self._dense(x, head)])
+
+    def classify(self, hidden: str, logit: Layer, softmax: bool) -> str:
+        x = self._dense(hidden, logit)
         return self.node("Softmax", [x], axis=1) if softmax else self.node("Sigmoid", [x])
+
+    def average(self, x: str) -> str:
+        return self.node("Flatten", [self.node("GlobalAveragePool", [x])])
+
+    def columns(self, x: str, y: str) -> str:
+        return self.node("Concat", [x, y], axis=1)
 
     def _dense(self, x: str, layer: Layer) -> str:
         return self.node("Gemm", [x, self.constant(layer.weight), self.constant(layer.bias)], transB=1)

@@ -35,7 +35,7 @@ class OpenVinoEngine(Engine):
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         queue = self._queue(segments.shape[1])
-        out = np.empty((len(segments), self.net.classes), np.float32)
+        out = np.empty((len(segments), self.width), np.float32)
         queue.set_callback(lambda request, place: np.copyto(out[place], request.get_output_tensor(0).data[0]))
         inputs = []  # shared with the requests, so they must live until these are done
         for place in range(len(segments)):
@@ -136,12 +136,21 @@ class Nodes(Operations[Any]):
     def add(self, x: Any, y: Any) -> Any:
         return self.op.relu(self.op.add(x, y))
 
-    def head(self, levels: Sequence[Any], head: Layer, logit: Layer, softmax: bool) -> Any:
+    def hidden(self, levels: Sequence[Any], head: Layer) -> Any:
         axes = self.op.constant(np.array([2, 3]))
         pooled = [self.op.reduce_max(level, axes, False) for level in levels]
         x = pooled[0] if len(pooled) == 1 else self.op.concat(pooled, 1)
-        x = self._dense(self.op.relu(self._dense(x, head)), logit)
+        return self.op.relu(self._dense(x, head))
+
+    def classify(self, hidden: Any, logit: Layer, softmax: bool) -> Any:
+        x = self._dense(hidden, logit)
         return self.op.softmax(x, 1) if softmax else self.op.sigmoid(x)
+
+    def average(self, x: Any) -> Any:
+        return self.op.reduce_mean(x, self.op.constant(np.array([2, 3])), False)
+
+    def columns(self, x: Any, y: Any) -> Any:
+        return self.op.concat([x, y], 1)
 
     def _dense(self, x: Any, layer: Layer) -> Any:
         product = self.op.matmul(x, self.constant(layer.weight), False, True)

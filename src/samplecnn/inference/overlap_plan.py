@@ -56,9 +56,11 @@ def _can_share(net: Graph, depth: int, window: int) -> bool:
     """Whether a block's values inside a window are those of the stretch but for one frame at either end.
 
     That needs max-poolings of 3 and convolutions that look no more than 2 frames beyond; windows long enough that their
-    ends do not meet; and a head that does not see the block.
+    ends do not meet; and a head that does not see the block, nor an embedding one before it.
     """
     stage = net.stages[depth]
+    if isinstance(net.embedding, int) and depth > net.embedding:
+        return False
     known = stage.pool == 3 and frames_beyond(stage) <= 2
     return known and window // 3 ** (depth + 2) >= 2 * EDGE and depth < len(net.stages) - net.levels
 

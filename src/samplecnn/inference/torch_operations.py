@@ -84,10 +84,19 @@ class Plain(Operations[Tensor]):
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         return (x + y).relu_()
 
-    def head(self, levels: Sequence[Tensor], head: Layer, logit: Layer, softmax: bool) -> Tensor:
+    def hidden(self, levels: Sequence[Tensor], head: Layer) -> Tensor:
         pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
-        logits = F.linear(F.relu(F.linear(pooled, *self.exact(head))), *self.exact(logit))
+        return F.relu(F.linear(pooled, *self.exact(head)))
+
+    def classify(self, hidden: Tensor, logit: Layer, softmax: bool) -> Tensor:
+        logits = F.linear(hidden, *self.exact(logit))
         return torch.softmax(logits, 1) if softmax else torch.sigmoid(logits)
+
+    def average(self, x: Tensor) -> Tensor:
+        return x.mean(1, dtype=torch.float32)
+
+    def columns(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y), dim=1)
 
 
 class OnCpu(Plain):

@@ -95,7 +95,10 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network for inference: `first` on the waveform, then stages, of which the head sees the last `levels`."""
+    """A network for inference: `first` on the waveform, then stages, of which the head sees the last `levels`.
+
+    `embedding`: what is computed next to the probabilities, "hidden" or the number of a block (`models.embedding`).
+    """
 
     config: ModelConfig
     task: Task
@@ -105,6 +108,7 @@ class Graph:
     tail: Stage | None
     head: Layer
     logit: Layer
+    embedding: int | str | None = None
 
     @property
     def spec(self) -> NetworkSpec:
@@ -151,8 +155,20 @@ class Operations(ABC, Generic[V]):
         """ReLU of the sum."""
 
     @abstractmethod
-    def head(self, levels: Sequence[V], head: Layer, logit: Layer, softmax: bool) -> V:
-        """The maximum over time of every level, concatenated; two dense layers; probabilities [batch, classes]."""
+    def hidden(self, levels: Sequence[V], head: Layer) -> V:
+        """The maximum over time of every level, concatenated; a dense layer with ReLU: [batch, features]."""
+
+    @abstractmethod
+    def classify(self, hidden: V, logit: Layer, softmax: bool) -> V:
+        """The last dense layer; probabilities [batch, classes]."""
+
+    @abstractmethod
+    def average(self, x: V) -> V:
+        """The mean over time, float32 [batch, features]."""
+
+    @abstractmethod
+    def columns(self, x: V, y: V) -> V:
+        """[batch, n] and [batch, m] side by side."""
 
     @property
     def stepwise(self) -> "Operations[Any]":
@@ -175,7 +191,10 @@ class Operations(ABC, Generic[V]):
 
 
 def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
-    """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses."""
+    """Probabilities [batch, classes] of a waveform [batch, samples], all of whose samples the first layer uses.
+
+    With `net.embedding`, its columns follow those of the probabilities.
+    """
     pads = net.spec.padding(samples)
     if isinstance(net.first, Spectrogram):
         return run_from(net, operations, operations.spectrogram(wave, net.first, pads), 0)
@@ -188,13 +207,20 @@ def run(net: Graph, operations: Operations[V], wave: V, samples: int) -> V:
 
 
 def run_from(net: Graph, operations: Operations[V], x: V, start: int) -> V:
-    """Probabilities [batch, classes] of the input of stage `start`; the head sees nothing of what lies before."""
+    """The same of the input of stage `start`; the head sees nothing of what lies before."""
     levels = [x]
-    for stage in net.stages[start:]:
-        levels.append(run_stage(stage, operations, levels[-1]))
+    for number, stage in enumerate(net.stages[start:], start):
+        x = run_stage(stage, operations, x)
+        x = operations.value(x) if number == net.embedding else x  # else a deferred one would be computed twice
+        levels.append(x)
+    block = levels[net.embedding + 1 - start] if isinstance(net.embedding, int) else None
     if net.tail is not None:
         levels[-1] = run_stage(net.tail, operations, levels[-1])
-    return operations.head(levels[-net.levels :], net.head, net.logit, net.softmax)
+    hidden = operations.hidden(levels[-net.levels :], net.head)
+    probabilities = operations.classify(hidden, net.logit, net.softmax)
+    if net.embedding is None:
+        return probabilities
+    return operations.columns(probabilities, hidden if block is None else operations.average(block))
 
 
 def run_stage(stage: Stage, operations: Operations[V], x: V) -> V:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn.audio import stream
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.recordings import is_special
 from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
@@ -21,6 +22,7 @@ from samplecnn.system.native_messages import attributed, caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.find import find_files
+from samplecnn.tagging.formats.embeddings import embeddings_writer
 from samplecnn.tagging.output import Settings
 from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
 from samplecnn.tagging.tagger import Tagger, network
@@ -104,6 +106,8 @@ def tag_paths(
     output_dir: str | Path | None = None,
     overwrite: bool = False,
     about: bool = False,
+    embeddings: str | Path | None = None,
+    embedding_layer: int | str = HIDDEN,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -123,6 +127,8 @@ def tag_paths(
             the tags.
         overwrite: replaces files of `output_dir` that exist already.
         about: writes what made the tags next to `output` too, as OUTPUT.about.json.
+        embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
+        embedding_layer: as `Tagger` takes it.
 
     Raises:
         UsageError: no such model or engine, no recording at `paths`, an unknown format, nothing that could be resumed,
@@ -133,13 +139,19 @@ def tag_paths(
         raise UsageError("--resume requires --output")
     if about and (output is None or str(output) == STDOUT):
         raise UsageError("--about requires --output; an --output-dir has its about.json")
+    if embeddings is not None:
+        embeddings_writer(str(embeddings))
+        if resume:
+            raise UsageError("--embeddings cannot be resumed; leave one of --embeddings and --resume out")
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
-    with prepared(formats, found.files, output, output_dir, selection, overwrite) as targets:
+    if embeddings is not None:
+        net = with_embedding(net, embedding_layer)
+    with prepared(formats, found.files, output, output_dir, selection, overwrite, embeddings) as targets:
         place = targets.single
         if resume and place is None:
             raise UsageError(f"only jsonl and csv files can be resumed, not {format}; leave --resume out")
@@ -170,6 +182,8 @@ def tag_paths(
             **settings.about(),
             "provenance": provenance(tagger, digest),
         }
+        if embeddings is not None:
+            facts |= {"embedding": net.embedding, "embedding_size": embedding_size(net)}
         with caught() as tagger.messages:
             report = _write(tagger, found.files, targets, selection, done, facts, settings)
         if targets.folder is not None:

@@ -3,27 +3,28 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from samplecnn.audio import Remarks, stream
-from samplecnn.errors import AudioError, SampleCNNError, UsageError
+from samplecnn.errors import AudioError, UsageError
 from samplecnn.extras import is_installed
 from samplecnn.inference.overlap_plan import aligned, pays
 from samplecnn.inference.windows import Windows, hop_samples, precut_windows, windows
 from samplecnn.model_files import load_graph
+from samplecnn.models.embedding import with_embedding
 from samplecnn.models.folding import fold
 from samplecnn.models.graph import Graph
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
-from samplecnn.sound_file import Recording, name_of
+from samplecnn.sound_file import name_of
 from samplecnn.system.native_messages import Messages
 from samplecnn.system.read_ahead import End, read_ahead
+from samplecnn.tagging.in_progress import InProgress, Pending
+from samplecnn.tagging.sources import Source, as_file, is_list
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.waveforms import waveform_file
 
 if TYPE_CHECKING:
     from samplecnn.inference import Engine
@@ -32,41 +33,6 @@ if TYPE_CHECKING:
 
 SHARED_WINDOWS = 8  # window lengths of sound, at most, whose overlapping windows share layers: memory grows with it
 READERS = min(4, os.cpu_count() or 1)  # decoding takes a hundredth of the model's time
-
-
-@dataclass
-class _Recording:
-    """A recording in progress: what was read of it, the probabilities so far, and whether its end was reached."""
-
-    source: Any
-    starts: list[np.ndarray] = field(default_factory=list)
-    answers: dict[int, np.ndarray] = field(default_factory=dict)  # by the number of their first window
-    windows: int = 0
-    answered: int = 0
-    samples: int = 0
-    silent: bool = True
-    ended: bool = False
-    error: AudioError | None = None
-    remarks: Remarks = field(default_factory=Remarks)
-
-    def add_answer(self, first: int, answer: np.ndarray) -> None:
-        """Takes the probabilities of the windows from number `first` on."""
-        if not np.isfinite(answer).all():
-            raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
-        self.answers[first] = answer
-        self.answered += len(answer)
-
-    @property
-    def complete(self) -> bool:
-        return self.error is not None or (self.ended and self.answered == self.windows)
-
-
-class _Pending(NamedTuple):
-    """Windows [n, window] of a recording, from number `first` on, that wait for the model."""
-
-    recording: _Recording
-    first: int
-    segments: np.ndarray
 
 
 class Tagger:
@@ -84,6 +50,8 @@ class Tagger:
             by at most 1 % so that the windows can share layers (`overlap.aligned`).
         segments: about how many there will be, for "auto"; None: few.
         accept_truncated: tags what can be decoded of recordings that are cut short or damaged; `Tags.notes` says so.
+        embedding: a layer whose values `Tags.embedding` holds: "hidden", the last hidden one, or a block's number (its
+            mean over time); None: no embedding.
 
     Attributes:
         engine: in use, with its name and precision.
@@ -111,6 +79,7 @@ class Tagger:
         hop: float | None = None,
         segments: int | None = None,
         accept_truncated: bool = False,
+        embedding: int | str | None = None,
     ) -> None:
         from samplecnn.inference import open_engine
 
@@ -118,7 +87,7 @@ class Tagger:
             raise UsageError("batch size and number of readers must be 1 or more")
         if device is None and not isinstance(model, str | Path | Graph):
             device = str(next(model.parameters()).device)
-        net = network(model)
+        net = network(model) if embedding is None else with_embedding(network(model), embedding)
         self.task = net.task
         self.batch_size = batch_size
         self.readers = readers
@@ -146,28 +115,37 @@ class Tagger:
     def classes(self) -> tuple[str, ...]:
         return self.task.classes
 
-    def __call__(self, source: Recording | npt.ArrayLike, sample_rate: int | None = None) -> Tags:
-        """Tags one recording, all of it.
+    @overload
+    def __call__(  # type: ignore[overload-overlap] - a list of numbers is a waveform
+        self, source: list[Source] | tuple[Source, ...], sample_rate: None = None
+    ) -> list[Tags]: ...
+
+    @overload
+    def __call__(self, source: Source | npt.ArrayLike, sample_rate: int | None = None) -> Tags: ...
+
+    def __call__(self, source: Any, sample_rate: int | None = None) -> Tags | list[Tags]:
+        """Tags one recording, all of it, or a list of recordings.
 
         Args:
-            source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, or a waveform: floats
-                in [-1, 1] or integers over their whole range, [samples], or [channels, samples] or [samples, channels]
-                with fewer channels than samples.
+            source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, the bytes of a file,
+                {"array": waveform, "sampling_rate": Hz}, or a waveform: floats in [-1, 1] or integers over their whole
+                range, [samples], or [channels, samples] or [samples, channels] with fewer channels than samples. Or a
+                list of all these but plain waveforms.
             sample_rate: of a waveform, in Hz.
 
+        Returns:
+            The tags; of a list, a list of them in its order.
+
         Raises:
-            AudioError: the recording cannot be used.
+            AudioError: a recording cannot be used; of a list, the first one (`tag_files` goes on with the others).
             UsageError: a waveform without a sample rate, or a rate for a file, which knows its own.
         """
-        recording: Any = source
-        if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
-            recording = waveform_file(recording, sample_rate)
-        elif sample_rate is not None:
-            raise UsageError("sample_rate is for waveforms; a file knows its own")
-        [(_, outcome)] = self._tag([recording])
-        if isinstance(outcome, AudioError):
-            raise outcome
-        return outcome
+        if is_list(source):
+            if sample_rate is not None:
+                raise UsageError("sample_rate is for one waveform; a list takes {'array': ..., 'sampling_rate': ...}")
+            return [_raised(outcome) for _, outcome in self._tag([as_file(each, None) for each in source])]
+        [(_, outcome)] = self._tag([as_file(source, sample_rate)])
+        return _raised(outcome)
 
     def tag_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str | Path, Tags | AudioError]]:
         """Tags files in the order given; one that cannot be used yields its error, and the others are tagged.
@@ -183,14 +161,14 @@ class Tagger:
                 f"this Tagger was opened before a fork, which the threads of engine {self.engine.name} do not survive; "
                 "open a Tagger in each process, and start processes by multiprocessing's method spawn"
             )
-        line: deque[_Recording] = deque()  # in order: begun and not yet yielded
-        batch: deque[_Pending] = deque()
+        line: deque[InProgress] = deque()  # in order: begun and not yet yielded
+        batch: deque[Pending] = deque()
         waiting = 0
         parts = read_ahead(sources, self._read, self.readers)
         try:
             for source, part in parts:
                 if not line or line[-1].ended:
-                    line.append(_Recording(source))
+                    line.append(InProgress(source))
                 recording = line[-1]
                 if isinstance(part, Windows):
                     first = recording.windows
@@ -202,7 +180,7 @@ class Tagger:
                     if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
                         recording.add_answer(first, self.sharing(part.stretch))
                     elif len(part.segments):
-                        batch.append(_Pending(recording, first, part.segments))
+                        batch.append(Pending(recording, first, part.segments))
                         waiting += len(part.segments)
                 else:
                     recording.ended = True
@@ -236,36 +214,33 @@ class Tagger:
                 self.messages.look()
                 yield part._replace(remarks=remarks)
 
-    def _answer(self, batch: "deque[_Pending]") -> int:
+    def _answer(self, batch: "deque[Pending]") -> int:
         """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
-        taken: list[_Pending] = []
+        taken: list[Pending] = []
         room = self.batch_size
         while batch and room:
             part = batch.popleft()
             if len(part.segments) > room:
-                batch.appendleft(_Pending(part.recording, part.first + room, part.segments[room:]))
+                batch.appendleft(Pending(part.recording, part.first + room, part.segments[room:]))
                 part = part._replace(segments=part.segments[:room])
             taken.append(part)
             room -= len(part.segments)
         segments = [part.segments for part in taken]
-        answer = self.engine(segments[0] if len(segments) == 1 else np.concatenate(segments))
+        answer = self.engine.columns(segments[0] if len(segments) == 1 else np.concatenate(segments))
         done = 0
         for part in taken:
             part.recording.add_answer(part.first, answer[done : done + len(part.segments)])
             done += len(part.segments)
         return done
 
-    def _outcome(self, recording: _Recording) -> tuple[Any, Tags | AudioError]:
-        if recording.error is not None:
-            return recording.source, recording.error
-        return recording.source, Tags(
-            task=self.task,
-            over_time=np.concatenate([answer for _, answer in sorted(recording.answers.items())]),
-            starts=np.concatenate(recording.starts),
-            samples=recording.samples,
-            silent=recording.silent,
-            remarks=recording.remarks,
-        )
+    def _outcome(self, recording: InProgress) -> tuple[Any, Tags | AudioError]:
+        return recording.source, recording.outcome(self.task)
+
+
+def _raised(outcome: Tags | AudioError) -> Tags:
+    if isinstance(outcome, AudioError):
+        raise outcome
+    return outcome
 
 
 def network(model: "SampleCNN | Graph | str | Path") -> Graph:

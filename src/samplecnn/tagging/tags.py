@@ -22,6 +22,7 @@ class Tags:
         samples: length of the recording at the task's rate.
         silent: every sample is zero, so that the tags mean nothing.
         remarks: how much was kept of a recording that is not complete, and whether its channels cancel each other out.
+        embeddings: of every segment, float32 [segments, size]; None where the Tagger was opened without.
     """
 
     task: Task
@@ -30,6 +31,7 @@ class Tags:
     samples: int
     silent: bool = False
     remarks: Remarks = field(default_factory=Remarks)
+    embeddings: np.ndarray | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -44,6 +46,22 @@ class Tags:
     def scores(self) -> np.ndarray:
         """Probabilities of the whole recording, float32 [classes]: the mean over its segments, as in the test."""
         return self.over_time.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    @property
+    def embedding_over_time(self) -> np.ndarray:
+        """The embedding of every segment, float32 [segments, size].
+
+        Raises:
+            UsageError: the Tagger was opened without.
+        """
+        if self.embeddings is None:
+            raise UsageError('there are no embeddings; open the Tagger with embedding="hidden" or a block')
+        return self.embeddings
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """The embedding of the whole recording, float32 [size]: the mean over its segments. Raises: the same."""
+        return self.embedding_over_time.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @property
     def times(self) -> np.ndarray:

@@ -14,6 +14,7 @@ from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
 from samplecnn.tagging.formats.documents import DocumentFiles, mirrored
+from samplecnn.tagging.formats.embeddings import embeddings_writer
 from samplecnn.tagging.output import Output, Settings, reserved
 from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
 
@@ -39,16 +40,13 @@ class Targets:
         places: of formats with one file for all recordings, reserved.
         documents: formats with a file for each recording, and those files' names by the recordings'.
         folder: that all of them are in; None: a file or the standard output.
+        single: the one place of tags, where there is neither a folder nor a file for each recording.
     """
 
     places: list[Output]
     documents: list[tuple[type[Document], dict[str, str | Path]]]
     folder: Path | None
-
-    @property
-    def single(self) -> Output | None:
-        """The one file for all recordings, where there is nothing else."""
-        return self.places[0] if self.folder is None and self.places else None
+    single: Output | None
 
     @property
     def is_stdout(self) -> bool:
@@ -109,6 +107,7 @@ def prepared(
     folder: str | Path | None,
     selection: Selection,
     overwrite: bool = False,
+    embeddings: str | Path | None = None,
 ) -> Iterator[Targets]:
     """Decides where everything goes, checks that nothing is overwritten by mistake, and reserves it.
 
@@ -119,6 +118,7 @@ def prepared(
         folder: for all formats, instead of `output`.
         selection: what is shown.
         overwrite: replaces files in the folder that exist already.
+        embeddings: a file for them, besides.
 
     Raises:
         UsageError: options that do not fit each other, or files that would be overwritten.
@@ -156,7 +156,11 @@ def prepared(
     with ExitStack() as stack:
         keep = folder is None  # what is in a folder is made again as a whole
         places = [stack.enter_context(reserved(path, _kind(name, selection), keep)) for name, path in names.items()]
-        yield Targets(places, documents, None if folder is None else Path(folder))
+        single = places[0] if folder is None and places else None
+        if embeddings is not None:
+            refuse_inputs(embeddings, files, SUFFIXES)
+            places.append(stack.enter_context(reserved(embeddings, embeddings_writer(str(embeddings)))))
+        yield Targets(places, documents, None if folder is None else Path(folder), single)
 
 
 def _kind(name: str, selection: Selection) -> type[Writer]:
