@@ -116,7 +116,7 @@ class Tagger:
         return self.task.classes
 
     @overload
-    def __call__(  # type: ignore[overload-overlap] - a list of numbers is a waveform
+    def __call__(  # type: ignore[overload-overlap]  # a list of numbers is a waveform
         self, source: list[Source] | tuple[Source, ...], sample_rate: None = None
     ) -> list[Tags]: ...
 
