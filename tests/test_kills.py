@@ -25,6 +25,7 @@ import soundfile
 import torch
 
 import samplecnn
+from samplecnn.errors import UsageError
 from samplecnn.tagging.tag_files import tag_paths
 
 RATE, WINDOW = 8000, 729
@@ -90,7 +91,7 @@ class Train(Verb):
         if runs and (runs[-1] / "checkpoint.pt").exists():
             try:
                 samplecnn.resume(runs[-1], data_dir=self.data)
-            except samplecnn.UsageError as error:
+            except UsageError as error:
                 if "finished" not in str(error):
                     raise
             return

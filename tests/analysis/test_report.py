@@ -18,13 +18,13 @@ from samplecnn import model_files
 from samplecnn.analysis.reporting import report
 from samplecnn.analysis.reporting.elements import darken, png
 from samplecnn.analysis.reporting.findings import Contents, clip_wave
-from samplecnn.analysis.reporting.intervals import WeightedScores, intervals, wilson
 from samplecnn.analysis.reporting.mistakes import sound_uri, worst_mistakes
 from samplecnn.analysis.reporting.svg import confusion, nice_ticks, whisker
 from samplecnn.cli.explain import report_command
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation import Predictions
 from samplecnn.evaluation.confusion import confusion_matrix
+from samplecnn.evaluation.intervals import WeightedScores, intervals, wilson
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.shards import open_split
 from samplecnn.task import Task

@@ -47,9 +47,12 @@ def make_model():
 
 @pytest.fixture(scope="session")
 def write_shards():
-    """write_shards(folder, task, clips=…, split=…, shards=…) -> their segments: tones of the classes in noise."""
+    """write_shards(folder, task, clips=…, split=…, shards=…, groups=…) -> their segments: tones in noise."""
 
-    def write(folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2) -> ArrowSegments:
+    def write(
+        folder: Path, task: Task, clips: int = 20, split: str = "test", shards: int = 2, groups: int = 0
+    ) -> ArrowSegments:
+        columns = ("group",) if groups else ()
         folder.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(1)
         segments = task.segments_per_clip or 1
@@ -57,14 +60,15 @@ def write_shards():
         pitches = list(PITCHES.values()) + [3000.0] * task.num_classes
         numbers = np.array_split(np.arange(clips), shards)
         for shard, members in enumerate(numbers, start=1):
-            with ShardWriter(folder / shard_name(split, shard, shards), task) as writer:
+            with ShardWriter(folder / shard_name(split, shard, shards), task, columns) as writer:
                 for number in members:
                     labels = [number % task.num_classes]
                     if task.kind == "multilabel" and number % 4 == 0:
                         labels = sorted({*labels, (number + 1) % task.num_classes})
                     wave = sum(np.sin(2 * np.pi * pitches[label] * time) for label in labels) * 0.3
                     wave = (wave + 0.05 * generator.normal(size=len(time))).astype(np.float32)
-                    writer.add(f"clip{number:03}", labels, to_int16(wave).reshape(segments, task.window))
+                    more = {"group": f"speaker {number % groups}"} if groups else {}
+                    writer.add(f"clip{number:03}", labels, to_int16(wave).reshape(segments, task.window), **more)
         return ArrowSegments(folder, split)
 
     return write

@@ -60,6 +60,20 @@ def test_scores_table_json_and_pictures(run, tmp_path):
     assert "confusion.png" in outcome.stderr and "confusion.png" not in outcome.stdout
 
 
+def test_intervals_are_over_groups_where_there_are_some(run, task, write_shards, tmp_path):
+    outcome = run("--json", tmp_path / "scores.json")
+    found = json.loads((tmp_path / "scores.json").read_text())
+    clips = found["intervals"]
+    assert (clips["over"], clips["count"]) == ("clips", 30) and clips["accuracy"][0] < found["accuracy"]
+    low, high = (f"{100 * end:.1f}" for end in clips["accuracy"])
+    assert f"95 % intervals over 30 clips: accuracy {low} to {high} %, macro F1 " in outcome.stdout
+    write_shards(tmp_path / "data" / "grouped" / "arrow", task, clips=30, groups=6)
+    outcome = run("--json", tmp_path / "scores.json", dataset="grouped")
+    grouped = json.loads((tmp_path / "scores.json").read_text())["intervals"]
+    assert (grouped["over"], grouped["count"]) == ("groups", 6) and "95 % intervals over 6 groups: " in outcome.stdout
+    assert grouped["accuracy"][0] < clips["accuracy"][0], "six speakers say less than thirty"
+
+
 def test_tfrecords(run, tmp_path):
     """The same sounds as TFRecords score the same; a damaged one stops the test, or is skipped and counted."""
     arrow = open_split("tones", tmp_path / "data", "test")

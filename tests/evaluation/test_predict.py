@@ -58,6 +58,7 @@ def test_clips_of_different_lengths(tmp_path, task, make_model, write_shards):
 
         rows = np.array([0, 1, 2, 3, 6, 7])
         task, ids, labels = segments.task, [segments.ids[row] for row in rows], segments.labels[rows]
+        groups = None
 
         def __len__(self):
             return len(self.rows)

@@ -214,7 +214,7 @@ def _interval(runs: Sequence[RunRecord], measure: str) -> tuple[float, float]:
     """
     from scipy.stats import t
 
-    from samplecnn.analysis.reporting.intervals import wilson
+    from samplecnn.evaluation.intervals import wilson
 
     units: dict[Any, list[float]] = {}
     for run in runs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
 from samplecnn.evaluation.engine_comparison import Comparison, compare_predictions
+from samplecnn.evaluation.intervals import Intervals
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.evaluation.predict import Predictions, predict
 from samplecnn.system.arguments import checked
@@ -28,6 +29,7 @@ class Evaluation:
         scores: the scores of these predictions.
         settings: split, shards, device, engine and the other options of the test.
         warnings: remarks for the user, such as skipped damaged records.
+        intervals: confidence intervals of the scores, if they were computed.
         comparison: the engine compared with the model itself, if requested.
     """
 
@@ -39,6 +41,7 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     comparison: Comparison | None = None
+    intervals: Intervals | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Model, data set, settings and scores, for a JSON file."""
@@ -49,6 +52,7 @@ class Evaluation:
             "segments": int(self.predictions.segments.sum()),
             "settings": self.settings,
             **({} if self.comparison is None else {"comparison": self.comparison.to_dict()}),
+            **({} if self.intervals is None else {"intervals": self.intervals.to_dict()}),
             **self.scores.to_dict(),
         }
 

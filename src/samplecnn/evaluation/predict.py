@@ -29,12 +29,14 @@ class Predictions:
         y_true: labels, uint8 [clips, classes].
         y_prob: probabilities, float32 [clips, classes]: the mean over a clip's segments.
         segments: number of segments of every clip, int64 [clips].
+        groups: of every clip, "" where it has none; None if the data set has no groups.
     """
 
     ids: list[str]
     y_true: np.ndarray
     y_prob: np.ndarray
     segments: np.ndarray
+    groups: list[str] | None = None
 
 
 def predict(
@@ -80,6 +82,7 @@ def predict(
         y_true=np.asarray(segments.labels)[first],
         y_prob=(sums / counts[:, None]).astype(np.float32),
         segments=counts,
+        groups=None if segments.groups is None else [segments.groups[index] for index in first],
     )
 
 

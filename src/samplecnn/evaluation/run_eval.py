@@ -2,10 +2,12 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from samplecnn.datasets import dataset_name
 from samplecnn.evaluation.evaluator import Evaluation, examine
+from samplecnn.evaluation.intervals import headline_intervals
 from samplecnn.evaluation.plots import save_pictures
 from samplecnn.evaluation.score_table import print_report
 from samplecnn.model_files import CONFIG
@@ -61,6 +63,7 @@ def run_eval(
         compare_with_model=compare_with_model,
         fold=fold,
     )
+    result = replace(result, intervals=headline_intervals(result.predictions, result.task))
     if json is not None:
         write_json(json, result.to_dict() | ({} if fitted is None else {"fitted": fitted.to_dict()}))
     folder = Path(pictures) if pictures is not None else picture_folder(model, dataset)
@@ -73,7 +76,7 @@ def run_eval(
             if pictures is not None:
                 raise
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
-    print_report(result.scores, result.task, result.predictions)
+    print_report(result.scores, result.task, result.predictions, intervals=result.intervals)
     if fitted is not None:
         log.show("\n".join(fitted.lines()))
     if result.comparison is not None:

@@ -5,6 +5,7 @@ import sys
 from typing import IO
 
 from samplecnn.evaluation.confusion import most_confused
+from samplecnn.evaluation.intervals import Intervals
 from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.system.log import one_line
@@ -14,7 +15,11 @@ PIPE_WIDTH = 160  # columns if the output is not a terminal
 
 
 def print_report(
-    scores: Scores, task: Task, predictions: Predictions | None = None, file: IO[str] | None = None
+    scores: Scores,
+    task: Task,
+    predictions: Predictions | None = None,
+    file: IO[str] | None = None,
+    intervals: Intervals | None = None,
 ) -> None:
     """Prints the table of classes, the classes excluded from the averages, and the scores of the whole test.
 
@@ -22,6 +27,7 @@ def print_report(
         predictions: if given, the table of a one-label task also shows the wrong class that each class is most often
             predicted as.
         file: the output; None: stdout.
+        intervals: of the main scores, shown if given.
     """
     from rich import box
     from rich.console import Console
@@ -46,6 +52,8 @@ def print_report(
     print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, {task.threshold_text}", file=file)
     for line in headline(scores):
         print(line, file=file)
+    if intervals is not None:
+        print(interval_line(scores, intervals), file=file)
     if scores.left_out:
         names = ", ".join(map(one_line, scores.left_out))
         print(f"excluded from the averages (no clip has them, or every clip): {names}", file=file)
@@ -64,6 +72,18 @@ def headline(scores: Scores) -> list[str]:
         "precision, recall and F1 of a class: by the most probable class; sample_f1: mean of the clips' F1 at the "
         f"threshold; {100 * scores.exact_match:.2f} % of the clips have their class, and no other, above it",
     ]
+
+
+def interval_line(scores: Scores, intervals: Intervals) -> str:
+    """The intervals of the main scores, and what they are over."""
+    first = ("pr_auc", "PR-AUC", 1, "") if scores.kind == "multilabel" else ("accuracy", "accuracy", 100, " %")
+    parts = []
+    for name, title, factor, unit in (first, ("macro_f1", "macro F1", 1, "")):
+        low, high = (end * factor for end in intervals.overall[name])
+        digits = 1 if factor == 100 else 3
+        parts.append(f"{title} unknown" if math.isnan(low) else f"{title} {low:.{digits}f} to {high:.{digits}f}{unit}")
+    over = f"{intervals.units:,} {intervals.unit}"
+    return f"{100 * intervals.level:g} % intervals over {over}: {', '.join(parts)}"
 
 
 def _cell(value: float) -> str:

@@ -1,7 +1,7 @@
 """One HTML file about a model and a data set: scores with confidence intervals, mistakes with sound, plots,
 settings.
 
-`findings`, `intervals` and `mistakes` compute the results; `page`, `score_sections`, `svg` and `elements` build the
+`findings` and `mistakes` compute the results; `page`, `score_sections`, `svg` and `elements` build the
 page from them.
 """
 

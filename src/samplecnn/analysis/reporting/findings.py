@@ -8,9 +8,9 @@ import numpy as np
 
 from samplecnn.analysis.explainer import explain
 from samplecnn.analysis.explanation import Explanation
-from samplecnn.analysis.reporting.intervals import DRAWS, Intervals, intervals
 from samplecnn.analysis.reporting.mistakes import Mistake, sound_uri, worst_mistakes
 from samplecnn.evaluation.evaluator import Evaluation
+from samplecnn.evaluation.intervals import DRAWS, Intervals, intervals
 
 if TYPE_CHECKING:
     from samplecnn.analysis.excitation_result import Excitations
@@ -106,7 +106,13 @@ def gather(
     found = Findings(
         evaluation=evaluation,
         intervals=intervals(
-            predictions.y_true, predictions.y_prob, task, contents.draws, contents.seed, progress=progress
+            predictions.y_true,
+            predictions.y_prob,
+            task,
+            contents.draws,
+            contents.seed,
+            progress=progress,
+            groups=predictions.groups,
         ),
         mistakes=mistakes,
         sounds=[sound_uri(wave, task.sample_rate) for wave in waves],

@@ -82,11 +82,17 @@ def _about(found: Findings) -> str:
 
 def _confidence_note(found: Findings) -> str:
     intervals = found.intervals
+    bootstrap = (
+        f"a percentile bootstrap with {intervals.draws:,} draws (seed {intervals.seed}), omitted if all draws agree"
+    )
+    method = (
+        f"over clips: Wilson's for shares of clips (accuracy, exact match, recall), for other scores {bootstrap}"
+        if intervals.unit == "clips"
+        else f"over {intervals.units:,} groups of clips, which are resampled as a whole: {bootstrap}"
+    )
     return (
-        f"Ranges are {scores.percent(intervals.level)} confidence intervals over clips: Wilson's for shares of clips "
-        "(accuracy, exact match, recall), for other scores a percentile bootstrap with "
-        f"{intervals.draws:,} draws (seed {intervals.seed}), omitted if all draws agree. They show the variation "
-        "between samples of test clips, not between training runs."
+        f"Ranges are {scores.percent(intervals.level)} confidence intervals {method}. They show the variation "
+        f"between samples of test {intervals.unit}, not between training runs."
     )
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of a test's scores over clips.
+"""Confidence intervals of a test's scores over clips, or over groups of clips.
 
 Shares of clips (accuracy, and precision and recall of a class) get Wilson's interval (Brown, Cai, DasGupta: Interval
 Estimation for a Binomial Proportion, Statistical Science 2001), which has a width even if all clips are right. All
@@ -6,17 +6,24 @@ other scores get a percentile bootstrap (Efron, Tibshirani: An Introduction to t
 clips are resampled with replacement and scored again many times. If all draws give the same score, the bootstrap is
 uninformative and there is no interval.
 
-The intervals show how much the scores would differ on other clips of the same kind, not between training runs. They
-treat clips as independent.
+If the data set has groups (speakers, albums), clips of one group are not independent: then whole groups are resampled
+(the cluster bootstrap: Field, Welsh: Bootstrapping clustered data, JRSS B 2007), for all scores. If all clips are right
+or all wrong, the accuracy has Wilson's interval for as many clips as there are groups.
+
+The intervals show how much the scores would differ on other clips (groups) of the same kind, not between training runs.
 """
 
+import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from samplecnn.evaluation.metrics import decide, f1
+from samplecnn.evaluation.predict import Predictions
 from samplecnn.system.progress import Progress
 from samplecnn.task import Task
 
@@ -30,7 +37,8 @@ Interval = tuple[float, float]
 class Intervals:
     """Lower and upper ends: a pair for each score of the whole test, float64 [classes, 2] for each class score.
 
-    Scores are named as in `evaluation.Scores` and `ClassScores`; NaN if there is no interval.
+    Scores are named as in `evaluation.Scores` and `ClassScores`; NaN if there is no interval. `unit` is what is
+    independent, "clips" or "groups", and `units` their number.
     """
 
     overall: dict[str, Interval]
@@ -38,6 +46,14 @@ class Intervals:
     draws: int
     level: float
     seed: int
+    unit: str = "clips"
+    units: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Of the whole test, for a JSON file."""
+        ends = {name: [None if math.isnan(end) else end for end in pair] for name, pair in self.overall.items()}
+        settings = {"level": self.level, "draws": self.draws, "seed": self.seed, "over": self.unit, "count": self.units}
+        return {**settings, **ends}
 
 
 def intervals(
@@ -48,6 +64,8 @@ def intervals(
     seed: int = 0,
     level: float = LEVEL,
     progress: bool = False,
+    groups: Sequence[str] | None = None,
+    areas: bool = True,
 ) -> Intervals:
     """Confidence intervals of a test's scores.
 
@@ -59,9 +77,13 @@ def intervals(
         seed: seed of the draws.
         level: confidence level, 0 to 1.
         progress: shows a bar on stderr.
+        groups: of each clip; "" is a group of one clip. None: clips are independent.
+        areas: also ROC-AUC and PR-AUC, which take most of the time.
     """
     true, prob, generator = np.asarray(y_true).astype(bool), np.asarray(y_prob), np.random.default_rng(seed)
     clips = len(true)
+    group_of = np.arange(clips) if groups is None else _numbered(groups)
+    units = int(group_of.max()) + 1
     by_class: dict[str, list[np.ndarray]] = {}
     of_all: dict[str, list[np.ndarray]] = {}
     scores = WeightedScores(true, prob, task)
@@ -71,8 +93,8 @@ def intervals(
             count = min(batch, draws - first)
             weights = np.empty((count, clips), np.float32)
             for row in weights:
-                row[:] = np.bincount(generator.integers(clips, size=clips), minlength=clips)
-            per_class, overall = scores(weights)
+                row[:] = np.bincount(generator.integers(units, size=units), minlength=units)[group_of]
+            per_class, overall = scores(weights, areas)
             for name, values in per_class.items():
                 by_class.setdefault(name, []).append(values)
             for name, values in overall.items():
@@ -83,14 +105,34 @@ def intervals(
     class_ends = {name: _percentiles(np.concatenate(values), ends).T for name, values in by_class.items()}
     overall_ends = {name: _percentiles(np.concatenate(values), ends) for name, values in of_all.items()}
     decided = decide(prob, task)
-    hits = (true & decided).sum(axis=0)
-    class_ends["precision"] = wilson(hits, decided.sum(axis=0), level).T
-    class_ends["recall"] = wilson(hits, true.sum(axis=0), level).T
-    right = (decided == true).all(axis=1).sum()
-    overall_ends["accuracy"] = wilson(right, clips, level)
-    return Intervals(
-        {name: (float(low), float(high)) for name, (low, high) in overall_ends.items()}, class_ends, draws, level, seed
+    right = int((decided == true).all(axis=1).sum())
+    if groups is None:
+        hits = (true & decided).sum(axis=0)
+        class_ends["precision"] = wilson(hits, decided.sum(axis=0), level).T
+        class_ends["recall"] = wilson(hits, true.sum(axis=0), level).T
+        overall_ends["accuracy"] = wilson(right, clips, level)
+    elif right in (0, clips):
+        overall_ends["accuracy"] = wilson(units * right // clips, units, level)
+    found = {name: (float(low), float(high)) for name, (low, high) in overall_ends.items()}
+    return Intervals(found, class_ends, draws, level, seed, "clips" if groups is None else "groups", units)
+
+
+def headline_intervals(predictions: Predictions, task: Task) -> Intervals:
+    """Those of `score_table.headline`."""
+    return intervals(
+        predictions.y_true,
+        predictions.y_prob,
+        task,
+        groups=predictions.groups,
+        areas=task.kind == "multilabel",
     )
+
+
+def _numbered(groups: Sequence[str]) -> np.ndarray:
+    """The number of each clip's group, int64 [clips]."""
+    names = [group or index for index, group in enumerate(groups)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def wilson(hits: np.ndarray | int, total: np.ndarray | int, level: float) -> np.ndarray:
@@ -109,6 +151,7 @@ class WeightedScores:
     def __init__(self, true: np.ndarray, prob: np.ndarray, task: Task) -> None:
         self.true = true
         self.decided = decide(prob, task)
+        self.right = (self.decided == true).all(axis=1).astype(np.float32)
         self.clip_f1 = np.nan_to_num(f1(true, prob > np.array(task.class_thresholds), axis=1)).astype(np.float32)
         self.orders = [np.argsort(-column, kind="stable") for column in prob.T]
         # Starts of groups of equal probability, which share a threshold.
@@ -117,18 +160,25 @@ class WeightedScores:
             for column, order in zip(prob.T, self.orders, strict=True)
         ]
 
-    def __call__(self, weights: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def __call__(self, weights: np.ndarray, areas: bool = True) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Scores of the classes, float64 [draws, classes], and overall, float64 [draws], for weights [draws, clips]."""
+        clips = weights.sum(axis=1)
         hits = weights @ (self.true & self.decided).astype(np.float32)
         predicted, present = weights @ self.decided.astype(np.float32), weights @ self.true.astype(np.float32)
-        areas = np.stack([self._areas(weights, index) for index in range(self.true.shape[1])], axis=-1)
-        per_class = {"f1": _ratio(2 * hits, predicted + present), "roc_auc": areas[0], "pr_auc": areas[1]}
-        overall = {
-            "f1": weights @ self.clip_f1 / weights.shape[1],
-            "macro_f1": _known_mean(per_class["f1"]),
-            "roc_auc": _known_mean(areas[0]),
-            "pr_auc": _known_mean(areas[1]),
+        per_class = {
+            "f1": _ratio(2 * hits, predicted + present),
+            "precision": _ratio(hits, predicted),
+            "recall": _ratio(hits, present),
         }
+        overall = {
+            "accuracy": weights @ self.right / clips,
+            "f1": weights @ self.clip_f1 / clips,
+            "macro_f1": _known_mean(per_class["f1"]),
+        }
+        if areas:
+            of_classes = np.stack([self._areas(weights, index) for index in range(self.true.shape[1])], axis=-1)
+            for name, values in zip(("roc_auc", "pr_auc"), of_classes, strict=True):
+                per_class[name], overall[name] = values, _known_mean(values)
         return per_class, overall
 
     def _areas(self, weights: np.ndarray, index: int) -> np.ndarray:
