@@ -23,8 +23,8 @@ from samplecnn.inference.windows import Windows, precut_windows, windows
 from samplecnn.shards.tfrecord.clips import is_record, record_segments
 from samplecnn.sound_file import Recording
 from samplecnn.system.progress import Progress
+from samplecnn.tagging.sources import waveform_file
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.waveforms import waveform_file
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN

@@ -16,6 +16,7 @@ from samplecnn.evaluation.calibration import (
     fit_calibration,
 )
 from samplecnn.evaluation.evaluator import check_fit
+from samplecnn.evaluation.metrics import above_threshold
 from samplecnn.evaluation.predict import clips_of, segment_probabilities
 from samplecnn.evaluation.probabilities import load_on_device
 from samplecnn.evaluation.thresholds import ClassThreshold, Goal, fit_thresholds
@@ -181,7 +182,7 @@ def _both(true: np.ndarray, before: np.ndarray, after: np.ndarray, task: Task) -
 
 def _macro_f1(true: np.ndarray, prob: np.ndarray, task: Task) -> float:
     """Mean F1 over the classes that have clips, each predicted above its threshold."""
-    above = prob > np.array(task.class_thresholds)
+    above = above_threshold(prob, task)
     present = true.any(axis=0)
     hits = (true.astype(bool) & above).sum(axis=0)
     both = true.sum(axis=0, dtype=np.int64) + above.sum(axis=0)

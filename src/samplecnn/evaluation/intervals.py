@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from samplecnn.evaluation.metrics import decide, f1
+from samplecnn.evaluation.metrics import above_threshold, decide, f1
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.system.progress import Progress
 from samplecnn.task import Task
@@ -152,7 +152,7 @@ class WeightedScores:
         self.true = true
         self.decided = decide(prob, task)
         self.right = (self.decided == true).all(axis=1).astype(np.float32)
-        self.clip_f1 = np.nan_to_num(f1(true, prob > np.array(task.class_thresholds), axis=1)).astype(np.float32)
+        self.clip_f1 = np.nan_to_num(f1(true, above_threshold(prob, task), axis=1)).astype(np.float32)
         self.orders = [np.argsort(-column, kind="stable") for column in prob.T]
         # Starts of groups of equal probability, which share a threshold.
         self.begins = [

@@ -97,7 +97,7 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
         SampleCNNError: fewer than two clips, or probabilities that are not finite.
     """
     true, prob = _validated(y_true, y_prob, task)
-    above = prob > np.array(task.class_thresholds)
+    above = above_threshold(prob, task)
     exact_match = float((above == true).all(axis=1).mean())
     decided = decide(prob, task)
     roc, pr = areas(true, prob)
@@ -119,10 +119,18 @@ def score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, task: Task) -> Scores:
     )
 
 
+def above_threshold(prob: np.ndarray, task: Task) -> np.ndarray:
+    """Where probabilities exceed the thresholds of their classes, bool [clips, classes].
+
+    Compared in the type of `prob`, so that a probability of 0.4 is not above 0.4.
+    """
+    return prob > np.array(task.class_thresholds, prob.dtype)
+
+
 def decide(prob: np.ndarray, task: Task) -> np.ndarray:
     """Predicted labels, bool [clips, classes]: every class above the threshold, or only the most probable one."""
     if task.kind == "multilabel":
-        return prob > np.array(task.class_thresholds)
+        return above_threshold(prob, task)
     decided = np.zeros(prob.shape, dtype=bool)
     decided[np.arange(len(prob)), prob.argmax(axis=1)] = True
     return decided

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from samplecnn.evaluation.metrics import above_threshold
 from samplecnn.evaluation.predict import Predictions
 from samplecnn.task import Task
 
@@ -58,7 +59,7 @@ def worst_mistakes(predictions: Predictions, task: Task, max_mistakes: int) -> l
         wrong = np.flatnonzero(~true[rows, predicted] & true.any(axis=1))
         order = wrong[np.argsort(-lead[wrong], kind="stable")][:max_mistakes]
         return [_mistake(predictions, task, clip, predicted[clip], right[clip]) for clip in order.tolist()]
-    error = np.where((prob > np.array(task.class_thresholds)) != true, np.abs(prob - true), 0)
+    error = np.where(above_threshold(prob, task) != true, np.abs(prob - true), 0)
     wrong = np.flatnonzero(error.max(axis=1) > 0)
     order = wrong[np.argsort(-error.max(axis=1)[wrong], kind="stable")]
     kinds = error.argmax(axis=1)[order]
