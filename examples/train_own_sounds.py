@@ -2,7 +2,7 @@
 
     python train_own_sounds.py FOLDER RECORDING
 
-The settings are for a first result in a short time. The original's are the defaults of `samplecnn.train`.
+The settings are for a first result in a short time; without them, width and epochs follow from the amount of data.
 """
 
 import sys
@@ -16,7 +16,7 @@ def main(folder: str, recording: str) -> None:
     report = samplecnn.build(folder, sample_rate=16000, window=6561, padding="tile")
     print({split: counts.clips for split, counts in report.splits.items()})
 
-    result = samplecnn.train(folder, block="se", features=16, num_stages=1, max_epochs=3, lr=0.03, batch_size=8, seed=0)
+    result = samplecnn.train(folder, block="se", features=16, max_epochs=3, seed=0)
     print("run directory:", result.run)
 
     scores = samplecnn.evaluate(result.run, folder)

@@ -126,7 +126,8 @@ def workspace(tmp_path_factory) -> Path:
             soundfile.write(path, small_sound(kind, rng), SOUND_RATE)
     build(str(folder / "sounds"), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
     options = {"features": 16, "num_stages": 1, "max_epochs": 20, "patience": 20, "lr": 0.02, "batch_size": 6}
-    result = train("sounds", data_dir=str(folder / "data"), log_dir=str(folder / "log"), warmup=10, **options)
+    places = {"data_dir": str(folder / "data"), "log_dir": str(folder / "log")}
+    result = train("sounds", recipe="original", warmup=10, **places, **options)
     result.run.rename(folder / "log" / "20261122_101500-sounds-se")
     time = np.arange(3 * SOUND_RATE) / SOUND_RATE
     soundfile.write(folder / "hum.wav", 0.3 * np.sin(2 * np.pi * 220 * time), SOUND_RATE)

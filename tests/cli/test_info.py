@@ -166,7 +166,7 @@ def completions(environment, line: str, shell: str = "bash") -> set[str]:
 def test_bash_completes_commands_options_and_choices(program):
     assert completions(program, "samplecnn ") >= {*VERBS, "analyze"}
     assert completions(program, "samplecnn tr") == {"train"}
-    assert completions(program, "samplecnn train --b") == {"--block", "--batch-size"}
+    assert completions(program, "samplecnn train --b") == {"--block", "--batch-size", "--background", "--baseline"}
     assert completions(program, "samplecnn train --block res") == {"res1", "res2", "rese1", "rese2"}
     assert {"--config", "--quiet"} <= completions(program, "samplecnn tag --")
 

@@ -152,7 +152,10 @@ def test_sigterm_saves_a_training_like_ctrl_c(built, tmp_path):
     command = [sys.executable, "-m", "samplecnn", "train", str(built / "sounds"), "--data-dir", str(built / "data")]
     command += ["--log-dir", str(tmp_path), "--features", "8", "--batch-size", "2", "--max-epochs", "1000"]
     process = subprocess.Popen(
-        [*command, "--patience", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--patience", "1000", "--recipe", "original"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

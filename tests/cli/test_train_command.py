@@ -20,8 +20,8 @@ from samplecnn.training.checkpoint import load_checkpoint
 from samplecnn.training.logging import read_metrics
 
 BASE = {
-    "block": "se", "features": "8", "num-stages": "2", "max-epochs": "1", "batch-size": "16", "precision": "fp32",
-    "num-readers": "1",
+    "recipe": "original", "block": "se", "features": "8", "num-stages": "2", "max-epochs": "1", "batch-size": "16",
+    "precision": "fp32", "num-readers": "1",
 }  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def test_resume_takes_no_settings(base, tmp_path):
 
 def test_quiet_leaves_the_result_and_normal_says_what_comes_next(built, tmp_path):
     words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--log-dir", str(tmp_path / "a log")]
-    words += ["--features", "8", "--num-stages", "1", "--max-epochs", "1"]
+    words += ["--features", "8", "--num-stages", "1", "--max-epochs", "1", "--recipe", "original"]
     try:
         quiet = CliRunner().invoke(app, [*words, "--quiet"], catch_exceptions=False)
     finally:

@@ -13,7 +13,10 @@ from samplecnn.shards import open_split
 from samplecnn.shards.folds import open_fold
 from samplecnn.training import loop, resume, train
 
-SMALL = {"block": "basic", "features": 4, "num_stages": 1, "max_epochs": 2, "batch_size": 8, "precision": "fp32"}
+SMALL = {
+    "recipe": "original", "block": "basic", "features": 4, "num_stages": 1, "max_epochs": 2, "batch_size": 8,
+    "precision": "fp32",
+}  # fmt: skip
 
 
 def run_small(built, log, **changes):

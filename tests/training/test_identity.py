@@ -17,7 +17,10 @@ from samplecnn.training.logging import read_metrics
 
 RATE, WINDOW = 8000, 729
 BUILD = {"sample_rate": RATE, "window": WINDOW, "workers": 1, "progress": False}
-SMALL = {"block": "basic", "features": 2, "precision": "fp32", "num_readers": 1, "batch_size": 8, "device": "cpu"}
+SMALL = {
+    "recipe": "original", "block": "basic", "features": 2, "precision": "fp32", "num_readers": 1, "batch_size": 8,
+    "device": "cpu",
+}  # fmt: skip
 TIMES = ("seconds", "segments_per_second")
 
 

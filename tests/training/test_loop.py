@@ -22,7 +22,10 @@ from samplecnn.training.checkpoint import CHECKPOINT, RunState, load_checkpoint
 from samplecnn.training.logging import read_metrics
 from samplecnn.training.schedule import epochs_left
 
-SMALL = {"block": "basic", "features": 4, "num_stages": 2, "max_epochs": 2, "batch_size": 8, "precision": "fp32"}
+SMALL = {
+    "recipe": "original", "block": "basic", "features": 4, "num_stages": 2, "max_epochs": 2, "batch_size": 8,
+    "precision": "fp32",
+}  # fmt: skip
 
 
 def run_small(built: Path, log: Path, dataset: str = "sounds", **changes):
@@ -202,7 +205,7 @@ def test_killed_processes_resume_to_the_same_weights(built, tmp_path, root):
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_resume(built, tmp_path):
     command = [sys.executable, "-m", "samplecnn", "train", str(built / "sounds"), "--data-dir", str(built / "data")]
     command += ["--log-dir", str(tmp_path), "--features", "8", "--batch-size", "2", "--max-epochs", "1000"]
-    command += ["--patience", "1000"]
+    command += ["--patience", "1000", "--recipe", "original"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from samplecnn.training import TrainOptions, loop
 from samplecnn.training.averaging import Average, estimate_norms, scored_weights, set_norm_update
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.losses import class_weights, cross_entropy, soft_cross_entropy
-from samplecnn.training.options import resolved
+from samplecnn.training.options import default_recipe, resolved
 from samplecnn.training.recipes import FIELDS, MODERN, ORIGINAL, plan, said, values_of
 from samplecnn.training.schedule import learning_rate
 from samplecnn.training.step import new_optimizer
@@ -41,6 +41,22 @@ def test_given_options_win_over_the_recipe_and_the_size_decides_the_rest():
     fixed = resolved({"dataset": "demo", "recipe": "modern", "features": 8, "max_epochs": 2, "passes": 1}, 320)
     assert (fixed.features, fixed.max_epochs, fixed.passes) == (8, 2, 1)
     assert fixed.warmup < 2 * 320 / MODERN.batch_size
+
+
+def test_the_recipe_of_a_data_set_for_which_none_is_named(tmp_path):
+    (tmp_path / "a.tfrecord").touch()
+    assert [default_recipe(name) for name in ("mtt", "scd", "dcs", "demo", str(tmp_path))] == ["original"] * 5
+    assert [default_recipe(name) for name in ("sounds", "clips.csv", "/data/birds")] == ["modern"] * 3
+
+
+def test_the_length_of_a_run_is_said_before_it_begins(built, tmp_path, capsys):
+    """And what is timed for it changes nothing."""
+    train(str(built / "sounds"), **options_of(built, tmp_path, max_epochs=1, recipe=None))
+    lines = capsys.readouterr().out.splitlines()
+    said = next(line for line in lines if line.startswith("recipe modern: "))
+    count = len(samplecnn_segments(built))
+    expected = f"4 features, 1 epochs of 2 passes over {count} segments, {-(-2 * count // 16)} steps of 16: about "
+    assert expected in said and lines.index(said) < next(i for i, line in enumerate(lines) if "epoch 1  loss" in line)
 
 
 def test_small_data_sets_are_seen_more_often_than_large_ones():
@@ -189,7 +205,7 @@ def test_a_resumed_modern_run_is_the_uninterrupted_one(built, whole, tmp_path, m
 
     def interrupted(self, *arguments):
         steps.append(1)
-        if len(steps) in (2, 12):
+        if len(steps) in (5, 25):  # of these, three each time are those that the run's length is estimated from
             raise KeyboardInterrupt
         return original(self, *arguments)
 

@@ -120,7 +120,7 @@ def test_batches_go_to_a_device_as_they_are_stored():
 
 
 def test_compile_on_a_cpu_says_that_it_changes_nothing(built, tmp_path, capsys):
-    small = {"block": "basic", "features": 4, "num_stages": 1, "max_epochs": 1, "batch_size": 8}
+    small = {"recipe": "original", "block": "basic", "features": 4, "num_stages": 1, "max_epochs": 1, "batch_size": 8}
     run = train(str(built / "sounds"), data_dir=str(built / "data"), log_dir=str(tmp_path), compile=True, **small)
     assert "--compile is for GPUs" in capsys.readouterr().out
     assert load_checkpoint(run.run).options["compile"] is True
@@ -132,7 +132,14 @@ def test_a_device_without_enough_memory_ends_with_a_line(built, tmp_path, monkey
 
     monkeypatch.setattr(Step, "loss", full)
     with pytest.raises(SampleCNNError, match=r"cpu does not hold a training step with a batch of 23; .* --batch-size"):
-        train(str(built / "sounds"), data_dir=str(built / "data"), log_dir=str(tmp_path), block="basic", features=4)
+        train(
+            str(built / "sounds"),
+            recipe="original",
+            data_dir=str(built / "data"),
+            log_dir=str(tmp_path),
+            block="basic",
+            features=4,
+        )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -41,7 +41,7 @@ def train(
         choice(
             of=RECIPES,
             help="Defaults of the options below. original: the paper's procedure; modern: augmentation, AdamW over one "
-            "cosine cycle, averaged weights.",
+            "cosine cycle, averaged weights. [default: original for mtt, scd, dcs and demo, else modern]",
         ),
     ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,

@@ -7,7 +7,7 @@ contains all state that determines what follows: a resumed run takes exactly the
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,8 @@ class Run:
         self.step = Step(self.model, self.task, mode_of(options.compile, device, log), log, loss)
         self.saved_at = time.monotonic()
 
-    def fit(self) -> TrainResult:
-        """Trains all remaining stages, and writes the final files."""
+    def fit(self, announce: Callable[[], None] = lambda: None) -> TrainResult:
+        """Trains all remaining stages, and writes the final files; `announce` is called before the first step."""
         state, options, segments = self.state, self.options, self.splits["train"]
         log(
             f"run {self.run}\n{self.model.title}: {self.model.size}, {len(segments):,} training segments of "
@@ -95,6 +95,7 @@ class Run:
         try:
             if state.total_steps == 0 or (state.history and state.history[-1]["event"] == "extended"):
                 self.save()
+            announce()
             while True:
                 while state.epoch < options.max_epochs and state.bad_epochs < max_bad_epochs(options):
                     self.train_epoch()

@@ -163,15 +163,21 @@ class TrainOptions:
 
 
 def default_recipe(dataset: str) -> str:
-    """The recipe of a data set for which none is named."""
-    return "original"
+    """The recipe of a data set for which none is named: the original's data sets and files have its recipe.
+
+    So has `demo`, whose settings are a short form of it.
+    """
+    from samplecnn.datasets.published import PUBLISHED
+    from samplecnn.shards import holds_tfrecords
+
+    return "original" if dataset in (*PUBLISHED, "demo") or holds_tfrecords(dataset) else "modern"
 
 
 def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions:
     """The settings of a run from those that were given, the recipe's, and what follows from the data set's size.
 
     Args:
-        given: arguments of TrainOptions; None leaves a setting to the recipe.
+        given: arguments of TrainOptions; None leaves a setting to the recipe, and that to the data set.
         segments: of the training split; None where they are not known yet: the result is good for checks only.
 
     Raises:
@@ -179,7 +185,8 @@ def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions
         UsageError: an unknown recipe.
     """
     wanted = {name: value for name, value in given.items() if value is not None}
-    values = {**values_of(wanted.get("recipe", TrainOptions.recipe)), **wanted}
+    wanted.setdefault("recipe", default_recipe(wanted["dataset"]))
+    values = {**values_of(wanted["recipe"]), **wanted}
     left = [name for name, value in PLANNED if name not in wanted and values[name] == value]
     checked = TrainOptions(**{**values, **dict.fromkeys(left, 1)})
     if segments is None or not left:

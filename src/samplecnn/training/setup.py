@@ -17,8 +17,9 @@ from samplecnn.training.augmentation import crop_length
 from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
 from samplecnn.training.extension import extended
+from samplecnn.training.forecast import forecast
 from samplecnn.training.loop import Run, TrainResult, log
-from samplecnn.training.options import ARCHITECTURE, TrainOptions, default_recipe, resolved
+from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
 from samplecnn.training.precision import training_precision
 from samplecnn.training.start import background_of, initial_weights, new_run
 
@@ -88,7 +89,7 @@ def train(
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
         name: of the run, part of its directory's name; None takes the block, with "_multi" where it applies.
         recipe: "original", the paper's procedure, or "modern": augmentation, AdamW over one cosine cycle, averaged
-            weights.
+            weights. None: original for mtt, scd, dcs and demo, modern for all else.
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
         block: building block of the network: basic, se, res1, res2, rese1 or rese2.
@@ -172,7 +173,7 @@ def train(
         ...
         samplecnn.errors.UsageError: train has no option 'epochs'; did you mean max_epochs?
     """
-    given = {**locals(), "recipe": recipe or default_recipe(dataset)}  # the arguments are the fields of TrainOptions
+    given = dict(locals())  # the arguments are the fields of TrainOptions
     options = resolved(given)
     splits = open_splits(options)
     options, task = resolved(given, len(splits["train"])), splits["train"].task
@@ -267,8 +268,8 @@ def resume(
 
 
 def fitted(run: Run) -> TrainResult:
-    """The result of a run, and, where it was asked for, a line on quick baselines."""
-    result = run.fit()
+    """The result of a run; a line on its length before, where that is known, and one on quick baselines after it."""
+    result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
     if run.options.baseline:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:

@@ -1,0 +1,38 @@
+"""How long a run will take, from a few steps that are taken on a copy of its network."""
+
+import copy
+import time
+from itertools import islice
+
+import torch
+
+from samplecnn.hardware import dtype
+from samplecnn.system.progress import duration
+from samplecnn.training.loop import Run
+from samplecnn.training.step import Step, new_optimizer
+
+STEPS = 3  # that are timed; the first one, which may compile kernels, is only counted where it is the only one
+
+
+def forecast(run: Run) -> str:
+    """One line on the size of a run whose number of epochs is fixed, and the time it takes on this machine.
+
+    The run itself, and PyTorch's random numbers, stay as they are.
+    """
+    options, feed, state = run.options, run.feed, run.state
+    model = copy.deepcopy(run.model).train()
+    model.compute_dtype = dtype(run.precision)
+    step, optimizer = Step(model, run.task), new_optimizer(model, options)
+    times, ended = [], time.monotonic()
+    with torch.random.fork_rng(devices=[] if run.device.type == "cpu" else None):
+        for audio, labels in islice(feed.epoch(state), STEPS):
+            float(step(optimizer, audio, labels, 1e-6))  # waits for the device
+            times.append(time.monotonic() - ended)
+            ended = time.monotonic()
+    steps = feed.steps * options.max_epochs * options.num_stages
+    seconds = min(times[1:] or times) * max(steps - state.total_steps, 0)
+    passes = f"{options.passes} passes" if options.passes > 1 else "one pass"
+    return (
+        f"recipe {options.recipe}: {options.features} features, {options.max_epochs} epochs of {passes} over "
+        f"{len(feed.segments):,} segments, {steps:,} steps of {options.batch_size}: about {duration(seconds)} here"
+    )
