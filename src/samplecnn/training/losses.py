@@ -62,7 +62,7 @@ def class_weights(labels: np.ndarray) -> np.ndarray:
     """Weights that fall with the square root of a class's frequency, with a mean of 1 over segments: float32 [classes].
 
     Example:
-        >>> class_weights(np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]])).round(2).tolist()
+        >>> class_weights(np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]])).astype(float).round(2).tolist()
         [0.83, 1.67]
     """
     counts = np.maximum(labels.sum(0, dtype=np.float64), 1)

@@ -43,7 +43,9 @@ def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimi
             {"params": decayed, "weight_decay": options.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999), fused=fused)
+        recorded = options.compile and decayed[0].device.type == "cuda"  # its count of steps is then on the device
+        betas = (options.momentum, 0.999)
+        return torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=fused, capturable=recorded)
     kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv1d)]
     chosen = {id(kernel) for kernel in kernels}
     groups = [
