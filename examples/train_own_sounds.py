@@ -16,7 +16,7 @@ def main(folder: str, recording: str) -> None:
     report = samplecnn.build(folder, sample_rate=16000, window=6561, padding="tile")
     print({split: counts.clips for split, counts in report.splits.items()})
 
-    result = samplecnn.train(folder, block="se", features=16, max_epochs=3, passes=3, seed=0)
+    result = samplecnn.train(folder, block="se", features=16, max_epochs=9, seed=0)
     print("run directory:", result.run)
 
     scores = samplecnn.evaluate(result.run, folder)

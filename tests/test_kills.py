@@ -29,7 +29,10 @@ from samplecnn.errors import UsageError
 from samplecnn.tagging.tag_files import tag_paths
 
 RATE, WINDOW = 8000, 729
-RUN = {"features": 8, "num_stages": 1, "max_epochs": 3, "patience": 3, "batch_size": 6, "num_readers": 1, "warmup": 2}
+RUN = {
+    "recipe": "original", "features": 8, "num_stages": 1, "max_epochs": 3, "patience": 3, "batch_size": 6,
+    "num_readers": 1, "warmup": 2,
+}  # fmt: skip
 SECONDS = 600.0  # for a run that is not killed; it takes a few, on a busy machine many
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

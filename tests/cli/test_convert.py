@@ -138,7 +138,7 @@ def test_an_encoder_to_start_training_from(built, tmp_path):
     assert "--init-from" in run("convert", path, tmp_path / "body", "--encoder-only")
     made = train(
         "sounds", data_dir=str(built / "data"), log_dir=str(tmp_path / "log"), block="basic", features=8, device="cpu",
-        num_stages=1, max_epochs=1, lr=1e-12, num_readers=1, init_from=str(tmp_path / "body"),
+        num_stages=1, max_epochs=1, lr=1e-12, num_readers=1, init_from=str(tmp_path / "body"), recipe="original",
     )  # fmt: skip
     ours = samplecnn.load(made.run)
     torch.testing.assert_close(ours.blocks[0].conv.weight, net.sequential[1][0].weight)

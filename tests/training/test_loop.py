@@ -176,6 +176,7 @@ def test_resume_from_every_checkpoint_gives_the_same_weights(built, tmp_path, mo
 def test_killed_processes_resume_to_the_same_weights(built, tmp_path, root):
     """kill -9 at arbitrary moments, again and again, then to the end."""
     options = ["--block", "se", "--features", "8", "--num-stages", "2", "--max-epochs", "6", "--batch-size", "4"]
+    options += ["--recipe", "original"]
     command = [sys.executable, "-m", "samplecnn", "train"]
     start = [*command, str(built / "sounds"), "--data-dir", str(built / "data"), *options, "--precision", "fp32"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"

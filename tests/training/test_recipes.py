@@ -38,6 +38,7 @@ def test_given_options_win_over_the_recipe_and_the_size_decides_the_rest():
     chosen = plan(320, MODERN.batch_size)
     assert (options.features, options.max_epochs, options.passes) == (32, chosen.max_epochs, chosen.passes)
     assert options.warmup == chosen.warmup > 1
+    assert resolved({"dataset": "demo", "recipe": "modern", "max_epochs": 7}, 320).passes == 1
     fixed = resolved({"dataset": "demo", "recipe": "modern", "features": 8, "max_epochs": 2, "passes": 1}, 320)
     assert (fixed.features, fixed.max_epochs, fixed.passes) == (8, 2, 1)
     assert fixed.warmup < 2 * 320 / MODERN.batch_size

@@ -138,9 +138,9 @@ def plan(segments: int, batch_size: int, max_epochs: int = 0, passes: int = 0) -
     Args:
         segments: of the training split.
         batch_size: of the run.
-        max_epochs, passes: where they were given; 0 chooses.
+        max_epochs, passes: where they were given; 0 chooses. Epochs that were given are single passes.
     """
-    passes = passes or max(1, -(-EPOCH_SEGMENTS // segments))
+    passes = passes or (1 if max_epochs else max(1, -(-EPOCH_SEGMENTS // segments)))
     seen = min(max(160 * segments, 20_000), max(60_000, 30 * segments))  # segments until the end
     epochs = max_epochs or max(1, round(seen / (segments * passes)))
     steps = epochs * -(-segments * passes // batch_size)
