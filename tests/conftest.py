@@ -44,6 +44,13 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def without_av(monkeypatch):
+    """PyAV, which decodes more formats, is not installed."""
+    for module in ("recordings", "av_sound"):
+        monkeypatch.setattr(f"samplecnn.{module}.is_installed", lambda name: False)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

@@ -26,6 +26,7 @@ LAYERS = (
     "truncation",
     "recordings",
     "sound",
+    "av_sound",
     "sound_file",
     "mixing",
     "audio",

@@ -8,6 +8,8 @@ import pytest
 from samplecnn.audio import Remarks, decode, stream
 from samplecnn.errors import AudioError
 
+pytestmark = pytest.mark.usefixtures("without_av")  # what is said of formats that libsndfile does not decode
+
 RATE = 8000
 MP3 = 96_000 / 44_100  # four times 1.5 s at 16 kHz, with a header of 44.1 kHz
 UNTAGGED = 85 * 1152 / 44_100  # whole frames

@@ -41,7 +41,7 @@ def test_links_are_followed_and_each_folder_is_searched_once(tmp_path):
     assert found(root) == ["b-link.wav", "a/2.wav", "z/1.wav", "store/4.wav", "store/deep/3.wav"]
 
 
-def test_skipped_files_are_counted(tmp_path):
+def test_skipped_files_are_counted(tmp_path, without_av):
     make(tmp_path, "1.wav", ".2.wav", ".git/3.wav", "4.txt", "5.TXT", "6", "b/7.m4a", "8.wma", "c/.9")
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
@@ -52,7 +52,8 @@ def test_skipped_files_are_counted(tmp_path):
     assert found(tmp_path, scan) == ["1.wav"]
     assert scan.notes() == [
         "2 recordings are in formats that are not supported and skipped (1 .m4a, 1 .wma): "
-        f"{tmp_path}/8.wma, {tmp_path}/b/7.m4a; convert to flac or wav, for example with ffmpeg",
+        f"{tmp_path}/8.wma, {tmp_path}/b/7.m4a; convert to flac or wav, for example with ffmpeg, "
+        "or pip install 'samplecnn[av]'",
         "2 links lead nowhere and are skipped",
         "2 FIFOs, sockets or devices are skipped",
         "3 hidden files or folders are skipped",
@@ -89,7 +90,7 @@ def test_folders_nested_beyond_the_longest_path(tmp_path):
     assert "cannot be read" in scan.notes()[0]
 
 
-def test_tag_and_build_find_the_same_recordings_with_the_same_notes(tmp_path):
+def test_tag_and_build_find_the_same_recordings_with_the_same_notes(tmp_path, without_av):
     root = tmp_path / "set"
     make(root, "a/1.wav", "a/in/2.flac", "b/3.mp3", "b/4.m4a", "a/.5.wav", "b/x.txt")
     make(tmp_path / "store", "6.ogg")
@@ -101,7 +102,7 @@ def test_tag_and_build_find_the_same_recordings_with_the_same_notes(tmp_path):
     assert len(tagged.notes) == 4 and [note for note in table.notes if note in tagged.notes] == tagged.notes
 
 
-def test_a_folder_with_unsupported_formats_only_is_refused(tmp_path):
+def test_a_folder_with_unsupported_formats_only_is_refused(tmp_path, without_av):
     make(tmp_path, "a.m4a", "b.m4a")
     with pytest.raises(UsageError, match=r"no recording there.*2 recordings are in formats.*convert to flac or wav"):
         find_files([tmp_path])

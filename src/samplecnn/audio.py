@@ -13,8 +13,7 @@ import numpy as np
 
 from samplecnn.errors import AudioError
 from samplecnn.mixing import Mixer, Resampler, check_level, resized
-from samplecnn.sound import Sound
-from samplecnn.sound_file import Recording, audio_errors, name_of, open_recordings
+from samplecnn.sound_file import AnySound, Recording, audio_errors, name_of, open_recordings
 from samplecnn.task import Padding, Task
 
 INT16_SCALE = 32768
@@ -103,7 +102,7 @@ def stream(
             raise AudioError("holds no samples; record or download it again")
 
 
-def _mono(sound: Sound, sample_rate: int, seconds: float | None, remarks: Remarks) -> Iterator[np.ndarray]:
+def _mono(sound: AnySound, sample_rate: int, seconds: float | None, remarks: Remarks) -> Iterator[np.ndarray]:
     """One recording of a file, or its first seconds and up to one sample more: mono at `sample_rate`, in blocks."""
     rate, channels = sound.rate, sound.channels
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:

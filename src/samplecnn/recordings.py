@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from samplecnn.extras import is_installed
+
 SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
     ".caf", ".voc", ".sph", ".nist",
 })  # fmt: skip
-# Formats of sound that libsndfile does not decode.
+# Formats of sound that libsndfile does not decode; PyAV does, where it is installed (`av_sound`).
 UNSUPPORTED = frozenset({
     ".m4a", ".m4b", ".mp4", ".aac", ".adts", ".webm", ".weba", ".wma", ".asf", ".amr", ".awb", ".3gp", ".3gpp", ".3g2",
     ".mka", ".mkv", ".mov", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".alac", ".ra", ".rm", ".dsf",
@@ -89,7 +91,10 @@ class Scan:
                 if suffix in SUFFIXES:
                     recordings.append(entry.name)
                 elif suffix in UNSUPPORTED:
-                    self.unsupported.append(entry.path)
+                    if is_installed("av"):
+                        recordings.append(entry.name)
+                    else:
+                        self.unsupported.append(entry.path)
                 else:
                     self.others[suffix] += 1
             elif kind == "nothing":
@@ -106,7 +111,7 @@ class Scan:
             kinds = by_suffix(Counter(map(suffix_of, self.unsupported)))
             notes.append(
                 f"{count} in formats that are not supported and skipped ({kinds}): {listed(self.unsupported)}; "
-                "convert to flac or wav, for example with ffmpeg"
+                "convert to flac or wav, for example with ffmpeg, or pip install 'samplecnn[av]'"
             )
         if self.unreadable:
             named = listed([f"{path} ({reason})" for path, reason in self.unreadable])

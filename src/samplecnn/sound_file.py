@@ -10,19 +10,22 @@ from typing import Any, BinaryIO
 
 import soundfile
 
+from samplecnn import av_sound
 from samplecnn.containers import ogg, signatures
 from samplecnn.containers.joined import first_part, later_parts
 from samplecnn.containers.splice import Pieces, Spliced
 from samplecnn.errors import AudioError
+from samplecnn.recordings import UNSUPPORTED, suffix_of
 from samplecnn.sound import CallbackFile, SequentialFile, Sound, message_of
 from samplecnn.truncation import caf_length, forgotten_length
 
 Recording = str | os.PathLike[str] | BinaryIO
 STDIN = "-"
+AnySound = Sound | av_sound.AvSound
 
 
 @contextlib.contextmanager
-def open_recordings(source: Recording, keep: bool = False) -> Iterator[Iterator[Sound]]:
+def open_recordings(source: Recording, keep: bool = False) -> Iterator[Iterator[AnySound]]:
     """Opens a path, "-" for the standard input, or a binary file; one that cannot seek is read into memory first.
 
     Args:
@@ -50,7 +53,7 @@ def open_recordings(source: Recording, keep: bool = False) -> Iterator[Iterator[
             yield recordings
 
 
-def _recordings(file: Any, path: Path | None, keep: bool) -> Generator[Sound]:
+def _recordings(file: Any, path: Path | None, keep: bool) -> Generator[AnySound]:
     if not file.seekable():
         file = io.BytesIO(file.read())
     size = file.seek(0, io.SEEK_END)
@@ -75,7 +78,7 @@ def _recordings(file: Any, path: Path | None, keep: bool) -> Generator[Sound]:
 
 
 @contextlib.contextmanager
-def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[Sound]:
+def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[AnySound]:
     """The first recording of a file; if libsndfile refuses the header or finds no sound, with the header corrected."""
     file.seek(0)
     sound: SequentialFile | None = None
@@ -88,7 +91,13 @@ def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[
         pieces, problem = _corrected(file, size)
         file.seek(0)
         if pieces is None:
-            raise _named(error, file.read(signatures.HEAD)) from error
+            head = file.read(signatures.HEAD)
+            other = signatures.is_other_sound(head) or (path is not None and suffix_of(path.name) in UNSUPPORTED)
+            if not other or not av_sound.available():
+                raise _named(error, head) from error
+            with contextlib.closing(av_sound.AvSound(file, path, size, keep)) as other_sound:
+                yield other_sound
+            return
     if pieces is not None:
         if sound is not None:
             sound.close()
@@ -173,4 +182,6 @@ def _named(error: soundfile.LibsndfileError, head: bytes) -> Exception:
     if not any(word in message_of(error) for word in ("recognised", "regular file", "unimplemented", "unknown")):
         return error
     explanation = signatures.explanation(head)
+    if signatures.is_other_sound(head):
+        explanation += ", or pip install 'samplecnn[av]'"
     return AudioError(explanation) if explanation else error

@@ -351,7 +351,7 @@ def test_tfrecords_have_no_hop(run, tmp_path):
     assert "leave --hop out" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))
 
 
-def test_what_folders_hold_besides_is_noted(run, folder):
+def test_what_folders_hold_besides_is_noted(run, folder, without_av):
     (folder / "x.m4a").write_bytes(b"sound")
     os.mkfifo(folder / "pipe.wav")
     outcome = run(folder, "--engine", "numpy")

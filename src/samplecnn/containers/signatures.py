@@ -56,6 +56,12 @@ def explanation(head: bytes) -> str:
     return f"{name}, which is not decoded here; {remedy}" if remedy in SOUND else f"not audio but {name}; {remedy}"
 
 
+def is_other_sound(head: bytes) -> bool:
+    """Whether a file is known to be sound, or a video, of a format that libsndfile does not decode but others may."""
+    known = _known(head)
+    return known is not None and known[1] == CONVERT
+
+
 def _known(head: bytes) -> tuple[str, str] | None:
     for offset, content, name, remedy in SIGNATURES:
         if head.startswith(content, offset):
