@@ -87,7 +87,10 @@ def test_a_tone_begins_within_a_millisecond_of_its_place(files, suffix):
     wanted = 0.75 * signal(rate)  # the mean of both channels
     assert onset(wave, rate) == pytest.approx(onset(wanted, rate), abs=0.001)
     tone = slice(int(1.1 * rate), int(1.9 * rate))
-    assert np.sqrt((wave[tone] ** 2).mean()) == pytest.approx(0.375 / np.sqrt(2), rel=0.02)
+    assert np.sqrt((wave[tone] ** 2).mean()) == pytest.approx(
+        0.375 / np.sqrt(2),
+        rel=0.04 if codec == "libmp3lame" else 0.02,  # LAME lowers the level by 3 %
+    )
     assert len(wave) == 3 * rate if exact else abs(len(wave) / rate - 3) < 0.06
     if codec in ("alac", "wavpack"):
         np.testing.assert_allclose(wave, wanted, atol=1e-4)
