@@ -33,6 +33,8 @@ import pytest
 import torch
 
 from samplecnn import ModelConfig, SampleCNN, model_files
+from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, RunRecord
+from samplecnn.comparison.records import Records as RunRecords
 from samplecnn.datasets.base import SPLITS, Clip
 from samplecnn.datasets.download.records import Records
 from samplecnn.datasets.manifest import Manifest
@@ -63,13 +65,13 @@ from samplecnn.training.checkpoint import (
 )
 from samplecnn.training.logging import read_metrics
 from samplecnn.training.options import TrainOptions
-from samplecnn.training.step import sgd
+from samplecnn.training.step import new_optimizer
 
 SUITE_SEED, SUITE_COUNT = 20190424, 12  # mutations of each parser in the normal tests
 CPU_SECONDS, SECONDS = 10.0, 120.0  # for one mutation; work of milliseconds on a small file, on a busy machine too
 MEMORY = 4 << 30  # bytes that a process may take in `make fuzz`
 
-TASK = Task("sounds", ("high", "low", "noise"), "multiclass", 8000, 81, 0.03, 0.01, 0.2, 0.3, "zero")
+TASK = Task("sounds", ("high", "low", "noise"), "multiclass", 8000, 81, 0.03, 0.01, 0.2, 0.3, "zero", (0.2, 0.3, 0.4))
 CONFIG = ModelConfig("se", num_blocks=2, num_classes=3, features=8)
 EPOCH = {
     **{"event": "epoch", "stage": 1, "epoch": 1, "total_steps": 9, "lr": 0.01, "train_loss": 1.5, "val_loss": 1.25},
@@ -109,7 +111,11 @@ def model_of(seed: int = 0) -> SampleCNN:
 def make_model(folder: Path) -> Path:
     training = {"epoch": 3, "options": {"lr": 0.01, "init_from": None}}
     model_files.save(model_of(), folder, training)
-    return folder / "config.json"
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    values["calibration"] = {"scale": [1.0, 0.5, 2.0], "shift": [0.0, 0.1, -0.1]}
+    path.write_text(json.dumps(values))
+    return path
 
 
 def make_weights(folder: Path) -> Path:
@@ -124,7 +130,7 @@ def make_h5(folder: Path) -> Path:
 @functools.cache
 def checkpoint_of() -> Checkpoint:
     model, options = model_of(), TrainOptions("sounds")
-    optimizer = sgd(model, options)
+    optimizer = new_optimizer(model, options)
     model.train()(torch.randn(4, 81)).sum().backward()
     optimizer.step()
     state = RunState(stage=0, epoch=1, history=[EPOCH, TEST])
@@ -251,6 +257,14 @@ def make_record(folder: Path) -> Path:
     return folder / "a.json"
 
 
+def make_run_record(folder: Path) -> Path:
+    record = RunRecord(
+        NETWORK, {"block": "se", "seed": 1}, "ab12", FINISHED, "run", "", {"accuracy": 0.5}, 9, 99, 1.5, 2.5
+    )
+    RunRecords(folder).save(record)
+    return folder / f"{record.id}.json"
+
+
 # What reads them, and what must hold for whatever is accepted.
 
 
@@ -340,7 +354,7 @@ def read_checkpoint(path: Path) -> None:
         for values in (found.best, found.weights):
             if values is not None:
                 model.load_state_dict(values)
-        restore_optimizer(sgd(model, options), found.optimizer)
+        restore_optimizer(new_optimizer(model, options), found.optimizer)
 
 
 def read_state_dict(path: Path) -> None:
@@ -458,6 +472,13 @@ def read_record(path: Path) -> None:
     assert isinstance(found, dict) and is_count(found.get("bytes", 0)) and isinstance(found.get("into", ""), str)
 
 
+def read_run_record(path: Path) -> None:
+    wanted = RunRecord(NETWORK, {"block": "se", "seed": 1}, "ab12")
+    found = RunRecords(path.parent).find(wanted)
+    assert found.id == wanted.id and found.status in (BEGUN, FINISHED, FAILED)
+    assert all(is_number(value) for value in (found.scores.get("accuracy") or 0, found.seconds or 0, found.macs or 0))
+
+
 @dataclass(frozen=True)
 class Parser:
     """A parser: `make` writes a good file, `read` reads it and checks what it holds; `file` if another is mutated.
@@ -504,6 +525,7 @@ PARSERS = {
     "options": Parser(make_toml, read_toml, share=0.1),
     "class names": Parser(make_names, read_names),
     "download record": Parser(make_record, read_record),
+    "run record": Parser(make_run_record, read_run_record),
 }
 
 # Mutations.

@@ -3,10 +3,23 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from samplecnn.parsing import (
+    anything,
+    choice,
+    fields,
+    file_name,
+    find_object,
+    number,
+    or_null,
+    score,
+    table_of,
+    text,
+    whole,
+)
 from samplecnn.system.files import write_json
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import NOT_RECORDED
@@ -91,12 +104,28 @@ def _option(options: Mapping[str, Any], name: str) -> Any:
 
 def _read(folder: Path) -> Iterator[RunRecord]:
     """The records that can be read; a damaged one is as none: its run is resumed or repeated."""
-    names = {field.name for field in fields(RunRecord)}
     for path in sorted(folder.glob("*.json")):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            record = RunRecord(**{name: value for name, value in values.items() if name in names})
-            if isinstance(record.options, dict) and isinstance(record.scores, dict) and record.id == path.stem:
-                yield record
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        values = find_object(path, _RULE)
+        if values is None:
             continue
+        record = RunRecord(**{name: values[name] for name in _FIELDS if name in values})
+        if record.id == path.stem:
+            yield record
+
+
+_COUNT, _MEASURE = or_null(whole(0, 1 << 62)), or_null(number(0))
+_SCORES = ("roc_auc", "pr_auc", "accuracy", "exact_match", "macro_f1", "f1")
+_FIELDS = {
+    "kind": text(100),
+    "options": table_of(anything()),
+    "data": text(200),
+    "status": choice(BEGUN, FINISHED, FAILED),
+    "folder": file_name(),
+    "error": file_name(),
+    "scores": fields(dict.fromkeys(_SCORES, score()), optional=_SCORES),
+    "parameters": _COUNT,
+    "macs": _COUNT,
+    "segments_per_second": _MEASURE,
+    "seconds": _MEASURE,
+}
+_RULE = fields(_FIELDS, optional=set(_FIELDS) - {"kind", "options", "data"})

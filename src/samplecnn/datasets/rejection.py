@@ -2,7 +2,6 @@
 kind), from two folders, for any data set with one label per clip."""
 
 import io
-import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.datasets.folder import listed_splits
 from samplecnn.datasets.splits import draw_splits
 from samplecnn.errors import AudioError, UsageError
+from samplecnn.parsing import anything, fields, file_name, find_object, list_of, table_of
 from samplecnn.recordings import Scan, listed
 from samplecnn.system.files import write_json
 from samplecnn.task import BACKGROUND, UNKNOWN, Task
@@ -114,8 +114,9 @@ def _background_clips(
         "seed": seed,
     }
     names = {split: [made / f"{split}-{number:06}.wav" for number in range(wanted[split])] for split in SPLITS}
-    if _stamp(made) == settings and all(path.exists() for split in SPLITS for path in names[split]):
-        skipped: list[str] = json.loads((made / STAMP).read_text(encoding="utf-8"))["skipped"]
+    stamp = find_object(made / STAMP, _STAMP) or {}
+    if stamp.get("settings") == settings and all(path.exists() for split in SPLITS for path in names[split]):
+        skipped: list[str] = stamp["skipped"]
     else:
         (made / STAMP).unlink(missing_ok=True)
         skipped = _cut(folder, paths, names, settings, seed)
@@ -126,11 +127,7 @@ def _background_clips(
     return clips, notes
 
 
-def _stamp(made: Path) -> Any:
-    try:
-        return json.loads((made / STAMP).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+_STAMP = fields({"settings": table_of(anything()), "skipped": list_of(file_name())})
 
 
 def _cut(
