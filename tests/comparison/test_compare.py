@@ -210,6 +210,8 @@ def test_mean_deviation_and_interval_by_hand():
 def test_published_figures_are_shown_for_their_data_and_split_only():
     assert published_roc_auc("mtt", {"block": "rese2", "multi": True, "features": 32}) == 0.9113
     assert published_roc_auc("scd", {"block": "rese2"}) is None
+    assert published_roc_auc("mtt", {"block": "basic", "frontend": "logmel"}) is None
+    assert published_roc_auc("mtt", {"block": "basic", "pool_size": 2}) is None
     assert is_published_split("mtt", 4332, None) and is_published_split("scd", 11_000, None)
     assert not is_published_split("mtt", 4332, 5)
     assert not is_published_split("mtt", 2000, None) and not is_published_split("sounds", 4332, None)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from samplecnn.training.options import TrainOptions
+
 # ROC-AUC on MagnaTagATune's 50 tags, 15,250 / 1,529 / 4,332 clips, by block and --multi, 128 features: Kim, Lee, Nam:
 # Sample-level CNN Architectures for Music Auto-tagging Using Raw Waveforms (ICASSP 2018, poster).
 MTT_ROC_AUC = {
@@ -12,6 +14,8 @@ MTT_ROC_AUC = {
 }  # fmt: skip
 # Of the whole data sets' test splits.
 TEST_CLIPS = {"mtt": 4332, "scd": 11_005, "dcs": 1103}
+# Options that make another network than the paper's.
+VARIANTS = ("pool_size", "filter_size", "first_size", "pooling", "frontend")
 MISSING_SHARE = 0.02  # of the test clips that may be missing, because their recordings are damaged
 NOTES = {
     "mtt": "published: ICASSP 2018 (poster), on the split of 15,250 / 1,529 / 4,332 clips",
@@ -28,7 +32,13 @@ def is_published_split(dataset: str, test_clips: int, folds: object) -> bool:
 
 
 def published_roc_auc(dataset: str, options: Mapping[str, Any]) -> float | None:
-    """Of a block, with or without --multi, at the paper's width; None where nothing is published."""
-    if dataset != "mtt":
+    """Of a block, with or without --multi, at the paper's width; None where nothing is published.
+
+    Args:
+        dataset: its name.
+        options: of training, as `TrainOptions.to_dict` has them.
+    """
+    fields = TrainOptions.__dataclass_fields__
+    if dataset != "mtt" or any(options.get(name, fields[name].default) != fields[name].default for name in VARIANTS):
         return None
     return MTT_ROC_AUC.get((str(options.get("block")), bool(options.get("multi"))))
