@@ -184,7 +184,7 @@ def test_baselines_learn_with_folds_and_several_labels(built, tmp_path):
     result = compare("labels", folds=2, seeds=2, data_dir=built / "data", out=tmp_path / "out", num_readers=1)
     assert [(row.label, len(row.values)) for row in result.rows] == [("logistic regression", 2), ("random forest", 4)]
     assert result.measure == "pr_auc" and all(row.mean > 0.95 for row in result.rows)
-    assert "Baselines learn from means, deviations and maxima of 64 log-mel bands" in result.markdown()
+    assert "Baselines learn from means, deviations and maxima of 128 log-mel bands" in result.markdown()
 
 
 def record(value: float, seed: int = 0, fold: str | None = None, **more) -> RunRecord:
@@ -205,6 +205,18 @@ def test_mean_deviation_and_interval_by_hand():
     assert math.isnan(alone.deviation)
     same = row_of("x", NETWORK, {}, [record(1.0, seed) for seed in (0, 1)], 2, "accuracy")
     assert same.deviation == 0 and math.isnan(same.low)
+
+
+def test_recipes_are_compared_by_what_they_set_for_this_data(built, tmp_path):
+    """What a recipe leaves to the data's size is part of the record; a value that it sets anyway makes no other run."""
+    grid = {"recipe": ["original", "modern"], "block": "basic", "features": 4, "max_epochs": 1, "num_stages": 1}
+    result = compare("sounds", grid, data_dir=built / "data", out=tmp_path, baselines=False)
+    assert [row.label for row in result.rows] == ["recipe=original", "recipe=modern"] and not result.failures
+    options = {run.options["recipe"]: run.options for run in result.runs}
+    assert options["modern"]["optimizer"] == "adamw" and options["modern"]["warmup"] > 0
+    assert options["original"]["optimizer"] == "sgd"
+    again = compare("sounds", {**grid, "lr": 0.003}, data_dir=built / "data", out=tmp_path, baselines=False)
+    assert len(runs_in(tmp_path)) == 3 and again.rows[1].values == result.rows[1].values
 
 
 def test_published_figures_are_shown_for_their_data_and_split_only():

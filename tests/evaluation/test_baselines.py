@@ -23,10 +23,10 @@ def written(folder, waves: list[np.ndarray], window: int = 2000, rate: int = 800
 
 
 def test_statistics_of_tones_and_silence(tmp_path):
-    time = np.arange(6000) / 8000
+    time = np.arange(24_000) / 8000
     tone = 16000 * np.sin(2 * np.pi * 1000 * time)
-    half = np.where(time < 0.375, tone, 0)
-    found = clip_statistics(written(tmp_path / "arrow", [tone, half, np.zeros(6000)]))
+    half = np.where(time < 1.5, tone, 0)
+    found = clip_statistics(written(tmp_path / "arrow", [tone, half, np.zeros(24_000)], window=8000))
     assert found.shape == (3, 3 * BANDS) and found.dtype == np.float32
     mean, deviation, highest = np.split(found, 3, axis=1)
     edges = hertz(np.linspace(0, mel(4000), BANDS + 2))

@@ -10,7 +10,7 @@ import soundfile
 
 from samplecnn.datasets.splits import draw_folds
 from samplecnn.errors import OptionError, UsageError
-from samplecnn.shards import build, open_split
+from samplecnn.shards import build, folds, open_split
 from samplecnn.shards.folds import check_fold, fold_names, open_fold, splits_of_fold
 
 RATE, WINDOW, CLASSES = 1000, 100, ("a", "b", "c")
@@ -52,13 +52,13 @@ def test_shards_hold_group_and_fold_of_every_segment_where_the_data_set_has_them
 
 
 @pytest.mark.parametrize(
-    ("name", "folds"),
+    ("name", "count"),
     [("both", "column"), ("both", 4), ("groups", 5), ("plain", 2), ("plain", 7)],
 )
-def test_every_clip_is_tested_once_and_never_trained_on_in_its_fold(data, name, folds):
+def test_every_clip_is_tested_once_and_never_trained_on_in_its_fold(data, name, count):
     tested: Counter[str] = Counter()
-    names = fold_names(name, data, folds)
-    assert len(names) == (3 if folds == "column" else folds)
+    names = fold_names(name, data, count)
+    assert len(names) == (3 if count == "column" else count)
     for fold in names:
         splits = open_fold(name, data, fold)
         ids = {split: set(segments.ids) for split, segments in splits.items()}
@@ -69,12 +69,12 @@ def test_every_clip_is_tested_once_and_never_trained_on_in_its_fold(data, name, 
             speakers = {split: set(segments.groups) for split, segments in splits.items()}
             assert not speakers["train"] & speakers["test"] and not speakers["val"] & speakers["test"]
             assert not speakers["train"] & speakers["val"]
-        if folds == "column":
+        if count == "column":
             assert {number_of(id) // 4 % 3 for id in ids["test"]} == {int(fold)}
     assert set(tested.values()) == {1} and len(tested) == 60
 
 
-def test_the_segments_of_a_fold_are_those_of_the_recordings(data):
+def test_the_segments_of_a_fold_are_those_of_the_recordings(data, monkeypatch):
     splits = open_fold("plain", data, "2/3")
     for split, segments in splits.items():
         assert segments.split == split and segments.num_clips == len(set(segments.ids))
@@ -89,6 +89,7 @@ def test_the_segments_of_a_fold_are_those_of_the_recordings(data):
     train = splits["train"].waveforms(np.arange(len(splits["train"]))).astype(np.float64)
     task = splits["test"].task
     assert task.mean == pytest.approx(train.mean(), abs=1e-9) and task.std == pytest.approx(train.std(), abs=1e-9)
+    monkeypatch.setattr(folds, "_statistics", lambda *a: pytest.fail("statistics were measured again"))
     again = open_fold("plain", data, "2/3")
     assert again["train"].ids == splits["train"].ids and again["train"].task == task
 
@@ -96,14 +97,14 @@ def test_the_segments_of_a_fold_are_those_of_the_recordings(data):
 def test_drawn_folds_are_stratified_and_do_not_depend_on_the_order_of_the_clips():
     keys = [f"{number}.wav" for number in range(103)]
     labels = [(number % 3,) if number < 90 else (number % 3, 3) for number in range(103)]
-    folds = dict(zip(keys, draw_folds(keys, labels, 5), strict=True))
-    assert max(Counter(folds.values()).values()) - min(Counter(folds.values()).values()) <= 3
+    drawn = dict(zip(keys, draw_folds(keys, labels, 5), strict=True))
+    assert max(Counter(drawn.values()).values()) - min(Counter(drawn.values()).values()) <= 3
     for label in range(4):
-        counts = Counter(folds[key] for key, found in zip(keys, labels, strict=True) if label in found)
+        counts = Counter(drawn[key] for key, found in zip(keys, labels, strict=True) if label in found)
         assert len(counts) == 5 and max(counts.values()) - min(counts.values()) <= 2
     back = draw_folds(keys[::-1], labels[::-1], 5)
-    assert dict(zip(keys[::-1], back, strict=True)) == folds
-    assert dict(zip(keys, draw_folds(keys, labels, 5, seed=1), strict=True)) != folds
+    assert dict(zip(keys[::-1], back, strict=True)) == drawn
+    assert dict(zip(keys, draw_folds(keys, labels, 5, seed=1), strict=True)) != drawn
 
 
 def test_validation_clips_are_a_tenth_of_the_others():

@@ -10,7 +10,7 @@ from samplecnn.comparison.grid import Grid, checked_grid, label_of, points
 from samplecnn.comparison.picture import save_picture
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
-from samplecnn.comparison.runs import Data, Job, execute, record_for
+from samplecnn.comparison.runs import Data, Job, execute, options_of, record_for
 from samplecnn.comparison.table import Comparison, Row, row_of
 from samplecnn.datasets import dataset_name
 from samplecnn.errors import OptionError
@@ -81,7 +81,7 @@ def compare(
     if not chosen and not baselines:
         raise OptionError("grid", "is empty, and there are no baselines: there is nothing to compare")
     for point in points(chosen):
-        TrainOptions(dataset, **point)  # finds a value out of range now, and not after hours
+        options_of(dataset, point)  # finds a value out of range now, and not after hours
     names = None if folds is None else tuple(fold_names(dataset, data_dir, folds))
     folder = Path(out) if out is not None else Path(log_dir) / f"compare-{dataset_name(dataset)}"
     data = Data(dataset, str(data_dir))
@@ -192,7 +192,7 @@ def _rows(dataset: str, jobs: list[Job], found: list[RunRecord], measure: str, p
     for kind, label in dict.fromkeys((job.kind, job.label) for job in sorted(jobs, key=lambda job: job.given is None)):
         of_row = [index for index, job in enumerate(jobs) if (job.kind, job.label) == (kind, label)]
         point = jobs[of_row[0]].given or {}
-        options = TrainOptions(dataset, **point).to_dict()
+        options = options_of(dataset, point).to_dict()
         figure = published_roc_auc(dataset, options) if published and kind == NETWORK else None
         rows.append(row_of(label, kind, point, [found[index] for index in of_row], len(of_row), measure, figure))
     return tuple(rows)

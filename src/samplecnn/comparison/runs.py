@@ -15,7 +15,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.shards import open_split
 from samplecnn.shards.folds import open_fold
-from samplecnn.training.options import TrainOptions
+from samplecnn.training.options import TrainOptions, default_recipe, resolved
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -50,8 +50,15 @@ class Data:
     def __init__(self, dataset: str, data_dir: str) -> None:
         self.dataset, self.data_dir = dataset, data_dir
         self.fingerprint = ""
+        self._counts: dict[str | None, int] = {}
         self._fold: str | None = None
         self._open: dict[str, Segments] | None = None
+
+    def segments(self, fold: str | None) -> int:
+        """Of the training split."""
+        if fold not in self._counts:
+            self._counts[fold] = len(self.splits(fold)["train"])
+        return self._counts[fold]
 
     def splits(self, fold: str | None) -> "dict[str, Segments]":
         if self._open is None or fold != self._fold:
@@ -65,13 +72,18 @@ class Data:
         return self._open
 
 
+def options_of(dataset: str, given: dict[str, Any], segments: int | None = None) -> TrainOptions:
+    """All options of a run, as `train` completes them from those that are given; `segments` as for `resolved`."""
+    return resolved({"dataset": dataset, "recipe": default_recipe(dataset), **given}, segments)
+
+
 def record_for(job: Job, data: Data, records: Records) -> RunRecord:
     """The record of the job's run, a new one where it has not begun."""
     if job.given is None:
         options = {"seed": job.seed, "fold": job.fold}
     else:
         given = {**job.given, "seed": job.seed, "fold": job.fold}
-        options = recorded_options(TrainOptions(data.dataset, **given).to_dict())
+        options = recorded_options(options_of(data.dataset, given, data.segments(job.fold)).to_dict())
     return records.find(RunRecord(job.kind, options, data.fingerprint))
 
 

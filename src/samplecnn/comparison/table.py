@@ -152,7 +152,7 @@ class Comparison:
         ]
         if any(row.kind != NETWORK for row in self.rows):
             lines.append(
-                "Baselines learn from means, deviations and maxima of 64 log-mel bands of the training and validation "
+                "Baselines learn from means, deviations and maxima of 128 log-mel bands of the training and validation "
                 "clips."
             )
         if self.published and self.dataset in NOTES:

@@ -8,9 +8,11 @@ fold's own training clips.
 A fold is named by a text: "2/5" is the second of five drawn folds, anything else a value of the data set's fold column.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from samplecnn.shards.build_folder import statistics
 from samplecnn.shards.identity import check_same_build
 from samplecnn.shards.segments import Segments
 from samplecnn.shards.worker import sums
+from samplecnn.system.cache import recall, remember
 from samplecnn.task import Task
 
 DRAWN = re.compile(r"(\d{1,4})/(\d{1,4})")
@@ -81,7 +84,7 @@ def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = Fal
         _check_groups(spec, clips.groups, names)
     splits = splits_of_fold(clips.ids, clips.labels, names, fold, clips.groups)
     task, rows = parts[0].task, {split: clips.rows([name == split for name in splits]) for split in SPLITS}
-    task = task.with_statistics(*_statistics(Subset(parts, rows["train"], "train", task), spec))
+    task = task.with_statistics(*_kept_statistics(Subset(parts, rows["train"], "train", task), spec))
     return {split: Subset(parts, rows[split], split, task) for split in SPLITS}
 
 
@@ -200,6 +203,23 @@ def _check_groups(spec: str, groups: Sequence[str] | None, folds: Sequence[str])
                 f"{spec}: group {group!r} is in fold {fold_of[group]} and in fold {fold}; leave the group column "
                 "out, correct it, or let folds be drawn"
             )
+
+
+def _kept_statistics(train: Segments, spec: str) -> tuple[float, float]:
+    """The same as `_statistics`, kept in the user's cache folder: every run of a comparison asks for them."""
+    key = {
+        "data": "" if train.record is None else train.record.fingerprint,
+        "rows": hashlib.sha256("\n".join(train.ids).encode()).hexdigest(),
+    }
+    known = recall("fold", key, _are_statistics)
+    if known is None:
+        known = remember("fold", key, list(_statistics(train, spec)), _are_statistics)
+    mean, std = known
+    return mean, std
+
+
+def _are_statistics(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, float) for one in value) and value[1] > 0
 
 
 def _statistics(train: Segments, spec: str) -> tuple[float, float]:
