@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,5 +173,4 @@ def _fit_baseline(job: Job, data: Data, record: RunRecord, num_readers: int) -> 
 
 def _plain(scores: Scores) -> dict[str, Any]:
     """The scores of the whole test set, for JSON."""
-    values = scores.to_dict()
-    return {name: values[name] for name in asdict(scores) if name not in ("per_class", "left_out")}
+    return {name: value for name, value in scores.to_dict().items() if name not in ("per_class", "left_out")}
