@@ -19,7 +19,10 @@ from samplecnn.comparison.table import row_of
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.training import loop
 
-SMALL = {"block": "basic", "features": 4, "num_stages": 1, "max_epochs": 1, "precision": "fp32", "num_readers": 1}
+SMALL = {
+    "recipe": "original", "block": "basic", "features": 4, "num_stages": 1, "max_epochs": 1, "precision": "fp32",
+    "num_readers": 1,
+}  # fmt: skip
 
 
 def run_small(built: Path, out: Path, grid: dict | None = None, dataset: str = "sounds", **more):

@@ -68,7 +68,7 @@ def compare(
 
     Example:
         >>> import contextlib, io
-        >>> grid = {"block": ["basic", "se"], "features": 4, "num_stages": 1, "max_epochs": 1}
+        >>> grid = {"block": ["basic", "se"], "features": 8, "recipe": "original", "num_stages": 1, "max_epochs": 1}
         >>> with contextlib.redirect_stderr(io.StringIO()):  # the progress of each run
         ...     comparison = samplecnn.compare("sounds", grid, folds=2)
         >>> [row.label for row in comparison.rows]

@@ -15,7 +15,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.shards import open_split
 from samplecnn.shards.folds import open_fold
-from samplecnn.training.options import TrainOptions, default_recipe, resolved
+from samplecnn.training.options import TrainOptions, resolved
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -74,7 +74,7 @@ class Data:
 
 def options_of(dataset: str, given: dict[str, Any], segments: int | None = None) -> TrainOptions:
     """All options of a run, as `train` completes them from those that are given; `segments` as for `resolved`."""
-    return resolved({"dataset": dataset, "recipe": default_recipe(dataset), **given}, segments)
+    return resolved({"dataset": dataset, **given}, segments)
 
 
 def record_for(job: Job, data: Data, records: Records) -> RunRecord:
