@@ -79,7 +79,7 @@ def test_a_goal_out_of_reach_and_a_class_without_clips():
 
 @pytest.mark.parametrize("text", ["f2", "precision", "precision=1.5", "recall=0", "recall=x", "f1=0.5", "recall=nan"])
 def test_other_goals_are_refused(text):
-    with pytest.raises(UsageError, match="is no goal for thresholds; expected f1, precision=P or recall=R"):
+    with pytest.raises(UsageError, match="is no goal for thresholds; expected f1, precision=P, recall=R or none"):
         Goal.parse(text)
 
 
@@ -181,6 +181,13 @@ def test_a_model_is_calibrated_for_all_that_loads_it(run, workspace):
 
     again = fit(run, "sounds", workspace / "data", "recall=0.9")
     np.testing.assert_allclose(again.calibration.scale, 1, rtol=0.02)  # on top of the first: nothing is left to do
+
+
+def test_calibration_alone_leaves_the_thresholds(run, workspace):
+    fitted = fit(run, "sounds", workspace / "data", "none")
+    config = json.loads((run / "config.json").read_text())
+    assert "thresholds" not in config["task"] and config["calibration"]["scale"] == fitted.calibration.scale.tolist()
+    assert "as they were" in fitted.lines()[0] and fitted.calibration.scale[0] < 0.9
 
 
 def test_eval_fits_before_it_scores(run, workspace, capsys, tmp_path):

@@ -42,7 +42,8 @@ def evaluate_command(
         typer.Option(
             metavar="GOAL",
             help="First calibrate the model and fit each class's threshold to validation clips, for GOAL f1, "
-            "precision=P or recall=R; both are written into the model's config.json and used from then on.",
+            "precision=P or recall=R (none: calibrate only); both are written into the model's config.json. "
+            "All that loads it uses them.",
         ),
     ] = None,
     compare: Annotated[

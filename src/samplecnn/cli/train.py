@@ -166,6 +166,14 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from the weights of this model.")
     ] = Default.init_from,
+    head_only: Annotated[
+        bool,
+        typer.Option(
+            "--head-only",
+            help="Fit a new output layer on the network of --init-from, which stays as it is: logistic regression on "
+            "its last hidden layer, in seconds.",
+        ),
+    ] = Default.head_only,
     fold: Annotated[
         str | None,
         typer.Option(

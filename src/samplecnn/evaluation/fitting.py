@@ -69,8 +69,9 @@ class Fitted:
     def lines(self) -> list[str]:
         """For people."""
         values = [row.threshold for row in self.thresholds]
+        span = f"{min(values):.3f} to {max(values):.3f}" if values else "as they were"
         lines = [
-            f"thresholds for {self.goal} on {self.dataset}'s validation clips: {min(values):.3f} to {max(values):.3f}",
+            f"thresholds for {self.goal} on {self.dataset}'s validation clips: {span}",
             *(
                 f"expected calibration error on {split} clips: {before:.4f} before, {after:.4f} after"
                 for split, (before, after) in self.ece.items()
@@ -109,7 +110,8 @@ def fit(
     Args:
         model: a run directory, or a .safetensors with its config.json.
         dataset, data_dir, batch_size, num_readers, device, progress, skip_corrupt, fold: as for `evaluate`.
-        goal: "f1", the best for each class; "precision=P" or "recall=R", see `thresholds.fit_thresholds`.
+        goal: "f1", the best for each class; "precision=P" or "recall=R", see `thresholds.fit_thresholds`; "none"
+            calibrates only.
 
     Raises:
         UsageError: an unknown goal, a model without config.json, or one that does not fit the data set.
@@ -132,8 +134,11 @@ def fit(
     val, test = (_Outputs.of(loaded, splits[split], options) for split in ("val", "test"))
     calibration = fit_calibration(val.prob, val.clip, val.true, task)
     after = {name: clip_means(calibration(part.prob, task), part.clip) for name, part in (("val", val), ("test", test))}
-    found = fit_thresholds(val.true, after["val"], task, wanted, val.groups)
-    fitted_task = replace(task, thresholds=tuple(row.threshold for row in found))
+    found: list[ClassThreshold] = []
+    fitted_task = task
+    if wanted.measure != "none":
+        found = fit_thresholds(val.true, after["val"], task, wanted, val.groups)
+        fitted_task = replace(task, thresholds=tuple(row.threshold for row in found))
     before = {name: clip_means(part.prob, part.clip) for name, part in (("val", val), ("test", test))}
     true = {"val": val.true, "test": test.true}
     result = Fitted(

@@ -25,7 +25,7 @@ class Goal:
     """What thresholds are fitted to.
 
     Args:
-        measure: "f1", "precision" or "recall".
+        measure: "f1", "precision" or "recall"; "none" leaves the thresholds as they are.
         value: the wanted precision or recall, above 0 and at most 1; 0 for F1, which is to be as high as possible.
 
     Example:
@@ -38,22 +38,24 @@ class Goal:
 
     @classmethod
     def parse(cls, text: str) -> "Goal":
-        """A goal as the command line has it: "f1", "precision=0.9", "recall=0.95". Raises UsageError for others."""
+        """A goal as the command line has it: "f1", "precision=0.9", "recall=0.95", "none".
+
+        Raises:
+            UsageError: anything else.
+        """
         measure, equals, value = text.partition("=")
-        if measure == "f1" and not equals:
-            return cls()
+        if measure in ("f1", "none") and not equals:
+            return cls(measure)
         try:
             wanted = float(value)
         except ValueError:
             wanted = math.nan
         if measure not in ("precision", "recall") or not 0 < wanted <= 1:
-            raise UsageError(
-                f"{text!r} is no goal for thresholds; expected f1, precision=P or recall=R, as in recall=0.9"
-            )
+            raise UsageError(f"{text!r} is no goal for thresholds; expected f1, precision=P, recall=R or none")
         return cls(measure, wanted)
 
     def __str__(self) -> str:
-        return self.measure if self.measure == "f1" else f"{self.measure}={self.value:g}"
+        return f"{self.measure}={self.value:g}" if self.value else self.measure
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ class TrainOptions:
     compile: bool = False
     seed: int = 0
     init_from: str | None = None
+    head_only: bool = False
     fold: str | None = None
     baseline: bool = True
 
@@ -127,6 +128,8 @@ class TrainOptions:
             raise OptionError("block", f"{self.block!r} cannot be trained{suggestion(self.block, BLOCKS)}")
         if self.precision not in PRECISIONS:
             raise OptionError("precision", f"{self.precision!r} is unknown{suggestion(self.precision, PRECISIONS)}")
+        if self.head_only and self.init_from is None:
+            raise OptionError("head_only", "needs a trained network: name one with --init-from")
         if self.fold is not None:
             from samplecnn.shards.folds import check_fold  # late: it imports all that reads shards
 

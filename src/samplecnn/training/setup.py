@@ -18,6 +18,7 @@ from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, lo
 from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
 from samplecnn.training.extension import extended
 from samplecnn.training.forecast import forecast
+from samplecnn.training.head_run import train_head
 from samplecnn.training.loop import Run, TrainResult, log
 from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
 from samplecnn.training.precision import training_precision
@@ -78,6 +79,7 @@ def train(
     compile: bool = TrainOptions.compile,
     seed: int = TrainOptions.seed,
     init_from: str | Path | None = TrainOptions.init_from,
+    head_only: bool = TrainOptions.head_only,
     fold: str | None = TrainOptions.fold,
     baseline: bool = TrainOptions.baseline,
 ) -> TrainResult:
@@ -144,7 +146,9 @@ def train(
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
         seed: of the initial values, the order of the segments and dropout.
-        init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file.
+        init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
+            model's name.
+        head_only: fits a new output layer on the network of `init_from`, which stays as it is, in seconds.
         fold: of a cross-validation, in place of the splits that the data set was built with: "2/5" is the second of
             five drawn folds, anything else a value of the data set's fold column.
         baseline: after a training on few clips, reports what quick baselines reach on the validation clips.
@@ -177,6 +181,8 @@ def train(
     options = resolved(given)
     splits = open_splits(options)
     options, task = resolved(given, len(splits["train"])), splits["train"].task
+    if options.head_only:
+        return train_head(options, splits)
     config = config_for_window(
         crop_length(options, task.window),
         task.sample_rate,
