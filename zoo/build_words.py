@@ -119,7 +119,7 @@ def pack(options: argparse.Namespace) -> None:
             {"name": "ESC-10 (Piczak 2015)", "licence": "CC BY 3.0, CC0", "use": f"`{BACKGROUND}`"},
         ][: 2 if options.esc10 else 1],
         **measuring.test_scores(folder, dataset, options.data, REJECTING),
-        "scores_about": "Of one training; no choice was made by these clips.",
+        "scores_about": "Of one training.",
         "snr_about": f"Test clips of the {len(KEYWORDS)} words with background that was not in the training added; all "
         "classes are possible answers.",
         "snr": measuring.accuracy_over_snr(folder, test, noises, REJECTING, options.seed),
