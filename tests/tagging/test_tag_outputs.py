@@ -153,3 +153,15 @@ def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):
     tags = tagger(songs / "a.wav")
     assert [event.label for event in Selection(threshold=0.5, top=1).events_of(tags)] == ["low", "low"]
     assert len(Selection(threshold=0).events_of(replace(tags, over_time=tags.over_time + 0.01))) == 3
+
+
+def test_paths_come_from_a_list(run, songs, tmp_path):
+    wanted = run(songs / "a.wav", songs / "inner", "--format", "csv").stdout
+    names = [str(songs / "a.wav"), str(songs / "inner")]
+    for content in ("\n".join(names) + "\n", "\r\n".join(names), "\0".join(names) + "\0"):
+        (tmp_path / "list").write_bytes(content.encode())
+        assert run("--files-from", tmp_path / "list", "--format", "csv").stdout == wanted
+    (tmp_path / "list").write_text(names[1])
+    assert run(names[0], "--files-from", tmp_path / "list", "--format", "csv").stdout == wanted
+    assert "cannot be read" in refused(run("--files-from", tmp_path / "missing"))
+    assert "no recordings are given" in refused(run())

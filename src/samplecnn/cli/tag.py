@@ -12,11 +12,17 @@ from samplecnn.system import log
 def tag_command(
     model: Model,
     paths: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="PATH", help="Recordings, folders to search for recordings, TFRecords, folders of TFRecords."
         ),
-    ],
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Also take paths from this file, or - for stdin: lines, or separated by NUL."
+        ),
+    ] = None,
     format: Annotated[
         str,
         choice(
@@ -137,17 +143,22 @@ def tag_command(
     A recording is cut into windows; its score is their mean. A file that cannot be used is listed with its error and
     the others are tagged; the exit code is then 1. The engine in use is named on stderr.
     """
+    from samplecnn.errors import UsageError
     from samplecnn.tagging.events import EventRules, Smoothing, class_thresholds
+    from samplecnn.tagging.find import listed_paths
     from samplecnn.tagging.tag_files import tag_paths
     from samplecnn.tagging.writers import Selection
 
+    given = [*(paths or []), *(listed_paths(files_from) if files_from is not None else [])]
+    if not given:
+        raise UsageError("no recordings are given; name files or folders, or a list of them by --files-from")
     limit = class_thresholds(class_threshold, threshold) if class_threshold else threshold
     kind = cast(Smoothing, smoothing)
     rules = EventRules(limit, smooth, kind, hysteresis, max_gap, min_seconds, refractory)
     selection = Selection(top, threshold, over_time, events=rules if events or rules != EventRules(threshold) else None)
     report = tag_paths(
         model,
-        paths,
+        given,
         format,
         output,
         selection,

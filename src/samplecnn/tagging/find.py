@@ -1,6 +1,7 @@
 """Which files to tag: those that are named, and the recordings in folders."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,23 @@ class Found:
 
     files: list[str]
     notes: list[str]
+
+
+def listed_paths(source: str) -> list[str]:
+    """The paths in a list: lines, or separated by NUL if it holds one (`find -print0`), as names may hold line breaks.
+
+    Args:
+        source: a file, or "-" for the standard input.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source}: the list of files cannot be read ({error.strerror})") from error
+    parts = content.split(b"\0") if b"\0" in content else [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(part) for part in parts if part]
 
 
 def find_files(paths: Sequence[str | Path]) -> Found:
