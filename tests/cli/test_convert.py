@@ -108,7 +108,9 @@ def test_sound_options_apply_to_other_programs_models(plain, tmp_path):
         "--window", 2187, "--mean", -0.001, "--std", 0.5)  # fmt: skip
     task = samplecnn.load(tmp_path / "ours").task
     assert (task.name, task.sample_rate, task.window, task.mean, task.std) == ("mine", 22050, 2187, -0.001, 0.5)
-    assert "std positive" in fails("convert", plain, tmp_path / "b", "--classes", "msd", "--std", 0)
+    assert "std must be a finite number above 0" in fails(
+        "convert", plain, tmp_path / "b", "--classes", "msd", "--std", 0
+    )
     assert "needs 727 samples or more" in fails("convert", plain, tmp_path / "b", "--classes", "msd", "--window", 726)
 
 

@@ -70,7 +70,7 @@ def test_split_sizes_from_label_files_alone(shared, tmp_path, name, splits):
     assert tuple(values["labels"]["clips"].values()) == splits and values["built"] == {}
     shown = info(name, "--data-dir", tmp_path / "data")
     assert "train {:,}, val {:,}, test {:,}; {:,} in all".format(*splits, sum(splits)) in shown
-    assert "not yet" in shown and "are absent from" in shown
+    assert "no; run samplecnn build" in shown and "are absent from" in shown
 
 
 def test_a_published_data_set_without_files_names_its_size_and_the_remedy(tmp_path):

@@ -166,7 +166,7 @@ def test_an_encoder_alone_is_refused_or_converted_as_untrained(tmp_path):
         convert(path, tmp_path / "c", head=path, encoder_only=True)
     with pytest.raises(UsageError, match="no trained output layer"):
         convert(path, tmp_path / "c", TAGS, head=path)
-    with pytest.raises(UsageError, match="leave --classes"):
+    with pytest.raises(UsageError, match="omit --classes"):
         convert(path, tmp_path / "c", TAGS, encoder_only=True)
 
 

@@ -537,10 +537,15 @@ def test_a_long_recording_is_built_within_bounded_memory(tmp_path, monkeypatch):
         with soundfile.SoundFile(folder / "long.wav", "w", 16000, 1) as file:
             for _ in range(minutes):
                 file.write(random.uniform(-0.5, 0.5, 16000 * 60))
-        order = {"name": "train.arrow", "split": "train", "measured": True, "crashers": [], "accept_truncated": False}
+        order = {"name": "train.arrow", "split": "train", "measured": True, "crashers": []}
+        order |= {"accept_truncated": False, "columns": []}
         tracemalloc.start()
         worker.make_shard(
-            folder, _TASK, FORMATS["arrow"], order | {"clips": [["x", str(folder / "long.wav"), [0]]]}, lambda _: None
+            folder,
+            _TASK,
+            FORMATS["arrow"],
+            order | {"clips": [["x", str(folder / "long.wav"), [0], {}]]},
+            lambda _: None,
         )
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -71,8 +71,8 @@ def compare(
         >>> grid = {"block": ["basic", "se"], "features": 8, "recipe": "original", "num_stages": 1, "max_epochs": 1}
         >>> with contextlib.redirect_stderr(io.StringIO()):  # the progress of each run
         ...     comparison = samplecnn.compare("sounds", grid, folds=2)
-        >>> [row.label for row in comparison.rows]
-        ['block=basic', 'block=se', 'logistic regression', 'random forest']
+        >>> print(*(row.label for row in comparison.rows), sep=", ")
+        block=basic, block=se, logistic regression, random forest
         >>> all(len(row.values) == 2 for row in comparison.rows)
         True
     """

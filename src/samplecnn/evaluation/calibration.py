@@ -98,7 +98,7 @@ def expected_calibration_error(true: np.ndarray, prob: np.ndarray, task: Task, b
     Example:
         >>> task = Task("coin", ("heads", "tails"))
         >>> true = np.array([[1, 0]] * 6 + [[0, 1]] * 4)
-        >>> float(expected_calibration_error(true, np.tile([0.8, 0.2], (10, 1)), task).round(6))
+        >>> round(expected_calibration_error(true, np.tile([0.8, 0.2], (10, 1)), task), 6)
         0.2
     """
     if task.kind == "multiclass":

@@ -9,15 +9,15 @@ the power of noise as loud as the training set.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from samplecnn import parsing
 from samplecnn.errors import UsageError
-from samplecnn.mel import filterbank
 from samplecnn.parsing import Rule, whole
 from samplecnn.task import MAX_RATE
+
+if TYPE_CHECKING:  # NumPy is imported late: the command line reads this module before it computes anything
+    import numpy as np
 
 FLOOR = 1e-5
 BANDS = 64
@@ -101,8 +101,10 @@ class LogMel:
         frames = -(-samples // self.hop)
         return before, (frames - 1) * self.hop + self.frame - samples - before
 
-    def __call__(self, padded: np.ndarray) -> np.ndarray:
+    def __call__(self, padded: "np.ndarray") -> "np.ndarray":
         """float32 [batch, samples], padded as `padding` says -> float32 [batch, frames, bands]."""
+        import numpy as np
+
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.frame, axis=1)[:, :: self.hop]
         spectra = np.fft.rfft(frames * hann(self.frame))
         power = np.square(spectra.real) + np.square(spectra.imag)
@@ -110,20 +112,26 @@ class LogMel:
 
 
 @lru_cache(maxsize=8)
-def hann(frame: int) -> np.ndarray:
+def hann(frame: int) -> "np.ndarray":
     """The periodic Hann window, scaled so that white noise keeps its variance in every bin; float32 [frame]."""
+    import numpy as np
+
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
     return (window / np.sqrt(np.square(window).sum())).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
-def filters(logmel: LogMel) -> np.ndarray:
+def filters(logmel: LogMel) -> "np.ndarray":
     """Mean power in the bands from that of the bins: float32 [bands, bins]."""
+    from samplecnn.mel import filterbank
+
     return filterbank(logmel.bands, logmel.frame, logmel.sample_rate)
 
 
 @lru_cache(maxsize=8)
-def basis(frame: int) -> np.ndarray:
+def basis(frame: int) -> "np.ndarray":
     """Fourier transform and window as the filters of a convolution, cosines before sines: float32 [2 * bins, frame]."""
+    import numpy as np
+
     angles = 2 * np.pi / frame * np.outer(np.arange(frame // 2 + 1), np.arange(frame))
     return (np.concatenate([np.cos(angles), np.sin(angles)]) * hann(frame)).astype(np.float32)

@@ -48,6 +48,7 @@ class SampleCNN(nn.Module):
         self.compute_dtype = torch.float32
 
         self.spec = spec = network_spec(config)
+        self.min_samples = spec.min_samples  # of which every pooling leaves something; an attribute, for torch.compile
         padding = spec.first_padding
         self.conv0: FirstConv | None = None
         self.logmel: LogMelFrames | None = None
@@ -63,11 +64,6 @@ class SampleCNN(nn.Module):
         self.final_norm = BatchNorm(spec.hidden.outputs)
         self.logit = nn.Linear(spec.logit.inputs, spec.logit.outputs)
         initialize(self)
-
-    @property
-    def min_samples(self) -> int:
-        """The shortest input of which every pooling leaves something, in samples."""
-        return self.spec.min_samples
 
     @property
     def receptive_field(self) -> int:

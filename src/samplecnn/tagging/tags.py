@@ -115,8 +115,9 @@ class Tags:
 
         Example:
             >>> tags = samplecnn.Tagger("log/20261122_101500-sounds-se")("hum.wav")
-            >>> [(event.label, event.start, event.end) for event in tags.events(0.5, smooth=5, max_gap=0.3)]
-            [('hum', 0.0, 3.0)]
+            >>> (event,) = tags.events(0.5, smooth=5, max_gap=0.3)
+            >>> event.label, event.start, event.end
+            ('hum', 0.0, 3.0)
         """
         return self.events_by(EventRules(threshold, smooth, smoothing, hysteresis, max_gap, min_seconds, refractory))
 
