@@ -101,6 +101,7 @@ TESTED_BELOW = {
     "num-readers",
     "device",
     "init-from",
+    "head-only",  # in tests/training/test_head.py
     "resume",
     "skip-corrupt",
     "compile",  # in tests/training/test_step.py
