@@ -60,7 +60,9 @@ def test_one_line_that_names_the_file_and_nothing_left(workspace, tmp_path, kilo
 )
 def test_a_training_names_the_file_and_keeps_the_last_checkpoint(workspace, tmp_path, kilobytes, named, kept):
     """The .h5 at the end is the largest file."""
-    done = limited(kilobytes, "train", "sounds", "--log-dir", tmp_path, *SMALL_RUN, cwd=workspace)
+    done = limited(
+        kilobytes, "train", "sounds", "--log-dir", tmp_path, "--recipe", "original", *SMALL_RUN, cwd=workspace
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     (error,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert error.startswith(f"error: {tmp_path}/") and named in error and "File too large" in error
