@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+pytest.importorskip("torch", reason="a training needs PyTorch")
 resource = pytest.importorskip("resource", reason="no limits on processes on this system")
 RUN = "log/20261122_101500-sounds-se"
 SMALL_RUN = ("--features", "8", "--num-stages", "1", "--max-epochs", "1")
