@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, Records, RunRecord, recorded_options
-from samplecnn.datasets import SPLITS
 from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.metrics import Scores, score
-from samplecnn.shards import open_split
-from samplecnn.shards.folds import open_fold
+from samplecnn.shards.folds import open_built_splits
 from samplecnn.training.options import TrainOptions, resolved
 
 if TYPE_CHECKING:
@@ -62,10 +60,7 @@ class Data:
 
     def splits(self, fold: str | None) -> "dict[str, Segments]":
         if self._open is None or fold != self._fold:
-            if fold is None:
-                self._open = {split: open_split(self.dataset, self.data_dir, split) for split in SPLITS}
-            else:
-                self._open = open_fold(self.dataset, self.data_dir, fold)
+            self._open = open_built_splits(self.dataset, self.data_dir, fold)
             self._fold = fold
             record = self._open["train"].record
             self.fingerprint = "" if record is None else record.fingerprint

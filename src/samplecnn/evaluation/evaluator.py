@@ -124,14 +124,10 @@ def examine(
         model_path: where a SampleCNN was loaded from; None if `model` is the path or was not loaded from a file.
     """
     from samplecnn.evaluation.probabilities import load_on_device
-    from samplecnn.shards import open_split
-    from samplecnn.shards.folds import check_fold, open_fold
+    from samplecnn.shards.folds import open_built_splits
 
-    if segments is None and fold is not None:
-        check_fold(fold)
-        segments = open_fold(dataset, data_dir, fold)["test"]
-    elif segments is None:
-        segments = open_split(dataset, data_dir, "test", skip_corrupt)
+    if segments is None:
+        segments = open_built_splits(dataset, data_dir, fold, ("test",), skip_corrupt)["test"]
     name = str(model) if isinstance(model, str | Path) else "the model"
     loaded = load_on_device(model, device)
     assert loaded.task is not None  # load_on_device has checked it

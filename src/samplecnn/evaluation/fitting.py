@@ -20,8 +20,7 @@ from samplecnn.evaluation.metrics import above_threshold
 from samplecnn.evaluation.predict import clips_of, segment_probabilities
 from samplecnn.evaluation.probabilities import load_on_device
 from samplecnn.evaluation.thresholds import ClassThreshold, Goal, fit_thresholds
-from samplecnn.shards import open_split
-from samplecnn.shards.folds import open_fold
+from samplecnn.shards.folds import open_built_splits
 from samplecnn.system.arguments import checked
 from samplecnn.system.log import one_line
 from samplecnn.task import Task
@@ -122,14 +121,9 @@ def fit(
     loaded = load_on_device(model, device)
     task = loaded.task
     assert task is not None
-    splits: dict[str, Segments] = {}
-    for split in ("val", "test"):
-        splits[split] = (
-            open_fold(dataset, data_dir, fold)[split]
-            if fold is not None
-            else open_split(dataset, data_dir, split, skip_corrupt)
-        )
-        check_fit(task, splits[split].task, str(model), str(dataset))
+    splits = open_built_splits(dataset, data_dir, fold, ("val", "test"), skip_corrupt)
+    for segments in splits.values():
+        check_fit(task, segments.task, str(model), str(dataset))
     options = {"batch_size": batch_size, "progress": progress, "num_readers": num_readers}
     val, test = (_Outputs.of(loaded, splits[split], options) for split in ("val", "test"))
     calibration = fit_calibration(val.prob, val.clip, val.true, task)

@@ -19,7 +19,7 @@ import numpy as np
 from samplecnn.datasets.base import SPLITS
 from samplecnn.datasets.splits import draw_folds, draw_splits
 from samplecnn.errors import OptionError, SampleCNNError, UsageError
-from samplecnn.shards import built_folder, holds_tfrecords, opened
+from samplecnn.shards import built_folder, holds_tfrecords, open_split, opened
 from samplecnn.shards.build_folder import statistics
 from samplecnn.shards.identity import check_same_build
 from samplecnn.shards.segments import Segments
@@ -86,6 +86,28 @@ def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = Fal
     task, rows = parts[0].task, {split: clips.rows([name == split for name in splits]) for split in SPLITS}
     task = task.with_statistics(*_kept_statistics(Subset(parts, rows["train"], "train", task), spec))
     return {split: Subset(parts, rows[split], split, task) for split in SPLITS}
+
+
+def open_built_splits(
+    spec: str,
+    data_dir: str | Path,
+    fold: str | None,
+    splits: Sequence[str] = SPLITS,
+    skip_corrupt: bool = False,
+    any_source: bool = False,
+) -> dict[str, Segments]:
+    """The splits that a data set was built with, or those of one of its folds.
+
+    Args:
+        spec, data_dir, skip_corrupt, any_source: as for `open_split`.
+        fold: as for `open_fold`; None: the splits as built.
+        splits: those that are wanted.
+    """
+    if fold is None:
+        return {split: open_split(spec, data_dir, split, skip_corrupt, any_source) for split in splits}
+    check_fold(fold)
+    of_fold = open_fold(spec, data_dir, fold, any_source)
+    return {split: of_fold[split] for split in splits}
 
 
 def splits_of_fold(

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from samplecnn.datasets import SPLITS
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.seen_clips import SeenClips, clip_hashes, merged, read_seen
-from samplecnn.shards import Segments, open_split
-from samplecnn.shards.folds import open_fold
+from samplecnn.shards import Segments
+from samplecnn.shards.folds import open_built_splits
 from samplecnn.shards.identity import BuildRecord, check_same_build, read_record, unrecorded_source
 from samplecnn.system.log import note, warn
 from samplecnn.task import Task
@@ -24,11 +23,10 @@ def open_splits(options: TrainOptions, any_source: bool = False) -> dict[str, Se
         UsageError: not built, built from another source, or too few clips in a split.
         SampleCNNError: the data set is being replaced.
     """
-    dataset, data_dir, skip_corrupt = options.dataset, options.data_dir, options.skip_corrupt
-    if options.fold is None:
-        splits = {split: open_split(dataset, data_dir, split, skip_corrupt, any_source) for split in SPLITS}
-    else:
-        splits = open_fold(dataset, data_dir, options.fold, any_source)
+    dataset = options.dataset
+    splits = open_built_splits(
+        dataset, options.data_dir, options.fold, skip_corrupt=options.skip_corrupt, any_source=any_source
+    )
     check_same_build([record_of(segments).stamp for segments in splits.values()], splits["train"].folder)
     remark = None if any_source else unrecorded_source(dataset, record_of(splits["train"]), splits["train"].folder)
     if remark:

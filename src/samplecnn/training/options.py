@@ -122,9 +122,7 @@ class TrainOptions:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("mixing", MIXINGS)):
             if getattr(self, name) not in known:
                 raise OptionError(name, f"{getattr(self, name)!r} is unknown{suggestion(getattr(self, name), known)}")
-        if (
-            self.block not in BLOCKS
-        ):  # those of converted models cannot be trained: the original's .h5 has no name for them
+        if self.block not in BLOCKS:  # the blocks of converted models have no names in the original's .h5
             raise OptionError("block", f"{self.block!r} cannot be trained{suggestion(self.block, BLOCKS)}")
         if self.precision not in PRECISIONS:
             raise OptionError("precision", f"{self.precision!r} is unknown{suggestion(self.precision, PRECISIONS)}")
