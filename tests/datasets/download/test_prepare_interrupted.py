@@ -16,6 +16,7 @@ from small_data_sets import QUICK, TRAINING, layout, serve
 from zip_encryption import encrypted_zip
 
 from samplecnn.datasets.base import Download, Published
+from samplecnn.datasets.download import fetch
 from samplecnn.datasets.download.prepare import prepare
 from samplecnn.errors import UsageError
 
@@ -144,6 +145,31 @@ def test_killed_repeatedly_completes_in_the_end(server, tmp_path):
     report = prepare("dcs", tmp_path, published=published, network=QUICK)
     assert report.missing == 0 and sum(report.sizes.values()) == 94
     assert not [file for file in layout(tmp_path / "dcs" / "raw") if ".part" in file or ".zip" in file]
+
+
+class Killed(BaseException):
+    """Ends `prepare` where it is raised: nothing catches it, so the disk stays as a kill would leave it."""
+
+
+@pytest.mark.parametrize("place", ["replace", "remove_record"])
+def test_an_archive_is_known_as_downloaded_at_any_point(server, tmp_path, monkeypatch, place):
+    """Killed just before and just after an archive is renamed: the next run does not take it for the user's file."""
+    published, _ = serve(server, "scd")
+    owner = Path if place == "replace" else fetch._Transfer
+    real = getattr(owner, place)
+
+    def killed(self, *args):
+        if owner is fetch._Transfer or str(self).endswith(".gz.part"):
+            raise Killed
+        return real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, place, killed)
+        with pytest.raises(Killed):
+            prepare("scd", tmp_path, published=published, network=QUICK)
+    report = prepare("scd", tmp_path, published=published, network=QUICK)
+    assert report.complete
+    assert not [file for file in layout(tmp_path / "scd" / "raw") if ".part" in file or ".tar" in file]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")

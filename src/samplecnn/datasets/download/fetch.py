@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def fetch(
     checksum: str | None = None,
     magic: tuple[bytes, ...] = (),
     network: Network | None = None,
+    on_verified: Callable[[Path], None] | None = None,
 ) -> Path:
     """Downloads one file into `folder` and returns its path.
 
@@ -62,6 +63,8 @@ def fetch(
         size: bytes, where known; a mirror whose file has another size is skipped.
         checksum: "sha256:..." or "md5:...", where known.
         magic: first bytes that the file may have (b"PK"); empty accepts everything but web pages.
+        on_verified: called with NAME.part when it is complete and verified, just before it is renamed. What it records
+            about the file cannot be missing later, at whatever point the process is killed.
 
     Raises:
         DownloadError: no mirror gave the complete, correct file. What was received stays as NAME.part.
@@ -80,6 +83,8 @@ def fetch(
             except MirrorRefused as refusal:
                 reasons.append((url, str(refusal)))
                 continue
+            if on_verified is not None:
+                on_verified(transfer.part)
             transfer.part.replace(folder / name)
             transfer.remove_record()
             return folder / name

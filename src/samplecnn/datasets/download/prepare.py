@@ -135,9 +135,13 @@ class _Run:
         if (self.raw / download.name).exists():
             self._check_existing(download)
             return True
+
+        def record(part: Path) -> None:
+            self.records.write(f"{download.name}.download", {"fetched": True, **file_stamp(part)})
+
         urls = [f"{str(self.mirror).rstrip('/')}/{urllib.parse.quote(download.name)}"] if from_mirror else download.urls
         try:
-            path = fetch(
+            fetch(
                 download.name,
                 urls,
                 self.raw,
@@ -145,11 +149,11 @@ class _Run:
                 checksum=download.checksum,
                 magic=magic_of(download),
                 network=self.network,
+                on_verified=record,
             )
         except DownloadError as error:
             reasons += error.reasons
             return False
-        self.records.write(f"{download.name}.download", {"fetched": True, **file_stamp(path)})
         self.report.downloaded.append(download.name)
         return True
 
