@@ -104,5 +104,5 @@ def test_tag_and_build_find_the_same_recordings_with_the_same_notes(tmp_path, wi
 
 def test_a_folder_with_unsupported_formats_only_is_refused(tmp_path, without_av):
     make(tmp_path, "a.m4a", "b.m4a")
-    with pytest.raises(UsageError, match=r"no recording there.*2 recordings are in formats.*convert to flac or wav"):
+    with pytest.raises(UsageError, match=r"no recordings found.*2 recordings are in formats.*convert to flac or wav"):
         find_files([tmp_path])

@@ -1,4 +1,4 @@
-"""Networks that know three tones, and recordings of tones."""
+"""Networks trained on three tones, and recordings of tones."""
 
 import struct
 from pathlib import Path
@@ -23,7 +23,7 @@ PITCHES = {"low": 220.0, "middle": 700.0, "high": 2500.0}  # Hz
 
 @pytest.fixture(scope="session")
 def model() -> SampleCNN:
-    """A small network, taught in a second or two to tell three tones apart, at any level."""
+    """A small network, trained in one or two seconds to classify three tones at any level."""
     task = Task("tones", tuple(PITCHES), "multiclass", RATE, WINDOW, clip_seconds=0.25, mean=0.001, std=0.3)
     torch.manual_seed(0)
     model = SampleCNN(ModelConfig("basic", num_blocks=5, num_classes=3, features=8), task)
@@ -58,7 +58,7 @@ def model_folder(model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def sound():
-    """sound(*(pitch name, seconds), rate) -> float32 waveform of one tone after the other, in a little noise."""
+    """sound(*(pitch name, seconds), rate) -> float32 waveform of consecutive tones with a little noise."""
 
     def make(*parts: tuple[str, float], rate: int = RATE) -> np.ndarray:
         generator = np.random.default_rng(3)
@@ -73,7 +73,7 @@ def sound():
 
 @pytest.fixture
 def folder(tmp_path, sound) -> Path:
-    """Recordings of every kind, some of them broken, in sub-folders."""
+    """Recordings in several formats, some of them broken, in sub-folders."""
     base = tmp_path / "sounds"
     (base / "inner" / ".hidden").mkdir(parents=True)
     soundfile.write(base / "a-low.wav", sound(("low", 0.5)), RATE)
@@ -95,7 +95,7 @@ def folder(tmp_path, sound) -> Path:
 
 @pytest.fixture
 def broken() -> list[str]:
-    """Those in `folder` that cannot be tagged."""
+    """The files in `folder` that cannot be tagged."""
     return ["e-empty.wav", "f-text.wav", "g-cut.wav", "h-no-samples.wav", "i-nan.wav"]
 
 
@@ -108,7 +108,7 @@ def run(model_folder):
     def call(*arguments):
         outcome = CliRunner().invoke(app, [str(model_folder), *map(str, arguments)])
         if outcome.exception is not None and not isinstance(outcome.exception, SystemExit | SampleCNNError):
-            raise outcome.exception  # what no command should let through
+            raise outcome.exception  # no command may raise other exceptions
         return outcome
 
     return call

@@ -103,7 +103,7 @@ def test_sources_from_python(tagger, paths):
         with pytest.raises(UsageError, match=message):
             tagger(source)
     for source in (content, decoded, [paths[1]]):
-        with pytest.raises(UsageError, match="sample_rate is for"):
+        with pytest.raises(UsageError, match="sample_rate applies to"):
             tagger(source, sample_rate=RATE)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from samplecnn.audio import Remarks
 from samplecnn.errors import UsageError
-from samplecnn.tagging.events import Event, EventRules, find_events, smoothed, window_bounds
+from samplecnn.tagging.events import Event, EventRules, find_events, smooth_scores, window_bounds
 from samplecnn.tagging.tags import Tags
 from samplecnn.task import Task
 
@@ -30,13 +30,13 @@ def test_events_are_the_windows_above_the_threshold():
     assert found([0, 0]) == found([]) == []
 
 
-def test_classes_have_their_own_thresholds_and_events_come_by_start():
+def test_classes_have_their_own_thresholds_and_events_are_sorted_by_start():
     scores = np.array([[0.2, 0.9], [0.4, 0.9], [0.4, 0.1]])
     events = find_events(scores, SECOND[:4], ["low", "high"], np.array([0.3, 0.8]), EventRules())
     assert events == [Event(0, 2, "high", 0.9), Event(1, 3, "low", 0.4)]
 
 
-def test_hysteresis_extends_an_event_both_ways_but_starts_none():
+def test_hysteresis_extends_an_event_in_both_directions_but_starts_none():
     scores = [0.3, 0.3, 0.6, 0.3, 0.1, 0.3, 0.3]
     assert found(scores) == [(2, 3, 0.6)]
     assert found(scores, EventRules(hysteresis=0.5)) == [(0, 4, 0.6)]
@@ -52,34 +52,34 @@ def test_gaps_up_to_the_limit_are_joined():
     assert len(found([0.6, 0, 0.9, 0, 0.6], EventRules(max_gap=0.1), bounds=tenths[:6])) == 1
 
 
-def test_short_events_are_dropped_after_gaps_were_joined():
+def test_short_events_are_dropped_after_joining():
     scores = [0.6, 0, 0.9, 0, 0, 0, 0.7]
     assert found(scores, EventRules(min_seconds=1)) == [(0, 1, 0.6), (2, 3, 0.9), (6, 7, 0.7)]
     assert found(scores, EventRules(min_seconds=1.5)) == []
     assert found(scores, EventRules(min_seconds=3, max_gap=1)) == [(0, 3, 0.9)]
 
 
-def test_what_follows_too_soon_is_dropped_and_does_not_count_for_the_next():
+def test_events_within_the_refractory_time_are_dropped_and_do_not_extend_it():
     scores = [0.9, 0, 0.8, 0, 0.7, 0, 0.6]
     assert found(scores, EventRules(refractory=1)) == [(0, 1, 0.9), (2, 3, 0.8), (4, 5, 0.7), (6, 7, 0.6)]
     assert found(scores, EventRules(refractory=2)) == [(0, 1, 0.9), (4, 5, 0.7)]
     assert found(scores, EventRules(refractory=100)) == [(0, 1, 0.9)]
 
 
-def test_a_median_removes_single_windows_and_fills_single_holes():
+def test_a_median_removes_single_windows_and_fills_single_gaps():
     scores = [0, 0.9, 0, 0, 0.8, 0.8, 0.1, 0.8, 0.8]
     assert found(scores, EventRules(smooth=3)) == [(4, 9, 0.8)]
     mean = found(scores, EventRules(smooth=3, smoothing="mean"), threshold=0.55)
     assert mean == [(5, 9, pytest.approx(0.8))]
-    assert smoothed(np.array([[1.0], [2], [6]]), 3, "mean")[:, 0] == pytest.approx([4 / 3, 3, 14 / 3])
-    assert smoothed(np.array([[1.0], [2], [6]]), 5, "median")[:, 0].tolist() == [1, 2, 6]
+    assert smooth_scores(np.array([[1.0], [2], [6]]), 3, "mean")[:, 0] == pytest.approx([4 / 3, 3, 14 / 3])
+    assert smooth_scores(np.array([[1.0], [2], [6]]), 5, "median")[:, 0].tolist() == [1, 2, 6]
 
 
-def test_windows_speak_for_the_time_around_their_middles():
+def test_scores_apply_to_the_time_around_the_centre_of_the_window():
     starts = np.array([0, 0.5, 1.0, 1.2])
     assert window_bounds(starts, starts + 1) == pytest.approx([0, 0.75, 1.25, 1.6, 2.2])
     starts = np.arange(4.0)
-    assert window_bounds(starts, starts + 1).tolist() == [0, 1, 2, 3, 4], "their own where they do not overlap"
+    assert window_bounds(starts, starts + 1).tolist() == [0, 1, 2, 3, 4], "those of the windows without overlap"
     assert window_bounds(np.array([0.0]), np.array([0.3])).tolist() == [0, 0.3]
 
 
@@ -123,7 +123,7 @@ def test_events_of_tags_use_the_threshold_of_the_task():
     [
         ({"threshold": 1.5}, "between 0 and 1"),
         ({"threshold": {"dog": -1}}, "between 0 and 1"),
-        ({"threshold": {"bird": 0.5}}, "'bird', which is no class"),
+        ({"threshold": {"bird": 0.5}}, "'bird', which is not a class"),
         ({"smooth": 2}, "odd number of windows, not 2"),
         ({"smoothing": "mode"}, "median or mean, not 'mode'"),
         ({"hysteresis": 0}, "hysteresis"),
@@ -142,7 +142,7 @@ def test_rules_as_plain_values():
     assert EventRules(**rules.to_dict()) == rules
 
 
-def test_classes_that_reject_are_no_events_and_thresholds_of_the_task_count():
+def test_rejecting_classes_have_no_events_and_thresholds_of_the_task_apply():
     task = Task("words", ("yes", "no", "_unknown_"), sample_rate=100, window=100, thresholds=(0.3, 0.6, 0.1))
     scores = np.array([[0.1, 0.5, 0.4], [0.4, 0.5, 0.1], [0.1, 0.2, 0.7]], np.float32)
     tags = Tags(task, scores, np.array([0, 100, 200]), 300)

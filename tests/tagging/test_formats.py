@@ -1,4 +1,4 @@
-"""Formats of tags, read back by other programs' readers where there are small ones, else by their specification."""
+"""Output formats of tags, read back with small third-party readers if available, else checked by specification."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from samplecnn.system.csv_cells import csv_rows
 from samplecnn.tagging.events import EventRules
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS
 from samplecnn.tagging.formats.collections import LongCsvWriter
-from samplecnn.tagging.formats.documents import mirrored
+from samplecnn.tagging.formats.documents import mirrored_paths
 from samplecnn.tagging.formats.taggram import outline
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import Selection
@@ -28,7 +28,7 @@ CLASSES = ("dog", 'a <b> --> "c"', "犬")
 TASK = Task("animals", CLASSES, "multilabel", 8000, 8000)
 SCORES = np.array([[0.9, 0.1, 0.6], [0.1, 0.8, 0.7], [0.75, 0.1, 0.1], [0.1, 0.1, 0.2]], np.float32)
 TAGS = Tags(TASK, SCORES, np.arange(4) * 8000, 32000)  # 4 s
-# What it holds: start, end, label, score.
+# Its events: start, end, label, score.
 EVENTS = [(0, 1, "dog", 0.9), (0, 2, "犬", 0.7), (1, 2, CLASSES[1], 0.8), (2, 3, "dog", 0.75)]
 NONE = replace(TAGS, over_time=SCORES * 0)
 ERROR = AudioError("in/b.wav: empty, 0 bytes")
@@ -92,7 +92,7 @@ def test_text_grids_are_read_by_praatio(tmp_path):
     assert textgrid.openTextgrid(str(path), includeEmptyIntervals=True).tierNames == ("animals",)
 
 
-def test_jams_holds_what_its_schema_requires():
+def test_jams_has_the_fields_that_its_schema_requires():
     read = json.loads(document("jams"))
     assert set(read) == {"annotations", "file_metadata", "sandbox"}
     assert read["file_metadata"]["duration"] == 4 and read["file_metadata"]["jams_version"] == "0.3.5"
@@ -175,13 +175,13 @@ def test_names_cannot_break_a_document(name):
 
 def test_mirrored_paths_differ(tmp_path):
     files = [str(tmp_path / name) for name in ("a/x.wav", "a/x.mp3", "a/y.wav", "b/x.wav", "b/X.wav", "b/x.wav.mp3")]
-    names = mirrored(files)
+    names = mirrored_paths(files)
     assert list(names.values()) == ["a/x.wav", "a/x.mp3", "a/y", "b/x.wav", "b/X.wav", "b/x.wav.mp3"]
-    assert mirrored(["-"]) == {"-": "stdin"}
-    assert mirrored([str(tmp_path / "a/x.wav")]) == {str(tmp_path / "a/x.wav"): "x"}
+    assert mirrored_paths(["-"]) == {"-": "stdin"}
+    assert mirrored_paths([str(tmp_path / "a/x.wav")]) == {str(tmp_path / "a/x.wav"): "x"}
 
 
-def test_an_outline_shows_level_and_pitch_where_they_are():
+def test_an_outline_shows_level_and_pitch_at_their_times():
     time = np.arange(16000) / 8000
     wave = np.where(time < 1, 0.5 * np.sin(2 * np.pi * 1000 * time), 0.1 * np.sin(2 * np.pi * 3000 * time))
     whole = outline([wave.astype(np.float32)], 16000)
@@ -207,5 +207,5 @@ def test_taggrams_are_pictures(tmp_path):
         DOCUMENTS["png"](Selection()).content("-", TAGS)
 
 
-def test_long_csv_is_resumable_and_its_header_tells_formats_apart():
-    assert LongCsvWriter.streams and LongCsvWriter.header(Selection(notes=True), CLASSES)[-1] == "note"
+def test_long_csv_is_resumable_and_its_header_differs_from_csv():
+    assert LongCsvWriter.resumable and LongCsvWriter.header(Selection(notes=True), CLASSES)[-1] == "note"

@@ -1,4 +1,4 @@
-"""Taggers in other processes: pickled, and after a fork."""
+"""Taggers in other processes, after pickling and after a fork."""
 
 import multiprocessing
 import pickle
@@ -31,7 +31,7 @@ def test_a_tagger_is_pickled_and_gives_the_same_tags(model, engine, hop):
     np.testing.assert_allclose(again(WAVE, RATE).over_time, tagger(WAVE, RATE).over_time, rtol=0, atol=1e-6)
 
 
-def _answer(tagger, pipe):
+def _send_tags(tagger, pipe):
     try:
         pipe.send(tagger(WAVE, RATE).scores)
     except UsageError as error:
@@ -40,32 +40,32 @@ def _answer(tagger, pipe):
 
 def forked(tagger):
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_answer, args=(tagger, there))
+    process = multiprocessing.get_context("fork").Process(target=_send_tags, args=(tagger, there))
     process.start()
-    answered = here.poll(60)
+    replied = here.poll(60)
     process.kill()
     process.join()
-    assert answered, "the forked process hangs"
+    assert replied, "the forked process hangs"
     return here.recv()
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
-def test_after_a_fork_threads_are_missed_in_one_line_and_numpy_works(model):
+def test_after_a_fork_engines_with_threads_are_refused_and_numpy_works(model):
     assert "open a Tagger in each process" in forked(Tagger(model, engine="torch"))
     tagger = Tagger(model, engine="numpy", precision="fp32")
     np.testing.assert_allclose(forked(tagger), tagger(WAVE, RATE).scores, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("wave", "said"),
+    ("wave", "message"),
     [
         (torch.ones(900, requires_grad=True), "detach"),
         (torch.ones(900, dtype=torch.bfloat16), "detach"),
         ([[1.0, 2.0], [3.0]], "a NumPy array"),
     ],
 )
-def test_what_is_no_array_is_refused_in_one_line(model, wave, said):
-    with pytest.raises(UsageError, match=said) as raised:
+def test_values_that_are_not_arrays_are_refused_in_one_line(model, wave, message):
+    with pytest.raises(UsageError, match=message) as raised:
         Tagger(model, engine="numpy")(wave, RATE)
     assert "\n" not in str(raised.value)
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from samplecnn.cli.tag import tag_command
 from samplecnn.errors import UsageError
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.tag_files import NAMED, TagReport, tag_paths
+from samplecnn.tagging.tag_files import MAX_LISTED_FILES, TagReport, tag_paths
 from samplecnn.tagging.writers import Selection
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
@@ -33,11 +33,11 @@ def test_files_are_found_in_folders_sorted_and_once(folder, broken):
     found = find_files([folder / "b-high.flac", folder, folder / "inner" / "notes.txt"]).files
     names = [os.path.relpath(path, folder) for path in found]
     in_folder = ["a-low.wav", *broken, "inner/c-middle.ogg", "inner/d-high.mp3"]
-    assert names == ["b-high.flac", *in_folder, "inner/notes.txt"], "hidden ones left out, named ones taken"
+    assert names == ["b-high.flac", *in_folder, "inner/notes.txt"], "hidden files skipped, given files kept"
     assert find_files([folder / "missing.wav", folder / "a-low.wav"]).files[0].endswith("missing.wav")
-    with pytest.raises(UsageError, match="no recording there"):
+    with pytest.raises(UsageError, match="no recordings found"):
         find_files([folder / "missing.wav", folder / "inner" / ".hidden" / "nothing"])
-    with pytest.raises(UsageError, match="no recording there"):
+    with pytest.raises(UsageError, match="no recordings found"):
         find_files([folder / "j-folder.wav"])
 
 
@@ -55,7 +55,7 @@ def test_a_table_of_a_folder_with_broken_files(run, folder, broken):
         assert f"{folder / name}: " in outcome.stderr
 
 
-def test_all_well_is_exit_code_0_and_little_is_said(run, folder):
+def test_success_is_exit_code_0_with_one_line_on_stderr(run, folder):
     outcome = run(*(folder / name for name in GOOD), "--engine", "torch", "--precision", "fp32")
     assert (outcome.exit_code, outcome.stderr) == (0, "engine torch, fp32\n")
 
@@ -92,7 +92,7 @@ def test_output_goes_to_the_file_only(run, folder, tmp_path):
         outcome = run(folder / "a-low.wav", "--format", name, "--output", output)
         assert (outcome.exit_code, outcome.stdout) == (0, "")
         assert output.read_text() == run(folder / "a-low.wav", "--format", name).stdout
-    assert len(list((tmp_path / "new").iterdir())) == 4, "nothing half-written is left"
+    assert len(list((tmp_path / "new").iterdir())) == 4, "no partial files remain"
     assert "is a folder" in refused(run(folder / "a-low.wav", "--output", tmp_path))
 
 
@@ -114,7 +114,7 @@ def test_missing_paths(run, folder):
     assert outcome.exit_code == 1
     first, second = outcome.stdout.splitlines()
     assert "error: no such file" in first and "low" in second
-    assert "missing.wav: no recording there" in refused(run(folder / "missing.wav"))
+    assert "missing.wav: no recordings found" in refused(run(folder / "missing.wav"))
     assert UsageError.exit_code == 2
 
 
@@ -122,21 +122,24 @@ def test_silence_is_warned_about(run, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
     outcome = run(tmp_path / "silent.wav")
     assert outcome.exit_code == 0 and len(outcome.stdout.splitlines()) == 1
-    assert "\nwarning: 1 file of nothing but silence" in outcome.stderr and "silent.wav" in outcome.stderr
+    assert (
+        "\nwarning: 1 file with only silence, so the tags are meaningless" in outcome.stderr
+        and "silent.wav" in outcome.stderr
+    )
 
 
-def test_channels_that_cancel_each_other_out_are_warned_about(run, tmp_path):
+def test_channels_that_cancel_are_warned_about(run, tmp_path):
     sound = np.random.default_rng(0).uniform(-0.3, 0.3, 8000)
     soundfile.write(tmp_path / "inverted.wav", np.stack([sound, -sound], 1), 8000)
     soundfile.write(tmp_path / "left.wav", np.stack([sound, 0 * sound], 1), 8000)
     outcome = run(tmp_path, "--format", "jsonl")
     inverted, left = map(json.loads, outcome.stdout.splitlines())
     assert "notes" not in left and any("cancel each other out" in note for note in inverted["notes"])
-    assert "warning: 1 file with channels that cancel each other out" in outcome.stderr
+    assert "warning: 1 file with channels that cancel in their mean" in outcome.stderr
     assert "inverted.wav" in outcome.stderr and "silence" not in outcome.stderr
 
 
-def test_damaged_recordings_are_tagged_in_part_where_asked(run, folder, tmp_path):
+def test_damaged_recordings_are_tagged_in_part_on_request(run, folder, tmp_path):
     data = (folder / "a-low.wav").read_bytes()
     cut = tmp_path / "cut.wav"
     cut.write_bytes(data[: len(data) * 3 // 4])
@@ -150,7 +153,7 @@ def test_damaged_recordings_are_tagged_in_part_where_asked(run, folder, tmp_path
     assert row["note"] == record["notes"][0] and row["error"] == ""
 
 
-def test_names_with_control_characters_are_not_obeyed(run, model_folder, folder, tmp_path, monkeypatch):
+def test_control_characters_in_names_are_escaped(run, model_folder, folder, tmp_path, monkeypatch):
     odd = tmp_path / "a\x9b2J\u202e.wav"
     odd.write_bytes((folder / "a-low.wav").read_bytes())
     options = ("--engine", "numpy", "--format")
@@ -171,8 +174,8 @@ def test_names_with_control_characters_are_not_obeyed(run, model_folder, folder,
         assert shown and all(line.replace("\t", "").isprintable() for line in shown.splitlines()), name
 
 
-def test_messages_of_decoders_have_the_name_of_the_file(root, model_folder, folder, tmp_path):
-    """mpg123 writes them to the standard error of the process, where files are read at once."""
+def test_decoder_messages_are_attributed_to_their_files(root, model_folder, folder, tmp_path):
+    """mpg123 writes them to the standard error of the process, which reads several files at a time."""
     data = (folder / "inner" / "d-high.mp3").read_bytes()
     half = tmp_path / "half.mp3"
     half.write_bytes(data[: len(data) // 2])
@@ -184,7 +187,7 @@ def test_messages_of_decoders_have_the_name_of_the_file(root, model_folder, fold
     done = subprocess.run(program, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
-    at = lines.index("warning: messages of the decoders:")
+    at = lines.index("warning: decoder messages:")
     assert lines[at + 1].startswith(f"  {half}: Warning: Xing stream size off")
     assert not any(line.startswith("Warning: Xing") for line in lines)
 
@@ -192,22 +195,22 @@ def test_messages_of_decoders_have_the_name_of_the_file(root, model_folder, fold
 def test_long_lists_of_failures_are_shortened():
     report = TagReport(2000, [(f"{n}.wav", "empty") for n in range(1000)])
     (text,) = report.lines()
-    assert text.startswith("1,000 of 2,000 files") and len(text.splitlines()) == 1 + NAMED + 1
+    assert text.startswith("1,000 of 2,000 files") and len(text.splitlines()) == 1 + MAX_LISTED_FILES + 1
     assert text.endswith("and 990 more")
 
 
-def test_resume_goes_on_where_it_stopped(run, folder, tmp_path):
+def test_resuming_keeps_what_was_written(run, folder, tmp_path):
     output = tmp_path / "tags.jsonl"
     options = (folder, "--format", "jsonl", "--output", output)
     assert run(*options).exit_code == 1
     whole = output.read_bytes()
     lines = whole.splitlines(keepends=True)
-    marked = lines[0].replace(b"0.", b"9.", 1)  # what is there is kept, not made again
+    marked = lines[0].replace(b"0.", b"9.", 1)  # existing rows are kept, not written again
     (tmp_path / "tags.jsonl.part").write_bytes(marked + b"".join(lines[1:4]) + lines[4][:20])
     output.unlink()
     outcome = run(*options, "--resume")
     assert outcome.exit_code == 1 and output.read_bytes() == marked + b"".join(lines[1:])
-    assert "5 of 9 files could not be tagged" in outcome.stderr, "those found before the break are counted"
+    assert "5 of 9 files could not be tagged" in outcome.stderr, "failures before the interruption are counted"
     assert not (tmp_path / "tags.jsonl.part").exists()
     assert "--resume requires --output" in refused(run(folder, "--resume"))
     assert "only jsonl and csv" in refused(run(folder, "--output", tmp_path / "x", "--resume"))
@@ -241,7 +244,7 @@ def test_a_killed_run_is_resumed_to_the_same_result(root, model_folder, folder, 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_a_few_recordings_need_no_pytorch(run, model_folder, folder, monkeypatch, precision, bound):
-    """Imports are what a single recording waits for."""
+    """Imports dominate the time for a single recording."""
     monkeypatch.setenv("SAMPLECNN_AUTO_PRECISION", precision)
     hidden = "import sys; sys.modules.update(torch=None, numba=None); from samplecnn.cli.app import main; main()"
     words = ["tag", str(model_folder), *(str(folder / name) for name in GOOD), "--format", "json"]
@@ -269,7 +272,7 @@ def test_engines_agree_and_are_named(run, folder, engine):
         assert file.get("tags", {}) == pytest.approx(wanted.get("tags", {}), abs=2e-5)
 
 
-def test_bf16_is_near_and_what_there_is_not_is_refused(run, folder):
+def test_bf16_is_close_and_unknown_engines_and_precisions_are_refused(run, folder):
     rows = {}
     for precision in ("fp32", "bf16"):
         outcome = run(folder / "b-high.flac", "--engine", "torch", "--precision", precision, "--format", "jsonl")
@@ -287,12 +290,12 @@ def test_hop(run, folder):
     starts = [segment["start"] for segment in document["files"][0]["over_time"]]
     assert np.allclose(np.diff(starts)[:-1], 0.1, rtol=0.01) and len(starts) in (9, 10)
     assert document["files"][0]["over_time"][-1]["end"] == pytest.approx(1.1, abs=0.011)
-    assert document["hop"] == 0.1 and " s apart, which share" in outcome.stderr
+    assert document["hop"] == 0.1 and "; hop 0.100125 s, windows share 1 block" in outcome.stderr
     assert "at most the window, 0.25 s" in refused(run(path, "--hop", 0.3))
     assert run(path, "--hop", 0).exit_code == 2
 
 
-def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
+def test_a_resumed_run_needs_the_same_options(run, folder, tmp_path):
     output, part = tmp_path / "tags.jsonl", tmp_path / "tags.jsonl.part"
     options = (folder, "--format", "jsonl", "--over-time", "--output", output)
     settings = ("--engine", "torch", "--precision", "fp32", "--hop", 0.05)
@@ -300,18 +303,20 @@ def test_a_resumed_run_goes_on_as_it_began(run, folder, tmp_path):
     whole = output.read_bytes()
     assert not list(tmp_path.glob("tags.jsonl.part*"))
 
-    def break_off() -> None:
+    def interrupt() -> None:
         output.unlink(missing_ok=True)
         part.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
         (tmp_path / "tags.jsonl.part.json").write_text('{"engine": "torch", "precision": "fp32", "hop": 0.05}')
 
-    break_off()
-    begun = "the interrupted run used --engine torch --precision fp32 --hop 0.05"
-    assert begun in refused(run(*options, "--resume"))
-    assert begun in refused(run(*options, "--resume", "--hop", 0.05, "--precision", "bf16"))
-    assert begun in refused(run(*options, "--resume", "--hop", 0.1))
-    assert part.exists(), "what is refused is left as it was"
-    assert "engine torch, fp32;" in run(*options, "--resume", "--hop", 0.05).stderr, "auto is what it began with"
+    interrupt()
+    message = "the interrupted run used --engine torch --precision fp32 --hop 0.05"
+    assert message in refused(run(*options, "--resume"))
+    assert message in refused(run(*options, "--resume", "--hop", 0.05, "--precision", "bf16"))
+    assert message in refused(run(*options, "--resume", "--hop", 0.1))
+    assert part.exists(), "a refused part is unchanged"
+    assert "engine torch, fp32;" in run(*options, "--resume", "--hop", 0.05).stderr, (
+        "auto resolves to the engine of the interrupted run"
+    )
     assert output.read_bytes() == whole and not list(tmp_path.glob("tags.jsonl.part*"))
 
 
@@ -346,12 +351,12 @@ def test_another_model_or_other_options_are_not_mixed_into_a_result(run, model, 
     assert output.read_bytes() == whole
 
 
-def test_tfrecords_have_no_hop(run, tmp_path):
+def test_a_hop_is_refused_for_tfrecords(run, tmp_path):
     (tmp_path / "x.tfrecord").write_bytes(b"")
-    assert "leave --hop out" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))
+    assert "omit --hop" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))
 
 
-def test_what_folders_hold_besides_is_noted(run, folder, without_av):
+def test_skipped_files_in_folders_are_noted(run, folder, without_av):
     (folder / "x.m4a").write_bytes(b"sound")
     os.mkfifo(folder / "pipe.wav")
     outcome = run(folder, "--engine", "numpy")
@@ -372,7 +377,7 @@ def test_an_output_that_is_an_input_is_refused(run, folder):
 
 
 @pytest.mark.parametrize("name", ["table", "json", "jsonl", "csv"])
-def test_outputs_that_are_no_regular_files(run, folder, tmp_path, name, monkeypatch):
+def test_outputs_that_are_not_regular_files(run, folder, tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = (folder / "a-low.wav", "--format", name)
     wanted = run(*options).stdout
@@ -388,8 +393,8 @@ def test_outputs_that_are_no_regular_files(run, folder, tmp_path, name, monkeypa
     assert "requires a regular file" in refused(run(folder, "--format", "csv", "-o", "pipe", "--resume"))
 
 
-def test_recordings_from_pipes_are_not_used_up_by_looking(root, model_folder, folder):
-    """A FIFO that is named is read, once; so is the standard input."""
+def test_recordings_from_pipes_are_read_once(root, model_folder, folder):
+    """A given FIFO is read exactly once; so is the standard input."""
     program = "from samplecnn.cli.app import main; main()"
     command = """"$0" -c "$1" tag "$2" --format jsonl <(cat "$3") - < "$3" """
     words = ["bash", "-c", command, sys.executable, program, str(model_folder), str(folder / "b-high.flac")]

@@ -1,4 +1,4 @@
-"""`samplecnn tag` with events, several formats and folders of outputs."""
+"""`samplecnn tag` with events, several formats and output folders."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ TEXTS = [name for name in DOCUMENTS if name not in ("png", "svg")]
 
 @pytest.fixture
 def songs(tmp_path, sound):
-    """Two recordings of the same name in different folders, and one that is damaged."""
+    """Two recordings with the same name in different folders, and a damaged one."""
     base = tmp_path / "songs"
     (base / "inner").mkdir(parents=True)
     soundfile.write(base / "a.wav", sound(("low", 1), ("high", 0.5), ("low", 0.5)), RATE)
@@ -49,12 +49,12 @@ def test_events_have_the_times_of_the_sounds(run, songs):
     fine = json.loads(run(path, *plain, "--events", "--hop", 0.05, "--smooth", 3).stdout)["events"]
     assert [event["label"] for event in fine] == ["low", "high", "low"]
     assert [event["start"] for event in fine] == pytest.approx([0, 1, 1.5], abs=0.13)
-    assert "no class of this model" in refused(run(path, "--class-threshold", "cow=0.5"))
+    assert "'cow', which is not a class of this model" in refused(run(path, "--class-threshold", "cow=0.5"))
     assert "CLASS=VALUE" in refused(run(path, "--class-threshold", "cow"))
     assert "odd number" in refused(run(path, "--events", "--smooth", 2))
 
 
-def test_csv_of_events_is_the_long_form_and_resumable(run, songs, tmp_path):
+def test_csv_of_events_is_long_csv_and_resumable(run, songs, tmp_path):
     output = tmp_path / "events.csv"
     options = (songs, "--events", "--format", "csv", "-o", output, "--engine", "numpy", "--precision", "fp32")
     run(*options)
@@ -74,14 +74,14 @@ def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     suffixes = [DOCUMENTS[name].suffix for name in TEXTS]
     assert names >= {f"{stem}{suffix}" for stem in ("a", "inner/a") for suffix in suffixes}
-    together = {"tags.txt", "tags.json", "tags.jsonl", "tags.csv", "tags.long.csv", "tags.parquet"}
+    collections = {"tags.txt", "tags.json", "tags.jsonl", "tags.csv", "tags.long.csv", "tags.parquet"}
     others = {"tags.dcase.txt", "tags.kaleidoscope.csv", "about.json"}
-    assert names == together | others | {f"{stem}{suffix}" for stem in ("a", "inner/a") for suffix in suffixes}
+    assert names == collections | others | {f"{stem}{suffix}" for stem in ("a", "inner/a") for suffix in suffixes}
     assert "middle" in (folder / "inner" / "a.vtt").read_text() and "middle" not in (folder / "a.vtt").read_text()
     about = json.loads((folder / "about.json").read_text())
     assert about["provenance"]["samplecnn"] == __version__ and about["classes"] == ["low", "middle", "high"]
     again = run(songs, "--format", "vtt,csv", "--output-dir", folder)
-    assert "exist already" in refused(again) and "--overwrite" in refused(again)
+    assert "already exists" in refused(again) and "--overwrite" in refused(again)
     assert run(songs, "--format", "vtt,csv", "--output-dir", folder, "--overwrite").exit_code == 1
 
 
@@ -95,21 +95,21 @@ def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_p
     assert output.read_text() == text
     failed = run(songs / "bad.wav", "--format", "vtt", "-o", tmp_path / "bad.vtt")
     assert failed.exit_code == 1 and not (tmp_path / "bad.vtt").exists()
-    assert "a file for each recording, and there are 3" in refused(run(songs, "--format", "vtt"))
+    assert "one file per recording, and there are 3" in refused(run(songs, "--format", "vtt"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--format", "vtt,csv"), "need a folder"),
-        (("--output-dir", "x", "-o", "y"), "give one of them"),
+        (("--output-dir", "x", "-o", "y"), "exclude each other"),
         (("--output-dir", "{songs}/a.wav"), "not a folder"),
         (("--about",), "requires --output"),
         (("--format", "vtt", "-o", "{songs}/a.wav"), "would overwrite a recording"),
         (("--resume", "--output-dir", "x"), "--resume requires --output"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(run, songs, options, message, tmp_path, monkeypatch):
+def test_options_that_exclude_each_other_are_refused(run, songs, options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     given = [str(option).format(songs=songs) for option in options]
@@ -118,7 +118,7 @@ def test_options_that_do_not_fit_are_refused(run, songs, options, message, tmp_p
     assert run(songs, "--format", "csv,xml").exit_code == 2
 
 
-def test_a_folder_of_outputs_holds_nothing_half_written(model_folder, songs, tmp_path, monkeypatch):
+def test_an_output_folder_contains_no_partial_files(model_folder, songs, tmp_path, monkeypatch):
     def broken(self, paths):
         for number, outcome in enumerate(tag_files(self, paths)):
             if number == 2:
@@ -133,7 +133,7 @@ def test_a_folder_of_outputs_holds_nothing_half_written(model_folder, songs, tmp
     assert os.listdir(folder) == ["a.vtt"]  # noqa: PTH208 - names are enough
 
 
-def test_what_made_the_tags_is_in_every_output(run, songs, model_folder, tmp_path):
+def test_every_output_contains_the_provenance(run, songs, model_folder, tmp_path):
     import hashlib
 
     digest = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
@@ -155,7 +155,7 @@ def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):
     assert len(Selection(threshold=0).events_of(replace(tags, over_time=tags.over_time + 0.01))) == 3
 
 
-def test_paths_come_from_a_list(run, songs, tmp_path):
+def test_paths_are_read_from_a_list(run, songs, tmp_path):
     wanted = run(songs / "a.wav", songs / "inner", "--format", "csv").stdout
     names = [str(songs / "a.wav"), str(songs / "inner")]
     for content in ("\n".join(names) + "\n", "\r\n".join(names), "\0".join(names) + "\0"):

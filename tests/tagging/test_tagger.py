@@ -25,8 +25,8 @@ from samplecnn.task import Task
 
 def test_tones_are_recognised_over_time(tagger, sound):
     tags = tagger(sound(("low", 0.5), ("high", 0.75), ("middle", 0.25)), sample_rate=8000)
-    heard = [tags.classes[index] for index in tags.over_time.argmax(axis=1)]
-    assert heard == ["low"] * 2 + ["high"] * 3 + ["middle"]
+    best = [tags.classes[index] for index in tags.over_time.argmax(axis=1)]
+    assert best == ["low"] * 2 + ["high"] * 3 + ["middle"]
     assert tags.over_time.shape == (6, 3) and tags.over_time.dtype == tags.scores.dtype == np.float32
     np.testing.assert_allclose(tags.times, 0.25 * np.arange(6))
     np.testing.assert_allclose(tags.scores, tags.over_time.mean(axis=0), atol=1e-6)
@@ -35,7 +35,7 @@ def test_tones_are_recognised_over_time(tagger, sound):
     assert tags.top(1) == [("high", pytest.approx(float(tags.scores[2])))]
 
 
-def test_above_uses_the_tasks_threshold_unless_told(model, sound):
+def test_above_uses_the_threshold_of_the_task_by_default(model, sound):
     low_bar = SampleCNN(model.config, replace(model.task, threshold=0.2)).eval()
     low_bar.load_state_dict(model.state_dict())
     wave = sound(("low", 0.5), ("high", 0.5))
@@ -46,7 +46,7 @@ def test_above_uses_the_tasks_threshold_unless_told(model, sound):
         tags.top(0)
 
 
-def test_a_tag_equals_what_the_model_says_of_the_decoded_wave(model, tagger, folder):
+def test_tags_equal_the_model_on_the_decoded_waveform(model, tagger, folder):
     path = folder / "b-high.flac"  # 1.1 s at 44.1 kHz
     wave = decode(path, 8000)
     assert len(wave) == 8800
@@ -54,7 +54,7 @@ def test_a_tag_equals_what_the_model_says_of_the_decoded_wave(model, tagger, fol
     with torch.inference_mode():
         wanted = model.probabilities(torch.from_numpy((windows - 0.001) / 0.3).float())
     tags = tagger(path)
-    np.testing.assert_allclose(tags.over_time, wanted, atol=1e-4)  # 16 bits of the sample, as in training
+    np.testing.assert_allclose(tags.over_time, wanted, atol=1e-4)  # samples are rounded to 16 bits, as in training
     np.testing.assert_allclose(tags.times, [0, 0.25, 0.5, 0.75, 0.85])
     assert tags.seconds == pytest.approx(1.1)
 
@@ -76,10 +76,10 @@ def test_path_text_open_file_and_array_give_the_same(tagger, folder):
 
 
 @pytest.mark.parametrize(
-    ("source", "rate", "error", "words"),
+    ("source", "rate", "error", "message"),
     [
         (np.zeros(10), None, UsageError, "needs its sample rate"),
-        ("x.wav", 8000, UsageError, "a file knows its own"),
+        ("x.wav", 8000, UsageError, "a file has its own"),
         (np.zeros(10), 0, UsageError, "whole number of Hz"),
         (np.zeros((2, 3, 4)), 8000, UsageError, r"float64 \[2, 3, 4\]"),
         (np.zeros(10, complex), 8000, UsageError, "real numbers"),
@@ -89,12 +89,12 @@ def test_path_text_open_file_and_array_give_the_same(tagger, folder):
         (io.BytesIO(b""), None, AudioError, "empty"),
     ],
 )
-def test_what_is_no_sound_is_said(tagger, source, rate, error, words):
-    with pytest.raises(error, match=words):
+def test_unusable_sources_are_refused(tagger, source, rate, error, message):
+    with pytest.raises(error, match=message):
         tagger(source, sample_rate=rate)
 
 
-def test_files_come_back_in_order_with_their_errors(tagger, folder, broken):
+def test_files_are_returned_in_order_with_their_errors(tagger, folder, broken):
     names = [
         "b-high.flac",
         *broken[:2],
@@ -107,15 +107,15 @@ def test_files_come_back_in_order_with_their_errors(tagger, folder, broken):
     paths = [folder / name for name in names]
     outcomes = list(tagger.tag_files(iter(paths)))
     assert [path for path, _ in outcomes] == paths
-    heard = {path.name: outcome.top(1)[0][0] for path, outcome in outcomes if isinstance(outcome, Tags)}
-    assert heard == {"b-high.flac": "high", "a-low.wav": "low", "d-high.mp3": "high", "c-middle.ogg": "middle"}
+    best = {path.name: outcome.top(1)[0][0] for path, outcome in outcomes if isinstance(outcome, Tags)}
+    assert best == {"b-high.flac": "high", "a-low.wav": "low", "d-high.mp3": "high", "c-middle.ogg": "middle"}
     errors = {path.name: str(outcome) for path, outcome in outcomes if isinstance(outcome, AudioError)}
     assert sorted(errors) == sorted([*broken, "missing.wav"])
     assert all(str(folder / name) in text for name, text in errors.items()), "every message names its file"
 
 
 @pytest.mark.parametrize(("batch_size", "readers"), [(1, 1), (3, 2), (64, 4)])
-def test_tags_do_not_depend_on_batches_readers_or_neighbours(model, tagger, folder, batch_size, readers):
+def test_tags_do_not_depend_on_batches_readers_or_other_files(model, tagger, folder, batch_size, readers):
     paths = [folder / name for name in ("a-low.wav", "b-high.flac", "inner/c-middle.ogg")] * 3
     alone = [tagger(path).over_time for path in paths]
     together = Tagger(model, batch_size, readers=readers, precision="fp32").tag_files(paths)
@@ -139,13 +139,13 @@ def test_a_silent_recording_is_marked(tagger):
     assert not tagger(np.full(5000, 0.1), sample_rate=8000).silent
 
 
-def test_a_recording_shorter_than_a_window_is_filled_up(tagger, sound):
+def test_a_recording_shorter_than_a_window_is_padded(tagger, sound):
     tags = tagger(sound(("high", 0.06)), sample_rate=8000)
     assert tags.over_time.shape == (1, 3) and tags.top(1)[0][0] == "high"
     assert tags.seconds == pytest.approx(0.06)
 
 
-def test_models_from_disk_and_what_cannot_be_used(model, model_folder, tagger, sound, tmp_path):
+def test_models_from_disk_and_unusable_models(model, model_folder, tagger, sound, tmp_path):
     wave = sound(("low", 0.5))
     loaded = Tagger(model_folder, device="cpu", precision="fp32")
     np.testing.assert_allclose(loaded(wave, 8000).scores, tagger(wave, 8000).scores, atol=1e-6)
@@ -169,7 +169,7 @@ def test_the_callers_code_between_files_does_not_run_in_inference_mode(model, fo
         model.eval()
 
 
-def test_a_damaged_model_is_not_taken_for_broken_files(model, sound):
+def test_a_damaged_model_is_reported_as_such(model, sound):
     damaged = SampleCNN(model.config, model.task)
     with torch.no_grad():
         damaged.logit.bias[:] = float("nan")
@@ -208,7 +208,9 @@ def test_a_long_recording_takes_no_more_memory_than_a_short_one(tagger, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("slow", ["model", "reader", None])
 def test_many_files_take_no_more_memory_than_few(tagger, folder, monkeypatch, slow):
-    """Whoever is slow, and however the threads are scheduled: a file has 16 kB of samples, and 2 * readers are open."""
+    """With a slow model or slow readers, and any thread schedule: a file has 16 kB of samples, and 2 * readers are
+    open.
+    """
     from samplecnn.inference import Engine
     from samplecnn.tagging import tagger as module
 
@@ -228,11 +230,11 @@ def test_many_files_take_no_more_memory_than_few(tagger, folder, monkeypatch, sl
     peak(20)  # imports and caches
     file = 16_000  # bytes of float32
     bound = 2 * tagger.readers * 4 * file + 2 * tagger.batch_size * 2000 * 4 + 256_000
-    assert peak(300) < bound < 300 * file / 2, "and far from holding all"
+    assert peak(300) < bound < 300 * file / 2, "far less than all files"
 
 
 def test_real_speech_is_tagged_by_a_model_of_the_original(shared, tmp_path):
-    """The recording that the original's audio pipeline was given, and the original's own network."""
+    """A recording that the original's audio pipeline has processed, and the original's network."""
     pytest.importorskip("h5py")
     saved = shared / "interop" / "keras" / "scd-se.h5"
     tagger = Tagger(saved, device="cpu", precision="fp32")
@@ -247,7 +249,7 @@ def test_real_speech_is_tagged_by_a_model_of_the_original(shared, tmp_path):
         np.testing.assert_allclose(tags.over_time[0], load(saved).probabilities(batch)[0], atol=1e-3)
 
 
-def test_a_real_song_is_tagged_over_all_of_its_length(shared):
+def test_a_real_song_is_tagged_over_its_whole_length(shared):
     task = Task("mtt", tuple(map(str, range(50))), "multilabel", 22050, 59049, 29.0, -0.000165, 0.155)
     torch.manual_seed(0)
     tagger = Tagger(SampleCNN(ModelConfig("se", num_blocks=9, features=8), task))
@@ -257,7 +259,7 @@ def test_a_real_song_is_tagged_over_all_of_its_length(shared):
     assert tags.times[-1] == pytest.approx(tags.seconds - 59049 / 22050)
 
 
-def test_tags_of_real_recordings_equal_what_the_test_says_of_them(shared, tmp_path):
+def test_tags_of_real_recordings_equal_those_of_the_evaluation(shared, tmp_path):
     """Five seconds of real sound at 44.1 kHz, once through the shards and `predict`, once through the tagger."""
     with tarfile.open(shared / "data" / "esc-10.tar") as tar:
         members = [member for member in tar if member.isfile()][::50]
@@ -266,7 +268,7 @@ def test_tags_of_real_recordings_equal_what_the_test_says_of_them(shared, tmp_pa
     torch.manual_seed(1)
     model = SampleCNN(ModelConfig("basic", num_blocks=7, num_classes=10, features=8), task)
     with torch.no_grad():
-        model.logit.weight *= 1000  # so that recordings come out different
+        model.logit.weight *= 1000  # so that the scores of recordings differ
     with ShardWriter(tmp_path / shard_name("test", 1, 1), task) as writer:
         for number, recording in enumerate(recordings):
             wave = decode(io.BytesIO(recording), task.sample_rate, task.clip_seconds)

@@ -1,4 +1,4 @@
-"""TFRecords as something to tag: a clip a record, the same answer as from the recording."""
+"""Tagging TFRecords: one clip per record, with the same tags as the recording."""
 
 import csv
 import gzip
@@ -60,7 +60,7 @@ def test_a_folder_of_them(recorded, tmp_path, model):
     assert best == [*PITCHES, *np.repeat(PITCHES, 4), "low"]
 
 
-def test_a_damaged_record_is_listed_and_the_rest_go_on(recorded, tmp_path, model):
+def test_a_damaged_record_is_listed_and_the_others_are_tagged(recorded, tmp_path, model):
     path = recorded / "test-0001-0001.tfrecord"
     content = bytearray(path.read_bytes())
     content[40_000] ^= 1
@@ -71,7 +71,7 @@ def test_a_damaged_record_is_listed_and_the_rest_go_on(recorded, tmp_path, model
     assert report.files == 3
 
 
-def test_what_does_not_fit_is_told(recorded, tmp_path, tagger, model):
+def test_records_that_do_not_match_the_model_are_refused(recorded, tmp_path, tagger, model):
     path = recorded / "test-0001-0001.tfrecord"
     with pytest.raises(AudioError, match="there are 3 records"):
         tagger(f"{path}#3")
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_told(recorded, tmp_path, tagger, model):
         tagger(f"{other}#0")
 
 
-def test_the_samples_are_those_of_the_test(recorded, model, tagger):
+def test_scores_equal_those_of_the_evaluation(recorded, model, tagger):
     from samplecnn.evaluation import predict
     from samplecnn.shards.tfrecord.reader import TFRecordSegments
 

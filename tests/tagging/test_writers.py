@@ -16,7 +16,7 @@ from samplecnn.tagging.done import Done
 from samplecnn.tagging.events import EventRules
 from samplecnn.tagging.formats import COLLECTIONS
 from samplecnn.tagging.formats.collections import LongCsvWriter
-from samplecnn.tagging.output import part_of, reserved
+from samplecnn.tagging.output import part_of, reserve
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, JsonWriter, Selection, TableWriter
 from samplecnn.task import Task
 
@@ -89,18 +89,18 @@ FORMULAS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''-x"]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_names_that_a_spreadsheet_would_run_are_guarded_and_read_back(tmp_path, name):
+def test_names_that_look_like_formulas_are_escaped_and_read_back(tmp_path, name):
     classes = ("dog", name)
-    with reserved(tmp_path / "x.csv", CsvWriter) as place:
-        with pytest.raises(KeyError), place.opened(Done()) as file:
+    with reserve(tmp_path / "x.csv", CsvWriter) as output:
+        with pytest.raises(KeyError), output.open(Done()) as file:
             writer = CsvWriter(file, Selection(), classes)
             for path in (name, "b.wav"):
                 writer.write(path, ERROR)
             raise KeyError
         header, *rows = csv.reader(io.StringIO(part_of(tmp_path / "x.csv").read_bytes().decode(), newline=""))
         assert header[-1] == rows[0][0] == f"'{name}"
-        done = place.read_done(Selection(), classes)
-    assert list(done.errors) == [name]  # the last one is made again
+        done = output.read_done(Selection(), classes)
+    assert list(done.errors) == [name]  # the last one is written again
 
 
 @pytest.mark.parametrize("name", [*FORMULAS, "'tis", "''", "", "dog", "a=b", "犬"])
@@ -110,7 +110,7 @@ def test_every_text_reads_back_from_csv(name):
     assert not re.search(r"(^|,)\"?[=+@\t\r]", line)
 
 
-def test_the_table_shows_control_characters_and_sends_none():
+def test_the_table_escapes_control_characters():
     file = io.StringIO()
     odd = Task("t", ("dog\x1b[2J", "cat\n"), "multilabel", 8000, 4000)
     writer = TableWriter(file, Selection(), odd.classes, paths=["a\x07.wav"])
@@ -120,10 +120,12 @@ def test_the_table_shows_control_characters_and_sends_none():
 
 
 @pytest.mark.parametrize(("encoding", "expected"), [("ascii", b"\\u2013\xff"), ("utf-8", b"\xe2\x80\x93\xff")])
-def test_what_a_terminal_cannot_encode_is_escaped_and_odd_names_keep_their_bytes(monkeypatch, encoding, expected):
+def test_characters_missing_in_the_encoding_are_escaped_and_file_names_keep_their_bytes(
+    monkeypatch, encoding, expected
+):
     memory = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(memory, encoding=encoding, write_through=True))
-    with reserved(None, TableWriter) as place, place.opened(Done()) as file:
+    with reserve(None, TableWriter) as output, output.open(Done()) as file:
         file.write("–\udcff")
     assert memory.getvalue() == expected
 
@@ -172,11 +174,11 @@ def test_the_table_is_aligned_and_shows_the_best():
     tags = Tags(many, np.linspace(0, 0.9, 9, dtype=np.float32)[None], np.array([0]), 4000)
     file = io.StringIO()
     TableWriter(file, Selection(), many.classes).write("x", tags)
-    assert len(file.getvalue().split()) == 1 + 2 * 5, "the five best, where nothing else is asked for"
+    assert len(file.getvalue().split()) == 1 + 2 * 5, "the five best by default"
 
 
 @pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter])
-def test_every_recording_is_written_at_once(tmp_path, kind):
+def test_every_recording_is_flushed(tmp_path, kind):
     with (tmp_path / "x").open("w") as file:
         writer = kind(file, Selection(), TASK.classes)
         for count in (1, 2, 3):
@@ -186,7 +188,7 @@ def test_every_recording_is_written_at_once(tmp_path, kind):
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_odd_file_names_survive(tmp_path, name):
-    with reserved(tmp_path / "out", COLLECTIONS[name]) as place, place.opened(Done()) as file:
+    with reserve(tmp_path / "out", COLLECTIONS[name]) as output, output.open(Done()) as file:
         writer = COLLECTIONS[name](file, Selection(), TASK.classes)
         writer.write(ODD, TAGS)
         writer.end()
@@ -198,18 +200,18 @@ def test_odd_file_names_survive(tmp_path, name):
     elif name == "parquet":
         assert read_table(tmp_path / "out")["path"].to_pylist() == ["b\\udce9bé\r\n.\rwav"]
     else:
-        text = rb"b\udce9b" + "é".encode() + rb"\r\n.\rwav"  # for people: control characters are shown and not sent
-        as_it_is = b"b\xe9b\xc3\xa9\r\n.\rwav"  # byte for byte as the file system has it
+        text = rb"b\udce9b" + "é".encode() + rb"\r\n.\rwav"  # human-readable formats: control characters are escaped
+        as_it_is = b"b\xe9b\xc3\xa9\r\n.\rwav"  # the bytes of the file system
         assert (text if name in ("table", "dcase") else as_it_is) in content
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_what_breaks_off_leaves_no_result_but_what_is_of_use(tmp_path, name):
+def test_an_interruption_keeps_partial_output_of_resumable_formats_only(tmp_path, name):
     (tmp_path / "out").write_text("the last run's")
     with (
         pytest.raises(KeyboardInterrupt),
-        reserved(tmp_path / "out", COLLECTIONS[name]) as place,
-        place.opened(Done()) as file,
+        reserve(tmp_path / "out", COLLECTIONS[name]) as output,
+        output.open(Done()) as file,
     ):
         writer = COLLECTIONS[name](file, Selection(), TASK.classes)
         writer.write("a.wav", TAGS)
@@ -225,12 +227,12 @@ EVENTS = Selection(events=EventRules(0.3))
 
 @pytest.mark.parametrize("kind", [JsonLinesWriter, CsvWriter, LongCsvWriter])
 @pytest.mark.parametrize("selection", [Selection(), Selection(top=1), Selection(over_time=True), EVENTS])
-def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, selection):
+def test_resuming_gives_the_same_bytes_after_any_interruption(tmp_path, kind, selection):
     outcomes = [("a.wav", TAGS), ("b.wav", ERROR), (ODD, TAGS), ("c.wav", SHORT), ("d.wav", TAGS)]
 
     def run(done: Done) -> bytes:
-        with reserved(tmp_path / "out", kind) as place, place.opened(done) as file:
-            writer = kind(file, selection, TASK.classes, begun=done.size > 0)
+        with reserve(tmp_path / "out", kind) as output, output.open(done) as file:
+            writer = kind(file, selection, TASK.classes, resuming=done.size > 0)
             for path, outcome in outcomes:
                 if path not in done.errors:
                     writer.write(path, outcome)
@@ -241,20 +243,20 @@ def test_resuming_gives_the_same_bytes_wherever_it_broke_off(tmp_path, kind, sel
     seen = set()
     for size in range(0, len(whole) + 1, 7):
         part_of(tmp_path / "out").write_bytes(whole[:size])
-        with reserved(tmp_path / "out", kind) as place:
-            done = place.read_done(selection, TASK.classes)
+        with reserve(tmp_path / "out", kind) as output:
+            done = output.read_done(selection, TASK.classes)
         seen.add(len(done.errors))
         assert all(error == ("empty, 0 bytes" if path == "b.wav" else "") for path, error in done.errors.items())
         assert run(done) == whole
     assert seen >= {0, 1, 2, 3}
 
 
-def test_only_what_fits_is_resumed(tmp_path):
+def test_output_with_other_options_is_not_resumed(tmp_path):
     output = tmp_path / "out"
 
     def read(kind, selection, classes) -> Done:
-        with reserved(output, kind) as place:
-            return place.read_done(selection, classes)
+        with reserve(output, kind) as reserved:
+            return reserved.read_done(selection, classes)
 
     assert read(CsvWriter, Selection(), TASK.classes) == Done()
     with pytest.raises(UsageError, match="only jsonl and csv"):
@@ -278,9 +280,9 @@ def test_only_what_fits_is_resumed(tmp_path):
 def test_two_processes_do_not_write_one_output(tmp_path, name):
     output = tmp_path / "out"
     (tmp_path / "link").symlink_to(output)
-    with reserved(output, COLLECTIONS[name]) as place, place.opened(Done()) as file:
+    with reserve(output, COLLECTIONS[name]) as reserved, reserved.open(Done()) as file:
         file.write(b"the first one's" if COLLECTIONS[name].binary else "the first one's")
         for other in (output, tmp_path / "link"):
-            with pytest.raises(UsageError, match="another `samplecnn tag` is writing it"), reserved(other, CsvWriter):
+            with pytest.raises(UsageError, match="another `samplecnn tag` is writing it"), reserve(other, CsvWriter):
                 pytest.fail("two at once")
     assert output.read_text() == "the first one's" and len(list(tmp_path.iterdir())) == 2

@@ -1,4 +1,4 @@
-"""A trained model on recordings: whole files in, tags out, as a table, JSON, JSON lines or CSV."""
+"""Tagging of recordings with a trained model, and its output formats."""
 
 from samplecnn.tagging.embedder import Embedder
 from samplecnn.tagging.tagger import Tagger

@@ -1,4 +1,4 @@
-"""What an interrupted run has written, read back from its file."""
+"""Reads back what an interrupted run has written."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.system.csv_cells import csv_rows
 from samplecnn.tagging.writers import CsvWriter, Selection
 
-NAMES = "surrogateescape"  # file names that are not UTF-8 are written byte by byte
+FILE_NAME_ERRORS = "surrogateescape"  # error handler: bytes of file names that are not UTF-8 are kept
 _LINE_RULE = parsing.fields(
     {"path": parsing.file_name(), "error": parsing.file_name(), "tags": parsing.table_of(parsing.number(0, 1))},
     optional=["error", "tags"],
@@ -21,13 +21,14 @@ _LINE_RULE = parsing.fields(
 
 @dataclass
 class Done:
-    """What an interrupted run has written: the error of every file in it ("" for none), and its size in bytes."""
+    """What an interrupted run has written: the error of every file ("" if none), and the size in bytes."""
 
     errors: dict[str, str] = field(default_factory=dict)
     size: int = 0
 
 
-def lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -> Done | None:
+def read_done_lines(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) -> Done | None:
+    """The complete lines of a JSON lines file; None if it was written with other options or by another model."""
     done = Done()
     for line in file:
         if not line.endswith(b"\n"):
@@ -38,9 +39,9 @@ def lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) 
         except (ValueError, RecursionError, SampleCNNError):
             return None
         path, error, tags = record["path"], record.get("error", ""), record.get("tags", {})
-        fits = set(tags) <= set(classes) if selection.some else set(tags) == set(classes)
+        valid = set(tags) <= set(classes) if selection.is_partial else set(tags) == set(classes)
         if not error and not (
-            fits
+            valid
             and ("over_time" in record) == selection.over_time
             and ("events" in record) == (selection.events is not None)
         ):
@@ -50,8 +51,10 @@ def lines_done(file: IO[bytes], selection: Selection, classes: tuple[str, ...]) 
     return done
 
 
-def csv_done(file: IO[bytes], kind: type[CsvWriter], selection: Selection, classes: tuple[str, ...]) -> Done | None:
-    """Without the last file's rows, of which some may be missing."""
+def read_done_csv(
+    file: IO[bytes], kind: type[CsvWriter], selection: Selection, classes: tuple[str, ...]
+) -> Done | None:
+    """The rows of a CSV file without those of its last recording, which may be incomplete; None as above."""
     done, read, before = Done(), 0, 0
     last: str | None = None
 
@@ -61,20 +64,20 @@ def csv_done(file: IO[bytes], kind: type[CsvWriter], selection: Selection, class
             if not line.endswith(b"\n"):
                 return
             read += len(line)
-            yield line.decode(errors=NAMES)
+            yield line.decode(errors=FILE_NAME_ERRORS)
 
-    wanted = kind.header(selection, classes)
-    error_column = wanted.index("error")
+    header = kind.header(selection, classes)
+    error_column = header.index("error")
     rows = csv_rows(lines())
-    for place in count():
+    for number in count():
         try:
             row = next(rows)
-        except (StopIteration, csv.Error):  # what follows is made again
+        except (StopIteration, csv.Error):  # the rest is written again
             break
-        if place == 0:
-            if row != wanted:
+        if number == 0:
+            if row != header:
                 return None
-        elif len(row) != len(wanted):
+        elif len(row) != len(header):
             break
         else:
             if row[0] != last:

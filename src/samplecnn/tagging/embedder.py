@@ -1,4 +1,4 @@
-"""Embeddings as features for scikit-learn, without importing it."""
+"""Embeddings as features for scikit-learn, which need not be installed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Embedder:
-    """Turns recordings into vectors: a transformer for pipelines of scikit-learn. Nothing is fitted.
+    """Turns recordings into vectors: a transformer for scikit-learn pipelines. Nothing is fitted.
 
     Args:
-        model: as `Tagger` takes it.
+        model: see `Tagger`.
         layer: "hidden", the last hidden layer, or a block's number; see `Tagger`.
         hop, batch_size, device, engine, precision: see `Tagger`.
 
@@ -45,10 +45,10 @@ class Embedder:
 
     @property
     def tagger(self) -> Tagger:
-        """With the present parameters, opened when first used.
+        """A Tagger with the current parameters, opened on first use.
 
         Raises:
-            UsageError: as `Tagger`.
+            UsageError: see `Tagger`.
         """
         options = self.get_params()
         if self._opened is None or self._opened[0] != options:
@@ -58,7 +58,7 @@ class Embedder:
         return self._opened[1]
 
     def fit(self, recordings: Any, labels: Any = None) -> "Embedder":
-        """Checks that the model can be opened."""
+        """Only checks that the model can be opened."""
         _ = self.tagger
         return self
 
@@ -90,7 +90,7 @@ class Embedder:
         return self.tagger.engine.width - len(self.tagger.classes)
 
     def get_feature_names_out(self, names: Any = None) -> np.ndarray:
-        """Names of the features, as scikit-learn asks for them."""
+        """Names of the features, required by scikit-learn."""
         return np.array([f"embedding{number}" for number in range(self.size)], dtype=object)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Embedder:
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **parameters: Any) -> "Embedder":
-        """Changes arguments.
+        """Sets parameters.
 
         Raises:
             UsageError: an unknown one.
@@ -114,7 +114,7 @@ class Embedder:
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn 1.6 and later ask an estimator; they call it, so they are imported."""
+        """Estimator tags for scikit-learn 1.6 and later; as only scikit-learn calls this, it can be imported here."""
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
@@ -126,7 +126,7 @@ class Embedder:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open engine, which opens again where it is needed."""
+        """The state without the open engine, which is opened again on first use."""
         return {**self.__dict__, "_opened": None}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which files to tag: those that are named, and the recordings in folders."""
+"""Finds the files to tag: the given files, and the recordings in the given folders."""
 
 import os
 import sys
@@ -14,14 +14,15 @@ from samplecnn.sound_file import STDIN
 
 @dataclass(frozen=True)
 class Found:
-    """The files to tag, each once, in order; and notes on what was left out of the folders."""
+    """The files to tag, in order and without duplicates; and notes on files in the folders that were skipped."""
 
     files: list[str]
     notes: list[str]
 
 
 def listed_paths(source: str) -> list[str]:
-    """The paths in a list: lines, or separated by NUL if it holds one (`find -print0`), as names may hold line breaks.
+    """Reads paths from a list, one per line, or separated by NUL if it contains one (`find -print0`), as names may
+    contain line breaks.
 
     Args:
         source: a file, or "-" for the standard input.
@@ -38,14 +39,14 @@ def listed_paths(source: str) -> list[str]:
 
 
 def find_files(paths: Sequence[str | Path]) -> Found:
-    """The files to tag: named files as they are, folders searched as `recordings.Scan` does.
+    """The files to tag: given files, and the recordings that `recordings.Scan` finds in given folders.
 
-    A named file is taken whatever its suffix, and one that does not exist too, so that it is reported where it belongs.
-    "-" is the standard input. Of TFRecords every record is a file of its own, PATH#NUMBER; a folder of them counts for
-    its TFRecords alone.
+    A given file is accepted with any suffix, and also if it does not exist, so that the error appears at its position.
+    "-" is the standard input. Each record of a TFRecord is listed as PATH#NUMBER; in a folder with TFRecords everything
+    else is ignored.
 
     Raises:
-        UsageError: where not one recording is found.
+        UsageError: no recording is found.
     """
     files: dict[str, None] = {}
     scan = Scan()
@@ -58,10 +59,10 @@ def find_files(paths: Sequence[str | Path]) -> Found:
         else:
             files[os.fspath(path)] = None
     notes = scan.notes()
-    if not any(file == STDIN or os.path.exists(file) or is_record(file) for file in files):  # noqa: PTH110 - for 100,000 files a Path each takes its time
+    if not any(file == STDIN or os.path.exists(file) or is_record(file) for file in files):  # noqa: PTH110 - a Path for each of 100,000 files is slow
         names = listed([os.fspath(path) for path in paths])
         more = f" ({'; '.join(notes)})" if notes else ""
         raise UsageError(
-            f"{names}: no recording there; give files that exist, or folders of wav, flac, ogg, mp3, aiff, ...{more}"
+            f"{names}: no recordings found; give existing files, or folders of wav, flac, ogg, mp3, aiff, ...{more}"
         )
     return Found(list(files), notes)

@@ -1,4 +1,4 @@
-"""Recordings that are being tagged: what was read of each, and what the model has answered so far."""
+"""Recordings in progress: what has been read, and the model's outputs so far."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,35 +13,35 @@ from samplecnn.task import Task
 
 @dataclass
 class InProgress:
-    """A recording in progress: what was read of it, the probabilities so far, and whether its end was reached."""
+    """A recording in progress: what has been read, the probabilities so far, and whether its end was reached."""
 
     source: Any
     starts: list[np.ndarray] = field(default_factory=list)
-    answers: dict[int, np.ndarray] = field(default_factory=dict)  # by the number of their first window
+    outputs: dict[int, np.ndarray] = field(default_factory=dict)  # by the number of their first window
     windows: int = 0
-    answered: int = 0
+    windows_done: int = 0
     samples: int = 0
     silent: bool = True
     ended: bool = False
     error: AudioError | None = None
     remarks: Remarks = field(default_factory=Remarks)
 
-    def add_answer(self, first: int, answer: np.ndarray) -> None:
-        """Takes the probabilities (and embeddings) of the windows from number `first` on."""
-        if not np.isfinite(answer).all():
-            raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
-        self.answers[first] = answer
-        self.answered += len(answer)
+    def add_outputs(self, first: int, outputs: np.ndarray) -> None:
+        """Adds the probabilities (and embeddings) of the windows from number `first` on."""
+        if not np.isfinite(outputs).all():
+            raise SampleCNNError("the model's outputs are NaN or infinite; its weights are damaged")
+        self.outputs[first] = outputs
+        self.windows_done += len(outputs)
 
     @property
     def complete(self) -> bool:
-        return self.error is not None or (self.ended and self.answered == self.windows)
+        return self.error is not None or (self.ended and self.windows_done == self.windows)
 
     def outcome(self, task: Task) -> Tags | AudioError:
-        """Its tags, or what is wrong with it, once it is complete."""
+        """The tags or the error of a complete recording."""
         if self.error is not None:
             return self.error
-        columns = np.concatenate([answer for _, answer in sorted(self.answers.items())])
+        columns = np.concatenate([outputs for _, outputs in sorted(self.outputs.items())])
         return Tags(
             task=task,
             over_time=columns[:, : task.num_classes],
@@ -54,7 +54,7 @@ class InProgress:
 
 
 class Pending(NamedTuple):
-    """Windows [n, window] of a recording, from number `first` on, that wait for the model."""
+    """Windows [n, window] of a recording, from number `first` on, that have not been through the model."""
 
     recording: InProgress
     first: int

@@ -1,4 +1,4 @@
-"""Where tags go: to the standard output, or to a file that appears when it is whole and is resumable until then."""
+"""Output of tags: to stdout, or to a file that is written atomically and resumable if interrupted."""
 
 import codecs
 import os
@@ -14,23 +14,27 @@ from samplecnn.errors import UsageError
 from samplecnn.system.files import STDOUT, is_regular, naming, target_of, write_json
 from samplecnn.system.locks import locked
 from samplecnn.system.log import PlainTerminal
-from samplecnn.tagging.done import NAMES, Done, csv_done, lines_done
+from samplecnn.tagging.done import FILE_NAME_ERRORS, Done, read_done_csv, read_done_lines
 from samplecnn.tagging.writers import CsvWriter, Selection, Writer
 
-NAMES_OR_ESCAPES = "samplecnn-names-or-escapes"  # and what the encoding of a terminal lacks is escaped
+# Error handler for terminals: bytes of file names are kept, characters missing in the encoding are escaped.
+TERMINAL_ERRORS = "samplecnn-names-or-escapes"
 
 
 def _encoded(error: UnicodeError) -> tuple[bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
-    parts = (char.encode("ascii", NAMES if "\udc80" <= char <= "\udcff" else "backslashreplace") for char in lacking)
+    parts = (
+        char.encode("ascii", FILE_NAME_ERRORS if "\udc80" <= char <= "\udcff" else "backslashreplace")
+        for char in lacking
+    )
     return b"".join(parts), error.end
 
 
-codecs.register_error(NAMES_OR_ESCAPES, _encoded)
+codecs.register_error(TERMINAL_ERRORS, _encoded)
 
-REMEDY = "delete it, or leave --resume out"
-SETTINGS = {  # a rule for each field of Settings
+REMEDY = "delete it, or omit --resume"
+SETTINGS = {  # validation rules of the fields of Settings
     "engine": parsing.text(200),
     "precision": parsing.text(200),
     "hop": parsing.or_null(parsing.number(0)),
@@ -46,15 +50,15 @@ _SETTINGS_RULE = parsing.fields(SETTINGS, optional=set(SETTINGS) - {"engine", "p
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the rows of an output: all of it must be the same where an interrupted run is resumed.
+    """Everything that determines the rows of an output; it must be the same when an interrupted run is resumed.
 
     Args:
-        engine, precision: in use.
-        hop: seconds between windows; None is the window.
-        model: SHA-256 of the model's file; "" where it is not known.
-        top, threshold, over_time: as in `Selection`; over_time is None in the notes of earlier versions.
-        notes: as in `Selection`: whether damaged recordings are tagged as far as they can be decoded.
-        events: the rules of events as JSON; "" without events.
+        engine, precision: those in use.
+        hop: seconds between windows; None: the window.
+        model: SHA-256 of the model's file; "" if unknown.
+        top, threshold, over_time: see `Selection`; over_time is None in files of earlier versions.
+        notes: see `Selection`: whether the decodable part of damaged recordings is tagged.
+        events: the event rules as JSON; "" without events.
     """
 
     engine: str
@@ -68,12 +72,12 @@ class Settings:
     events: str = ""
 
     def about(self) -> dict[str, Any]:
-        """What readers of an output should know."""
+        """Metadata for readers of the output."""
         about = {"engine": self.engine, "precision": self.precision, "hop": self.hop}
         return {key: value for key, value in about.items() if value is not None}
 
     def resumed_with(self, asked: "Settings") -> tuple[str, str]:
-        """Engine and precision with which an interrupted run continues; "auto" is what it used.
+        """Engine and precision to continue an interrupted run with; "auto" resolves to those it used.
 
         Raises:
             UsageError: another model, or other options.
@@ -83,15 +87,13 @@ class Settings:
         if self.model and asked.model and self.model != asked.model:
             raise UsageError(
                 f"the interrupted run used another model (SHA-256 {self.model[:12]}, not {asked.model[:12]}); "
-                "pass the same one, or leave --resume out"
+                "pass the same one, or omit --resume"
             )
         known = replace(asked, engine=engine, precision=precision, model=self.model)
         if self.over_time is None:
             known = replace(known, top=None, threshold=None, over_time=None)
         if known != self:
-            raise UsageError(
-                f"the interrupted run used {self._options()}; pass the same options, or leave --resume out"
-            )
+            raise UsageError(f"the interrupted run used {self._options()}; pass the same options, or omit --resume")
         return engine, precision
 
     def _options(self) -> str:
@@ -106,21 +108,21 @@ class Settings:
 
 
 class Output:
-    """The place of the tags, reserved for this process (`reserved`).
+    """The destination of the tags, locked for this process (`reserve`).
 
     Args:
-        name: as the user gave it; None and "-" are the standard output.
-        kind: of writer.
-        keep: what is of use half-written is kept if the work breaks off.
+        name: as given by the user; None and "-" are the standard output.
+        kind: class of the writer.
+        keep: whether partial output of a resumable format is kept after an interruption.
 
     Attributes:
-        part: the file that tags are gathered in until they are whole; None where they go out as they come, to the
-            standard output or into a FIFO or device.
+        part: the file that tags are written to until the output is complete; None if they are streamed, to stdout, a
+            FIFO or a device.
     """
 
     def __init__(self, name: str | Path | None, kind: type[Writer], keep: bool = True) -> None:
         self.name, self.kind = STDOUT if name is None else name, kind
-        self.keep = keep and kind.streams
+        self.keep = keep and kind.resumable
         self.target = target_of(self.name) if is_regular(self.name) else None
         self.part = part_of(self.target) if self.target else None
 
@@ -129,55 +131,53 @@ class Output:
         return str(self.name) == STDOUT
 
     def settings(self) -> Settings | None:
-        """What an interrupted run noted in OUTPUT.part.json; None where nothing is noted.
+        """The settings of an interrupted run, read from OUTPUT.part.json; None without that file.
 
         Raises:
-            UsageError: the note is damaged.
+            UsageError: the file is damaged.
         """
-        if not self._note.exists():
+        if not self._settings_file.exists():
             return None
-        values = parsing.read_object(self._note, REMEDY, _SETTINGS_RULE, UsageError)
+        values = parsing.read_object(self._settings_file, REMEDY, _SETTINGS_RULE, UsageError)
         return Settings(**{name: values[name] for name in SETTINGS if name in values})
 
     def read_done(self, selection: Selection, classes: tuple[str, ...]) -> Done:
-        """What OUTPUT.part holds of an interrupted run; nothing where there is no such file.
+        """Reads what an interrupted run has written to OUTPUT.part; an empty `Done` without that file.
 
-        A last entry that was cut off is left out, to be made again.
+        An incomplete last entry is ignored and will be written again.
 
         Raises:
             UsageError: the format cannot be resumed, or the file was written with other options or by another model.
         """
-        if not self.kind.streams:
-            raise UsageError(
-                "only jsonl and csv files can be resumed; leave --resume out, or choose one of these formats"
-            )
+        if not self.kind.resumable:
+            raise UsageError("only jsonl and csv files can be resumed; omit --resume, or use one of these formats")
         if self.part is None:
             raise UsageError(f"--resume requires a regular file as --output, not {self.name}")
         parsing.require_file(self.part, REMEDY, UsageError)
         with self.part.open("rb") as file:
             done = (
-                csv_done(file, self.kind, selection, classes)
+                read_done_csv(file, self.kind, selection, classes)
                 if issubclass(self.kind, CsvWriter)
-                else lines_done(file, selection, classes)
+                else read_done_lines(file, selection, classes)
             )
         if done is None:
             raise UsageError(
-                f"{self.part}: written with other options or by another model; delete it, or leave --resume out"
+                f"{self.part}: written with other options or by another model; delete it, or omit --resume"
             )
         return done
 
     @contextmanager
-    def opened(self, done: Done, settings: Settings | None = None) -> Iterator[IO[Any]]:
-        """A text file to write to, or a binary one (`Writer.binary`).
+    def open(self, done: Done, settings: Settings | None = None) -> Iterator[IO[Any]]:
+        """Opens a text file to write to, or a binary one (`Writer.binary`).
 
-        A file grows in OUTPUT.part, after what is already `done`, and is renamed when the block ends well. If the work
-        breaks off, formats that are of use half-written (`Writer.streams`) stay there, the settings in a file next to
-        it; all others leave nothing behind.
+        OUTPUT.part is written, after what is already `done`, and renamed if the block succeeds. After an interruption
+        resumable formats (`Writer.resumable`) remain there, with their settings in a file next to it; all others are
+        removed.
         """
         if self.is_stdout:
             reconfigure: Any = getattr(sys.stdout, "reconfigure", None)
             if reconfigure:
-                reconfigure(errors=NAMES_OR_ESCAPES)
+                reconfigure(errors=TERMINAL_ERRORS)
             text: Any = PlainTerminal(sys.stdout) if sys.stdout.isatty() else sys.stdout
             yield sys.stdout.buffer if self.kind.binary else text
             sys.stdout.flush()
@@ -185,8 +185,8 @@ class Output:
             with naming(self.name), Path(self.name).open("w" + self._mode, **self._encoding) as file:
                 yield file
         else:
-            if settings is not None and self.kind.streams:
-                write_json(self._note, asdict(settings))
+            if settings is not None and self.kind.resumable:
+                write_json(self._settings_file, asdict(settings))
             with naming(self.target), self.part.open("r+" + self._mode, **self._encoding) as file:
                 file.truncate(done.size)
                 file.seek(0, os.SEEK_END)
@@ -194,13 +194,13 @@ class Output:
                 file.flush()
                 os.fsync(file.fileno())
             self.part.replace(self.target)
-            self._note.unlink(missing_ok=True)
+            self._settings_file.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Removes a part that holds nothing of use."""
+        """Removes a part that is empty or not to be kept."""
         if self.part is not None and (not self.keep or _is_empty(self.part)):
             self.part.unlink(missing_ok=True)
-            self._note.unlink(missing_ok=True)
+            self._settings_file.unlink(missing_ok=True)
 
     @property
     def _mode(self) -> str:
@@ -208,16 +208,16 @@ class Output:
 
     @property
     def _encoding(self) -> dict[str, Any]:
-        return {} if self.kind.binary else {"encoding": "utf-8", "errors": NAMES, "newline": ""}
+        return {} if self.kind.binary else {"encoding": "utf-8", "errors": FILE_NAME_ERRORS, "newline": ""}
 
     @property
-    def _note(self) -> Path:
+    def _settings_file(self) -> Path:
         return Path(f"{self.part}.json")
 
 
 @contextmanager
-def reserved(name: str | Path | None, kind: type[Writer], keep: bool = True) -> Iterator[Output]:
-    """Keeps every other process from writing the same output. Arguments: `Output`.
+def reserve(name: str | Path | None, kind: type[Writer], keep: bool = True) -> Iterator[Output]:
+    """Locks an output against other processes. Arguments: see `Output`.
 
     Raises:
         UsageError: another process is writing it, or it is a folder.
@@ -227,7 +227,7 @@ def reserved(name: str | Path | None, kind: type[Writer], keep: bool = True) -> 
         yield output
         return
     output.part.parent.mkdir(parents=True, exist_ok=True)
-    with locked(output.part, f"{name}: another `samplecnn tag` is writing it; wait for it, or name another file"):
+    with locked(output.part, f"{name}: another `samplecnn tag` is writing it; wait for it, or use another file"):
         try:
             yield output
         finally:
@@ -235,7 +235,7 @@ def reserved(name: str | Path | None, kind: type[Writer], keep: bool = True) -> 
 
 
 def part_of(output: str | Path) -> Path:
-    """The file that tags are gathered in until they are whole."""
+    """The file that tags are written to until the output is complete."""
     return Path(f"{os.fspath(output)}.part")
 
 

@@ -1,4 +1,4 @@
-"""Where tags come from: the model, the program, the engine and the decoders, as plain values for outputs."""
+"""Provenance of tags: model, program version, engine and decoders, as plain values for outputs."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def model_digest(model: "SampleCNN | str | Path") -> str:
-    """SHA-256 of a model's file of weights; "" for a model in memory."""
+    """SHA-256 of a model's weights file; "" for a model in memory."""
     if not isinstance(model, str | Path):
         return ""
     path = resolved(model)
@@ -28,7 +28,7 @@ def model_digest(model: "SampleCNN | str | Path") -> str:
 
 
 def scores_digest(model: "SampleCNN | str | Path", digest: str) -> str:
-    """A hash of all that decides a model's scores: that of its weights, with its calibration if it has one."""
+    """A hash of everything that determines a model's scores: its weights and, if it has one, its calibration."""
     calibration = calibration_of(model) if isinstance(model, str | Path) and digest else None
     if calibration is None:
         return digest
@@ -36,7 +36,7 @@ def scores_digest(model: "SampleCNN | str | Path", digest: str) -> str:
 
 
 def decoder() -> str:
-    """The libraries that decode and resample, with their versions.
+    """Names and versions of the libraries that decode and resample.
 
     Example:
         >>> decoder().startswith("libsndfile ")
@@ -54,7 +54,9 @@ def decoder() -> str:
 
 
 def provenance(tagger: "Tagger", digest: str) -> dict[str, Any]:
-    """What made the tags of a tagger: program, hash of the model, engine, precision, hop in seconds, decoders."""
+    """Provenance of a tagger's tags: program version, hash of the model, engine, precision, hop in seconds,
+    decoders.
+    """
     return {
         "samplecnn": __version__,
         "model_sha256": digest,
@@ -67,6 +69,6 @@ def provenance(tagger: "Tagger", digest: str) -> dict[str, Any]:
 
 
 def provenance_lines(about: dict[str, Any]) -> list[str]:
-    """The same for a comment in a text file: "engine: openvino", a line each."""
+    """Lines such as "engine: openvino" for a comment in a text file."""
     flat = {**about, **about.get("provenance", {})}
     return [f"{key}: {value}" for key, value in flat.items() if key != "provenance" and value not in ("", None)]

@@ -1,4 +1,4 @@
-"""What a Tagger takes from Python besides paths and files: bytes, waveforms, dictionaries, lists of them."""
+"""Inputs of a Tagger besides paths and files: bytes, waveforms, dictionaries, and lists of them."""
 
 import io
 import math
@@ -26,28 +26,28 @@ def _is_source(source: Any) -> bool:
 
 
 def as_file(source: Any, sample_rate: int | None) -> Recording:
-    """A path or a file as it is; anything else as a file in memory.
+    """Returns a path or a file unchanged, anything else as a file in memory.
 
     Args:
         source: see `Tagger.__call__`.
-        sample_rate: of a waveform; None: not given.
+        sample_rate: sample rate of a waveform in Hz; None: not given.
 
     Raises:
-        AudioError, UsageError: as `Tagger.__call__`.
+        AudioError, UsageError: see `Tagger.__call__`.
     """
     if isinstance(source, Mapping):
         if sample_rate is not None:
-            raise UsageError("sample_rate is for waveforms; the dictionary has its own")
+            raise UsageError("sample_rate applies to waveforms only; the dictionary has its own")
         return _from_mapping(source)
     if not _is_source(source):
         return waveform_file(source, sample_rate)
     if sample_rate is not None:
-        raise UsageError("sample_rate is for waveforms; a file knows its own")
+        raise UsageError("sample_rate applies to waveforms only; a file has its own")
     return io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
 
 
 def _from_mapping(source: Mapping[str, Any]) -> Recording:
-    """As data sets of Hugging Face hold a recording: decoded, or as bytes or a path."""
+    """A recording as in Hugging Face data sets: decoded, or as bytes or a path."""
     wave = next((source[key] for key in ("array", "raw") if source.get(key) is not None), None)
     rate = source.get("sampling_rate")
     if wave is not None:
@@ -58,11 +58,11 @@ def _from_mapping(source: Mapping[str, Any]) -> Recording:
         return io.BytesIO(source["bytes"])
     if source.get("path") is not None:
         return source["path"]  # type: ignore[no-any-return]
-    raise UsageError("a recording as a dictionary has 'array' and 'sampling_rate', or 'bytes', or 'path'")
+    raise UsageError("a dictionary needs 'array' and 'sampling_rate', or 'bytes', or 'path'")
 
 
 def waveform_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:
-    """A waveform as a recording in memory, so that it is mixed, resampled and checked like every recording."""
+    """A waveform as a sound file in memory, so that it is mixed, resampled and checked like any recording."""
     import soundfile
 
     if sample_rate is None:
@@ -71,15 +71,16 @@ def waveform_file(wave: npt.ArrayLike, sample_rate: int | None) -> BinaryIO:
         raise UsageError(f"the sample rate must be a whole number of Hz, not {sample_rate!r}")
     try:
         samples = np.asarray(wave)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of different lengths; tensors of PyTorch
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of different lengths; PyTorch tensors
         tensor = "wave.detach().cpu().float().numpy()" if hasattr(wave, "detach") else "a NumPy array"
         raise UsageError(f"the waveform is not an array of numbers; pass {tensor}") from error
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf":
         raise UsageError(
-            f"a waveform is real numbers [samples] or [channels, samples], not {samples.dtype} {list(samples.shape)}"
+            f"a waveform must be real numbers, [samples] or [channels, samples], not "
+            f"{samples.dtype} {list(samples.shape)}"
         )
     if samples.size == 0:
-        raise AudioError("the given waveform holds no samples")
+        raise AudioError("the given waveform has no samples")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
     if samples.dtype.kind != "f":

@@ -1,4 +1,4 @@
-"""Tagging many files into one result: found, tagged, written, counted."""
+"""Tagging many files: discovery, inference, output, summary."""
 
 import json
 import sys
@@ -27,24 +27,26 @@ from samplecnn.tagging.output import Settings
 from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepared
+from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepare_targets
 from samplecnn.tagging.writers import Selection, reason
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
-SAMPLED_FILES = 3  # whose length is taken for that of all
-READ_AGAIN = 32  # files, to find out which of several that were read at once a message is of
-SAID = 3  # messages of a decoder that are shown for a file
-NAMED = 10  # files that a message lists at most
+SAMPLED_FILES = 3  # files from which the mean length of all is estimated
+MAX_REREAD_FILES = (
+    32  # files that are decoded again to attribute decoder messages that appeared during parallel reading
+)
+MAX_SHOWN_MESSAGES = 3  # decoder messages shown per file
+MAX_LISTED_FILES = 10  # files listed in a message
 
 
 @dataclass
 class TagReport:
-    """The outcome of tagging: how many files there were, which failed and why, which are silent, tagged only in part
-    (`kept`, with how much), or lose most of their sound in the mean of their channels (`cancelled`); and the messages
-    of decoders, by the names of the files that were being read.
+    """Summary of a run: the number of files; those that failed, with the reason; those that are silent, tagged only in
+    part (`kept`, with the extent), or whose channels cancel in their mean (`cancelled`); and the decoders' messages, by
+    the names of the files that were being read.
     """
 
     files: int = 0
@@ -67,25 +69,28 @@ class TagReport:
             self.kept.append((path, outcome.remarks.kept))
 
     def lines(self) -> list[str]:
-        """Warnings and failures to print, a line each."""
+        """Warnings and failures to print."""
         lines = []
         if self.silent:
-            names = _listed(self.silent, ", ")
+            names = _join_limited(self.silent, ", ")
             lines.append(
-                f"warning: {_count(len(self.silent), 'file')} of nothing but silence, whose tags mean nothing: {names}"
+                f"warning: {_count(len(self.silent), 'file')} with only silence, so the tags are meaningless: {names}"
             )
         if self.cancelled:
-            names = _listed(self.cancelled, ", ")
+            names = _join_limited(self.cancelled, ", ")
             count = _count(len(self.cancelled), "file")
-            lines.append(f"warning: {count} with channels that cancel each other out in their mean: {names}")
+            lines.append(f"warning: {count} with channels that cancel in their mean: {names}")
         if self.kept:
-            named = _listed([f"{path}: {why}" for path, why in self.kept], "\n  ")
+            named = _join_limited([f"{path}: {why}" for path, why in self.kept], "\n  ")
             lines.append(f"warning: {_count(len(self.kept), 'file')} tagged only in part:\n  {named}")
         if self.messages:
-            said = [f"{names or 'unknown'}: {'; '.join(found[:SAID])}" for names, found in self.messages.items()]
-            lines.append("warning: messages of the decoders:\n  " + _listed(said, "\n  "))
+            shown = [
+                f"{names or 'unknown'}: {'; '.join(found[:MAX_SHOWN_MESSAGES])}"
+                for names, found in self.messages.items()
+            ]
+            lines.append("warning: decoder messages:\n  " + _join_limited(shown, "\n  "))
         if self.failed:
-            named = _listed([f"{path}: {why}" for path, why in self.failed], "\n  ")
+            named = _join_limited([f"{path}: {why}" for path, why in self.failed], "\n  ")
             lines.append(f"{len(self.failed):,} of {_count(self.files, 'file')} could not be tagged:\n  {named}")
         return lines
 
@@ -112,56 +117,55 @@ def tag_paths(
     """Tags files and folders and writes the result to a file or to stdout.
 
     Args:
-        model: a SampleCNN or whatever `samplecnn.load` takes.
-        paths: files, and folders to search through.
-        format: names in `formats.FORMATS`, as "a,b" or a list; several need `output_dir`.
-        output: file to write, whole or not at all; None or "-" writes to stdout as the tags come, and so does a FIFO
-            or device. If the work breaks off, JSON lines and CSV stay in OUTPUT.part.
+        model: a SampleCNN, or an argument of `samplecnn.load`.
+        paths: files, and folders to search.
+        format: names in `formats.FORMATS`, as "a,b" or a list; more than one requires `output_dir`.
+        output: output path, written atomically; None or "-" streams to stdout; a FIFO or device is streamed to as well.
+            If interrupted, partial JSON lines or CSV output is kept in OUTPUT.part.
         selection: which scores to show.
-        batch_size: segments a step.
-        device: None uses a GPU where there is one.
-        resume: continues OUTPUT.part, on the engine that began it; files that are in it are not tagged again.
+        batch_size: segments per batch.
+        device: None uses a GPU if available.
+        resume: continues OUTPUT.part, with the engine that it was started with; files in it are not tagged again.
         engine, precision, hop, accept_truncated: see `Tagger`.
-        output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for those
-            with a file for each, the same sub-folders as those of the recordings; and about.json, which says what made
-            the tags.
-        overwrite: replaces files of `output_dir` that exist already.
-        about: writes what made the tags next to `output` too, as OUTPUT.about.json.
+        output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for formats
+            with one file per recording, the sub-folders of the recordings; and about.json with the provenance.
+        overwrite: replaces existing files in `output_dir`.
+        about: also writes the provenance next to `output`, as OUTPUT.about.json.
         embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
-        embedding_layer: as `Tagger` takes it.
+        embedding_layer: see `embedding` of `Tagger`.
 
     Raises:
-        UsageError: no such model or engine, no recording at `paths`, an unknown format, nothing that could be resumed,
-            or something begun with other settings.
+        UsageError: no such model or engine, no recordings at `paths`, an unknown format, an output that cannot be
+            resumed, or an interrupted output with different settings.
     """
     formats = named_formats(format)
     if resume and (output is None or str(output) == STDOUT):
         raise UsageError("--resume requires --output")
     if about and (output is None or str(output) == STDOUT):
-        raise UsageError("--about requires --output; an --output-dir has its about.json")
+        raise UsageError("--about requires --output; --output-dir always contains an about.json")
     if embeddings is not None:
         embeddings_writer(str(embeddings))
         if resume:
-            raise UsageError("--embeddings cannot be resumed; leave one of --embeddings and --resume out")
+            raise UsageError("--embeddings cannot be resumed; omit --embeddings or --resume")
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
-        raise UsageError("a TFRecord holds windows that are cut already; leave --hop out")
+        raise UsageError("the windows of a TFRecord are fixed; omit --hop")
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
     if embeddings is not None:
         net = with_embedding(net, embedding_layer)
-    with prepared(formats, found.files, output, output_dir, selection, overwrite, embeddings) as targets:
-        place = targets.single
-        if resume and place is None:
-            raise UsageError(f"only jsonl and csv files can be resumed, not {format}; leave --resume out")
-        done = place.read_done(selection, net.task.classes) if resume and place is not None else Done()
-        begun = place.settings() if place is not None and done.size else None
+    with prepare_targets(formats, found.files, output, output_dir, selection, overwrite, embeddings) as targets:
+        single = targets.single
+        if resume and single is None:
+            raise UsageError(f"only jsonl and csv files can be resumed, not {format}; omit --resume")
+        done = single.read_done(selection, net.task.classes) if resume and single is not None else Done()
+        earlier = single.settings() if single is not None and done.size else None
         digest = model_digest(model)
         settings = _settings(engine, precision, hop, scores_digest(model, digest), selection)
-        if begun is not None:
-            engine, precision = begun.resumed_with(settings)
-        with caught():  # the same messages come again when the files are decoded
+        if earlier is not None:
+            engine, precision = earlier.resumed_with(settings)
+        with caught():  # the same messages appear again when the files are decoded
             segments = expected_segments(found.files, net.task, hop)
         tagger = Tagger(
             net,
@@ -173,7 +177,7 @@ def tag_paths(
             segments=segments,
             accept_truncated=accept_truncated,
         )
-        for line in (_described(tagger), *(f"note: {note}" for note in found.notes)):
+        for line in (_engine_line(tagger), *(f"note: {note}" for note in found.notes)):
             log.note(line)
         settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
         facts = {
@@ -192,10 +196,10 @@ def tag_paths(
             write_json(f"{output}.{ABOUT}", {**facts, "classes": list(tagger.classes)})
 
         def decode(name: str) -> None:
-            if not is_special(name):  # a pipe has been used up
+            if not is_special(name):  # a pipe can be read only once
                 deque(stream(name, tagger.task.sample_rate, None, accept_truncated), maxlen=0)
 
-        report.messages = attributed(tagger.messages, decode, READ_AGAIN)
+        report.messages = attributed(tagger.messages, decode, MAX_REREAD_FILES)
         return report
 
 
@@ -214,13 +218,13 @@ def _write(
     about: dict[str, Any],
     settings: Settings,
 ) -> TagReport:
-    """Tags the files that are not done yet and writes them to their places."""
+    """Tags the files that are not done yet and writes their tags."""
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
     left = [file for file in files if file not in done.errors]
-    place = targets.single
+    single = targets.single
     try:
         with (
-            targets.opened(done, settings, selection, tagger.classes, about, files) as sinks,
+            targets.open(done, settings, selection, tagger.classes, about, files) as sinks,
             _progress(len(left) + len(done.errors), len(done.errors), targets) as bar,
         ):
             seconds = 0.0
@@ -233,38 +237,38 @@ def _write(
                     failed = f", {len(report.failed):,} failed" if report.failed else ""
                     bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
     except BaseException:
-        if place is not None and place.part is not None and place.kind.streams and report.files:
-            log.report(f"{report.files:,} files are done and kept in {place.part}; continue with --resume")
+        if single is not None and single.part is not None and single.kind.resumable and report.files:
+            log.report(f"{report.files:,} files are done and kept in {single.part}; continue with --resume")
         raise
     return report
 
 
 def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> int:
-    """An estimate of the number of windows, from the length of a few files."""
+    """Estimates the number of windows from the lengths of a few files."""
     import soundfile
 
     seconds = []
     for file in files[:: max(len(files) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
         if file == STDIN or is_special(file):
-            continue  # looking would use it up
-        with suppress(OSError, RuntimeError, ValueError, TypeError):  # reading it reports what is wrong
+            continue  # it can be read only once
+        with suppress(OSError, RuntimeError, ValueError, TypeError):  # reported when the file is tagged
             seconds.append(task.clip_seconds or 0.0 if is_record(file) else float(soundfile.info(file).duration))
     every = hop or task.window / task.sample_rate
     return round(len(files) * max(1.0, sum(seconds) / max(len(seconds), 1) / every))
 
 
-def _described(tagger: Tagger) -> str:
-    """Engine, precision and hop, in a line."""
+def _engine_line(tagger: Tagger) -> str:
+    """Engine, precision and hop in one line."""
     line = f"engine {tagger.engine.name}, {tagger.engine.precision}"
     if tagger.hop != tagger.task.window:
-        line += f"; windows {tagger.hop / tagger.task.sample_rate:.6g} s apart"
+        line += f"; hop {tagger.hop / tagger.task.sample_rate:.6g} s"
         blocks = tagger.sharing.depth if tagger.sharing else 0
-        line += f", which share {_count(blocks, 'block')}" if blocks else ", each on its own"
+        line += f", windows share {_count(blocks, 'block')}" if blocks else ", windows computed independently"
     return line
 
 
 def _progress(total: int, done: int, targets: Targets) -> Any:
-    """A bar on stderr, unless the tags themselves appear on the terminal."""
+    """A progress bar on stderr, unless the tags are printed to the terminal."""
     shown = not (targets.is_stdout and sys.stdout.isatty())
     return Progress(total=total, description="tag", unit="files", done=done) if shown else nullcontext()
 
@@ -273,6 +277,6 @@ def _count(count: int, unit: str) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
-def _listed(items: list[str], between: str) -> str:
-    more = [f"and {len(items) - NAMED:,} more"] if len(items) > NAMED else []
-    return between.join([*items[:NAMED], *more])
+def _join_limited(items: list[str], separator: str) -> str:
+    more = [f"and {len(items) - MAX_LISTED_FILES:,} more"] if len(items) > MAX_LISTED_FILES else []
+    return separator.join([*items[:MAX_LISTED_FILES], *more])

@@ -1,4 +1,4 @@
-"""Runs a model on recordings: files in, tags out, in batches that run across files."""
+"""Runs a model on recordings, in batches across files."""
 
 import os
 from collections import deque
@@ -31,32 +31,32 @@ if TYPE_CHECKING:
     from samplecnn.inference.overlap import Sharing
     from samplecnn.models import SampleCNN
 
-SHARED_WINDOWS = 8  # window lengths of sound, at most, whose overlapping windows share layers: memory grows with it
-READERS = min(4, os.cpu_count() or 1)  # decoding takes a hundredth of the model's time
+MAX_SHARED_WINDOWS = 8  # window lengths of sound per buffer of overlapping windows; memory is proportional to it
+READERS = min(4, os.cpu_count() or 1)  # a few are enough: decoding takes a hundredth of the model's time
 
 
 class Tagger:
     """Tags recordings with a model.
 
     Args:
-        model: whatever `samplecnn.load` takes, or a SampleCNN with its task. A path starts sooner and needs no PyTorch.
+        model: an argument of `samplecnn.load`, or a SampleCNN with its task. A path starts faster and needs no PyTorch.
         batch_size: segments per step, across files; the tags do not depend on it.
-        device: "cpu", "cuda"; None uses a GPU where there is one (a SampleCNN stays where it is).
+        device: "cpu", "cuda"; None uses a GPU if available (for a SampleCNN, its device).
         readers: threads that decode ahead.
-        engine: what runs the model: "torch", "numpy", "openvino", "onnx"; "auto" is the fastest that is installed, and
-            for few segments the one with the lowest start-up time.
-        precision: "fp32" is exact up to rounding; "auto" takes "bf16" where it is faster.
-        hop: seconds from the start of one window to that of the next; None: the window, so that none overlap. Rounded
-            by at most 1 % so that the windows can share layers (`overlap.aligned`).
-        segments: about how many there will be, for "auto"; None: few.
-        accept_truncated: tags what can be decoded of recordings that are cut short or damaged; `Tags.notes` says so.
-        embedding: a layer whose values `Tags.embedding` holds: "hidden", the last hidden one, or a block's number (its
-            mean over time); None: no embedding.
+        engine: "torch", "numpy", "openvino" or "onnx"; "auto" selects the fastest that is installed, and for few
+            segments the one with the lowest start-up time.
+        precision: "fp32" is exact up to rounding; "auto" uses "bf16" if it is faster.
+        hop: seconds from the start of one window to that of the next; None: the window (no overlap). Rounded
+            by at most 1 % so that the windows can share layers (`overlap_plan.aligned`).
+        segments: expected number of segments, for "auto"; None: few.
+        accept_truncated: tags the decodable part of truncated or damaged recordings, with a note in `Tags.notes`.
+        embedding: the layer of `Tags.embedding`: "hidden", the last hidden layer, or the number of a block (averaged
+            over time); None: no embedding.
 
     Attributes:
-        engine: in use, with its name and precision.
+        engine: the engine in use, with its name and precision.
         hop: samples from one window to the next.
-        task: of the model: its classes, sample rate, window and threshold.
+        task: the model's classes, sample rate, window and thresholds.
 
     Raises:
         UsageError: no such model, device, engine or precision, or a model without a task.
@@ -92,23 +92,23 @@ class Tagger:
         self.batch_size = batch_size
         self.readers = readers
         self.accept_truncated = accept_truncated
-        self.messages = Messages(-1)  # of decoders, where they are caught
-        self.hop, shares = hop_samples(hop, self.task), False
+        self.messages = Messages(-1)  # decoder messages, if they are captured
+        self.hop, share_layers = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
             self.hop = aligned(net, self.task.window, self.hop)
-            shares = is_installed("torch") and (engine != "auto" or pays(net, self.task.window, self.hop))
-            engine = "torch" if engine == "auto" and shares else engine
+            share_layers = is_installed("torch") and (engine != "auto" or pays(net, self.task.window, self.hop))
+            engine = "torch" if engine == "auto" and share_layers else engine
         self.engine: Engine = open_engine(net, engine, precision, segments=segments, device=device)
         self._process = os.getpid()
         self._opened_with = (net, batch_size, device, readers, self.engine.name, self.engine.precision, hop)
         self.sharing: Sharing | None = None
-        if shares and self.engine.name == "torch":
+        if share_layers and self.engine.name == "torch":
             from samplecnn.inference.overlap import share
 
             self.sharing = share(self.engine, self.task.window, self.hop)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickle holds the network and opens its engine again, with the same engine and precision."""
+        """Pickles the network and the settings; unpickling opens the same engine in the same precision."""
         return _reopened, (self._opened_with, self.sharing is not None, self.accept_truncated)
 
     @property
@@ -124,34 +124,37 @@ class Tagger:
     def __call__(self, source: Source | npt.ArrayLike, sample_rate: int | None = None) -> Tags: ...
 
     def __call__(self, source: Any, sample_rate: int | None = None) -> Tags | list[Tags]:
-        """Tags one recording, all of it, or a list of recordings.
+        """Tags one whole recording, or a list of recordings.
 
         Args:
             source: a path, a record of a TFRecord (PATH#NUMBER), a binary file open for reading, the bytes of a file,
-                {"array": waveform, "sampling_rate": Hz}, or a waveform: floats in [-1, 1] or integers over their whole
+                {"array": waveform, "sampling_rate": Hz}, or a waveform: floats in [-1, 1] or integers over their full
                 range, [samples], or [channels, samples] or [samples, channels] with fewer channels than samples. Or a
-                list of all these but plain waveforms.
-            sample_rate: of a waveform, in Hz.
+                list of any of these except plain waveforms.
+            sample_rate: sample rate of a waveform in Hz.
 
         Returns:
-            The tags; of a list, a list of them in its order.
+            The tags; for a list, a list of tags in the same order.
 
         Raises:
-            AudioError: a recording cannot be used; of a list, the first one (`tag_files` goes on with the others).
-            UsageError: a waveform without a sample rate, or a rate for a file, which knows its own.
+            AudioError: a recording cannot be used; for a list, the first such one (`tag_files` continues with the
+                others).
+            UsageError: a waveform without a sample rate, or a sample rate for a file.
         """
         if is_list(source):
             if sample_rate is not None:
-                raise UsageError("sample_rate is for one waveform; a list takes {'array': ..., 'sampling_rate': ...}")
-            return [_raised(outcome) for _, outcome in self._tag([as_file(each, None) for each in source])]
+                raise UsageError(
+                    "sample_rate applies to a single waveform; in a list use {'array': ..., 'sampling_rate': ...}"
+                )
+            return [_tags_or_raise(outcome) for _, outcome in self._tag([as_file(each, None) for each in source])]
         [(_, outcome)] = self._tag([as_file(source, sample_rate)])
-        return _raised(outcome)
+        return _tags_or_raise(outcome)
 
     def tag_files(self, paths: Iterable[str | Path]) -> Iterator[tuple[str | Path, Tags | AudioError]]:
-        """Tags files in the order given; one that cannot be used yields its error, and the others are tagged.
+        """Tags files in the given order; a file that cannot be used yields its error, and the others are tagged.
 
-        Files are decoded ahead in threads, and batches run across files; `paths` may be an iterator of any length, and
-        recordings may have any length: memory holds a few batches.
+        Files are decoded ahead in threads, and batches span files. `paths` may be an iterator of any length, and
+        recordings may have any length: only a few batches are in memory.
         """
         return self._tag(paths)
 
@@ -159,17 +162,17 @@ class Tagger:
         if os.getpid() != self._process and not self.engine.survives_fork:
             raise UsageError(
                 f"this Tagger was opened before a fork, which the threads of engine {self.engine.name} do not survive; "
-                "open a Tagger in each process, and start processes by multiprocessing's method spawn"
+                "open a Tagger in each process, or start processes with multiprocessing's method spawn"
             )
-        line: deque[InProgress] = deque()  # in order: begun and not yet yielded
+        queue: deque[InProgress] = deque()  # started and not yet yielded, in order
         batch: deque[Pending] = deque()
-        waiting = 0
+        pending = 0
         parts = read_ahead(sources, self._read, self.readers)
         try:
             for source, part in parts:
-                if not line or line[-1].ended:
-                    line.append(InProgress(source))
-                recording = line[-1]
+                if not queue or queue[-1].ended:
+                    queue.append(InProgress(source))
+                recording = queue[-1]
                 if isinstance(part, Windows):
                     first = recording.windows
                     recording.starts.append(part.starts)
@@ -178,58 +181,58 @@ class Tagger:
                     recording.silent &= part.silent
                     recording.remarks = part.remarks or recording.remarks
                     if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
-                        recording.add_answer(first, self.sharing(part.stretch))
+                        recording.add_outputs(first, self.sharing(part.stretch))
                     elif len(part.segments):
                         batch.append(Pending(recording, first, part.segments))
-                        waiting += len(part.segments)
+                        pending += len(part.segments)
                 else:
                     recording.ended = True
                     recording.error = None if isinstance(part, End) else part
-                while waiting >= self.batch_size:
-                    waiting -= self._answer(batch)
-                while line and line[0].complete:
-                    yield self._outcome(line.popleft())
+                while pending >= self.batch_size:
+                    pending -= self._run_batch(batch)
+                while queue and queue[0].complete:
+                    yield self._outcome(queue.popleft())
         finally:
             parts.close()  # type: ignore[attr-defined]
-        if waiting:
-            self._answer(batch)
-        while line:
-            yield self._outcome(line.popleft())
+        if pending:
+            self._run_batch(batch)
+        while queue:
+            yield self._outcome(queue.popleft())
 
     def _read(self, source: Any) -> Iterator[Windows]:
         if is_record(source):
             if self.hop != self.task.window:
-                raise AudioError(f"{source}: a TFRecord holds windows that are cut already; leave the hop out")
+                raise AudioError(f"{source}: the windows of a TFRecord are fixed; omit the hop")
             return precut_windows(record_segments(source, self.task), self.task, self.batch_size)
-        most = self.batch_size
+        max_windows = self.batch_size
         if self.sharing is not None:
-            most = max(most, SHARED_WINDOWS * self.task.window // self.hop)
-        return self._windows(source, most)
+            max_windows = max(max_windows, MAX_SHARED_WINDOWS * self.task.window // self.hop)
+        return self._windows(source, max_windows)
 
-    def _windows(self, source: Any, most: int) -> Iterator[Windows]:
+    def _windows(self, source: Any, max_windows: int) -> Iterator[Windows]:
         remarks = Remarks()
         pieces = stream(source, self.task.sample_rate, None, self.accept_truncated, remarks)
         with self.messages.reading(name_of(source)):
-            for part in windows(pieces, self.task, most, self.hop):
+            for part in windows(pieces, self.task, max_windows, self.hop):
                 self.messages.look()
                 yield part._replace(remarks=remarks)
 
-    def _answer(self, batch: "deque[Pending]") -> int:
-        """Runs the model on the first windows that wait, a batch at most, and returns how many those were."""
+    def _run_batch(self, batch: "deque[Pending]") -> int:
+        """Runs the model on the first pending windows, at most one batch, and returns their number."""
         taken: list[Pending] = []
-        room = self.batch_size
-        while batch and room:
+        free = self.batch_size
+        while batch and free:
             part = batch.popleft()
-            if len(part.segments) > room:
-                batch.appendleft(Pending(part.recording, part.first + room, part.segments[room:]))
-                part = part._replace(segments=part.segments[:room])
+            if len(part.segments) > free:
+                batch.appendleft(Pending(part.recording, part.first + free, part.segments[free:]))
+                part = part._replace(segments=part.segments[:free])
             taken.append(part)
-            room -= len(part.segments)
+            free -= len(part.segments)
         segments = [part.segments for part in taken]
-        answer = self.engine.columns(segments[0] if len(segments) == 1 else np.concatenate(segments))
+        outputs = self.engine.columns(segments[0] if len(segments) == 1 else np.concatenate(segments))
         done = 0
         for part in taken:
-            part.recording.add_answer(part.first, answer[done : done + len(part.segments)])
+            part.recording.add_outputs(part.first, outputs[done : done + len(part.segments)])
             done += len(part.segments)
         return done
 
@@ -237,28 +240,28 @@ class Tagger:
         return recording.source, recording.outcome(self.task)
 
 
-def _raised(outcome: Tags | AudioError) -> Tags:
+def _tags_or_raise(outcome: Tags | AudioError) -> Tags:
     if isinstance(outcome, AudioError):
         raise outcome
     return outcome
 
 
 def network(model: "SampleCNN | Graph | str | Path") -> Graph:
-    """The graph of a model, which engines run; a path is loaded.
+    """The graph of a model, for the engines; a path is loaded.
 
     Raises:
-        UsageError: where there is no such model, or it does not carry its task.
+        UsageError: no such model, or a model without a task.
     """
     if isinstance(model, Graph):
         return model
     return load_graph(model) if isinstance(model, str | Path) else fold(model)
 
 
-def _reopened(opened_with: tuple[Any, ...], shares: bool, accept_truncated: bool = False) -> Tagger:
-    """The Tagger of a pickle."""
+def _reopened(opened_with: tuple[Any, ...], share_layers: bool, accept_truncated: bool = False) -> Tagger:
+    """Opens the Tagger of a pickle."""
     net, batch_size, device, readers, engine, precision, hop = opened_with
     tagger = Tagger(net, batch_size, device, readers, engine=engine, precision=precision, hop=hop)
     tagger.accept_truncated = accept_truncated
-    if not shares:
+    if not share_layers:
         tagger.sharing = None
     return tagger

@@ -16,13 +16,13 @@ class Tags:
     """The tags of one recording.
 
     Args:
-        task: the model's: its classes, kind and threshold.
+        task: the model's task, with classes, kind and thresholds.
         over_time: probabilities, float32 [segments, classes].
-        starts: first sample of every segment at the task's rate, int64 [segments].
+        starts: first sample of each segment at the task's rate, int64 [segments].
         samples: length of the recording at the task's rate.
-        silent: every sample is zero, so that the tags mean nothing.
-        remarks: how much was kept of a recording that is not complete, and whether its channels cancel each other out.
-        embeddings: of every segment, float32 [segments, size]; None where the Tagger was opened without.
+        silent: whether every sample is zero, so that the tags are meaningless.
+        remarks: how much of an incomplete recording was kept, and whether the channels cancel in their mean.
+        embeddings: embeddings of the segments, float32 [segments, size]; None if the Tagger computes none.
     """
 
     task: Task
@@ -35,7 +35,7 @@ class Tags:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the recording; usually nothing."""
+        """Notes on the recording for the user, usually none."""
         return self.remarks.notes
 
     @property
@@ -44,15 +44,15 @@ class Tags:
 
     @property
     def scores(self) -> np.ndarray:
-        """Probabilities of the whole recording, float32 [classes]: the mean over its segments, as in the test."""
+        """Probabilities of the whole recording, float32 [classes]: the mean over its segments, as in evaluation."""
         return self.over_time.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @property
     def embedding_over_time(self) -> np.ndarray:
-        """The embedding of every segment, float32 [segments, size].
+        """The embedding of each segment, float32 [segments, size].
 
         Raises:
-            UsageError: the Tagger was opened without.
+            UsageError: the Tagger computes none.
         """
         if self.embeddings is None:
             raise UsageError('there are no embeddings; open the Tagger with embedding="hidden" or a block')
@@ -60,32 +60,34 @@ class Tags:
 
     @property
     def embedding(self) -> np.ndarray:
-        """The embedding of the whole recording, float32 [size]: the mean over its segments. Raises: the same."""
+        """The embedding of the whole recording, float32 [size]: the mean over its segments. Raises as above."""
         return self.embedding_over_time.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @property
     def times(self) -> np.ndarray:
-        """Start of every segment in seconds, float64 [segments]."""
+        """Start of each segment in seconds, float64 [segments]."""
         return self.starts / self.task.sample_rate
 
     @property
     def ends(self) -> np.ndarray:
-        """End of every segment in seconds, float64 [segments]; a recording shorter than a window ends where it ends."""
+        """End of each segment in seconds, float64 [segments], without the padding of a recording shorter than a
+        window.
+        """
         return np.minimum(self.starts + self.task.window, self.samples) / self.task.sample_rate
 
     @property
     def seconds(self) -> float:
-        """Length of the recording."""
+        """Length of the recording in seconds."""
         return self.samples / self.task.sample_rate
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """The `count` most probable classes with their probabilities, best first."""
         if count < 1:
-            raise UsageError(f"top needs 1 or more, not {count}")
+            raise UsageError(f"top must be 1 or more, not {count}")
         return ranked(self.scores, self.classes)[:count]
 
     def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
-        """The classes whose probability lies above a threshold (None: the task's of the class), best first."""
+        """The classes with a probability above a threshold (None: the task's threshold of each class), best first."""
         limits = dict(zip(self.classes, self.task.class_thresholds, strict=True))
         return [
             (name, score)
@@ -104,11 +106,11 @@ class Tags:
         min_seconds: float = 0.0,
         refractory: float = 0.0,
     ) -> list[Event]:
-        """When each class is heard, by start. Arguments: `events.EventRules`.
+        """The events of all classes, sorted by start. Arguments: see `events.EventRules`.
 
-        Overlapping windows (`Tagger(hop=...)`) place events more finely: each window speaks for the time around its
-        middle (`events.window_bounds`). A silent recording has no events, and the classes `_background_` and
-        `_unknown_`, which mean that none of the others is heard, are no events.
+        Overlapping windows (`Tagger(hop=...)`) locate events more precisely: each score applies to the time around the
+        centre of its window (`events.window_bounds`). A silent recording has no events, and neither have the classes
+        `_background_` and `_unknown_`, which mean that none of the other classes is present.
 
         Raises:
             UsageError: a value out of range, or a threshold for an unknown class.
@@ -122,7 +124,7 @@ class Tags:
         return self.events_by(EventRules(threshold, smooth, smoothing, hysteresis, max_gap, min_seconds, refractory))
 
     def events_by(self, rules: EventRules) -> list[Event]:
-        """The same with all rules in one."""
+        """`events` with its arguments as `EventRules`."""
         limits = rules.thresholds(self.classes, self.task.class_thresholds)
         if self.silent:
             return []
@@ -131,5 +133,5 @@ class Tags:
 
 
 def ranked(scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
-    """(class, score) pairs, best first; equal scores keep the order of the classes."""
+    """(class, score) pairs, best first; equal scores are in class order."""
     return [(classes[index], float(scores[index])) for index in np.argsort(-scores, kind="stable")]

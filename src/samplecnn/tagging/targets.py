@@ -1,4 +1,4 @@
-"""Which formats go where: one to the standard output or a file, several into a folder that mirrors the recordings'."""
+"""Destinations of the output formats: one to stdout or a file, several into a folder that mirrors the recordings'."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,17 +13,17 @@ from samplecnn.system.files import STDOUT, refuse_inputs
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
-from samplecnn.tagging.formats.documents import DocumentFiles, mirrored
+from samplecnn.tagging.formats.documents import DocumentFiles, mirrored_paths
 from samplecnn.tagging.formats.embeddings import embeddings_writer
-from samplecnn.tagging.output import Output, Settings, reserved
+from samplecnn.tagging.output import Output, Settings, reserve
 from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
 
 SUFFIX = {"table": ".txt", "csv-long": ".long.csv", "dcase": ".dcase.txt", "kaleidoscope": ".kaleidoscope.csv"}
-ABOUT = "about.json"  # in an output folder: what made the tags
+ABOUT = "about.json"  # provenance of the tags, in an output folder
 
 
 class Sink(Protocol):
-    """Takes the tags of recordings, in order."""
+    """Receives the tags of recordings, in order."""
 
     def write(self, path: str, outcome: Outcome) -> None: ...
 
@@ -34,30 +34,30 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Targets:
-    """Where tags go.
+    """The destinations of tags.
 
     Args:
-        places: of formats with one file for all recordings, reserved.
-        documents: formats with a file for each recording, and those files' names by the recordings'.
-        folder: that all of them are in; None: a file or the standard output.
-        single: the one place of tags, where there is neither a folder nor a file for each recording.
+        outputs: locked outputs of formats with one file for all recordings.
+        documents: formats with one file per recording, each with the files' paths by the recordings' paths.
+        folder: the folder of all outputs; None: a file or stdout.
+        single: the only output of tags, without a folder and without files per recording.
     """
 
-    places: list[Output]
+    outputs: list[Output]
     documents: list[tuple[type[Document], dict[str, str | Path]]]
     folder: Path | None
     single: Output | None
 
     @property
     def is_stdout(self) -> bool:
-        """Whether tags appear on the standard output."""
+        """Whether tags are written to stdout."""
         single = self.single
         if single is not None:
             return single.is_stdout
         return any(str(target) == STDOUT for _, names in self.documents for target in names.values())
 
     @contextmanager
-    def opened(
+    def open(
         self,
         done: Done,
         settings: Settings,
@@ -66,12 +66,12 @@ class Targets:
         about: dict[str, Any],
         files: list[str],
     ) -> Iterator[list[Sink]]:
-        """What writes each format; files for all recordings are complete when the block ends well."""
+        """Opens the writers of all formats; files for all recordings are complete after the block, if it succeeds."""
         sinks: list[Sink] = [DocumentFiles(kind(selection, about), names) for kind, names in self.documents]
         with ExitStack() as stack:
-            for place in self.places:
-                file = stack.enter_context(place.opened(done, settings if place is self.single else None))
-                sinks.append(place.kind(file, selection, classes, about, files, begun=done.size > 0))
+            for output in self.outputs:
+                file = stack.enter_context(output.open(done, settings if output is self.single else None))
+                sinks.append(output.kind(file, selection, classes, about, files, resuming=done.size > 0))
             try:
                 yield sinks
             except BaseException:
@@ -100,7 +100,7 @@ def named_formats(formats: str | Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def prepared(
+def prepare_targets(
     formats: list[str],
     files: list[str],
     output: str | Path | None,
@@ -109,43 +109,43 @@ def prepared(
     overwrite: bool = False,
     embeddings: str | Path | None = None,
 ) -> Iterator[Targets]:
-    """Decides where everything goes, checks that nothing is overwritten by mistake, and reserves it.
+    """Determines the destinations, checks that no file is overwritten by mistake, and locks them.
 
     Args:
         formats: names in `formats.FORMATS`.
         files: the recordings.
         output: a file; None and "-" are the standard output.
-        folder: for all formats, instead of `output`.
-        selection: what is shown.
-        overwrite: replaces files in the folder that exist already.
-        embeddings: a file for them, besides.
+        folder: a folder for all formats, instead of `output`.
+        selection: which scores to show.
+        overwrite: replaces existing files in the folder.
+        embeddings: a file for embeddings, in addition.
 
     Raises:
-        UsageError: options that do not fit each other, or files that would be overwritten.
+        UsageError: options that exclude each other, or files that would be overwritten.
     """
     documents: list[tuple[type[Document], dict[str, str | Path]]] = []
     names: dict[str, str | Path] = {}
     if folder is None:
         if len(formats) > 1:
-            raise UsageError(f"several formats ({', '.join(formats)}) need a folder: name one by --output-dir")
+            raise UsageError(f"several formats ({', '.join(formats)}) need a folder; set one with --output-dir")
         if output is not None:
             refuse_inputs(output, files, SUFFIXES)
         if formats[0] in DOCUMENTS:
             if len(files) != 1:
                 raise UsageError(
-                    f"format {formats[0]} is a file for each recording, and there are {len(files):,}: "
-                    "name a folder for them by --output-dir"
+                    f"format {formats[0]} writes one file per recording, and there are {len(files):,} recordings; "
+                    "set a folder with --output-dir"
                 )
             documents = [(DOCUMENTS[formats[0]], {files[0]: STDOUT if output is None else output})]
         else:
             names[formats[0]] = STDOUT if output is None else output
     else:
         if output is not None:
-            raise UsageError("--output names a file and --output-dir a folder; give one of them")
+            raise UsageError("--output and --output-dir exclude each other; omit one of them")
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder}: not a folder; name another one by --output-dir")
-        stems = mirrored(files) if any(name in DOCUMENTS for name in formats) else {}
+            raise UsageError(f"{folder}: not a folder; set another one with --output-dir")
+        stems = mirrored_paths(files) if any(name in DOCUMENTS for name in formats) else {}
         for name in formats:
             if name in DOCUMENTS:
                 kind = DOCUMENTS[name]
@@ -154,13 +154,13 @@ def prepared(
                 names[name] = folder / f"tags{SUFFIX.get(name, f'.{name}')}"
         _refuse_existing([*names.values(), *(path for _, each in documents for path in each.values())], overwrite)
     with ExitStack() as stack:
-        keep = folder is None  # what is in a folder is made again as a whole
-        places = [stack.enter_context(reserved(path, _kind(name, selection), keep)) for name, path in names.items()]
-        single = places[0] if folder is None and places else None
+        keep = folder is None  # outputs in a folder cannot be resumed
+        outputs = [stack.enter_context(reserve(path, _kind(name, selection), keep)) for name, path in names.items()]
+        single = outputs[0] if folder is None and outputs else None
         if embeddings is not None:
             refuse_inputs(embeddings, files, SUFFIXES)
-            places.append(stack.enter_context(reserved(embeddings, embeddings_writer(str(embeddings)))))
-        yield Targets(places, documents, None if folder is None else Path(folder), single)
+            outputs.append(stack.enter_context(reserve(embeddings, embeddings_writer(str(embeddings)))))
+        yield Targets(outputs, documents, None if folder is None else Path(folder), single)
 
 
 def _kind(name: str, selection: Selection) -> type[Writer]:
@@ -172,4 +172,4 @@ def _refuse_existing(paths: Sequence[str | Path], overwrite: bool) -> None:
     existing = [] if overwrite else [path for path in paths if Path(path).exists()]
     if existing:
         more = f" and {len(existing) - 1:,} more" if len(existing) > 1 else ""
-        raise UsageError(f"{existing[0]}{more}: exist already; name another folder, or pass --overwrite")
+        raise UsageError(f"{existing[0]}{more}: already exists; use another folder, or pass --overwrite")

@@ -1,4 +1,4 @@
-"""Output formats of tags: one small writer each. All write a recording as soon as it is tagged."""
+"""Writers of output formats for tags. All write a recording as soon as it is tagged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,17 @@ from samplecnn.tagging.tags import Tags, ranked
 
 Outcome = Tags | AudioError
 
-DIGITS = 6  # a float32 probability has no more
-TABLE_TOP = 5  # classes that a table shows by default
+DIGITS = 6  # decimals; a float32 probability has no more significant ones
+TABLE_TOP = 5  # classes shown in a table by default
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether every segment's too.
+    """Which scores to show: the `top` best, those above `threshold`, both, or all; and whether to include those of
+    every segment.
 
-    With `events`, formats that otherwise give scores give the events by these rules. `notes` gives CSV a column for
-    notes on a recording; JSON and tables have them where there are any.
+    With `events`, formats that otherwise show scores show the events by these rules. `notes` adds a column to CSV for
+    notes on a recording; JSON and tables always show notes.
     """
 
     top: int | None = None
@@ -33,8 +34,8 @@ class Selection:
     events: EventRules | None = None
 
     @property
-    def some(self) -> bool:
-        """Whether some scores may be left out."""
+    def is_partial(self) -> bool:
+        """Whether scores may be omitted."""
         return self.top is not None or self.threshold is not None
 
     def of(self, scores: np.ndarray, classes: tuple[str, ...]) -> list[tuple[str, float]]:
@@ -54,19 +55,19 @@ class Selection:
 
 
 class Writer:
-    """Writes the tags of recordings to a text file; a recording that could not be used is written with its error.
+    """Writes the tags of recordings to a text file; for a recording that could not be used, its error.
 
     Args:
         file: open for text.
         selection: which scores to show.
-        classes: of the model, in its order.
+        classes: the model's classes, in order.
         about: metadata for readers of the file: names of the model and the task, engine, precision.
-        paths: all that will be written, where known; for the width of a table.
-        begun: the file already has its beginning.
+        paths: all paths that will be written, if known, for the column width of a table.
+        resuming: whether the file already contains what `begin` writes.
     """
 
-    streams = False  # whether an unfinished file is of use, and resumable
-    binary = False  # whether the file is to be open for bytes
+    resumable = False  # whether partial output is usable and can be continued
+    binary = False  # whether the file must be opened in binary mode
 
     def __init__(
         self,
@@ -75,13 +76,13 @@ class Writer:
         classes: tuple[str, ...],
         about: dict[str, Any] | None = None,
         paths: Sequence[str] = (),
-        begun: bool = False,
+        resuming: bool = False,
     ) -> None:
         self.file, self.selection, self.classes, self.about, self.paths = file, selection, classes, about or {}, paths
-        self.begin(begun)
+        self.begin(resuming)
 
-    def begin(self, begun: bool) -> None:
-        """Writes what comes before the first recording, unless `begun`."""
+    def begin(self, resuming: bool) -> None:
+        """Writes what comes before the first recording, unless `resuming`."""
 
     def write(self, path: str, outcome: Outcome) -> None:
         """Writes one recording."""
@@ -91,16 +92,16 @@ class Writer:
         """Writes what comes after the last recording."""
 
     def abandon(self) -> None:
-        """Called instead of `end` where the work breaks off."""
+        """Called instead of `end` after an error or interruption."""
 
 
 class TableWriter(Writer):
-    """Aligned text for people, one line for each recording, segment or event: path, then the best classes."""
+    """Aligned text, one line per recording, segment or event: path, then the best classes."""
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         self.path_width = max((len(one_line(path)) for path in self.paths), default=0)
         self.class_width = max(len(one_line(name)) for name in self.classes)
-        if not self.selection.some and self.selection.events is None:
+        if not self.selection.is_partial and self.selection.events is None:
             self.selection = replace(self.selection, top=TABLE_TOP)
 
     def write(self, path: str, outcome: Outcome) -> None:
@@ -133,15 +134,15 @@ class TableWriter(Writer):
 
 
 class JsonLinesWriter(Writer):
-    """One JSON object a line and recording: path, seconds and tags (class to score, best first); or path and error.
-    "silent" is true where every sample is zero, so that the tags mean nothing, and absent elsewhere. Where there are
-    notes on a recording, a list of them.
+    """One JSON object per recording, one per line: path, seconds and tags (class to score, best first); or path and
+    error. "silent" is true if every sample is zero, so that the tags are meaningless, and absent otherwise. "notes" is
+    a list of notes on the recording, absent if empty.
 
-    With `over_time`, also a list of segments, each with start, end and tags; with events, a list of them, each with
+    With `over_time`, also a list of segments, each with start, end and tags; with events, a list of events, each with
     start, end, label and score.
     """
 
-    streams = True
+    resumable = True
 
     def write(self, path: str, outcome: Outcome) -> None:
         self.file.write(json_text(self.record(path, outcome)) + "\n")
@@ -180,11 +181,11 @@ class JsonLinesWriter(Writer):
 
 
 class JsonWriter(JsonLinesWriter):
-    """One JSON object: the model, the task, the classes, and `files`, a list of the objects of JSON lines."""
+    """One JSON object: the model, the task, the classes, and `files`, a list of objects as in JSON lines."""
 
-    streams = False
+    resumable = False
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         head = json_text({**self.about, "classes": list(self.classes)})
         self.file.write(f'{head[:-1]}, "files": [')
         self.first = True
@@ -198,18 +199,18 @@ class JsonWriter(JsonLinesWriter):
 
 
 class CsvWriter(Writer):
-    """Columns path, error, silent, then one for each class; a row for each recording. A class named like another column
-    is written as "NAME (class)". "silent" is true or false; the tags of a silent recording mean nothing. Texts that a
-    spreadsheet would take for formulas are guarded (`system.csv_cells`).
+    """Columns path, error, silent, then one per class; one row per recording. A class with the name of another column
+    is written as "NAME (class)". "silent" is true or false; the tags of a silent recording are meaningless. Texts that
+    a spreadsheet would interpret as formulas are escaped (`system.csv_cells`).
 
-    With `over_time`, a row for each segment, and columns start and end (seconds) after the path. Scores that are not
-    selected leave their cells empty.
+    With `over_time`, one row per segment, with columns start and end (seconds) after the path. The cells of scores that
+    are not selected are empty.
     """
 
-    streams = True
+    resumable = True
 
-    def begin(self, begun: bool) -> None:
-        if not begun:
+    def begin(self, resuming: bool) -> None:
+        if not resuming:
             self._row(self.header(self.selection, self.classes))
 
     @staticmethod
@@ -237,24 +238,24 @@ class CsvWriter(Writer):
         return ["; ".join(notes)] if self.selection.notes else []
 
     def _cells(self, scores: np.ndarray) -> list[str]:
-        if not self.selection.some:
+        if not self.selection.is_partial:
             return [f"{score:.{DIGITS}f}" for score in scores]
         chosen = dict(self.selection.of(scores, self.classes))
         return [f"{chosen[name]:.{DIGITS}f}" if name in chosen else "" for name in self.classes]
 
 
 def column_names(fixed: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The names of the classes' columns, which differ from those of the fixed ones."""
+    """Column names of the classes, distinct from the fixed columns."""
     return [f"{name} (class)" if name in fixed else name for name in classes]
 
 
 def spans(tags: Tags) -> tuple[list[float], list[float]]:
-    """Start and end of every segment in seconds; a recording shorter than a window ends where it ends."""
+    """Start and end of each segment in seconds, without padding."""
     return tags.times.tolist(), tags.ends.tolist()
 
 
 def reason(path: str, error: AudioError) -> str:
-    """What is wrong with a file, without its name, which is written next to it."""
+    """The error message without the file name, which is written next to it."""
     return str(error).removeprefix(f"{path}: ")
 
 

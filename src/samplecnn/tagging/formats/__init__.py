@@ -1,4 +1,4 @@
-"""The output formats of tags. A format is a small writer and a line here."""
+"""The output formats of tags. To add one, write a small writer and add a line here."""
 
 from samplecnn.tagging.formats.captions import Srt, WebVtt
 from samplecnn.tagging.formats.collections import DcaseWriter, KaleidoscopeWriter, LongCsvWriter
@@ -9,7 +9,7 @@ from samplecnn.tagging.formats.parquet import ParquetWriter
 from samplecnn.tagging.formats.taggram import TaggramPng, TaggramSvg
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, JsonWriter, TableWriter, Writer
 
-# One file for all recordings.
+# Formats with one file for all recordings.
 COLLECTIONS: dict[str, type[Writer]] = {
     "table": TableWriter,
     "json": JsonWriter,
@@ -20,7 +20,7 @@ COLLECTIONS: dict[str, type[Writer]] = {
     "dcase": DcaseWriter,
     "kaleidoscope": KaleidoscopeWriter,
 }
-# One file for each recording.
+# Formats with one file for each recording.
 DOCUMENTS: dict[str, type[Document]] = {
     "audacity": Audacity,
     "raven": Raven,

@@ -1,4 +1,4 @@
-"""Events as subtitles, which video players show while a recording plays."""
+"""Events as subtitles, shown by video players during playback."""
 
 from samplecnn.system.log import one_line
 from samplecnn.tagging.events import Event
@@ -8,7 +8,7 @@ from samplecnn.tagging.tags import Tags
 
 
 class WebVtt(Document):
-    """WebVTT (W3C, 2019): a cue for each event. In a cue, & and < are markup and "-->" is a time."""
+    """WebVTT (W3C, 2019): one cue per event. In a cue, & and < are markup and "-->" separates times."""
 
     suffix = ".vtt"
 
@@ -22,7 +22,7 @@ class WebVtt(Document):
 
 
 class Srt(Document):
-    """SubRip: numbered cues, a comma before the milliseconds."""
+    """SubRip: numbered cues, with a comma before the milliseconds."""
 
     suffix = ".srt"
 

@@ -1,4 +1,4 @@
-"""Formats with one file for all recordings, a row for each event: long CSV, DCASE, Kaleidoscope."""
+"""Formats with one file for all recordings and one row per event: long CSV, DCASE, Kaleidoscope."""
 
 import os
 
@@ -10,10 +10,10 @@ from samplecnn.tagging.writers import DIGITS, CsvWriter, Outcome, Selection, Wri
 
 
 class LongCsvWriter(CsvWriter):
-    """CSV with a row for each class: path, start, end, class, score, error, silent.
+    """CSV with one row per class: path, start, end, class, score, error, silent.
 
-    With events, a row for each event; with `over_time`, for each window's selected classes; else for the recording's.
-    A recording without any has one row with its class and score empty, as has one with an error.
+    With events, one row per event; with `over_time`, one per window and selected class; else one per selected class of
+    the recording. A recording without any, or with an error, has one row with empty class and score.
     """
 
     @staticmethod
@@ -46,12 +46,12 @@ class LongCsvWriter(CsvWriter):
 
 
 class DcaseWriter(Writer):
-    """Events as sed_eval and the DCASE challenges read them: filename, onset, offset, event_label between tabs.
+    """Events in the format of sed_eval and the DCASE challenges: filename, onset, offset, event_label, tab-separated.
 
-    Recordings without events have no row; those that could not be used are named on stderr only.
+    Recordings without events have no row; failed recordings are reported on stderr only.
     """
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         self.file.write("filename\tonset\toffset\tevent_label\n")
 
     def write(self, path: str, outcome: Outcome) -> None:
@@ -64,9 +64,11 @@ class DcaseWriter(Writer):
 
 
 class KaleidoscopeWriter(Writer):
-    """Events as Kaleidoscope reads them; TOP1DIST is a distance: 1 - score, so the best events come first there."""
+    """Events in the format of Kaleidoscope. TOP1DIST is a distance, 1 - score: Kaleidoscope sorts it in ascending
+    order.
+    """
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         folders = [os.path.dirname(os.path.abspath(path)) for path in self.paths]  # noqa: PTH100, PTH120
         self.root = os.path.commonpath(folders) if folders else ""
         self.file.write("INDIR,FOLDER,IN FILE,OFFSET,DURATION,TOP1MATCH,TOP1DIST\n")

@@ -1,4 +1,4 @@
-"""Formats with one file for each recording, and the folder that they are written to."""
+"""Formats with one file per recording, and the folder that these files are written to."""
 
 import os
 from abc import ABC, abstractmethod
@@ -16,34 +16,34 @@ from samplecnn.tagging.writers import Outcome, Selection
 
 
 class Document(ABC):
-    """Writes one recording's tags as a file of its own.
+    """Writes the tags of one recording as one file.
 
     Args:
         selection: which events to show (`Selection.events_of`).
-        about: metadata for readers of the file, as `writers.Writer` takes it.
+        about: metadata for readers of the file, see `writers.Writer`.
     """
 
-    suffix: ClassVar[str]  # of its files, behind the recording's name without suffix
-    needs: ClassVar[str] = ""  # the extra of a package it needs
+    suffix: ClassVar[str]  # appended to the recording's name without its suffix
+    needs: ClassVar[str] = ""  # a package that it requires
 
     def __init__(self, selection: Selection, about: dict[str, Any] | None = None) -> None:
         self.selection, self.about = selection, about or {}
 
     @abstractmethod
     def text(self, path: str, tags: Tags) -> str:
-        """The content of the file, with line feeds as line ends."""
+        """The content of the file, with line feeds as line terminators."""
 
     def content(self, path: str, tags: Tags) -> bytes:
-        """The same as bytes; what is not UTF-8 in a file's name is escaped."""
+        """The content as bytes; bytes of a file name that are not UTF-8 are escaped."""
         return self.text(path, tags).encode("utf-8", "backslashreplace")
 
 
 class DocumentFiles:
-    """Writes documents as recordings are tagged, each whole or not at all. A recording with an error gets none.
+    """Writes documents as recordings are tagged, each atomically. A recording with an error has none.
 
     Args:
         document: the format.
-        targets: where each recording's file goes, by the recording's path.
+        targets: path of each recording's file, by the recording's path.
     """
 
     def __init__(self, document: Document, targets: dict[str, str | Path]) -> None:
@@ -54,20 +54,20 @@ class DocumentFiles:
             write_bytes(self.targets[path], self.document.content(path, outcome))
 
     def end(self) -> None:
-        """Nothing is left to do: every file is complete."""
+        """Does nothing: every file is complete."""
 
     def abandon(self) -> None:
-        """Nothing is half-written."""
+        """Does nothing: no file is partially written."""
 
 
-def mirrored(files: Sequence[str]) -> dict[str, str]:
-    """A relative path for each recording, without suffix, such that no two are the same.
+def mirrored_paths(files: Sequence[str]) -> dict[str, str]:
+    """A unique relative path for each recording, without its suffix.
 
-    The folders below the deepest one that holds all recordings are kept. The suffix goes, unless two recordings of a
-    folder differ in nothing else (also where upper and lower case are the same).
+    Paths are relative to the deepest common folder. The suffix is kept if two recordings of a folder would otherwise
+    have the same path (ignoring case, for case-insensitive file systems).
 
     Example:
-        >>> mirrored(["in/a.wav", "in/b.wav", "in/b.mp3", "in/c/a.wav"]) == {
+        >>> mirrored_paths(["in/a.wav", "in/b.wav", "in/b.mp3", "in/c/a.wav"]) == {
         ...     "in/a.wav": "a", "in/b.wav": "b.wav", "in/b.mp3": "b.mp3", "in/c/a.wav": "c/a"}
         True
     """
@@ -78,7 +78,7 @@ def mirrored(files: Sequence[str]) -> dict[str, str]:
     names = {file: path if is_record(file) else os.path.splitext(path)[0] for file, path in relative.items()}  # noqa: PTH122
     while True:
         counts = Counter(name.casefold() for name in names.values())
-        shared = [file for file, name in names.items() if counts[name.casefold()] > 1 and name != relative[file]]
-        if not shared:
+        clashing = [file for file, name in names.items() if counts[name.casefold()] > 1 and name != relative[file]]
+        if not clashing:
             return names
-        names.update((file, relative[file]) for file in shared)
+        names.update((file, relative[file]) for file in clashing)

@@ -1,4 +1,4 @@
-"""Embeddings of recordings, or of their windows, as Parquet or NumPy's npz."""
+"""Embeddings of recordings, or of their windows, as Parquet or NumPy .npz."""
 
 import io
 import json
@@ -10,18 +10,18 @@ from samplecnn.errors import AudioError, UsageError
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import Outcome, Writer, reason, spans
 
-ROWS = 4096  # of a row group, about
+GROUP_ROWS = 4096  # approximate number of rows of a row group
 
 
 class EmbeddingsParquet(Writer):
-    """Columns path, start, end, error, embedding (a list of float32 of fixed size): a row for each recording, or with
-    `over_time` for each window. Of a recording with an error, only path and error. The metadata key "samplecnn" holds,
-    as JSON, what made them.
+    """Columns path, start, end, error, embedding (a fixed-size list of float32): one row per recording, or with
+    `over_time` per window. For a recording with an error only path and error are set. The metadata key "samplecnn"
+    holds the provenance as JSON.
     """
 
     binary = True
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         self.parquet: Any = None
         self.rows: list[tuple[str, float | None, float | None, str | None, np.ndarray | None]] = []
 
@@ -32,7 +32,7 @@ class EmbeddingsParquet(Writer):
             self.rows.append((name, None, None, why, None))
         else:
             self.rows += [(name, start, end, None, vector) for start, end, vector in vectors(outcome, self)]
-        if len(self.rows) >= ROWS:
+        if len(self.rows) >= GROUP_ROWS:
             self._flush()
 
     def _flush(self) -> None:
@@ -40,15 +40,15 @@ class EmbeddingsParquet(Writer):
         from pyarrow import parquet
 
         size = int(self.about["embedding_size"])
-        path, start, end, error = ([row[place] for row in self.rows] for place in range(4))
-        found = [row[4] for row in self.rows]
+        path, start, end, error = ([row[index] for row in self.rows] for index in range(4))
+        embeddings = [row[4] for row in self.rows]
         kind = pyarrow.list_(pyarrow.float32(), size)
         columns = {
             "path": pyarrow.array(path, pyarrow.string()),
             "start": pyarrow.array(start, pyarrow.float64()),
             "end": pyarrow.array(end, pyarrow.float64()),
             "error": pyarrow.array(error, pyarrow.string()),
-            "embedding": _lists(found, size, kind),
+            "embedding": _lists(embeddings, size, kind),
         }
         table = pyarrow.table(columns).replace_schema_metadata({"samplecnn": json.dumps(self.about)})
         if self.parquet is None:
@@ -63,17 +63,18 @@ class EmbeddingsParquet(Writer):
 
     def abandon(self) -> None:
         if self.parquet is not None:
-            self.parquet.is_open = False  # else it would be closed, into a closed file, when Python collects it
+            self.parquet.is_open = False  # else its destructor would write to a closed file
 
 
 class EmbeddingsNpz(Writer):
-    """Arrays `paths` [n], `starts` and `ends` [n] in seconds, `embeddings` float32 [n, size], and `about`, JSON of what
-    made them. Recordings with errors are left out. All is in memory until the end; Parquet is for large collections.
+    """Arrays `paths` [n], `starts` and `ends` [n] in seconds, `embeddings` float32 [n, size], and `about`, the
+    provenance as JSON. Recordings with errors are skipped. All is kept in memory until the end; use Parquet for large
+    collections.
     """
 
     binary = True
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         self.paths: list[str] = []
         self.times: list[tuple[float, float]] = []
         self.vectors: list[np.ndarray] = []
@@ -105,29 +106,29 @@ EMBEDDINGS: dict[str, type[Writer]] = {".parquet": EmbeddingsParquet, ".npz": Em
 
 
 def embeddings_writer(path: str) -> type[Writer]:
-    """The writer for a file, by its suffix.
+    """The writer for a file, chosen by its suffix.
 
     Raises:
-        UsageError: an unknown one.
+        UsageError: an unknown suffix.
     """
     for suffix, kind in EMBEDDINGS.items():
         if path.lower().endswith(suffix):
             return kind
-    raise UsageError(f"{path}: embeddings are written to files that end in {' or '.join(EMBEDDINGS)}")
+    raise UsageError(f"{path}: the name of an embeddings file must end in {' or '.join(EMBEDDINGS)}")
 
 
 def vectors(tags: Tags, writer: Writer) -> list[tuple[float, float, np.ndarray]]:
-    """(start, end, embedding) of the recording, or of every window where those are asked for."""
+    """(start, end, embedding) of the recording, or with `over_time` of every window."""
     if writer.selection.over_time:
         return list(zip(*spans(tags), tags.embedding_over_time, strict=True))
     return [(0.0, tags.seconds, tags.embedding)]
 
 
-def _lists(found: list[np.ndarray | None], size: int, kind: Any) -> Any:
-    """An array of lists of fixed size; None becomes null."""
+def _lists(embeddings: list[np.ndarray | None], size: int, kind: Any) -> Any:
+    """An array of fixed-size lists; None becomes null."""
     import pyarrow
 
     zeros = np.zeros(size, np.float32)
-    flat = np.stack([zeros if each is None else each for each in found]).reshape(-1) if found else zeros[:0]
-    missing = pyarrow.array([each is None for each in found], pyarrow.bool_())
+    flat = np.stack([zeros if each is None else each for each in embeddings]).reshape(-1) if embeddings else zeros[:0]
+    missing = pyarrow.array([each is None for each in embeddings], pyarrow.bool_())
     return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(flat, pyarrow.float32()), type=kind, mask=missing)

@@ -1,4 +1,4 @@
-"""Events as JAMS (Humphrey et al., ISMIR 2014; version 0.3): JSON for annotations of music."""
+"""Events as JAMS (Humphrey et al., ISMIR 2014; version 0.3): JSON for music annotations."""
 
 from pathlib import PurePath
 
@@ -12,7 +12,7 @@ JAMS_VERSION = "0.3.5"
 
 
 class Jams(Document):
-    """An annotation of the namespace tag_open: an observation for each event, its score as confidence."""
+    """An annotation in the namespace tag_open: one observation per event, with its score as confidence."""
 
     suffix = ".jams"
 

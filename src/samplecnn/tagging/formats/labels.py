@@ -1,4 +1,4 @@
-"""Events in the formats of programs in which people annotate recordings: Audacity, Raven, Praat."""
+"""Events in the formats of annotation programs: Audacity, Raven, Praat."""
 
 import os
 
@@ -9,7 +9,7 @@ from samplecnn.tagging.tags import Tags
 
 
 class Audacity(Document):
-    """A label track of Audacity: start, end, label and score, separated by tabs; seconds with 6 decimals."""
+    """An Audacity label track: start, end, label and score, tab-separated; seconds with 6 decimals."""
 
     suffix = ".labels.txt"
 
@@ -21,9 +21,9 @@ class Audacity(Document):
 
 
 class Raven(Document):
-    """A selection table of Raven: separated by tabs, times in seconds from the start of the recording.
+    """A Raven selection table: tab-separated, times in seconds from the start of the recording.
 
-    The frequencies, which Raven requires, are those that the model hears: up to half its sample rate.
+    Raven requires a frequency range: it is that of the model's input, up to half its sample rate.
     """
 
     suffix = ".selections.txt"
@@ -43,9 +43,9 @@ class Raven(Document):
 
 
 class TextGrid(Document):
-    """A TextGrid of Praat, in its long text form: a tier for each class that is heard.
+    """A Praat TextGrid in its long text format: one tier for each class with events.
 
-    The intervals of a tier cover the recording without gaps; those without an event have no text.
+    The intervals of a tier cover the recording without gaps; intervals without an event have an empty text.
     """
 
     suffix = ".TextGrid"
@@ -54,7 +54,7 @@ class TextGrid(Document):
         tiers: dict[str, list[Event]] = {}
         for event in self.selection.events_of(tags):
             tiers.setdefault(event.label, []).append(event)
-        named = tiers or {tags.task.name: []}  # Praat opens no grid without tiers
+        named = tiers or {tags.task.name: []}  # Praat rejects a grid without tiers
         end = repr(tags.seconds)
         lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
         lines += ["xmin = 0", f"xmax = {end}", "tiers? <exists>", f"size = {len(named)}", "item []:"]
@@ -69,16 +69,16 @@ class TextGrid(Document):
 
 
 def _intervals(events: list[Event], seconds: float) -> list[tuple[float, float, str]]:
-    """Intervals from 0 to the end, one behind the other."""
+    """Consecutive intervals from 0 to the end."""
     intervals: list[tuple[float, float, str]] = []
-    at = 0.0
+    position = 0.0
     for event in events:
-        if event.start > at:
-            intervals.append((at, event.start, ""))
+        if event.start > position:
+            intervals.append((position, event.start, ""))
         intervals.append((event.start, event.end, f"{event.label} {event.score:.2f}"))
-        at = event.end
-    if at < seconds:
-        intervals.append((at, seconds, ""))
+        position = event.end
+    if position < seconds:
+        intervals.append((position, seconds, ""))
     return intervals
 
 

@@ -1,4 +1,4 @@
-"""Tags as Parquet, for pandas, Polars, DuckDB and the like."""
+"""Tags as Parquet, for example for pandas, Polars and DuckDB."""
 
 import json
 from typing import Any
@@ -8,19 +8,19 @@ import numpy as np
 from samplecnn.errors import AudioError
 from samplecnn.tagging.writers import Outcome, Writer, column_names, reason, spans
 
-ROWS = 1 << 16  # of a row group, about
+GROUP_CELLS = 1 << 19  # approximate number of cells of a row group
 
 
 class ParquetWriter(Writer):
-    """The columns of CSV with types: path, error and class names as texts, times as float64, scores as float32.
+    """The columns of CSV with types: path, error and class names as strings, times as float64, scores as float32.
 
-    With events a row for each of them (path, start, end, class, score); with `over_time` a row for each window; else a
-    row for each recording. What CSV leaves empty is null. The metadata key "samplecnn" holds, as JSON, what made them.
+    One row per event (path, start, end, class, score) with events, per window with `over_time`, else per recording.
+    Empty cells of CSV are null. The metadata key "samplecnn" holds the provenance as JSON.
     """
 
     binary = True
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, resuming: bool) -> None:
         import pyarrow
         from pyarrow import parquet
 
@@ -43,7 +43,7 @@ class ParquetWriter(Writer):
         for row in self._rows(path, outcome):
             for column, value in zip(self.columns, row, strict=True):
                 column.append(value)
-        if len(self.columns[0]) * len(self.columns) >= ROWS * 8:
+        if len(self.columns[0]) * len(self.columns) >= GROUP_CELLS:
             self._flush()
 
     def _rows(self, path: str, outcome: Outcome) -> list[list[Any]]:
@@ -70,7 +70,7 @@ class ParquetWriter(Writer):
         return [[name, *fixed, *self._scores(outcome.scores)]]
 
     def _scores(self, scores: np.ndarray) -> list[float | None]:
-        if not self.selection.some:
+        if not self.selection.is_partial:
             return scores.tolist()  # type: ignore[no-any-return]
         chosen = dict(self.selection.of(scores, self.classes))
         return [chosen.get(name) for name in self.classes]
@@ -88,4 +88,4 @@ class ParquetWriter(Writer):
         self.parquet.close()
 
     def abandon(self) -> None:
-        self.parquet.is_open = False  # else it would be closed, into a closed file, when Python collects it
+        self.parquet.is_open = False  # else its destructor would write to a closed file

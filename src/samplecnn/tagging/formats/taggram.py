@@ -1,4 +1,4 @@
-"""A taggram: waveform, spectrogram and classes of a recording over one axis of time, as PNG or SVG."""
+"""A taggram: waveform, spectrogram and class scores of a recording on a common time axis, as PNG or SVG."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -18,16 +18,16 @@ from samplecnn.tagging.tags import Tags
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = 1000  # of pixels, about, that a recording is drawn in
-FRAME = 512  # samples of a spectrum
-SPECTRA = 8  # in a column, at most: their mean is shown
-RANGE = 80.0  # dB that the spectrogram shows, from the loudest down
-ROWS = 12  # classes that are shown at most
+COLUMNS = 1000  # approximate number of pixel columns
+FRAME = 512  # length of a spectrum's frame in samples
+MAX_SPECTRA = 8  # spectra per column; their mean is shown
+RANGE = 80.0  # dB; dynamic range of the spectrogram below its maximum
+MAX_ROWS = 12  # classes shown
 WIDTH, SOUND_HEIGHT, ROW_HEIGHT = 10.0, 3.4, 0.24  # inches
 
 
 class Outline(NamedTuple):
-    """What is drawn of a recording's sound, column by column.
+    """A recording's sound as it is drawn, by column.
 
     Args:
         low, high: smallest and largest sample, float32 [columns].
@@ -40,7 +40,7 @@ class Outline(NamedTuple):
 
 
 class Taggram(Document):
-    """The picture in one format of matplotlib's. The recording is decoded once more for it, in pieces."""
+    """The figure in one of matplotlib's formats. The recording is decoded again for it, in blocks."""
 
     format: ClassVar[str]
     needs = "matplotlib"
@@ -52,7 +52,7 @@ class Taggram(Document):
         from samplecnn.system.plotting import use_available_fonts
 
         if path == STDIN or is_record(path):
-            raise UsageError(f"{path}: a taggram needs a recording that can be read twice; name a file")
+            raise UsageError(f"{path}: a taggram needs a recording that can be read twice; use a file")
         sound = outline(stream(path, tags.task.sample_rate, None, True), tags.samples)
         figure = draw(path, tags, sound, self)
         use_available_fonts(figure)
@@ -72,32 +72,33 @@ class TaggramSvg(Taggram):
 
 
 def outline(pieces: Iterable[np.ndarray], samples: int) -> Outline:
-    """Waveform and spectrum of a recording in about `COLUMNS` columns; memory holds a few columns of sound.
+    """Waveform and spectrum of a recording in about `COLUMNS` columns; only a few columns of sound are in memory at a
+    time.
 
     Args:
-        pieces: the recording, float32 [samples] each.
-        samples: how many there are in all, at least 1.
+        pieces: the recording in blocks, each float32 [samples].
+        samples: total number of samples, at least 1.
     """
     count = max(min(COLUMNS, samples * 4 // FRAME), 1)
     edges = np.arange(count + 1) * samples // count
     window = np.hanning(FRAME + 1)[:-1].astype(np.float32)
     low, high = np.zeros(count, np.float32), np.zeros(count, np.float32)
     power = np.zeros((count, FRAME // 2 + 1), np.float32)
-    for column, (chunk, around) in enumerate(_columns(pieces, edges)):
+    for column, (chunk, padded) in enumerate(_columns(pieces, edges)):
         if len(chunk) == 0:
             continue
         low[column], high[column] = chunk.min(), chunk.max()
-        places = np.unique(np.linspace(0, len(around) - FRAME, min(SPECTRA, 1 + len(chunk) // FRAME)).astype(int))
-        frames = np.stack([around[place : place + FRAME] for place in places]) * window
+        offsets = np.unique(np.linspace(0, len(padded) - FRAME, min(MAX_SPECTRA, 1 + len(chunk) // FRAME)).astype(int))
+        frames = np.stack([padded[offset : offset + FRAME] for offset in offsets]) * window
         power[column] = (np.abs(np.fft.rfft(frames, axis=1)) ** 2).mean(axis=0)
     return Outline(low, high, power)
 
 
 def _columns(pieces: Iterable[np.ndarray], edges: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The samples of every column, and the same with half a frame on either side, zeros beyond the ends."""
+    """The samples of each column, without and with half a frame on either side, zero-padded at the ends."""
     half = FRAME // 2
-    buffer = np.zeros(half, np.float32)  # from half a frame before the column
-    start, column = 0, 0  # sample of the column's start
+    buffer = np.zeros(half, np.float32)  # begins half a frame before the column
+    start, column = 0, 0  # first sample of the column
     ended = False
     source = iter(pieces)
     while column < len(edges) - 1:
@@ -116,13 +117,13 @@ def _columns(pieces: Iterable[np.ndarray], edges: np.ndarray) -> Iterator[tuple[
 
 
 def draw(path: str, tags: Tags, sound: Outline, document: Document) -> "Figure":
-    """The figure: classes that have events or are among the best, at most `ROWS`, from the best down."""
+    """The figure, with at most `MAX_ROWS` classes: those with events first, then the best of the others."""
     from samplecnn.system.plotting import LIGHT, SEQUENTIAL, SMALL, new_figure, shorten, tidy
 
     events = document.selection.events_of(tags)
-    heard = {event.label for event in events}
+    present = {event.label for event in events}
     best = [name for name, _ in tags.top(len(tags.classes))]
-    shown = sorted(best, key=lambda name: name not in heard)[:ROWS]
+    shown = sorted(best, key=lambda name: name not in present)[:MAX_ROWS]
     figure = new_figure(SOUND_HEIGHT + ROW_HEIGHT * len(shown), WIDTH)
     heights = [1.2, 1.6, ROW_HEIGHT * len(shown)]
     wave, spectrum, classes = figure.subplots(3, 1, sharex=True, height_ratios=heights)
