@@ -1,8 +1,10 @@
 """Fixtures for all tests: the real recordings where they are at hand, and signals whose answer is known."""
 
 import os
+import shutil
 import subprocess
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 # The networks of the tests are tiny: a second thread costs them more than it gives, most of all on a busy machine.
@@ -21,11 +23,44 @@ def own_cache(tmp_path_factory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_baselines_after_training() -> None:
-    """Quick baselines take a second after each of the many small trainings; tests of them ask for them."""
+def only_training_in_trainings() -> None:
+    """Baselines and pictures take longer than most of the many small trainings; tests of them ask for them."""
     from samplecnn.evaluation import baselines
+    from samplecnn.training import logging
 
     baselines.FEW_CLIPS = 0
+    DRAWING["curves"] = logging.draw_curves
+    logging.draw_curves = lambda history, path, title: None
+
+
+DRAWING: dict[str, Callable] = {}
+
+
+@pytest.fixture
+def curves(monkeypatch) -> None:
+    """Trainings of the test draw their curves."""
+    monkeypatch.setattr("samplecnn.training.logging.draw_curves", DRAWING["curves"])
+
+
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A new folder with what `make` writes into it; where several processes run the tests, one makes it for all.
+
+    Each has a copy, so that no test sees what a test in another process changes.
+    """
+    folder = tmp_path_factory.mktemp(name)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(folder)
+        return folder
+    from samplecnn.system.locks import locked
+
+    common = tmp_path_factory.getbasetemp().parent / name  # of all processes
+    with locked(common.with_suffix(".lock"), f"{common} takes too long", wait=240.0):
+        if not (common / "done").exists():  # else it is not there, or its maker failed
+            shutil.rmtree(common, ignore_errors=True)
+            (common / "made").mkdir(parents=True)
+            make(common / "made")
+            (common / "done").touch()
+    return Path(shutil.copytree(common / "made", folder, dirs_exist_ok=True))
 
 
 @pytest.fixture(autouse=True)
@@ -133,9 +168,13 @@ def workspace(tmp_path_factory) -> Path:
             soundfile.write(path, small_sound(kind, rng), SOUND_RATE)
     build(str(folder / "sounds"), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
     options = {"features": 16, "num_stages": 1, "max_epochs": 20, "patience": 20, "lr": 0.02, "batch_size": 6}
-    places = {"data_dir": str(folder / "data"), "log_dir": str(folder / "log")}
-    result = train("sounds", recipe="original", warmup=10, **places, **options)
-    result.run.rename(folder / "log" / "20261122_101500-sounds-se")
+
+    def trained(log: Path) -> None:
+        places = {"data_dir": str(folder / "data"), "log_dir": str(log)}
+        result = train("sounds", recipe="original", warmup=10, **places, **options)
+        result.run.rename(log / "20261122_101500-sounds-se")
+
+    made_once(tmp_path_factory, "trained", trained).rename(folder / "log")
     time = np.arange(3 * SOUND_RATE) / SOUND_RATE
     soundfile.write(folder / "hum.wav", 0.3 * np.sin(2 * np.pi * 220 * time), SOUND_RATE)
     return folder

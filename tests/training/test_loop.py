@@ -63,7 +63,7 @@ def test_every_block_learns_real_sounds(built, tmp_path, block):
     assert epochs(result.run)[-1]["train_loss"] < epochs(result.run)[0]["train_loss"]
 
 
-def test_a_run_directory_holds_what_it_should(built, tmp_path):
+def test_a_run_directory_holds_what_it_should(built, tmp_path, curves):
     result = run_small(built, tmp_path, name="first")
     names = {path.name for path in result.run.iterdir()}
     assert {"model.safetensors", "config.json", "metrics.jsonl", "checkpoint.pt", "curves.png"} <= names
@@ -324,11 +324,12 @@ def test_a_finished_run_and_no_run_cannot_be_resumed(built, tmp_path):
         resume(run)
 
 
-def test_many_labels(built, tmp_path):
+def test_many_labels(built, tmp_path, curves):
     result = run_small(built, tmp_path, "labels.csv", block="se", features=8, max_epochs=6, lr=0.05, num_stages=1)
     assert samplecnn.load(result.run).task.kind == "multilabel"
     assert samplecnn.load(result.run).task.classes == ("high", "low", "noise", "tonal")
     assert "val_accuracy" not in epochs(result.run)[0]
+    assert (result.run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_init_from_copies_the_layers_and_resets_the_last_one_for_other_classes(built, tmp_path, capsys):
