@@ -1,4 +1,4 @@
-"""Small networks whose answers differ from segment to segment."""
+"""Small networks whose outputs differ between segments."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ RATE, WINDOW = 8000, 729
 
 @pytest.fixture(scope="session")
 def make_network():
-    """make_network(block, kind=…, **config) -> a network on 729 samples; its batch norms know coloured noise."""
+    """make_network(block, kind=…, **config) -> a network on 729 samples; its batch norms have the statistics of
+    coloured noise.
+    """
 
     def make(block: str = "se", kind: str = "multilabel", classes: int = 5, **config) -> SampleCNN:
         torch.manual_seed(0)
@@ -32,7 +34,7 @@ def make_network():
 
 
 def sounds(count: int, samples: int, seed: int = 0) -> np.ndarray:
-    """Segments of noise, each of another colour and loudness, float32 [count, samples]."""
+    """Segments of noise with different spectra and levels, float32 [count, samples]."""
     rng = np.random.default_rng(seed)
     spectrum = np.fft.rfft(rng.standard_normal((count, samples)))
     slope = rng.uniform(0, 2, (count, 1))
@@ -46,8 +48,8 @@ def make_sounds():
 
 
 @pytest.fixture(scope="session")
-def plainly():
-    """plainly(model, segments) -> what the model itself says in full precision."""
+def reference():
+    """reference(model, segments) -> probabilities of the PyTorch model in float32."""
 
     def run(model: SampleCNN, segments: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

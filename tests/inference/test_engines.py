@@ -1,4 +1,4 @@
-"""Every engine that is installed, in every precision, against the model itself: a new engine needs no new test."""
+"""Every installed engine in every precision, compared with the model: a new engine needs no new test."""
 
 from dataclasses import replace
 
@@ -17,32 +17,32 @@ from samplecnn.models.folding import fold
 from samplecnn.system.cpu import may_use_bf16
 
 ALL = [*((name, False) for name in installed()), pytest.param("torch", True, id="torch-few")]
-BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 bits, and these networks amplify what they hear
+BOUNDS = {"fp32": 1e-5, "bf16": 0.1}  # bf16 has 8 significant bits, and these networks amplify differences
 
 
-def opened(model, name, precision, few=False):
+def make_engine(model, name, precision, few=False):
     return open_engine(model, name, precision, segments=1 if few else 10**6)
 
 
 @pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
 @pytest.mark.parametrize(("name", "few"), ALL)
-def test_every_block_in_full_precision(make_network, make_sounds, plainly, name, few, block, multi):
+def test_every_block_in_full_precision(make_network, make_sounds, reference, name, few, block, multi):
     model, segments = make_network(block, multi=multi), make_sounds(7, 729)
-    wanted = plainly(model, segments)
-    assert wanted.std(0).min() > 0.01, "segments must differ, else this shows nothing"
-    found = opened(model, name, "fp32", few)(segments)
+    wanted = reference(model, segments)
+    assert wanted.std(0).min() > 0.01, "segments must differ for a meaningful test"
+    found = make_engine(model, name, "fp32", few)(segments)
     assert found.dtype == np.float32 and found.shape == (7, 5)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=BOUNDS["fp32"])
 
 
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
 @pytest.mark.parametrize("name", installed())
-def test_lower_precisions_stay_near(make_network, make_sounds, plainly, name, block):
+def test_lower_precisions_are_close(make_network, make_sounds, reference, name, block):
     model, segments = make_network(block), make_sounds(16, 729)
-    wanted = plainly(model, segments)
+    wanted = reference(model, segments)
     for precision in ENGINES[name].precisions[1:]:
-        engine = opened(model, name, precision)
+        engine = make_engine(model, name, precision)
         found = engine(segments)
         assert engine.precision == precision and np.isfinite(found).all()
         assert np.abs(found - wanted).max() < BOUNDS[precision]
@@ -50,20 +50,20 @@ def test_lower_precisions_stay_near(make_network, make_sounds, plainly, name, bl
 
 
 @pytest.mark.parametrize(("name", "few"), ALL)
-def test_one_label_other_paddings_and_a_tail(make_network, make_sounds, plainly, name, few):
+def test_multi_class_other_paddings_and_a_tail(make_network, make_sounds, reference, name, few):
     for config in ({"kind": "multiclass"}, {"first_padding": "valid"}, {"first_padding": "centred", "tail": True}):
         for block in ("basic", "rese2-wide"):
             model = make_network(block, **config)
-            engine = opened(model, name, "fp32", few)
-            for samples in (model.min_samples, 730, 1001):  # any length will do, threes or not
+            engine = make_engine(model, name, "fp32", few)
+            for samples in (model.min_samples, 730, 1001):  # any length, multiples of 3 or not
                 segments = make_sounds(3, samples)
-                np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=BOUNDS["fp32"])
+                np.testing.assert_allclose(engine(segments), reference(model, segments), rtol=0, atol=BOUNDS["fp32"])
 
 
 @pytest.mark.parametrize(("name", "few"), ALL)
-def test_any_batch_gives_the_same(make_network, make_sounds, name, few):
-    engine = opened(make_network(), name, "fp32", few)
-    segments = make_sounds(71, 729)  # more than go through the network together
+def test_outputs_do_not_depend_on_the_batch(make_network, make_sounds, name, few):
+    engine = make_engine(make_network(), name, "fp32", few)
+    segments = make_sounds(71, 729)  # more than one internal batch
     whole = engine(segments)
     assert whole.shape == (71, 5)
     for size in (1, 2, 33):
@@ -76,12 +76,12 @@ def test_any_batch_gives_the_same(make_network, make_sounds, name, few):
 
 
 @pytest.mark.parametrize("name", installed())
-def test_the_model_is_left_alone_and_may_change(make_network, make_sounds, plainly, name):
+def test_the_model_is_not_modified_and_may_change_later(make_network, make_sounds, reference, name):
     model, segments = make_network(), make_sounds(3, 729)
     model.train()
     model.compute_dtype = torch.bfloat16
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    engine = opened(model, name, "fp32")
+    engine = make_engine(model, name, "fp32")
     first = engine(segments)
     assert model.training and model.compute_dtype == torch.bfloat16
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -93,33 +93,35 @@ def test_the_model_is_left_alone_and_may_change(make_network, make_sounds, plain
 
 
 @pytest.mark.parametrize("name", installed())
-def test_what_is_no_batch_of_segments(make_network, make_sounds, name):
-    engine = opened(make_network(), name, "fp32", few=True)
+def test_invalid_inputs_are_refused(make_network, make_sounds, name):
+    engine = make_engine(make_network(), name, "fp32", few=True)
     with pytest.raises(SampleCNNError, match=r"takes \[batch, samples\], not a shape of \[729\]"):
         engine(make_sounds(1, 729)[0])
     with pytest.raises(SampleCNNError, match="240 samples are too few: this model needs 241"):
         engine(make_sounds(2, 240))
 
 
-def test_without_numba(make_network, make_sounds, plainly, monkeypatch):
+def test_without_numba(make_network, make_sounds, reference, monkeypatch):
     from samplecnn.inference import torch_engine
 
     monkeypatch.setattr(torch_engine, "compiled_passes", lambda: None)
     model, segments = make_network("rese2"), make_sounds(3, 729)
-    engine = opened(model, "torch", "fp32")
+    engine = make_engine(model, "torch", "fp32")
     assert type(engine.operations) is torch_engine.OnCpu
-    np.testing.assert_allclose(engine(segments), plainly(model, segments), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(engine(segments), reference(model, segments), rtol=0, atol=1e-5)
 
 
-def test_without_onednns_fused_convolution(make_network, make_sounds, plainly, monkeypatch):
+def test_without_onednns_fused_convolution(make_network, make_sounds, reference, monkeypatch):
     from samplecnn.inference import torch_operations
 
-    monkeypatch.setattr(torch_operations, "fuses", lambda _: False)
+    monkeypatch.setattr(torch_operations, "has_fused_convolution", lambda _: False)
     model, segments = make_network("rese1"), make_sounds(3, 729)
-    np.testing.assert_allclose(opened(model, "torch", "fp32")(segments), plainly(model, segments), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        make_engine(model, "torch", "fp32")(segments), reference(model, segments), rtol=0, atol=1e-5
+    )
 
 
-def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, plainly):
+def test_the_operations_for_gpus_are_correct_on_any_device(make_network, make_sounds, reference):
     from samplecnn.inference.torch_operations import Plain
     from samplecnn.models.folding import fold
     from samplecnn.models.graph import run
@@ -128,10 +130,10 @@ def test_what_a_gpu_computes_is_right_on_any_device(make_network, make_sounds, p
         model, segments = make_network(block, multi=True), make_sounds(3, 729)
         with torch.inference_mode():
             found = run(fold(model), Plain(torch.float32, torch.device("cpu")), torch.from_numpy(segments), 729)
-        np.testing.assert_allclose(found.numpy(), plainly(model, segments), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found.numpy(), reference(model, segments), rtol=0, atol=1e-5)
 
 
-def test_requests_that_cannot_be_met(make_network, monkeypatch):
+def test_invalid_requests_are_refused(make_network, monkeypatch):
     model = make_network()
     with pytest.raises(UsageError, match="engine 'abacus' is not known; use auto, torch"):
         open_engine(model, "abacus")
@@ -149,13 +151,13 @@ def test_requests_that_cannot_be_met(make_network, monkeypatch):
 
 
 @pytest.mark.skipif("onnx" not in installed(), reason="ONNX Runtime is not installed")
-def test_a_precision_that_an_engine_has_not(make_network):
-    with pytest.raises(UsageError, match="engine onnx computes in fp32, not bf16; use --engine torch or openvino"):
+def test_unsupported_precisions_are_refused(make_network):
+    with pytest.raises(UsageError, match="engine onnx supports fp32, not bf16; use --engine torch or openvino"):
         open_engine(make_network(), "onnx", "bf16")
 
 
-def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
-    net, gpu = fold(make_network()), torch.device("cuda")  # too narrow for tiles
+def test_the_engine_depends_on_the_number_of_segments(make_network, monkeypatch):
+    net, gpu = fold(make_network()), torch.device("cuda")  # too narrow for the micro-kernel
     few, many = ENGINES["torch"].numpy_first, 10**6
     monkeypatch.setattr(registry, "is_installed", lambda module: module == "torch")
     for precision in ("fp32", "bf16"):
@@ -166,7 +168,7 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
     few = ENGINES["openvino"].numpy_first
     assert registry.choose(net, "fp32", None, few) == "numpy" and registry.choose(net, "fp32", None, None) == "openvino"
-    assert registry.choose(net, "fp32", None, few + 1) == "openvino", "which starts sooner than PyTorch"
+    assert registry.choose(net, "fp32", None, few + 1) == "openvino", "it starts faster than PyTorch"
     assert registry.choose(net, "bf16", None, many) == registry.choose(net, "fp32", None, many) == "openvino"
     assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
@@ -174,17 +176,17 @@ def test_the_engine_follows_the_number_of_segments(make_network, monkeypatch):
     assert registry.choose(wide, "fp32", None, many) == "openvino"
 
 
-def test_without_torch_other_engines_are_taken(make_network, monkeypatch):
+def test_without_torch_other_engines_are_chosen(make_network, monkeypatch):
     net, many = fold(make_network()), 10**6
-    for modules, some, lots in (
+    for modules, few_engine, many_engine in (
         (("openvino", "onnx", "onnxruntime"), "openvino", "openvino"),
         (("onnx", "onnxruntime"), "onnx", "onnx"),
         ((), "numpy", "numpy"),
     ):
         monkeypatch.setattr(registry, "is_installed", modules.__contains__)
         assert registry.choose(net, "fp32", None, 1) == "numpy"
-        assert registry.choose(net, "fp32", None, None) == registry.choose(net, "fp32", None, 40) == some
-        assert registry.choose(net, "fp32", None, many) == lots
+        assert registry.choose(net, "fp32", None, None) == registry.choose(net, "fp32", None, 40) == few_engine
+        assert registry.choose(net, "fp32", None, many) == many_engine
 
 
 def test_onnx_runtime_starts_before_pytorch(make_network, monkeypatch):
@@ -192,13 +194,13 @@ def test_onnx_runtime_starts_before_pytorch(make_network, monkeypatch):
     monkeypatch.setattr(registry, "is_installed", ("torch", "onnx", "onnxruntime").__contains__)
     assert registry.choose(net, "fp32", None, 4) == "numpy"
     assert registry.choose(net, "fp32", None, 5) == registry.choose(net, "fp32", None, None) == "onnx"
-    assert registry.choose(net, "fp32", None, 40, imported=True) == "torch", "which is imported already"
+    assert registry.choose(net, "fp32", None, 40, imported=True) == "torch", "it is already imported"
     assert registry.choose(net, "bf16", None, 49) == "torch", "ONNX Runtime computes in float32 only"
     assert registry.choose(net, "fp32", None, many) == "torch"
 
 
-def test_an_engine_that_is_added_can_start_first(make_network, monkeypatch):
-    """Its entry in ENGINES, BY_SPEED and BY_START is all that the choice needs."""
+def test_a_new_engine_can_be_first(make_network, monkeypatch):
+    """It only needs entries in ENGINES, BY_SPEED and BY_START."""
     net = fold(make_network())
     monkeypatch.setitem(registry.ENGINES, "new", registry.Kind("new_engine:NewEngine"))
     monkeypatch.setattr(registry, "BY_START", ("new", *registry.BY_START))
@@ -208,10 +210,10 @@ def test_an_engine_that_is_added_can_start_first(make_network, monkeypatch):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_precision_does_not_depend_on_the_number_of_segments(make_network, make_sounds, monkeypatch, precision):
-    """The same segments among few and among many: the same precision, and scores equal but for its rounding."""
+    """The same segments among few and among many: the same precision, and the same scores up to its rounding."""
     monkeypatch.setenv("SAMPLECNN_AUTO_PRECISION", precision)
     segments = make_sounds(4, 729)
-    for features in (8, 32):  # 32: wide enough for tiles
+    for features in (8, 32):  # 32: wide enough for the micro-kernel
         net = fold(make_network("se", features=features))
         engines = [open_engine(net, segments=count, device="cpu") for count in (1, None, 1000, 10**6)]
         assert {engine.precision for engine in engines} == {precision}
@@ -221,29 +223,29 @@ def test_the_precision_does_not_depend_on_the_number_of_segments(make_network, m
             np.testing.assert_allclose(found, wanted, rtol=0, atol=BOUNDS[precision])
 
 
-def test_precisions_that_are_not_asked_for_are_measured_where_an_engine_has_two(monkeypatch):
-    asked = []
+def test_auto_benchmarks_engines_with_two_precisions(monkeypatch):
+    requested = []
 
     def rates(use, measure):
-        asked.append(use)
+        requested.append(use)
         return Choice("bf16", "", {})
 
     monkeypatch.setattr(hardware, "auto_precision", rates)
     monkeypatch.setattr(registry, "is_installed", lambda module: module in ("torch", "openvino"))
     assert [registry.decide_precision(name, "auto", None) for name in ("auto", "torch", "openvino")] == ["bf16"] * 3
-    assert asked == ["inference", "inference", "inference-openvino"]
+    assert requested == ["inference", "inference", "inference-openvino"]
     monkeypatch.setattr(registry, "is_installed", lambda module: module == "openvino")
-    assert registry.decide_precision("auto", "auto", None) == "bf16" and asked[3:] == ["inference-openvino"]
+    assert registry.decide_precision("auto", "auto", None) == "bf16" and requested[3:] == ["inference-openvino"]
     monkeypatch.setattr(registry, "is_installed", lambda module: False)
     assert registry.decide_precision("auto", "auto", None) == "fp32"
     for name in ("numpy", "onnx"):
         assert registry.decide_precision(name, "auto", None) == "fp32"
-    assert registry.decide_precision("numpy", "bf16", None) == "bf16" and len(asked) == 4
+    assert registry.decide_precision("numpy", "bf16", None) == "bf16" and len(requested) == 4
 
 
-@pytest.mark.parametrize("name", [name for name in installed() if ENGINES[name].decides])
-def test_the_measurement_runs(name):
-    """Speeds of both precisions; it may fail only where nothing is measured. PyTorch's threads stay as they were."""
+@pytest.mark.parametrize("name", [name for name in installed() if ENGINES[name].needs_benchmark])
+def test_the_benchmark_runs(name):
+    """It returns the speeds of both precisions, may fail only without bfloat16, and restores PyTorch's threads."""
     threads = torch.get_num_threads()
     try:
         rates = registry._measure(name)
@@ -256,23 +258,23 @@ def test_the_measurement_runs(name):
 
 @pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
-def test_a_micro_kernel_computes_what_other_kernels_compute(unit, make_network, make_sounds, plainly, block, multi):
-    """At every length: samples that end within a block of rows, and steps that pooling leaves over."""
+def test_micro_kernels_agree_with_other_kernels(unit, make_network, make_sounds, reference, block, multi):
+    """At several lengths: samples that end within a block of rows, and steps that pooling drops."""
     for config in ({}, {"first_padding": "valid", "tail": True}):
         model = make_network(block, multi=multi, features=32, **config)
-        many, few = opened(model, "torch", "bf16"), opened(model, "torch", "bf16", few=True)
+        many, few = make_engine(model, "torch", "bf16"), make_engine(model, "torch", "bf16", few=True)
         assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a converted block's stem is not supported
         for samples in (model.min_samples, 730, 1001, 4000):
             segments = make_sounds(5, samples)
-            wanted = plainly(model, segments)
-            off, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
-            assert off < 1.5 * usual + 2e-3
+            wanted = reference(model, segments)
+            error, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
+            assert error < 1.5 * usual + 2e-3
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])
 @pytest.mark.parametrize("steps", [400, 6300, 6301])
-def test_threads_that_share_a_sample_write_what_one_writes(unit, make_network, monkeypatch, samples, steps):
-    """A sample that would keep one thread busy is shared by all; none writes outside its result."""
+def test_threads_that_share_a_sample_agree_with_one_thread(unit, make_network, monkeypatch, samples, steps):
+    """A last sample is shared by all threads; none writes outside its part of the result."""
     from samplecnn.inference import amx_blocks
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -286,7 +288,7 @@ def test_threads_that_share_a_sample_write_what_one_writes(unit, make_network, m
     first = np.ascontiguousarray(net.first.weight[:, 0].T), net.first.bias
     wave, rows = rng.standard_normal((samples * steps, 3)).astype(np.float32), steps // 9
     wanted = np.empty((samples * rows, 32), np.uint16)
-    for sample in range(samples):  # one thread, for there are two samples
+    for sample in range(samples):  # one thread per sample, as there are two samples
         both = np.concatenate([wave[sample * steps : (sample + 1) * steps]] * 2)
         out = np.empty((2 * rows, 32), np.uint16)
         amx_blocks.chain(unit, both, 2, first, blocks, out)
@@ -295,6 +297,6 @@ def test_threads_that_share_a_sample_write_what_one_writes(unit, make_network, m
     found = np.full((samples * rows + 64, 32), 7, np.uint16)
     amx_blocks.chain(unit, wave, samples, first, blocks, found[32:-32])
     assert (found[:32] == 7).all() and (found[-32:] == 7).all()
-    assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded otherwise
+    assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded differently
     one, other = ((array.astype(np.uint32) << 16).view(np.float32) for array in (found[32:-32], wanted))
     np.testing.assert_allclose(one, other, rtol=0.02, atol=0.01)

@@ -1,4 +1,4 @@
-"""Networks as what is left of them, from a model at hand and from a file without PyTorch: the same."""
+"""Folded networks, from a model in memory and from a file without PyTorch: the same."""
 
 import json
 from dataclasses import fields
@@ -28,7 +28,7 @@ def layers(part) -> list[Layer]:
 
 @pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
-def test_a_file_gives_what_its_model_gives(make_network, tmp_path, block, multi):
+def test_a_file_gives_the_graph_of_its_model(make_network, tmp_path, block, multi):
     model = make_network(block, multi=multi, tail=multi)
     model_files.save(model, tmp_path)
     wanted, found = fold(model), model_files.load_graph(tmp_path)
@@ -40,39 +40,39 @@ def test_a_file_gives_what_its_model_gives(make_network, tmp_path, block, multi)
     assert len(layers(found)) == sum("weight" in name and "norm" not in name for name in model.state_dict())
 
 
-def test_types_that_numpy_has_not(make_network, make_sounds, plainly, tmp_path):
+def test_dtypes_that_numpy_lacks(make_network, make_sounds, reference, tmp_path):
     model, segments = make_network("rese1"), make_sounds(3, 729)
     model_files.save(model, tmp_path)
     file = tmp_path / model_files.WEIGHTS
     save_file({name: value.bfloat16() for name, value in load_file(file).items()}, file)
     found = open_engine(model_files.load_graph(tmp_path), "numpy")(segments)
-    np.testing.assert_allclose(found, plainly(model_files.load(tmp_path), segments), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, reference(model_files.load(tmp_path), segments), rtol=0, atol=1e-5)
 
 
-def test_damage_is_told_as_by_load(make_network, tmp_path):
+def test_damage_is_reported_as_by_load(make_network, tmp_path):
     model = make_network("res2")
     model_files.save(model, tmp_path)
     file, description = tmp_path / model_files.WEIGHTS, tmp_path / model_files.CONFIG
     whole, values = file.read_bytes(), {name: value.clone() for name, value in model.state_dict().items()}
 
-    def told(match: str) -> None:
-        for way in (model_files.load, model_files.load_graph):
+    def check(match: str) -> None:
+        for load in (model_files.load, model_files.load_graph):
             with pytest.raises(SampleCNNError, match=match):
-                way(tmp_path)
+                load(tmp_path)
 
     file.write_bytes(whole[:-100])
-    told("model.safetensors: damaged")
+    check("model.safetensors: damaged")
     save_file({name: value for name, value in values.items() if name != "blocks.1.norms.0.bias"}, file)
-    told("does not fit the architecture in config.json: .*blocks.1.norms.0.bias")
+    check("does not fit the architecture in config.json: .*blocks.1.norms.0.bias")
     save_file({**values, "more": torch.zeros(1)}, file)
-    told("does not fit the architecture in config.json: .*more")
+    check("does not fit the architecture in config.json: .*more")
     save_file({**values, "blocks.0.convs.0.weight": values["blocks.0.convs.0.weight"][:, 1:].contiguous()}, file)
-    told("does not fit the architecture in config.json: .*blocks.0.convs.0.weight")
+    check("does not fit the architecture in config.json: .*blocks.0.convs.0.weight")
     save_file({**values, "blocks.1.convs.1.weight": values["blocks.1.convs.1.weight"][:, :, 1:].contiguous()}, file)
-    told("does not fit the architecture in config.json: .*blocks.1.convs.1.weight")
+    check("does not fit the architecture in config.json: .*blocks.1.convs.1.weight")
     file.write_bytes(whole)
     stated = json.loads(description.read_text())
     description.write_text(json.dumps({**stated, "model": {**stated["model"], "block": "res1"}}))
-    told("does not fit the architecture in config.json: .*convs.1")
+    check("does not fit the architecture in config.json: .*convs.1")
     description.write_text(json.dumps({**stated, "model": {**stated["model"], "block": "rese2"}}))
-    told("does not fit the architecture in config.json: .*excitation")
+    check("does not fit the architecture in config.json: .*excitation")

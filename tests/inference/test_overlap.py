@@ -1,4 +1,4 @@
-"""Windows that share layers, against the same windows one by one."""
+"""Windows that share layers, compared with the same windows computed separately."""
 
 import itertools
 from dataclasses import replace
@@ -10,18 +10,18 @@ import torch
 
 from samplecnn.inference import open_engine, overlap
 from samplecnn.inference.overlap import Sharing
-from samplecnn.inference.overlap_plan import LATITUDE, aligned, shared_depth
+from samplecnn.inference.overlap_plan import HOP_TOLERANCE, align_hop, shared_depth
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
 
-BOUND = {"fp32": 2e-6, "bf16": 0.03}  # what rounding may do; in bf16 a step is 0.004 of a value
+BOUND = {"fp32": 2e-6, "bf16": 0.03}  # rounding errors; a bf16 step is 0.004 of a value
 LENGTHS = [(2187, "same"), (2300, "same"), (2189, "valid"), (2188, "centred")]
 
 
 @pytest.fixture(scope="module")
 def network():
-    """network(block, multi, window, first_padding) whose answers differ from window to window, with its engine."""
+    """network(block, multi, window, first_padding) -> a network whose outputs differ between windows."""
 
     def make(block="se", multi=False, window=2187, first_padding="same", **more) -> SampleCNN:
         torch.manual_seed(1)
@@ -43,86 +43,88 @@ def network():
     return make
 
 
-def stretch_of(count: int, hop: int, window: int) -> np.ndarray:
-    """Noise that grows louder, so that windows differ."""
+def noise_for(count: int, hop: int, window: int) -> np.ndarray:
+    """Noise of increasing level, so that windows differ."""
     noise = np.random.default_rng(0).normal(size=(count - 1) * hop + window)
     return (noise * np.linspace(0.1, 2, len(noise))).astype(np.float32)
 
 
-def one_by_one(stretch: np.ndarray, window: int, hop: int) -> np.ndarray:
-    return np.lib.stride_tricks.sliding_window_view(stretch, window)[::hop]
+def separate_windows(buffer: np.ndarray, window: int, hop: int) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(buffer, window)[::hop]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("block", "multi"), list(itertools.product(BLOCKS, [False, True])))
-def test_windows_that_share_equal_windows_alone(network, block, multi, precision):
+def test_shared_layers_give_the_outputs_of_separate_windows(network, block, multi, precision):
     depths = set()
     for window, padding in LENGTHS:
         engine = open_engine(network(block, multi, window, padding), "torch", precision)
         for hop in (90, 243, window // 2):
-            hop = aligned(engine.net, window, hop)
-            stretch = stretch_of(11, hop, window)
+            hop = align_hop(engine.net, window, hop)
+            buffer = noise_for(11, hop, window)
             shared = Sharing(engine, window, hop)
             depths.add(shared.depth)
-            wanted = engine(one_by_one(stretch, window, hop))
-            assert np.ptp(wanted, axis=0).max() > 0.02, "the answers differ"
-            np.testing.assert_allclose(shared(stretch), wanted, rtol=0, atol=BOUND[precision])
+            wanted = engine(separate_windows(buffer, window, hop))
+            assert np.ptp(wanted, axis=0).max() > 0.02, "outputs must differ"
+            np.testing.assert_allclose(shared(buffer), wanted, rtol=0, atol=BOUND[precision])
     assert depths == ({1} if "se" in block else {1, 3})
 
 
 @pytest.mark.parametrize("block", ["basic", "se", "res2", "rese2"])
-def test_without_its_own_ends_a_window_would_say_something_else(network, block, monkeypatch):
+def test_the_ends_of_windows_matter(network, block, monkeypatch):
     engine = open_engine(network(block), "torch", "fp32")
-    hop = aligned(engine.net, 2187, 243)
-    stretch = stretch_of(5, hop, 2187)
+    hop = align_hop(engine.net, 2187, 243)
+    buffer = noise_for(5, hop, 2187)
     shared = Sharing(engine, 2187, hop)
-    wanted = engine(one_by_one(stretch, 2187, hop))
+    wanted = engine(separate_windows(buffer, 2187, hop))
     monkeypatch.setattr(
         overlap, "_windows", lambda level, lo, hi: overlap._cut(level.whole, lo, hi, level.hop, level.steps)
     )
-    assert abs(shared(stretch) - wanted).max() > 100 * BOUND["fp32"]
+    assert abs(shared(buffer) - wanted).max() > 100 * BOUND["fp32"]
 
 
-def test_hops_are_aligned_within_their_latitude(network):
+def test_hops_are_aligned_within_their_tolerance(network):
     nets = {block: open_engine(network(block), "torch", "fp32").net for block in BLOCKS}
     nets = {block: replace(net, stages=(*net.stages, *net.stages[-3:])) for block, net in nets.items()}
     for net, hop in itertools.product(nets.values(), (500, 1000, 5512, 29524, 40000)):
-        rounded = aligned(net, 59049, hop)
-        assert abs(rounded - hop) <= LATITUDE * hop and rounded <= 59049
+        rounded = align_hop(net, 59049, hop)
+        assert abs(rounded - hop) <= HOP_TOLERANCE * hop and rounded <= 59049
         assert shared_depth(net, 59049, rounded) > 0
-    assert aligned(nets["basic"], 59049, 5512) % 81 == 0 and shared_depth(nets["basic"], 59049, 5508) == 3
-    assert aligned(nets["se"], 59049, 5512) % 9 == 0 and shared_depth(nets["se"], 59049, 5508) == 1
-    assert aligned(nets["rese2"], 59049, 5512) % 3 == 0
-    assert aligned(nets["se"], 59049, 59049) == 59049 and shared_depth(nets["se"], 59049, 59049) == 0
-    assert aligned(nets["se"], 59049, 7) == 7, "too short to be moved"
+    assert align_hop(nets["basic"], 59049, 5512) % 81 == 0 and shared_depth(nets["basic"], 59049, 5508) == 3
+    assert align_hop(nets["se"], 59049, 5512) % 9 == 0 and shared_depth(nets["se"], 59049, 5508) == 1
+    assert align_hop(nets["rese2"], 59049, 5512) % 3 == 0
+    assert align_hop(nets["se"], 59049, 59049) == 59049 and shared_depth(nets["se"], 59049, 59049) == 0
+    assert align_hop(nets["se"], 59049, 7) == 7, "too short to be changed"
 
 
 @pytest.mark.parametrize(
-    ("block", "seconds", "shares"),
+    ("block", "seconds", "shared"),
     [("se", 0.06, True), ("se", 0.13, False), ("basic", 0.13, True), ("rese2", 0.06, False)],
 )
-def test_auto_shares_where_it_is_faster(network, block, seconds, shares):
+def test_auto_shares_layers_if_faster(network, block, seconds, shared):
     from samplecnn.inference import ENGINES
 
     tagger = Tagger(network(block), hop=seconds, segments=100_000)
-    if shares or not ENGINES["openvino"].installed:
+    if shared or not ENGINES["openvino"].installed:
         assert tagger.engine.name == "torch" and tagger.sharing is not None
     else:
         assert tagger.engine.name == "openvino" and tagger.sharing is None
-    assert Tagger(network(block), hop=seconds, engine="torch").sharing is not None, "asked for, it shares at any hop"
+    assert Tagger(network(block), hop=seconds, engine="torch").sharing is not None, (
+        "on request, layers are shared at any hop"
+    )
 
 
-def test_a_stem_that_looks_at_the_whole_window_shares_nothing(network):
+def test_networks_with_a_stem_share_no_layers(network):
     tagger = Tagger(network("rese2-wide", tail=True), hop=0.1, precision="fp32")
     assert tagger.hop == 800 and tagger.sharing is None
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.2734, 0.3, 1.0, 2.9])
 @pytest.mark.parametrize("block", ["basic", "rese2"])
-def test_tags_with_a_hop_are_those_of_every_window(network, block, seconds, tmp_path):
-    """From a file, cut into pieces and batches, against every window by itself; recordings short and long."""
+def test_tags_with_a_hop_equal_those_of_separate_windows(network, block, seconds, tmp_path):
+    """Windows of a file, read in blocks and batches, compared with separate windows; short and long recordings."""
     model = network(block)
-    wave = stretch_of(1, 1, round(seconds * 8000)) * np.float32(0.1)
+    wave = noise_for(1, 1, round(seconds * 8000)) * np.float32(0.1)
     soundfile.write(tmp_path / "x.wav", wave, 8000, subtype="PCM_16")
     tagger = Tagger(model, 4, hop=243 / 8000, precision="fp32", engine="torch")
     assert tagger.sharing is not None and tagger.hop == 243
@@ -141,16 +143,17 @@ def test_tags_with_a_hop_are_those_of_every_window(network, block, seconds, tmp_
     np.testing.assert_allclose(tags.over_time, wanted, rtol=0, atol=2e-6)
 
 
-def test_a_long_recording_in_pieces_keeps_its_windows_in_order(network, tmp_path, monkeypatch):
+def test_windows_of_a_long_recording_stay_in_order(network, tmp_path, monkeypatch):
 
-    wave = stretch_of(40, 243, 2187) * np.float32(0.1)
+    wave = noise_for(40, 243, 2187) * np.float32(0.1)
     soundfile.write(tmp_path / "x.wav", wave, 8000)
     tagger = Tagger(network("basic"), 4, hop=243 / 8000, precision="fp32", engine="torch")
     wanted = tagger(tmp_path / "x.wav")
     from samplecnn import audio
 
     monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 100)
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 2300)  # one window or so at a time, some of which wait for a batch
+    # About one window per block, so that some are pending between batches.
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 2300)
     tags = tagger(tmp_path / "x.wav")
     np.testing.assert_array_equal(tags.starts, wanted.starts)
     np.testing.assert_allclose(tags.over_time, wanted.over_time, rtol=0, atol=2e-6)

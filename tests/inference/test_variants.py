@@ -1,4 +1,4 @@
-"""Variants of the network: each trained a step, folded, run by every engine, summarised and written.
+"""Variants of the network: each trained for one step, folded, run by every engine, summarised and written.
 
 A new variant is a line in VARIANTS.
 """
@@ -13,7 +13,7 @@ from samplecnn.analysis import summarize
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.errors import UsageError
 from samplecnn.inference import installed, open_engine
-from samplecnn.inference.overlap_plan import aligned, shared_depth
+from samplecnn.inference.overlap_plan import align_hop, shared_depth
 from samplecnn.interop import keras
 from samplecnn.interop.keras import h5, hdf5
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window, network_spec
@@ -51,27 +51,27 @@ def model(make_network, variant) -> SampleCNN:
     return make_network(**variant)
 
 
-def test_every_engine_computes_it(model, make_sounds, plainly):
-    for samples in (WINDOW, 1001):  # with frames left over at the end of a block, and without
+def test_every_engine_computes_it(model, make_sounds, reference):
+    for samples in (WINDOW, 1001):  # with and without frames that pooling drops
         segments = make_sounds(3, samples)
-        wanted = plainly(model, segments)
-        assert wanted.std(0).min() > 0.002, "segments must differ, else this shows nothing"
+        wanted = reference(model, segments)
+        assert wanted.std(0).min() > 0.002, "segments must differ for a meaningful test"
         for name in installed():
             for few in (True, False):
                 found = open_engine(model, name, "fp32", segments=1 if few else 10**6)(segments)
                 np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5, err_msg=f"{name}, {samples} samples")
 
 
-def test_lower_precisions_stay_near(model, make_sounds, plainly):
+def test_lower_precisions_are_close(model, make_sounds, reference):
     segments = make_sounds(8, WINDOW)
     for name in ("torch", "openvino", "numpy"):
         if name in installed():
             found = open_engine(model, name, "bf16", segments=10**6)(segments)
-            assert np.abs(found - plainly(model, segments)).max() < 0.1, name
+            assert np.abs(found - reference(model, segments)).max() < 0.1, name
 
 
-def test_it_is_what_plain_layers_of_pytorch_compute(model, make_sounds):
-    """Against ordinary 1-D layers, on a window of which every block takes all."""
+def test_it_equals_plain_pytorch_layers(model, make_sounds):
+    """Compared with ordinary 1-D layers, on a window without dropped frames."""
     if model.logmel is not None:
         with pytest.raises(UsageError, match="not with log-mel frames"):
             PlainSampleCNN(model.config)
@@ -88,7 +88,7 @@ def test_it_is_what_plain_layers_of_pytorch_compute(model, make_sounds):
 
 
 def _plain_order(model: SampleCNN) -> list[int]:
-    """Places of a network's values in its state, in the order in which the plain network keeps them."""
+    """Indices of a network's values in its state dict, in the order of the plain network."""
     names = list(model.state_dict())
     norm = ("weight", "bias", "running_mean", "running_var")
     wanted: list[str] = []
@@ -120,7 +120,7 @@ def test_a_training_step_lowers_the_loss(variant, make_network, make_sounds, pre
     assert losses[-1] < losses[0]
 
 
-def test_the_summary_counts_all_of_it(model, make_sounds):
+def test_the_summary_counts_every_layer(model, make_sounds):
     summary = summarize(model, WINDOW)
     assert summary.totals["parameters"] == model.num_values()
     assert summary.totals["receptive_field"] == model.receptive_field
@@ -131,13 +131,13 @@ def test_the_summary_counts_all_of_it(model, make_sounds):
     assert ends == [output.shape[1] for output in model.features(torch.from_numpy(make_sounds(1, WINDOW)))]
 
 
-def test_the_receptive_field_is_where_the_gradient_is(model, make_sounds):
-    """What a frame of the second block's output depends on, from the gradient of the network itself."""
+def test_the_receptive_field_is_the_support_of_the_gradient(model, make_sounds):
+    """The samples that a frame of the second block depends on, by the gradient of the network."""
     depth = 1 + (model.stem is not None)
     field = model.spec.receptive_fields(WINDOW)[depth + 1]
     wave = torch.from_numpy(make_sounds(1, WINDOW)).requires_grad_()
     for excitation in [stage.excitation for stage in model.stages if stage.excitation is not None]:
-        excitation.factors = lambda x: torch.ones(len(x), x.shape[2])  # it looks at the whole window
+        excitation.factors = lambda x: torch.ones(len(x), x.shape[2])  # it depends on the whole window
     x = model.first(wave)
     for stage in model.stages[: depth + 1]:
         x = stage(x)
@@ -146,15 +146,15 @@ def test_the_receptive_field_is_where_the_gradient_is(model, make_sounds):
     (reached,) = np.nonzero(wave.grad[0].numpy())
     first = field.first + frame * field.hop
     assert first <= reached.min() and reached.max() < first + field.size
-    assert reached.max() - reached.min() >= min(field.size, WINDOW) // 2, "most of the field is in use"
+    assert reached.max() - reached.min() >= min(field.size, WINDOW) // 2, "most of the field has a gradient"
 
 
-def test_windows_that_overlap_are_computed_one_by_one(model):
+def test_overlapping_windows_are_computed_separately(model):
     net = fold(model)
     if model.logmel is None and net.spec.first.width == 3 and all(stage.pool == 3 for stage in net.stages):
         pytest.skip("its layers are shared where the filters allow it, as test_overlap.py has it")
     assert shared_depth(net, WINDOW, 243) == 0 and shared_depth(net, WINDOW, 81) == 0
-    assert aligned(net, WINDOW, 250) == 250
+    assert align_hop(net, WINDOW, 250) == 250
 
 
 def test_keras_files_are_read_back(model, tmp_path, monkeypatch):
@@ -163,7 +163,7 @@ def test_keras_files_are_read_back(model, tmp_path, monkeypatch):
             h5.write(model, tmp_path / "m.h5")
         assert not (tmp_path / "m.h5").exists()
         return
-    monkeypatch.setattr(h5, "read_contents", hdf5.contents)  # in this process
+    monkeypatch.setattr(h5, "read_contents", hdf5.contents)  # without the sandbox
     assert keras.unsupported(model.config) is None
     h5.write(model, tmp_path / "m.h5")
     again = h5.read(tmp_path / "m.h5")
@@ -172,7 +172,7 @@ def test_keras_files_are_read_back(model, tmp_path, monkeypatch):
         np.testing.assert_array_equal(again.values[name], value)
 
 
-def test_configurations_of_earlier_versions_are_the_originals():
+def test_configurations_of_earlier_versions_are_those_of_the_original():
     earlier = {"block": "res2", "multi": True, "num_blocks": 8, "num_classes": 35, "features": 128, "dropout": 0.5}
     config = ModelConfig.from_dict(earlier)
     assert config == ModelConfig("res2", True, 8, 35)
@@ -181,7 +181,7 @@ def test_configurations_of_earlier_versions_are_the_originals():
 
 
 def test_depths_of_the_sub_sampling_models():
-    """A window of m^n samples is left with one frame: m samples by the first convolution, the rest by n - 1 blocks."""
+    """A window of m^n samples becomes one frame: by the first convolution over m samples and n - 1 blocks."""
     samples = {2: (2**14, 13), 3: (3**10, 9), 4: (4**8, 7), 5: (5**7, 6)}
     for size, (window, blocks) in samples.items():
         assert blocks_for_window(window, pool_size=size) == blocks
@@ -201,6 +201,6 @@ def test_depths_of_the_sub_sampling_models():
         ({"block": "rese2-wide", "pooling": "strided"}, "rese2-wide is used as it was converted"),
     ],
 )
-def test_settings_that_make_no_network(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         ModelConfig(**settings)

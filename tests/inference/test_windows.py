@@ -9,60 +9,60 @@ from hypothesis import strategies as st
 from samplecnn import audio
 from samplecnn.audio import standardise, stream
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.inference.windows import TAIL, hop_samples, windows
+from samplecnn.inference.windows import MIN_TAIL_FRACTION, hop_samples, windows
 from samplecnn.task import Task
 
 TASK = Task("t", ("a", "b"), "multiclass", 8000, 100, clip_seconds=0.025)
 
 
-def joined(pieces, task=TASK, most=4):
-    batches = list(windows(pieces, task, most))
+def cut(pieces, task=TASK, max_windows=4):
+    batches = list(windows(pieces, task, max_windows))
     segments = np.concatenate([batch.segments for batch in batches])
     return segments, np.concatenate([batch.starts for batch in batches]), batches
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 350), min_size=1, max_size=8), st.integers(1, 5))
-def test_every_window_is_where_it_says_whatever_the_pieces(lengths, most):
+def test_windows_do_not_depend_on_the_blocks_of_the_recording(lengths, max_windows):
     total = sum(lengths)
     wave = (np.arange(total) % 30000 + 1).astype(np.float32) / 32768
     pieces = np.split(wave, np.cumsum(lengths)[:-1])
     if total == 0:
         with pytest.raises(AudioError):
-            joined(pieces)
+            cut(pieces)
         return
-    segments, starts, batches = joined(pieces, most=most)
-    assert segments.shape == (len(starts), 100) and all(len(batch.segments) <= most for batch in batches)
-    assert batches[-1].end == total, "the length of the recording is known at the end"
+    segments, starts, batches = cut(pieces, max_windows=max_windows)
+    assert segments.shape == (len(starts), 100) and all(len(batch.segments) <= max_windows for batch in batches)
+    assert batches[-1].end == total, "the length of the recording"
     if total < 100:
         np.testing.assert_array_equal(segments[0], audio.fit(wave, 100, "tile"))
         return
     for start, segment in zip(starts, segments, strict=True):
         np.testing.assert_array_equal(segment, wave[start : start + 100])
     whole, rest = divmod(total, 100)
-    tail = [total - 100] if rest >= 100 * TAIL else []
+    tail = [total - 100] if rest >= 100 * MIN_TAIL_FRACTION else []
     assert starts.tolist() == [100 * n for n in range(whole)] + tail
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 350), min_size=1, max_size=8), st.integers(1, 5), st.integers(1, 100))
-def test_windows_start_every_hop_and_none_is_left_out(lengths, most, hop):
+def test_windows_start_every_hop_without_gaps(lengths, max_windows, hop):
     total = sum(lengths)
     wave = (np.arange(total) % 30000 + 1).astype(np.float32) / 32768
     pieces = np.split(wave, np.cumsum(lengths)[:-1])
     if total < 100:
         return
-    batches = list(windows(pieces, TASK, most, hop))
+    batches = list(windows(pieces, TASK, max_windows, hop))
     starts = np.concatenate([batch.starts for batch in batches])
     whole = list(range(0, total - 99, hop))
     left = total - 100 - whole[-1]
-    assert starts.tolist() == whole + ([total - 100] if left >= TAIL * hop else [])
+    assert starts.tolist() == whole + ([total - 100] if left >= MIN_TAIL_FRACTION * hop else [])
     for start, segment in zip(starts, np.concatenate([batch.segments for batch in batches]), strict=True):
         np.testing.assert_array_equal(segment, wave[start : start + 100])
     for batch in batches:
-        assert len(batch.segments) <= most
-        if batch.stretch is not None:
-            assert len(batch.stretch) == (len(batch.segments) - 1) * hop + 100, "what they share, no more"
+        assert len(batch.segments) <= max_windows
+        if batch.buffer is not None:
+            assert len(batch.buffer) == (len(batch.segments) - 1) * hop + 100, "the span of the windows"
 
 
 @pytest.mark.parametrize(("seconds", "samples"), [(None, 100), (0.0125, 100), (0.005, 40), (0.0001, 1)])
@@ -71,7 +71,7 @@ def test_hops_in_samples(seconds, samples):
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013])
-def test_hops_that_leave_gaps_or_stand_still_are_refused(seconds):
+def test_hops_of_zero_or_beyond_the_window_are_refused(seconds):
     with pytest.raises(UsageError, match=r"above 0 and at most the window, 0\.0125 s"):
         hop_samples(seconds, TASK)
 
@@ -79,30 +79,30 @@ def test_hops_that_leave_gaps_or_stand_still_are_refused(seconds):
 def test_segments_are_standardised_and_rounded_as_in_training():
     task = TASK.with_statistics(0.1, 0.5)
     wave = np.random.default_rng(0).uniform(-1.2, 1.2, 200).astype(np.float32)
-    segments, _, _ = joined([wave], task)
+    segments, _, _ = cut([wave], task)
     wanted = (audio.from_int16(audio.to_int16(audio.cut(wave, task))) - task.mean) / task.std
     np.testing.assert_array_equal(segments, standardise(audio.from_int16(audio.to_int16(audio.cut(wave, task))), task))
     np.testing.assert_allclose(segments, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["tile", "zero", "stretch"])
-def test_a_short_recording_is_filled_up_as_the_task_says(padding):
+def test_a_short_recording_is_padded_by_the_rule_of_the_task(padding):
     task = Task("t", ("a", "b"), "multiclass", 8000, 100, padding=padding)
     wave = np.linspace(0.1, 0.5, 30, dtype=np.float32)
-    segments, starts, batches = joined([wave], task)
+    segments, starts, batches = cut([wave], task)
     np.testing.assert_allclose(segments[0], audio.fit(wave, 100, padding), atol=1e-4)
     assert starts.tolist() == [0] and batches[0].end == 30
 
 
-def test_silence_is_seen():
+def test_silence_is_detected():
     zeros, ones = np.zeros(250, np.float32), np.full(250, 0.5, np.float32)
-    assert [batch.silent for batch in joined([zeros])[2]] == [True, True]
-    assert [batch.silent for batch in joined([zeros, ones], most=2)[2]][:3] == [True, False, False]
+    assert [batch.silent for batch in cut([zeros])[2]] == [True, True]
+    assert [batch.silent for batch in cut([zeros, ones], max_windows=2)[2]][:3] == [True, False, False]
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
 @pytest.mark.parametrize(("suffix", "channels"), [("wav", 2), ("flac", 1), ("ogg", 2), ("mp3", 2)])
-def test_a_stream_joined_is_what_decoding_at_once_gives(tmp_path, monkeypatch, rate, suffix, channels):
+def test_streamed_blocks_equal_decoding_at_once(tmp_path, monkeypatch, rate, suffix, channels):
     monkeypatch.setattr(audio, "MAX_SINGLE_READ_SAMPLES", 1000)
     monkeypatch.setattr(audio, "BLOCK_SAMPLES", 7001)
     path = tmp_path / f"noise.{suffix}"
@@ -124,10 +124,10 @@ def test_damage_late_in_a_long_recording_is_found(tmp_path, monkeypatch):
         soundfile.write(tmp_path / name, samples, 8000, **kind)
         return tmp_path / name
 
-    cut = written("cut.wav", wave)
-    cut.write_bytes(cut.read_bytes()[:-20000])
+    truncated = written("cut.wav", wave)
+    truncated.write_bytes(truncated.read_bytes()[:-20000])
     with pytest.raises(AudioError, match=r"cut\.wav: cut short"):
-        list(stream(cut, 8000))
+        list(stream(truncated, 8000))
     broken = wave.copy()
     broken[40000] = np.inf
     with pytest.raises(AudioError, match=r"nan\.wav: has NaN or infinite samples after 5 s"):
@@ -142,7 +142,7 @@ def test_damage_late_in_a_long_recording_is_found(tmp_path, monkeypatch):
         list(stream(damaged, 8000))
 
 
-def test_what_is_no_recording_is_said():
+def test_files_that_are_not_audio_are_refused():
     with pytest.raises(AudioError, match="not audio"):
         list(stream(io.BytesIO(b"hello, this is text" * 10), 8000))
     with pytest.raises(AudioError, match="no such file"):

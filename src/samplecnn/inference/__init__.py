@@ -1,4 +1,4 @@
-"""Engines: a trained network run as fast as this machine can, by PyTorch or by a runtime that is installed."""
+"""Engines: fast inference with PyTorch, NumPy or an installed runtime."""
 
 from samplecnn.inference.base import Engine
 from samplecnn.inference.registry import ENGINES, PRECISIONS, installed, open_engine

@@ -1,6 +1,6 @@
-"""Plain blocks by a micro-kernel, divided among threads: by samples, and where these do not suffice by time.
+"""Plain blocks computed by a micro-kernel, in parallel over samples or, with too few samples, over time.
 
-Arrays are [rows, features], a row a step of time; bfloat16 comes as uint16.
+Arrays are [rows, features] with one row per time step; bfloat16 is stored as uint16.
 """
 
 import itertools
@@ -19,14 +19,16 @@ from samplecnn.kernels.threads import parallel_for, run
 
 __all__ = ["BiasFloor", "Block", "FirstConv", "chain", "convolve", "packed", "single"]
 
-MIN_ROWS_PER_THREAD = 2048  # of a sample that several threads share
+MIN_ROWS_PER_THREAD = 2048  # if several threads share a sample
 
 FirstConv = tuple[np.ndarray, np.ndarray]  # the first convolution's weight, float32 [3, features], and its bias
 packed = conv_forward.packed
 
 
 class Block(NamedTuple):
-    """A plain block as the kernels take it: the convolution's packed weight, its bias, the excitation's 4 arrays."""
+    """The arguments of the kernels for a plain block: packed weight and bias of the convolution, 4 excitation
+    arrays.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
@@ -36,10 +38,10 @@ class Block(NamedTuple):
 def chain(
     unit: Any, x: np.ndarray, samples: int, first: FirstConv | None, blocks: Sequence[Block], out: np.ndarray
 ) -> None:
-    """Blocks one after the other, on x [rows, channels], or with `first` on frames, float32 [rows, 3], to `out`.
+    """Applies consecutive blocks to x [rows, channels], or with `first` to frames, float32 [rows, 3]; result in `out`.
 
-    A thread takes a sample through all of them, so that a block's result is in the caches for the next block. A sample
-    that would keep one thread busy while the others wait is shared by all.
+    Each thread runs a sample through all blocks, so that a block's result is still in the caches for the next block. A
+    last sample that would occupy one thread while the others are idle is shared by all threads.
     """
     steps = len(x) // samples
     last_steps = len(out) // samples
@@ -64,7 +66,7 @@ def chain(
 
 
 def single(unit: Any, x: np.ndarray, samples: int, block: Block, out: np.ndarray) -> None:
-    """One block on x [rows, channels], to `out`."""
+    """Applies one block to x [rows, channels]; result in `out`."""
     if samples == 1:
         chain(unit, x, samples, None, [block], out)
     else:
@@ -73,7 +75,7 @@ def single(unit: Any, x: np.ndarray, samples: int, block: Block, out: np.ndarray
 
 
 def convolve(unit: Any, x: Batch, weight: np.ndarray, epilogue: BiasFloor, out: np.ndarray) -> None:
-    """A convolution with a bias, and a ReLU or not, to `out` [rows, features]."""
+    """Applies a convolution with a bias and optionally a ReLU; result in `out` [rows, features]."""
     count = len(x.rows) // x.steps * padded_length(x.steps)
     operands = unit, x, weight, Batch(out, x.steps), epilogue
     parallel_for(conv_forward.convolve, count, out.shape[1], *operands)
@@ -87,7 +89,7 @@ def _pooled_block(
 
 
 def _shared_sample(unit: Any, x: Batch, first: FirstConv | None, block: Block, out: np.ndarray) -> None:
-    """`conv_inference.pooled_block` for one sample, by all threads."""
+    """`conv_inference.pooled_block` for one sample, on all threads."""
     rows = padded_length(x.steps)
     count = max(1, min(torch.get_num_threads(), rows // MIN_ROWS_PER_THREAD))
     cuts = [rows // 3 * part // count * 3 for part in range(count + 1)]

@@ -1,6 +1,7 @@
-"""PyTorch's engine on a CPU with a micro-kernel for bfloat16: a convolution and what follows it are one pass.
+"""Operations of the PyTorch engine on a CPU with a bfloat16 micro-kernel, which fuses a convolution with the next
+operation.
 
-So a convolution is deferred until the operation that follows it is known; `Pending` is one that waits.
+A convolution is therefore deferred until the next operation is known; `Pending` is a deferred convolution.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from samplecnn.models.layers import FUSED_POOL, FUSED_WIDTHS
 if TYPE_CHECKING:
     from samplecnn.inference.amx_blocks import Block
 
-MIN_CHAIN_STEPS = 400  # of a sample from which a thread takes it alone: shorter ones do not fill blocks of rows
+MIN_CHAIN_STEPS = 400  # time steps of a sample for one thread per sample; shorter samples do not fill blocks of rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class First:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Plain blocks, one after the other."""
+    """Consecutive plain blocks."""
 
     x: Tensor | First
     blocks: tuple[tuple[Layer, Squeeze | None], ...]
@@ -53,7 +54,7 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A convolution of x, which stands for [batch, time, channels], with or without a ReLU."""
+    """A deferred convolution of x, [batch, time, channels], with or without a ReLU."""
 
     x: Tensor | First | Chain
     layer: Layer
@@ -64,7 +65,7 @@ Value = Tensor | First | Chain | Pending
 
 
 def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether there is a micro-kernel, and it takes all of this network's convolutions."""
+    """Whether a micro-kernel is available and supports all convolutions of this network."""
     if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or selection.selected() is None:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
@@ -79,14 +80,14 @@ def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
 
 
 class Tiled(Operations[Value]):
-    """A network for which `is_supported` holds.
+    """Operations for networks for which `is_supported` holds.
 
-    The first plain blocks process one sample after the other, each in one pass, while its values are in the caches. For
-    the others a sample is too short to fill blocks of rows: they process the whole batch.
+    The first plain blocks process samples one at a time, each in one pass, while its values are in the caches. In later
+    blocks a sample is too short to fill blocks of rows, so they process the whole batch.
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        from samplecnn.inference import amx_blocks  # compiled by numba, which need not be there
+        from samplecnn.inference import amx_blocks  # compiled by numba, which is optional
 
         self.plain, self.chains, self.unit = Compiled(dtype, device), amx_blocks, selection.selected()
         self._packed: dict[Layer, np.ndarray] = {}
@@ -143,7 +144,7 @@ class Tiled(Operations[Value]):
         return self.plain.join(self.value(x), self.value(shortcut), squeeze, pool)
 
     def value(self, x: Value) -> Tensor:
-        """bfloat16 [batch, time, features]."""
+        """The computed value, bfloat16 [batch, time, features]."""
         if isinstance(x, Pending):
             return self._conv(x)
         if isinstance(x, First | Chain):
@@ -172,7 +173,7 @@ class Tiled(Operations[Value]):
         return out
 
     def packed(self, layer: Layer) -> np.ndarray:
-        """A convolution's weight as the micro-kernel takes it, packed once."""
+        """A convolution's weight in the micro-kernel's layout, packed on first use."""
         if layer not in self._packed:
             self._packed[layer] = self.chains.packed(self.unit, layer.weight, False)
         return self._packed[layer]

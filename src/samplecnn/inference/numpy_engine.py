@@ -1,8 +1,8 @@
-"""NumPy alone, for a few recordings: it computes at once, where to import PyTorch takes longer than a song.
+"""NumPy engine for a few recordings: no start-up time, while importing PyTorch takes longer than tagging a song.
 
-In fp32 exact up to rounding, on any CPU. In bf16 the operands of the convolutions are rounded to bfloat16 and summed in
-float32, as CPUs with bfloat16 instructions do: slower than fp32, for the scores that other engines give there. It is
-also the shortest way to read what a trained network does.
+fp32 is exact up to rounding, on any CPU. In bf16 the operands of the convolutions are rounded to bfloat16 and summed in
+float32, as on CPUs with bfloat16 instructions: slower than fp32, to reproduce the bf16 scores of other engines. The
+module is also the shortest description of what a trained network computes.
 """
 
 from collections.abc import Sequence
@@ -29,25 +29,25 @@ class NumpyEngine(Engine):
         return cls(net, precision)
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
-        # One segment after the other: more push each other out of the caches.
+        # One segment at a time: larger batches exceed the caches.
         return np.concatenate([run(self.net, self.operations, wave[None], len(wave)) for wave in segments])
 
 
 class Arrays(Operations[np.ndarray]):
-    """Values are float32 [batch, time, features]."""
+    """Operations on arrays, float32 [batch, time, features]."""
 
     def __init__(self) -> None:
         self._taps: dict[Layer, np.ndarray] = {}
 
     def taps(self, layer: Layer) -> np.ndarray:
-        """A convolution's weight as [width, channels, features], made once."""
+        """A convolution's weight as [width, channels, features], cached."""
         if layer not in self._taps:
             self._taps[layer] = np.ascontiguousarray(layer.weight.transpose(2, 1, 0))
         return self._taps[layer]
 
     def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
         frames = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, layer.width)
-        return _ended(frames @ layer.weight[:, 0].T, layer, relu)
+        return _add_bias_relu(frames @ layer.weight[:, 0].T, layer, relu)
 
     def spectrogram(self, wave: np.ndarray, first: Spectrogram, pads: tuple[int, int]) -> np.ndarray:
         return first.logmel(np.pad(wave, ((0, 0), pads))) * first.scale + first.shift
@@ -59,10 +59,10 @@ class Arrays(Operations[np.ndarray]):
         before, _ = layer.padding
         y = x @ taps[before]
         for number, tap in enumerate(taps):
-            shift = number - before  # of the input against the output, in frames
+            shift = number - before  # offset of input relative to output, in frames
             if 0 < abs(shift) < steps:
                 y[:, max(-shift, 0) : steps - max(shift, 0)] += x[:, max(shift, 0) : steps + min(shift, 0)] @ tap
-        return _ended(y, layer, relu)
+        return _add_bias_relu(y, layer, relu)
 
     def _strided(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
         steps, stride = x.shape[1] // layer.stride, layer.stride
@@ -70,13 +70,13 @@ class Arrays(Operations[np.ndarray]):
         y = np.zeros((len(x), steps, len(layer.bias)), np.float32)
         for number, tap in enumerate(self.taps(layer)):
             y += padded[:, number : number + (steps - 1) * stride + 1 : stride] @ tap
-        return _ended(y, layer, relu)
+        return _add_bias_relu(y, layer, relu)
 
     def pool(self, x: np.ndarray, size: int) -> np.ndarray:
         end = x.shape[1] // size * size
         y = np.maximum(x[:, 0:end:size], x[:, 1:end:size])
-        for place in range(2, size):
-            np.maximum(y, x[:, place:end:size], out=y)
+        for offset in range(2, size):
+            np.maximum(y, x[:, offset:end:size], out=y)
         return y
 
     def excite(self, x: np.ndarray, squeeze: Squeeze) -> np.ndarray:
@@ -106,7 +106,7 @@ class Arrays(Operations[np.ndarray]):
 
 
 class RoundedArrays(Arrays):
-    """The same with convolutions of bfloat16 operands, which are kept as float32."""
+    """`Arrays` with convolution operands rounded to bfloat16, stored as float32."""
 
     def taps(self, layer: Layer) -> np.ndarray:
         if layer not in self._taps:
@@ -118,7 +118,7 @@ class RoundedArrays(Arrays):
 
 
 def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
-    """float32 values rounded to the 8 significant bits of bfloat16; ties go to the even neighbour.
+    """Rounds float32 values to the 8 significant bits of bfloat16, ties to even.
 
     Example:
         >>> round_to_bfloat16(np.float32([1 + 2**-8, 1 + 3 * 2**-8, -0.1])).tolist()
@@ -133,7 +133,7 @@ def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
     return bits.view(np.float32)
 
 
-def _ended(y: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
+def _add_bias_relu(y: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
     y += layer.bias
     return np.maximum(y, 0, out=y) if relu else y
 

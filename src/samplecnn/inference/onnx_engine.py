@@ -1,6 +1,6 @@
-"""ONNX Runtime, for any CPU (the extra `onnx`): a graph of the folded network, made in memory.
+"""ONNX Runtime engine, for any CPU (the extra `onnx`): a graph of the folded network, built in memory.
 
-The graph is put together node by node, for one number of samples and batches of any size.
+The graph is built node by node, for one input length and any batch size.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeez
 from samplecnn.models.logmel import FLOOR, basis, filters
 from samplecnn.system.cpu import num_threads
 
-OPSET, IR = 17, 8  # of 2022: any ONNX Runtime from 1.12 on reads them
-CHUNK = 8  # segments that go through the network together: more only push each other out of the caches
+OPSET, IR = 17, 8  # of 2022, supported by ONNX Runtime >= 1.12
+BATCH = 8  # segments per run: larger batches exceed the caches
 
 
 class OnnxEngine(Engine):
@@ -25,7 +25,7 @@ class OnnxEngine(Engine):
 
     def __init__(self, net: Graph) -> None:
         super().__init__(net, "fp32")
-        self._sessions: dict[int, Any] = {}  # made for a number of samples
+        self._sessions: dict[int, Any] = {}  # by input length
 
     @classmethod
     def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "OnnxEngine":
@@ -33,7 +33,7 @@ class OnnxEngine(Engine):
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
         session = self._session(segments.shape[1])
-        parts = [segments[start : start + CHUNK] for start in range(0, len(segments), CHUNK)]
+        parts = [segments[start : start + BATCH] for start in range(0, len(segments), BATCH)]
         return np.concatenate([session.run(["probabilities"], {"wave": part})[0] for part in parts])
 
     def _session(self, samples: int) -> Any:
@@ -61,12 +61,12 @@ def graph(net: Graph, samples: int) -> Any:
     wave = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", samples])
     width = net.classes + embedding_size(net)
     out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", width])
-    made = helper.make_graph(nodes.nodes, "samplecnn", [wave], [out], nodes.constants)
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    proto = helper.make_graph(nodes.nodes, "samplecnn", [wave], [out], nodes.constants)
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
 
 
 class Nodes(Operations[str]):
-    """Nodes of a graph; a value is the name of an image [batch, features, 1, time]."""
+    """Adds nodes to a graph; a value is the name of a tensor [batch, features, 1, time]."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -87,16 +87,18 @@ class Nodes(Operations[str]):
         return name
 
     def first(self, wave: str, layer: Layer, pads: tuple[int, int], relu: bool) -> str:
-        before, behind = pads
+        before, after = pads
         x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
-        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.width])
+        return self._conv(x, layer, relu, pads=[0, before, 0, after], strides=[1, layer.width])
 
     def spectrogram(self, wave: str, first: Spectrogram, pads: tuple[int, int]) -> str:
-        """The Fourier transform is a convolution, of cosines and sines; the bands are one of its powers."""
-        logmel, (before, behind) = first.logmel, pads
+        """The Fourier transform as a convolution with cosines and sines, and the bands as a convolution of the
+        powers.
+        """
+        logmel, (before, after) = first.logmel, pads
         x = self.node("Reshape", [wave, self.constant(np.array([0, 1, 1, -1]))])
         weight = self.constant(basis(logmel.frame)[:, None, None])
-        x = self.node("Conv", [x, weight], pads=[0, before, 0, behind], strides=[1, logmel.hop])
+        x = self.node("Conv", [x, weight], pads=[0, before, 0, after], strides=[1, logmel.hop])
         weight = self.constant(np.tile(filters(logmel), 2)[..., None, None])
         power = self.node("Conv", [self.node("Mul", [x, x]), weight])
         x = self.node("Log", [self.node("Add", [power, self.constant(np.array(FLOOR, np.float32))])])
@@ -104,8 +106,8 @@ class Nodes(Operations[str]):
         return self.node("Add", [self.node("Mul", [x, scale]), shift])
 
     def conv(self, x: str, layer: Layer, relu: bool) -> str:
-        before, behind = layer.padding
-        return self._conv(x, layer, relu, pads=[0, before, 0, behind], strides=[1, layer.stride])
+        before, after = layer.padding
+        return self._conv(x, layer, relu, pads=[0, before, 0, after], strides=[1, layer.stride])
 
     def _conv(self, x: str, layer: Layer, relu: bool, **attributes: Any) -> str:
         weight = layer.weight.reshape(*layer.weight.shape[:2], 1, -1)

@@ -1,7 +1,7 @@
-"""OpenVINO, Intel's runtime for CPUs (the extra `openvino`): a graph of the folded network, made in memory.
+"""OpenVINO engine, Intel's runtime for CPUs (the extra `openvino`): a graph of the folded network, built in memory.
 
-The graph is put together node by node: no file, no tracing, and nothing of OpenVINO's converter is needed. Every
-request is one segment; as many run at once as there are cores, so a batch of any size goes through the same graph.
+The graph is built node by node, without a file, tracing or OpenVINO's converter. Each request is one segment; as many
+run in parallel as there are cores, so batches of any size use the same graph.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from samplecnn.inference.numpy_engine import Arrays
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 from samplecnn.system.cpu import num_threads
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's words for the precisions
+HINTS = {"fp32": "f32", "bf16": "bf16"}  # OpenVINO's names of the precisions
 
 
 class OpenVinoEngine(Engine):
@@ -27,7 +27,7 @@ class OpenVinoEngine(Engine):
         import openvino
 
         self._core = openvino.Core()
-        self._queues: dict[int, Any] = {}  # compiled for a number of samples
+        self._queues: dict[int, Any] = {}  # by input length
 
     @classmethod
     def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "OpenVinoEngine":
@@ -36,17 +36,17 @@ class OpenVinoEngine(Engine):
     def infer(self, segments: np.ndarray) -> np.ndarray:
         queue = self._queue(segments.shape[1])
         out = np.empty((len(segments), self.width), np.float32)
-        queue.set_callback(lambda request, place: np.copyto(out[place], request.get_output_tensor(0).data[0]))
-        inputs = []  # shared with the requests, so they must live until these are done
-        for place in range(len(segments)):
-            inputs.append(self._input(segments[place : place + 1]))
-            queue.start_async(inputs[-1], place, share_inputs=True)
+        queue.set_callback(lambda request, index: np.copyto(out[index], request.get_output_tensor(0).data[0]))
+        inputs = []  # shared with the requests, so they must exist until these are done
+        for index in range(len(segments)):
+            inputs.append(self._input(segments[index : index + 1]))
+            queue.start_async(inputs[-1], index, share_inputs=True)
         queue.wait_all()
         return out
 
     def _input(self, wave: np.ndarray) -> np.ndarray:
-        """What the graph takes. Log-mel frames are computed in float32 whatever the precision, and by fast Fourier
-        transform: a convolution with cosines and sines would be most of the network's work.
+        """The input of the graph. Log-mel frames are always computed in float32, and by fast Fourier transform: as a
+        convolution with cosines and sines they would be most of the network's arithmetic.
         """
         first = self.net.first
         return (
@@ -70,7 +70,8 @@ class OpenVinoEngine(Engine):
             except RuntimeError:
                 if self.precision == "fp32":
                     raise
-                # Without bfloat16 in the CPU, OpenVINO computes in float32. It overlooks a limit by ONEDNN_MAX_CPU_ISA.
+                # On CPUs without bfloat16 OpenVINO uses float32 itself, but it ignores a limit set by
+                # ONEDNN_MAX_CPU_ISA.
                 settings["INFERENCE_PRECISION_HINT"] = HINTS["fp32"]
                 compiled = self._core.compile_model(graph(self.net, samples), "CPU", settings)
             self._queues[samples] = openvino.AsyncInferQueue(compiled, 0)
@@ -83,7 +84,7 @@ class OpenVinoEngine(Engine):
 def graph(net: Graph, samples: int) -> Any:
     """An openvino.Model: float32 [1, samples] -> probabilities [1, classes].
 
-    In place of a waveform whose log-mel frames the network sees, it takes these, [1, frames, bands].
+    For a network on log-mel frames, the input is these frames, [1, frames, bands], instead of the waveform.
     """
     import openvino
 
@@ -94,7 +95,7 @@ def graph(net: Graph, samples: int) -> Any:
 
 
 class Nodes(Operations[Any]):
-    """Nodes of a graph; values are images [1, features, 1, time]."""
+    """Adds nodes to a graph; values are tensors [1, features, 1, time]."""
 
     def __init__(self) -> None:
         from openvino import opset13
@@ -109,7 +110,7 @@ class Nodes(Operations[Any]):
         return self._conv(x, layer, layer.width, pads, relu)
 
     def spectrogram(self, wave: Any, first: Spectrogram, pads: tuple[int, int]) -> Any:
-        """The frames come computed, [1, frames, bands]."""
+        """The input is the frames, [1, frames, bands]."""
         x = self.op.transpose(wave, self.op.constant(np.array([0, 2, 1])))
         return self.op.unsqueeze(x, self.op.constant(2))
 
@@ -117,10 +118,10 @@ class Nodes(Operations[Any]):
         return self._conv(x, layer, layer.stride, layer.padding, relu)
 
     def _conv(self, x: Any, layer: Layer, stride: int, pads: tuple[int, int], relu: bool) -> Any:
-        """A dense layer is a convolution 1 wide."""
+        """A dense layer is a convolution of width 1."""
         weight, bias = layer.weight.reshape(*layer.weight.shape[:2], 1, -1), layer.bias
-        before, behind = pads
-        y = self.op.convolution(x, self.constant(weight), [1, stride], [0, before], [0, behind], [1, 1])
+        before, after = pads
+        y = self.op.convolution(x, self.constant(weight), [1, stride], [0, before], [0, after], [1, 1])
         y = self.op.add(y, self.constant(bias.reshape(1, -1, 1, 1)))
         return self.op.relu(y) if relu else y
 

@@ -1,16 +1,17 @@
-"""Overlapping windows of one recording, and what of the network they share.
+"""Shared computation of the first layers for overlapping windows of a recording.
 
-Two windows that overlap see the same sound, and the first layers say the same of it. So those layers run over a whole
-stretch of sound once, and every window takes its part of what comes out. Two things stand in the way:
+In the overlap of two windows the first layers compute the same values. So these layers run once over a buffer with
+several windows, and each window takes its part of the result. There are two obstacles:
 
-- A window ends in zeros (`same` padding) where the stretch goes on, so its first and last steps differ. Convolutions
-  carry that difference inwards and max-pooling by threes takes it back: behind every block it is one step at either
-  end, for a block has at most two 3-wide convolutions. That step is computed for every window from its own end, `EDGE`
-  steps of it, as if the window stood alone.
-- An excitation looks at a whole window. What lies before the first one is shared, nothing behind it: of `se` the first
-  convolution of 128 features and its pooling, of `rese2` the first two. Without excitations several blocks are shared.
+- A window is zero-padded at its ends (`same` padding), although the recording continues, so its first and last steps
+  differ. Convolutions spread that difference inwards and pooling with size 3 limits it again: after each block it is
+  one step at either end, as a block has at most two convolutions of width 3. That step is computed for each window
+  separately, from the `EDGE` steps at its ends.
+- An excitation depends on a whole window. Layers before the first excitation are shared, layers after it are not: with
+  `se` the first convolution with 128 features and its pooling, with `rese2` the first two convolutions. Without
+  excitations several blocks are shared.
 
-Nothing is left out, so the result is that of separate windows up to rounding.
+The result equals that of separate windows up to rounding.
 """
 
 from collections.abc import Iterator
@@ -26,18 +27,18 @@ from samplecnn.inference.overlap_plan import EDGE, frames_beyond, shared_depth
 from samplecnn.inference.torch_engine import TorchEngine
 from samplecnn.models.graph import Layer, Stage, run_from, run_path
 
-TOGETHER = 16  # windows that go through the rest of the network together: more only push each other out of the caches
+BATCH_WINDOWS = 16  # windows per batch in the layers that are not shared: larger batches exceed the caches
 
 
 @dataclass
 class _Level:
-    """The values of a stretch with `count` windows at some depth, `hop` steps apart and `steps` long.
+    """Values of a buffer with `count` windows at some depth, `hop` steps apart and `steps` long.
 
-    `whole` [1, time, features] is of the stretch; `heads` and `tails` [count, EDGE, features] are the first and
-    the last steps of every window, with what its padding makes of them.
+    `whole` [1, time, features] are those of the buffer; `heads` and `tails` [count, EDGE, features] are the first and
+    the last steps of each window, with the effect of its padding.
     """
 
-    whole: Any  # a tensor, or what stands for one (`Operations.value`)
+    whole: Any  # a tensor, or a deferred one (`Operations.value`)
     heads: Tensor
     tails: Tensor
     count: int
@@ -46,78 +47,76 @@ class _Level:
 
 
 def share(engine: Engine, window: int, hop: int) -> "Sharing | None":
-    """What runs windows `hop` samples apart with what they share; None where nothing is, and for other engines."""
+    """A Sharing runner for windows `hop` samples apart; None if no layer can be shared, or for other engines."""
     if not isinstance(engine, TorchEngine) or not shared_depth(engine.net, window, hop):
         return None
     return Sharing(engine, window, hop)
 
 
 class Sharing:
-    """Runs the overlapping windows of a stretch of sound.
+    """Runs the overlapping windows of a buffer.
 
     Args:
-        engine: with the network.
-        window, hop: samples, such that `shared_depth` is not 0.
+        engine: the engine, with the network.
+        window, hop: in samples, such that `shared_depth` is not 0.
     """
 
     def __init__(self, engine: TorchEngine, window: int, hop: int) -> None:
         self.net, self.device, self.window, self.hop = engine.net, engine.device, window, hop
-        self.operations, self.behind = engine.operations.stepwise, engine.operations
+        self.operations, self.fused = engine.operations.stepwise, engine.operations
         self.depth = shared_depth(engine.net, window, hop)
         assert isinstance(engine.net.first, Layer)
         self.first = engine.net.first
 
-    def __call__(self, stretch: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [windows, classes] of a stretch of sound, float32 [samples], standardised."""
+    def __call__(self, buffer: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [windows, classes] of a buffer, float32 [samples], standardised."""
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            answers = [self._rest(x) for x in self.shared(stretch)]
-            return torch.cat(answers).float().cpu().numpy()
+            outputs = [self._rest(x) for x in self.shared(buffer)]
+            return torch.cat(outputs).float().cpu().numpy()
 
-    def shared(self, stretch: np.ndarray) -> Iterator[Tensor]:
-        """What every window has behind the last block of which something is shared: [windows, steps, features], a few
-        windows at a time.
-        """
-        level = self._first(torch.from_numpy(stretch).to(self.device))
+    def shared(self, buffer: np.ndarray) -> Iterator[Tensor]:
+        """Values of the windows after the last block with shared layers, [windows, steps, features], in batches."""
+        level = self._first(torch.from_numpy(buffer).to(self.device))
         stages = self.net.stages[: self.depth]
         last = stages[-1]
         for stage in stages[:-1]:
             level = self._pooled(stage, level)
         if last.squeeze is None or not last.residual:
             level = self._pooled(replace(last, squeeze=None), level)
-            for lo in range(0, level.count, TOGETHER):
-                x = _windows(level, lo, min(lo + TOGETHER, level.count))
+            for lo in range(0, level.count, BATCH_WINDOWS):
+                x = _windows(level, lo, min(lo + BATCH_WINDOWS, level.count))
                 yield x if last.squeeze is None else self.operations.excite(x, last.squeeze)
             return
         paths, shortcuts = self._paths(last, level)
-        for lo in range(0, level.count, TOGETHER):
-            path, shortcut = (_windows(each, lo, min(lo + TOGETHER, level.count)) for each in (paths, shortcuts))
+        for lo in range(0, level.count, BATCH_WINDOWS):
+            path, shortcut = (_windows(each, lo, min(lo + BATCH_WINDOWS, level.count)) for each in (paths, shortcuts))
             yield self.operations.join(path, shortcut, last.squeeze, last.pool)
 
     def _rest(self, x: Tensor) -> Tensor:
-        """Probabilities of what is behind the shared blocks."""
-        return run_from(self.net, self.behind, x, self.depth)  # type: ignore[no-any-return]
+        """Runs the layers after the shared blocks and returns the probabilities."""
+        return run_from(self.net, self.fused, x, self.depth)  # type: ignore[no-any-return]
 
     def _first(self, wave: Tensor) -> _Level:
-        """The first convolution, over all of the stretch, and over the ends of every window alone."""
-        before, behind = self.net.spec.padding(self.window)
-        end = self.window + min(behind, 0)
+        """The first convolution, over the whole buffer, and over the ends of each window separately."""
+        before, after = self.net.spec.padding(self.window)
+        end = self.window + min(after, 0)
         windows = wave.unfold(0, self.window, self.hop)
         heads = windows[:, : 3 * EDGE - before].contiguous()
-        tails = windows[:, end + max(behind, 0) - 3 * EDGE : end].contiguous()
+        tails = windows[:, end + max(after, 0) - 3 * EDGE : end].contiguous()
         return _Level(
-            whole=self.behind.first(wave[None], self.first, (before, -(len(wave) + before) % 3), True),
+            whole=self.fused.first(wave[None], self.first, (before, -(len(wave) + before) % 3), True),
             heads=self._conv0(heads, before, 0),
-            tails=self._conv0(tails, 0, max(behind, 0)),
+            tails=self._conv0(tails, 0, max(after, 0)),
             count=len(windows),
             hop=self.hop // 3,
-            steps=(self.window + before + behind) // 3,
+            steps=(self.window + before + after) // 3,
         )
 
-    def _conv0(self, wave: Tensor, before: int, behind: int) -> Tensor:
-        return self.operations.first(wave, self.first, (before, behind), True).contiguous()
+    def _conv0(self, wave: Tensor, before: int, after: int) -> Tensor:
+        return self.operations.first(wave, self.first, (before, after), True).contiguous()
 
     def _path(self, stage: Stage, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A block up to its sum or its pooling, and its shortcut; where it has no convolution, x."""
+        """A block up to its sum or its pooling, and its shortcut, which is x if it has no convolution."""
         path = run_path(stage, self.operations, x)
         return path, x if stage.shortcut is None else self.operations.conv(x, stage.shortcut, False)
 
@@ -129,10 +128,10 @@ class Sharing:
     def _pooled(self, stage: Stage, level: _Level) -> _Level:
         """A block without excitation."""
         if stage.residual:
-            whole = self._end(stage, *self._path(stage, self.behind.value(level.whole))).contiguous()
-        else:  # nobody looks between its operations, so they can be one
-            whole = self.behind.pool_excite(run_path(stage, self.behind, level.whole), None, stage.pool)
-            whole = self.behind.value(whole).contiguous()
+            whole = self._end(stage, *self._path(stage, self.fused.value(level.whole))).contiguous()
+        else:  # no intermediate values are needed, so the operations can be fused
+            whole = self.fused.pool_excite(run_path(stage, self.fused, level.whole), None, stage.pool)
+            whole = self.fused.value(whole).contiguous()
         head_path, tail_path = self._path(stage, level.heads), self._path(stage, level.tails)
         over = level.steps % 3
         first, last = slice(0, 3), slice(EDGE - over - 3, EDGE - over)
@@ -145,17 +144,17 @@ class Sharing:
         return _Level(whole, heads, tails, level.count, hop, steps)
 
     def _paths(self, stage: Stage, level: _Level) -> tuple[_Level, _Level]:
-        """A residual block up to its sum: its path and its shortcut."""
-        levels = self.behind.value(level.whole), level.heads, level.tails
+        """The path and the shortcut of a residual block, before their sum."""
+        levels = self.fused.value(level.whole), level.heads, level.tails
         whole, heads, tails = (self._path(stage, x) for x in levels)
         paths, shortcuts = (replace(level, whole=whole[i].contiguous(), heads=heads[i], tails=tails[i]) for i in (0, 1))
-        inner = EDGE - frames_beyond(stage)  # the ends were cut off there, and convolutions have seen it
+        inner = EDGE - frames_beyond(stage)  # convolutions have made the values next to the cut invalid
         paths.heads, paths.tails = paths.heads[:, :inner], paths.tails[:, EDGE - inner :]
         return paths, shortcuts
 
 
 def _windows(level: _Level, lo: int, hi: int) -> Tensor:
-    """The windows `lo` to `hi`, [hi - lo, steps, features], a copy with their own ends."""
+    """A copy of the windows `lo` to `hi`, [hi - lo, steps, features], with their separately computed ends."""
     x = _cut(level.whole, lo, hi, level.hop, level.steps)
     x[:, : level.heads.shape[1]] = level.heads[lo:hi]
     x[:, level.steps - level.tails.shape[1] :] = level.tails[lo:hi]
@@ -163,5 +162,5 @@ def _windows(level: _Level, lo: int, hi: int) -> Tensor:
 
 
 def _cut(whole: Tensor, lo: int, hi: int, hop: int, steps: int) -> Tensor:
-    """[hi - lo, steps, features]: what lies `hop` steps apart in [1, time, features], as a copy."""
+    """A copy of the parts `hop` steps apart of [1, time, features], as [hi - lo, steps, features]."""
     return whole[0, lo * hop : (hi - 1) * hop + steps].unfold(0, steps, hop).transpose(1, 2).contiguous()

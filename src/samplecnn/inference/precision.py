@@ -1,4 +1,4 @@
-"""Which precision inference takes on this machine: fp32 or bfloat16, whichever is faster in an engine that has both."""
+"""Benchmark that selects the precision of inference: fp32 or bfloat16, whichever is faster on this machine."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,11 +14,11 @@ from samplecnn.models.stored import StoredModel
 from samplecnn.system.timing import best_rates
 from samplecnn.task import Task
 
-SEGMENTS, WINDOW = 8, 3**8  # of the measurement: together about as long as one window of MagnaTagATune
+SEGMENTS, WINDOW = 8, 3**8  # of the benchmark: in total about as long as one window of MagnaTagATune
 
 
 def measure(opener: Callable[[Graph, str], Engine]) -> Mapping[str, float]:
-    """Segments per CPU second of an engine in fp32 and in bf16, on a network of the usual width with random weights.
+    """Segments per CPU second of an engine in fp32 and in bf16, on a network of default width with random weights.
 
     Args:
         opener: opens the engine for a network in a precision.
@@ -39,7 +39,7 @@ def _infer(engine: Engine, segments: np.ndarray) -> int:
 
 
 def random_model(config: ModelConfig, task: Task, seed: int = 0) -> StoredModel:
-    """A model with random weights that keep values in a usual range; it was never trained."""
+    """An untrained model with random weights, scaled so that activations have a typical range."""
     layers = network(config, task.activation)
     shapes, random = weight_shapes(layers), np.random.default_rng(seed)
     values = {}

@@ -1,7 +1,7 @@
-"""The engines, a line of ENGINES each, and which of them runs a model in which precision.
+"""The registry of engines, and the choice of engine and precision for a model.
 
-The precision is decided first, by the options and the machine. The number of segments then decides which engine of that
-precision is done first, so that a file has the same scores alone and among many, up to the rounding of the precision.
+The precision is chosen first, by the options and the machine. Among the engines with that precision, the number of
+segments then determines which finishes first. So a file has the same scores alone and among many, up to rounding.
 """
 
 from collections.abc import Callable
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 PRECISIONS = ("auto", "fp32", "bf16")
-QUICK_START = 128  # segments below which a short start-up counts for more than speed
+FEW_SEGMENTS = 128  # below this number, start-up time matters more than speed
 
 
 @dataclass(frozen=True)
 class Kind:
-    """An engine that may be installed.
+    """An engine, installed or not.
 
     Args:
-        place: "module:class" of this package. The class has `open(net, precision, device, few)`; with `few`, a short
-            start-up counts for more than speed.
-        modules: it imports.
-        precisions: that it computes in, the exact one first.
-        emulates: bfloat16 is rounded to in software: slower than fp32, for results like those of engines that have it.
-        devices: that it runs on.
+        reference: "module:class" in this package. The class has `open(net, precision, device, few)`; with `few`,
+            start-up time matters more than speed.
+        modules: modules that it imports.
+        precisions: precisions that it supports, the exact one first.
+        emulates: whether it emulates bfloat16 in software: slower than fp32, with results like those of other engines.
+        devices: devices that it runs on.
         numpy_first: segments up to which NumPy, which has no start-up cost, finishes before it.
     """
 
-    place: str
+    reference: str
     modules: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     emulates: bool = False
@@ -49,7 +49,7 @@ class Kind:
 
     @property
     def missing(self) -> str | None:
-        """A module it needs that is not installed."""
+        """A required module that is not installed."""
         return next((name for name in self.modules if not is_installed(name)), None)
 
     @property
@@ -57,13 +57,13 @@ class Kind:
         return self.missing is None
 
     @property
-    def decides(self) -> bool:
-        """Whether it has two precisions of which the faster one is to be found by measuring."""
+    def needs_benchmark(self) -> bool:
+        """Whether it has two precisions, of which a benchmark selects the faster one."""
         return len(self.precisions) > 1 and not self.emulates
 
     @property
     def opener(self) -> Callable[[Graph, str, Any, bool], Engine]:
-        module, _, name = self.place.partition(":")
+        module, _, name = self.reference.partition(":")
         return getattr(import_module(f"samplecnn.inference.{module}"), name).open  # type: ignore[no-any-return]
 
 
@@ -74,14 +74,14 @@ ENGINES = {
     "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime")),
 }
 BY_SPEED = ("openvino", "torch", "onnx", "numpy")  # on many segments, fastest first
-# On fewer than QUICK_START segments, the one that finishes first: importing OpenVINO or ONNX Runtime takes some tenths
-# of a second, PyTorch about two seconds.
+# On fewer than FEW_SEGMENTS segments, first to finish first: importing OpenVINO or ONNX Runtime takes a few tenths of a
+# second, PyTorch about two seconds.
 BY_START = ("openvino", "onnx", "torch", "numpy")
-DECIDING = ("torch", "openvino")  # the first one installed decides the precision where engine and precision are auto
+BENCHMARKED = ("torch", "openvino")  # with engine and precision auto, the first installed one selects the precision
 
 
 def installed() -> list[str]:
-    """Names of the engines that can be opened here."""
+    """Names of the installed engines."""
     return [name for name, kind in ENGINES.items() if kind.installed]
 
 
@@ -93,17 +93,17 @@ def open_engine(
     segments: int | None = None,
     device: "str | torch.device | None" = None,
 ) -> Engine:
-    """An engine for a model, with the values that it has now.
+    """Opens an engine for a model, with its current weights.
 
     Args:
-        model: with its task; it is left as it is. Or what `samplecnn.model_files.load_graph` gives.
-        name: "torch", "numpy", "openvino", "onnx"; "auto" takes the fastest that is installed, for few segments the
+        model: a model with its task, which is not modified, or the result of `samplecnn.model_files.load_graph`.
+        name: "torch", "numpy", "openvino", "onnx"; "auto" selects the fastest that is installed, for few segments the
             one with the lowest start-up time.
-        precision: "fp32" is exact up to rounding; "bf16" has 8 bits; "auto" takes the faster one on this machine
-            (`hardware.auto_precision`). It does not depend on `segments`.
-        segments: about how many there will be; None: few, or not known.
-        device: "cpu", "cuda"; None is where the model lies, for a folded one a GPU where there is one. Engines other
-            than torch run on a CPU.
+        precision: "fp32" is exact up to rounding; "bf16" has 8 significant bits; "auto" selects the faster one on this
+            machine (`hardware.auto_precision`), independent of `segments`.
+        segments: expected number of segments; None: few or unknown.
+        device: "cpu", "cuda"; None: the model's device, for a folded network a GPU if available. Engines other than
+            torch run on a CPU.
 
     Raises:
         UsageError: no such engine, precision or device; an engine that is not installed, or not for this device; a
@@ -121,37 +121,37 @@ def open_engine(
     if name != "auto" and ENGINES[name].missing is not None:
         raise missing_extra(f"engine {name}", ENGINES[name].missing or "")
     net = model if isinstance(model, Graph) else fold(model)
-    place = _place(model, name, device)
-    if place is not None and name != "auto" and place.type not in ENGINES[name].devices:
+    target = _target_device(model, name, device)
+    if target is not None and name != "auto" and target.type not in ENGINES[name].devices:
         devices = " or ".join(ENGINES[name].devices)
-        raise UsageError(f"engine {name} runs on {devices}, not on {place}; use --engine torch there")
-    precision = decide_precision(name, precision, place)
+        raise UsageError(f"engine {name} runs on {devices}, not on {target}; use --engine torch")
+    precision = decide_precision(name, precision, target)
     if name == "auto":
-        name = choose(net, precision, place, segments, imported=not isinstance(model, Graph))
+        name = choose(net, precision, target, segments, imported=not isinstance(model, Graph))
     if precision not in ENGINES[name].precisions:
-        fast = [other for other, kind in ENGINES.items() if precision in kind.precisions and not kind.emulates]
-        own = " or ".join(ENGINES[name].precisions)
-        raise UsageError(f"engine {name} computes in {own}, not {precision}; use --engine {' or '.join(fast)}")
-    return ENGINES[name].opener(net, precision, place, segments is None or segments < QUICK_START)
+        others = [other for other, kind in ENGINES.items() if precision in kind.precisions and not kind.emulates]
+        supported = " or ".join(ENGINES[name].precisions)
+        raise UsageError(f"engine {name} supports {supported}, not {precision}; use --engine {' or '.join(others)}")
+    return ENGINES[name].opener(net, precision, target, segments is None or segments < FEW_SEGMENTS)
 
 
 def decide_precision(name: str, precision: str, device: "torch.device | None") -> str:
-    """The precision of an engine: the one asked for, or where that is "auto" the faster one on this machine.
+    """Resolves the precision "auto" to the faster one on this machine; other precisions are returned unchanged.
 
     Args:
-        name: of the engine, or "auto".
+        name: name of the engine, or "auto".
         precision: one of PRECISIONS.
-        device: that computes; None: a CPU.
+        device: device of the computation; None: a CPU.
     """
     if precision != "auto":
         return precision
     on_cpu = device is None or device.type == "cpu"
-    candidates = DECIDING if name == "auto" else (name,)
-    judge = next((each for each in candidates if ENGINES[each].installed and ENGINES[each].decides), None)
-    if judge is None:
+    candidates = BENCHMARKED if name == "auto" else (name,)
+    benchmarked = next((each for each in candidates if ENGINES[each].installed and ENGINES[each].needs_benchmark), None)
+    if benchmarked is None:
         return "fp32"
-    use = "inference" if judge == "torch" else f"inference-{judge}"
-    return choose_precision("auto", None if on_cpu else device, use, lambda: _measure(judge))
+    use = "inference" if benchmarked == "torch" else f"inference-{benchmarked}"
+    return choose_precision("auto", None if on_cpu else device, use, lambda: _measure(benchmarked))
 
 
 def _measure(name: str) -> Any:
@@ -162,15 +162,15 @@ def _measure(name: str) -> Any:
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that wait for one another by spinning would be counted as computing
+    torch.set_num_threads(1)  # spinning threads would count as CPU time
     try:
         return measure(lambda net, precision: ENGINES[name].opener(net, precision, None, True))
     finally:
         torch.set_num_threads(threads)
 
 
-def _place(model: "SampleCNN | Graph", name: str, device: "str | torch.device | None") -> "torch.device | None":
-    """The device to run on; None, a CPU, where that is clear without PyTorch."""
+def _target_device(model: "SampleCNN | Graph", name: str, device: "str | torch.device | None") -> "torch.device | None":
+    """The device to run on; None: a CPU, determined without importing PyTorch if possible."""
     if device == "cpu":
         return None
     if device is not None:
@@ -185,19 +185,19 @@ def _place(model: "SampleCNN | Graph", name: str, device: "str | torch.device | 
 def choose(
     net: Graph, precision: str, device: "torch.device | None", segments: int | None, imported: bool = False
 ) -> str:
-    """The installed engine of a precision that is done first with so many segments.
+    """The installed engine with a precision that finishes first.
 
     Args:
         net: the network.
         precision: "fp32" or "bf16".
-        device: that computes; None: a CPU.
-        segments: how many there will be; None: few, or not known.
-        imported: PyTorch is imported already.
+        device: device of the computation; None: a CPU.
+        segments: expected number of segments; None: few or unknown.
+        imported: whether PyTorch is already imported.
     """
     if device is not None and device.type != "cpu":
         return "torch"
     usable = [name for name in installed() if precision in ENGINES[name].precisions]
-    if segments is None or segments < QUICK_START:
+    if segments is None or segments < FEW_SEGMENTS:
         if imported and "torch" in usable:
             return "torch"
         first = next(name for name in BY_START if name in usable)

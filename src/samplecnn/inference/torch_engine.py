@@ -1,4 +1,4 @@
-"""PyTorch as an engine: on a CPU or a GPU, in float32 or bfloat16."""
+"""PyTorch engine, on a CPU or a GPU, in float32 or bfloat16."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from samplecnn.inference.torch_operations import Compiled, OnCpu, Plain
 from samplecnn.kernels.threads import compiled_passes
 from samplecnn.models.graph import Graph, Operations, run
 
-CHUNK = 32  # segments that go through the network together on a CPU: more only push each other out of the caches
+CPU_BATCH = 32  # segments per batch on a CPU: larger batches exceed the caches
 
 
 class TorchEngine(Engine):
@@ -33,10 +33,10 @@ class TorchEngine(Engine):
     def infer(self, segments: np.ndarray) -> np.ndarray:
         waves = torch.from_numpy(segments)
         kind = self.device.type
-        chunk = CHUNK if kind == "cpu" else len(waves)
+        batch = CPU_BATCH if kind == "cpu" else len(waves)
         try:
             with torch.inference_mode(), torch.autocast(kind, enabled=False), tuned(self.device, self.precision):
-                parts = [self._probabilities(part.to(self.device)) for part in waves.split(chunk)]
+                parts = [self._probabilities(part.to(self.device)) for part in waves.split(batch)]
                 return torch.cat(parts).cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise SampleCNNError(
@@ -48,7 +48,7 @@ class TorchEngine(Engine):
 
 
 def operations(net: Graph, dtype: torch.dtype, device: torch.device, few: bool) -> Operations[Any]:
-    """The fastest there are for this network, or with `few` segments those that are soon ready."""
+    """The fastest operations for this network, or for `few` segments those with the lowest start-up time."""
     if device.type != "cpu":
         return Plain(dtype, device)
     if few or compiled_passes() is None:

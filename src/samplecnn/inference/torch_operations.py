@@ -1,6 +1,6 @@
-"""The operations of a folded network in PyTorch: time before channels, weights packed once, few passes over memory.
+"""The operations of a folded network in PyTorch: time-major layout, weights packed once, few passes over memory.
 
-On a CPU the convolutions are oneDNN's with the ReLU inside; pooling and excitation are compiled passes where numba is
+On a CPU the convolutions are those of oneDNN with fused ReLU; pooling and excitation are compiled passes if numba is
 installed (the extra `fast`), else PyTorch's kernels.
 """
 
@@ -21,30 +21,30 @@ from samplecnn.models.logmel import filters, hann
 
 
 class Plain(Operations[Tensor]):
-    """Any device: tensors [batch, time, features] in the type of the precision."""
+    """Operations for any device, on tensors [batch, time, features] in the dtype of the precision."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype = dtype
         self.device = device
-        self._made: dict[Layer, tuple[Tensor, Tensor]] = {}
+        self._weights: dict[Layer, tuple[Tensor, Tensor]] = {}
         self._constants: dict[Spectrogram, tuple[Tensor, ...]] = {}
 
     def values(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Weight and bias of a convolution as its kernel wants them, made once."""
-        if layer not in self._made:
-            self._made[layer] = self.prepare(layer)
-        return self._made[layer]
+        """Weight and bias of a convolution in the layout of its kernel, cached."""
+        if layer not in self._weights:
+            self._weights[layer] = self.prepare(layer)
+        return self._weights[layer]
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = (torch.from_numpy(value).to(self.device, self.dtype) for value in (layer.weight, layer.bias))
         return weight.unsqueeze(3).contiguous(memory_format=torch.channels_last), bias
 
     def exact(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Weight and bias in float32, for what is too small to gain by less."""
-        if layer not in self._made:
+        """Weight and bias in float32, for layers too small to benefit from lower precision."""
+        if layer not in self._weights:
             weight, bias = (torch.from_numpy(value).to(self.device) for value in (layer.weight, layer.bias))
-            self._made[layer] = weight, bias
-        return self._made[layer]
+            self._weights[layer] = weight, bias
+        return self._weights[layer]
 
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
         weight, bias = self.exact(layer)
@@ -60,9 +60,9 @@ class Plain(Operations[Tensor]):
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
         weight, bias = self.values(layer)
-        before, behind = layer.padding
-        if before != behind:  # for which a convolution of PyTorch has no padding
-            x, before = F.pad(x, (0, 0, before, behind)), 0
+        before, after = layer.padding
+        if before != after:  # PyTorch's convolutions only support symmetric padding
+            x, before = F.pad(x, (0, 0, before, after)), 0
         x = from_image(F.conv2d(as_image(x), weight, bias, (layer.stride, 1), (before, 0)))
         return x.relu_() if relu else x
 
@@ -70,7 +70,7 @@ class Plain(Operations[Tensor]):
         return from_image(F.max_pool2d(as_image(x), (size, 1), (size, 1)))
 
     def factors(self, means: Tensor, squeeze: Squeeze) -> Tensor:
-        """float32 [batch, features] of the means over time."""
+        """Excitation factors, float32 [batch, features], of the means over time."""
         hidden = F.relu(F.linear(means, *self.exact(squeeze.ex0)))
         return torch.sigmoid(F.linear(hidden, *self.exact(squeeze.ex1)))
 
@@ -78,7 +78,7 @@ class Plain(Operations[Tensor]):
         return x * self.factors(self.means(x), squeeze).to(x.dtype)[:, None]
 
     def means(self, x: Tensor) -> Tensor:
-        """Over time, float32 [batch, features]."""
+        """Means over time, float32 [batch, features]."""
         return x.mean(1, dtype=torch.float32)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -100,21 +100,21 @@ class Plain(Operations[Tensor]):
 
 
 class OnCpu(Plain):
-    """The same with oneDNN's packed weights and fused ReLU."""
+    """`Plain` with oneDNN's packed weights and fused ReLU."""
 
-    def fuses(self, layer: Layer) -> bool:
-        before, behind = layer.padding
-        return before == behind and fuses(self.dtype)
+    def is_fused(self, layer: Layer) -> bool:
+        before, after = layer.padding
+        return before == after and has_fused_convolution(self.dtype)
 
     def prepare(self, layer: Layer) -> tuple[Tensor, Tensor]:
         weight, bias = super().prepare(layer)
-        if not self.fuses(layer):
+        if not self.is_fused(layer):
             return weight, bias
         pads, strides = _image_shape(layer)
         return torch.ops.mkldnn._reorder_convolution_weight(weight, pads, strides, [1, 1], 1), bias
 
     def conv(self, x: Tensor, layer: Layer, relu: bool) -> Tensor:
-        if not self.fuses(layer):
+        if not self.is_fused(layer):
             return super().conv(x, layer, relu)
         weight, bias = self.values(layer)
         (pads, strides), kind = _image_shape(layer), "relu" if relu else "none"
@@ -123,13 +123,13 @@ class OnCpu(Plain):
 
 
 class Compiled(OnCpu):
-    """The same with compiled passes between the convolutions. To load them takes about a second."""
+    """`OnCpu` with compiled passes between the convolutions, which take about a second to load."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(dtype, device)
-        found = compiled_passes()
-        assert found is not None
-        self.passes = found
+        passes = compiled_passes()
+        assert passes is not None
+        self.passes = passes
 
     def first(self, wave: Tensor, layer: Layer, pads: tuple[int, int], relu: bool) -> Tensor:
         if not relu or layer.width != FIRST_SIZE:
@@ -151,8 +151,8 @@ class Compiled(OnCpu):
     def excite(self, x: Tensor, squeeze: Squeeze) -> Tensor:
         x, factors = x.contiguous(), self.factors(self.means(x), squeeze)
         out, flat = torch.empty_like(x), rows(x)
-        given = x.shape[1], flat, factors.numpy(), torch.zeros_like(factors).numpy(), rows(out)
-        parallel_for(self.passes.scale_shift, *flat.shape, *given)
+        arguments = x.shape[1], flat, factors.numpy(), torch.zeros_like(factors).numpy(), rows(out)
+        parallel_for(self.passes.scale_shift, *flat.shape, *arguments)
         return out
 
     def pool_excite(self, x: Tensor, squeeze: Squeeze | None, pool: int) -> Tensor:
@@ -180,24 +180,24 @@ class Compiled(OnCpu):
 
 
 def first_values(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """The first convolution's weight, float32 [3, features], and its bias."""
+    """Weight, float32 [3, features], and bias of the first convolution."""
     return np.ascontiguousarray(layer.weight.squeeze(1).T), layer.bias
 
 
 def _image_shape(layer: Layer) -> tuple[list[int], list[int]]:
-    """Padding and stride of a convolution that is padded alike on both sides, over an image one frame wide."""
+    """Padding and stride of a symmetrically padded convolution over an image of width 1."""
     return [layer.padding[0], 0], [layer.stride, 1]
 
 
 def frames(wave: Tensor, pads: tuple[int, int], size: int = FIRST_SIZE) -> Tensor:
-    """[batch, samples] -> [batch, time, size], what each step of time is made of."""
+    """[batch, samples] -> [batch, time, size], the samples of each time step."""
     return (F.pad(wave, pads) if any(pads) else wave).reshape(wave.shape[0], -1, size)
 
 
 @cache
-def fuses(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has oneDNN's convolution with what follows it, for this type on this CPU."""
+def has_fused_convolution(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has oneDNN's convolution with a fused epilogue, for this dtype on this CPU."""
     names = "_convolution_pointwise", "_reorder_convolution_weight"
     if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in names):
         return False
-    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not on CPUs with AVX2 alone
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not on CPUs with AVX2 only

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from samplecnn.shards.builder import build, build_table
     from samplecnn.shards.segments import Segments
 
-_HOMES = {"Segments": "segments", "build": "builder", "build_table": "builder", "BuildReport": "report"}
+_HOMES = {"Segments": "segments", "build": "builder", "build_table": "builder", "BuildReport": "build_report"}
 __all__ = ["BuildReport", "Segments", "build", "build_table", "open_split"]
 
 

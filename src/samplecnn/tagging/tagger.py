@@ -12,7 +12,7 @@ import numpy.typing as npt
 from samplecnn.audio import Remarks, stream
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.extras import is_installed
-from samplecnn.inference.overlap_plan import aligned, pays
+from samplecnn.inference.overlap_plan import align_hop, is_faster
 from samplecnn.inference.windows import Windows, hop_samples, precut_windows, windows
 from samplecnn.model_files import load_graph
 from samplecnn.models.embedding import with_embedding
@@ -47,7 +47,7 @@ class Tagger:
             segments the one with the lowest start-up time.
         precision: "fp32" is exact up to rounding; "auto" uses "bf16" if it is faster.
         hop: seconds from the start of one window to that of the next; None: the window (no overlap). Rounded
-            by at most 1 % so that the windows can share layers (`overlap_plan.aligned`).
+            by at most 1 % so that the windows can share layers (`overlap_plan.align_hop`).
         segments: expected number of segments, for "auto"; None: few.
         accept_truncated: tags the decodable part of truncated or damaged recordings, with a note in `Tags.notes`.
         embedding: the layer of `Tags.embedding`: "hidden", the last hidden layer, or the number of a block (averaged
@@ -95,8 +95,8 @@ class Tagger:
         self.messages = Messages(-1)  # decoder messages, if they are captured
         self.hop, share_layers = hop_samples(hop, self.task), False
         if self.hop != self.task.window:
-            self.hop = aligned(net, self.task.window, self.hop)
-            share_layers = is_installed("torch") and (engine != "auto" or pays(net, self.task.window, self.hop))
+            self.hop = align_hop(net, self.task.window, self.hop)
+            share_layers = is_installed("torch") and (engine != "auto" or is_faster(net, self.task.window, self.hop))
             engine = "torch" if engine == "auto" and share_layers else engine
         self.engine: Engine = open_engine(net, engine, precision, segments=segments, device=device)
         self._process = os.getpid()
@@ -180,8 +180,8 @@ class Tagger:
                     recording.samples = part.end
                     recording.silent &= part.silent
                     recording.remarks = part.remarks or recording.remarks
-                    if self.sharing is not None and part.stretch is not None and len(part.segments) > 1:
-                        recording.add_outputs(first, self.sharing(part.stretch))
+                    if self.sharing is not None and part.buffer is not None and len(part.segments) > 1:
+                        recording.add_outputs(first, self.sharing(part.buffer))
                     elif len(part.segments):
                         batch.append(Pending(recording, first, part.segments))
                         pending += len(part.segments)
