@@ -45,6 +45,7 @@ LAYERS = (
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",
+    "index",
     "hear",
     "analysis",
     "comparison",  # behind analysis, whose summary counts what a network takes

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from samplecnn.comparison import compare
     from samplecnn.evaluation import evaluate
+    from samplecnn.index import read_index, update_index
     from samplecnn.interop.export import export
     from samplecnn.model_files import load
     from samplecnn.models import ModelConfig, SampleCNN
@@ -29,6 +30,8 @@ _MODULES = {
     "build": "samplecnn.shards",
     "train": "samplecnn.training",
     "resume": "samplecnn.training",
+    "read_index": "samplecnn.index",
+    "update_index": "samplecnn.index",
     "evaluate": "samplecnn.evaluation",
     "compare": "samplecnn.comparison",
     "export": "samplecnn.interop.export",
@@ -44,8 +47,10 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "read_index",
     "resume",
     "train",
+    "update_index",
 ]
 
 

@@ -18,6 +18,7 @@ from samplecnn.cli.demo import demo
 from samplecnn.cli.doctor import doctor
 from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.export import export_command
+from samplecnn.cli.index import index
 from samplecnn.cli.info import info_command
 from samplecnn.cli.models import models
 from samplecnn.cli.prepare import prepare
@@ -53,6 +54,7 @@ def summary_of(command: Callable[..., None]) -> str:
 for verb, command in VERBS.items():
     app.command(verb, cls=Verb, short_help=summary_of(command))(with_common(command))
 app.add_typer(analyze, name="analyze", short_help="Analyze a trained network")
+app.add_typer(index, name="index", short_help="Keep an index of a collection")
 app.add_typer(models, name="models", short_help="List the packaged models, which are used by name")
 
 

@@ -1,10 +1,25 @@
 """samplecnn tag MODEL PATH...: tags for recordings."""
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
-from samplecnn.cli.choices import SMOOTHINGS, TAG_FORMATS, choice
+from samplecnn.cli.choices import TAG_FORMATS, choice
+from samplecnn.cli.outputs import (
+    ClassThreshold,
+    Hysteresis,
+    MaxGap,
+    MinSeconds,
+    OutputDir,
+    OutputFile,
+    Overwrite,
+    Refractory,
+    Smooth,
+    SmoothingKind,
+    Threshold,
+    Top,
+    event_rules,
+)
 from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model
 from samplecnn.system import log
 
@@ -33,14 +48,8 @@ def tag_command(
             "each class. audacity to svg: a file for each recording.",
         ),
     ] = "table",
-    top: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Show only the best N classes; by default 5 in a table, else all."),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Show only classes with a score above this. CSV leaves the others empty."),
-    ] = None,
+    top: Top = None,
+    threshold: Threshold = None,
     over_time: Annotated[
         bool, typer.Option("--over-time", help="Give the scores of every window, with its time.")
     ] = False,
@@ -53,20 +62,9 @@ def tag_command(
             show_default="one window",
         ),
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, once it is complete.")
-    ] = None,
-    output_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--output-dir",
-            metavar="DIR",
-            help="Write every format into this folder, files of recordings in the same sub-folders as theirs.",
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files in --output-dir that exist already.")
-    ] = False,
+    output: OutputFile = None,
+    output_dir: OutputDir = None,
+    overwrite: Overwrite = False,
     about: Annotated[
         bool,
         typer.Option("--about", help="Also write what made the tags (model, hash, engine, ...) to OUTPUT.about.json."),
@@ -89,35 +87,13 @@ def tag_command(
             "default the model's own.",
         ),
     ] = False,
-    class_threshold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CLASS=VALUE", help="Of events: the threshold of one class; may be repeated."),
-    ] = None,
-    smooth: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of events: windows to smooth scores over, an odd number.")
-    ] = 1,
-    smoothing: Annotated[str, choice(of=SMOOTHINGS, help="Of events: how scores are smoothed.")] = "median",
-    hysteresis: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SHARE",
-            help="Of events: extend them while scores are above this share of the threshold.",
-        ),
-    ] = 1.0,
-    max_gap: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Of events: join those of a class that are this close.")
-    ] = 0.0,
-    min_seconds: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Of events: drop shorter ones.")] = 0.0,
-    refractory: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="Of events: drop those that begin this soon after the end of the last of the class.",
-        ),
-    ] = 0.0,
+    class_threshold: ClassThreshold = None,
+    smooth: Smooth = 1,
+    smoothing: SmoothingKind = "median",
+    hysteresis: Hysteresis = 1.0,
+    max_gap: MaxGap = 0.0,
+    min_seconds: MinSeconds = 0.0,
+    refractory: Refractory = 0.0,
     batch_size: BatchSize = 32,
     resume: Annotated[
         bool,
@@ -144,7 +120,7 @@ def tag_command(
     the others are tagged; the exit code is then 1. The engine in use is named on stderr.
     """
     from samplecnn.errors import UsageError
-    from samplecnn.tagging.events import EventRules, Smoothing, class_thresholds
+    from samplecnn.tagging.events import EventRules
     from samplecnn.tagging.find import listed_paths
     from samplecnn.tagging.tag_files import tag_paths
     from samplecnn.tagging.writers import Selection
@@ -152,9 +128,7 @@ def tag_command(
     given = [*(paths or []), *(listed_paths(files_from) if files_from is not None else [])]
     if not given:
         raise UsageError("no recordings are given; name files or folders, or a list of them by --files-from")
-    limit = class_thresholds(class_threshold, threshold) if class_threshold else threshold
-    kind = cast(Smoothing, smoothing)
-    rules = EventRules(limit, smooth, kind, hysteresis, max_gap, min_seconds, refractory)
+    rules = event_rules(threshold, class_threshold, smooth, smoothing, hysteresis, max_gap, min_seconds, refractory)
     selection = Selection(top, threshold, over_time, events=rules if events or rules != EventRules(threshold) else None)
     report = tag_paths(
         model,

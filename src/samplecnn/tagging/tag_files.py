@@ -177,7 +177,7 @@ def tag_paths(
             segments=segments,
             accept_truncated=accept_truncated,
         )
-        for line in (_engine_line(tagger), *(f"note: {note}" for note in found.notes)):
+        for line in (engine_line(tagger), *(f"note: {note}" for note in found.notes)):
             log.note(line)
         settings = replace(settings, engine=tagger.engine.name, precision=tagger.engine.precision)
         facts = {
@@ -257,7 +257,7 @@ def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> in
     return round(len(files) * max(1.0, sum(seconds) / max(len(seconds), 1) / every))
 
 
-def _engine_line(tagger: Tagger) -> str:
+def engine_line(tagger: Tagger) -> str:
     """Engine, precision and hop in one line."""
     line = f"engine {tagger.engine.name}, {tagger.engine.precision}"
     if tagger.hop != tagger.task.window:

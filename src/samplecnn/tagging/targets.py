@@ -60,7 +60,7 @@ class Targets:
     def open(
         self,
         done: Done,
-        settings: Settings,
+        settings: Settings | None,
         selection: Selection,
         classes: tuple[str, ...],
         about: dict[str, Any],
@@ -108,6 +108,7 @@ def prepare_targets(
     selection: Selection,
     overwrite: bool = False,
     embeddings: str | Path | None = None,
+    resumable: bool = True,
 ) -> Iterator[Targets]:
     """Determines the destinations, checks that no file is overwritten by mistake, and locks them.
 
@@ -119,6 +120,7 @@ def prepare_targets(
         selection: which scores to show.
         overwrite: replaces existing files in the folder.
         embeddings: a file for embeddings, in addition.
+        resumable: keeps a partial output that can be resumed if the work breaks off.
 
     Raises:
         UsageError: options that exclude each other, or files that would be overwritten.
@@ -154,7 +156,7 @@ def prepare_targets(
                 names[name] = folder / f"tags{SUFFIX.get(name, f'.{name}')}"
         _refuse_existing([*names.values(), *(path for _, each in documents for path in each.values())], overwrite)
     with ExitStack() as stack:
-        keep = folder is None  # outputs in a folder cannot be resumed
+        keep = resumable and folder is None  # outputs in a folder cannot be resumed
         outputs = [stack.enter_context(reserve(path, _kind(name, selection), keep)) for name, path in names.items()]
         single = outputs[0] if folder is None and outputs else None
         if embeddings is not None:

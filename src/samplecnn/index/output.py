@@ -1,0 +1,94 @@
+"""What an index knows of files, in every output format: scores, windows, events, embeddings."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from samplecnn.errors import UsageError
+from samplecnn.index.reader import Index
+from samplecnn.system.files import STDOUT, write_json
+from samplecnn.tagging.done import Done
+from samplecnn.tagging.targets import ABOUT, named_formats, prepare_targets
+from samplecnn.tagging.writers import Selection
+
+OF_RECORDINGS = {"table", "json", "jsonl", "csv", "csv-long", "parquet"}  # need no windows unless they are asked for
+
+
+def with_tags(index: Index, rows: np.ndarray, tags: Sequence[str]) -> np.ndarray:
+    """Those of some rows whose scores lie above limits.
+
+    Args:
+        index: of the files.
+        rows: int64 [files].
+        tags: "CLASS=SCORE", or "CLASS" for the model's threshold; all must hold.
+
+    Raises:
+        UsageError: an unknown class, or a score that is none.
+    """
+    limits = dict(zip(index.classes, index.task.class_thresholds, strict=True))
+    for text in tags:
+        name, _, value = (text, "", "") if text in limits else text.rpartition("=")
+        if name not in limits:
+            raise UsageError(
+                f"{text!r}: no class of this index; use CLASS or CLASS=SCORE, as in {index.classes[0]}=0.5"
+            )
+        try:
+            limit = float(value) if value else limits[name]
+        except ValueError:
+            raise UsageError(f"{text!r}: {value!r} is not a score from 0 to 1") from None
+        with np.errstate(invalid="ignore"):
+            rows = rows[index.scores[rows, index.classes.index(name)] > limit]
+    return rows
+
+
+def write_tags(
+    index: Index,
+    rows: Iterable[int],
+    format: str | Sequence[str] = "table",
+    output: str | Path | None = None,
+    *,
+    selection: Selection | None = None,
+    output_dir: str | Path | None = None,
+    overwrite: bool = False,
+    about: bool = False,
+    embeddings: str | Path | None = None,
+) -> int:
+    """Writes the tags of files as `tagging.tag_files.tag_paths` does, but from an index.
+
+    Args:
+        index: of the files.
+        rows: of the files, as `Index.select` gives them.
+        format, output, selection, output_dir, overwrite, about, embeddings: as `tag_paths` takes them.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        UsageError: an unknown format, or files that would be overwritten.
+    """
+    chosen, formats = [int(row) for row in rows], named_formats(format)
+    if about and (output is None or str(output) == STDOUT):
+        raise UsageError("--about requires --output; an --output-dir has its about.json")
+    selection = selection or Selection()
+    files = [index.paths[row] for row in chosen]
+    settings = index.settings
+    facts = {**settings.about(), "index": str(index.folder)}
+    if embeddings is not None:
+        facts |= {"embedding": settings.embedding, "embedding_size": settings.embedding_size}
+    windows = (
+        selection.over_time or selection.events is not None or embeddings is not None or not {*formats} <= OF_RECORDINGS
+    )
+    with prepare_targets(
+        formats, files, output, output_dir, selection, overwrite, embeddings, resumable=False
+    ) as targets:
+        with targets.open(Done(), None, selection, index.classes, facts, files) as sinks:
+            for path, outcome in index.outcomes(chosen, windows, embeddings is not None):
+                for sink in sinks:
+                    sink.write(path, outcome)
+        described = {**facts, "classes": list(index.classes)}
+        if targets.folder is not None:
+            write_json(targets.folder / ABOUT, described)
+        elif about:
+            write_json(f"{output}.{ABOUT}", described)
+    return len(chosen)
