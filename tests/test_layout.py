@@ -46,6 +46,7 @@ LAYERS = (
     "training",
     "tagging",
     "index",
+    "listening",
     "hear",
     "analysis",
     "comparison",  # behind analysis, whose summary counts what a network takes

@@ -20,6 +20,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "openvino": {"openvino": "OpenVINO"},
     "onnx": {"onnxruntime": "ONNX Runtime", "onnx": "ONNX"},
     "av": {"av": "PyAV"},
+    "mic": {"miniaudio": "miniaudio"},
 }
 
 

@@ -20,6 +20,7 @@ from samplecnn.cli.eval import evaluate_command
 from samplecnn.cli.export import export_command
 from samplecnn.cli.index import index
 from samplecnn.cli.info import info_command
+from samplecnn.cli.listen import listen_command
 from samplecnn.cli.models import models
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.process import PROGRAM, run
@@ -37,6 +38,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "eval": evaluate_command,
     "compare": compare_command,
     "tag": tag_command,
+    "listen": listen_command,
     "export": export_command,
     "convert": convert_command,
     "bench": bench,

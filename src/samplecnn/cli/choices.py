@@ -34,6 +34,8 @@ PADDINGS = "samplecnn.task:Padding"
 FRONTENDS = "samplecnn.models.fitting:Frontend"
 POOLINGS = "samplecnn.models.config:Pooling"
 KINDS = "samplecnn.task:Kind"
+LISTEN_FORMATS = "samplecnn.listening.outputs:FORMATS"
+PCM_FORMATS = "samplecnn.listening.sources:PCM_FORMATS"
 BENCHMARKS = "samplecnn.bench:BENCHMARKS"
 
 AUTO = "auto"  # the first choice where a program may choose for itself

@@ -1,0 +1,177 @@
+"""samplecnn listen MODEL [SOURCE]: events as they are heard."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from samplecnn.cli.choices import ENGINES, LISTEN_FORMATS, PCM_FORMATS, choice
+from samplecnn.cli.shared import Model
+from samplecnn.system import log
+
+if TYPE_CHECKING:
+    from samplecnn.listening.listener import Listener
+    from samplecnn.listening.outputs import Output
+    from samplecnn.listening.sources import Source
+
+
+def listen_command(
+    model: Model,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A recording, or - for raw samples or a WAV file on the standard input; by default the microphone.",
+            show_default="the microphone",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Listen to a stream at this address instead (http, rtsp, ...).")
+    ] = None,
+    microphone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The microphone whose name contains this, or its number.")
+    ] = None,
+    list_microphones: Annotated[
+        bool, typer.Option("--list-microphones", help="List the microphones and exit.", allow_from_autoenv=False)
+    ] = False,
+    rate: Annotated[
+        int | None, typer.Option(min=1000, metavar="HZ", help="Of raw samples.", show_default="the model's")
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Of raw samples, interleaved.")] = 1,
+    pcm: Annotated[str, choice("--pcm", of=PCM_FORMATS, help="Format of raw samples.")] = "s16le",
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Hear a recording as fast as it was made, not at full speed.")
+    ] = False,
+    format: Annotated[
+        str,
+        choice(
+            of=LISTEN_FORMATS,
+            help="live: a display for people; text: a line for each event; jsonl: one JSON object a line; auto: live "
+            "on a terminal, else jsonl.",
+        ),
+    ] = "auto",
+    near: Annotated[
+        bool, typer.Option("--near", help="text, jsonl: also tell what came close to its threshold.")
+    ] = False,
+    ends: Annotated[bool, typer.Option("--ends", help="text, jsonl: also say when an event ended.")] = False,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Run this for every event, without a shell; {label}, {score} and {time} are replaced, and in its "
+            "environment as SAMPLECNN_LABEL and so on.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Score above which a class is heard.", show_default="the model's")
+    ] = None,
+    class_threshold: Annotated[
+        list[str] | None, typer.Option(metavar="CLASS=VALUE", help="The threshold of one class; may be repeated.")
+    ] = None,
+    thresholds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Thresholds in a file of CLASS=VALUE lines, which is read again when it changes."
+        ),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="SECONDS", help="From one window to the next.", show_default="a tenth of it"),
+    ] = None,
+    smooth: Annotated[int, typer.Option(min=1, metavar="N", help="Windows whose mean score counts.")] = 3,
+    refractory: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="After an event in which there is no other.")
+    ] = 0.5,
+    engine: Annotated[
+        str, choice(of=f"auto+{ENGINES}", help="What runs the model; auto: the one that starts fastest, not PyTorch.")
+    ] = "auto",
+) -> None:
+    """Listen with a trained model: a microphone, a stream or a recording in; events out while they are heard.
+
+    On a terminal, up and down choose a class, left and right change its threshold, q ends. Ctrl-C ends as well.
+    """
+    import os
+    from contextlib import closing
+    from pathlib import Path
+
+    # Before NumPy and the engines are loaded. A window takes a millisecond or two: more threads would gain nothing, and
+    # spin on the other cores while they wait for the next one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+    from samplecnn.errors import UsageError
+    from samplecnn.listening.detector import DetectorRules
+    from samplecnn.listening.listener import Listener
+    from samplecnn.listening.outputs import Command, Finished
+    from samplecnn.listening.sensitivity import ThresholdFile
+    from samplecnn.tagging.events import EventRules, class_thresholds
+
+    if list_microphones:
+        from samplecnn.listening.microphone import microphones
+
+        log.show("\n".join(f"{number}: {name}" for number, name in enumerate(microphones())) or "there is none")
+        return
+    if sum(given is not None for given in (source, url, microphone)) > 1:
+        raise UsageError("give one source: a recording or -, --url, or --microphone")
+    run = Command(command) if command is not None else None
+    listener = Listener(model, hop, DetectorRules(smooth=smooth, refractory=refractory), engine=engine)
+    limits = EventRules(class_thresholds(class_threshold, threshold) if class_threshold else threshold)
+    detector = listener.detector
+    detector.thresholds = limits.thresholds(listener.task.classes, listener.task.class_thresholds)
+    file = ThresholdFile(Path(thresholds), detector, detector.thresholds) if thresholds is not None else None
+    sound = _source(listener, source, url, microphone, (rate, channels, pcm), realtime)
+    with closing(_output(format, listener, sound, model, (near, ends))) as output:
+        try:
+            for moment in listener.listen(sound):
+                output.show(moment)
+                if run is not None:
+                    run.show(moment)
+                if file is not None:
+                    file.look()
+        except Finished:
+            pass
+        except KeyboardInterrupt:
+            if not sound.live:  # of a recording, something is missing
+                raise
+        finally:
+            if run is not None:
+                run.close()
+    log.note(listener.counts.summary())
+
+
+def _source(
+    listener: "Listener",
+    source: str | None,
+    url: str | None,
+    microphone: str | None,
+    raw: tuple[int | None, int, str],
+    realtime: bool,
+) -> "Source":
+    from samplecnn.listening.microphone import MicrophoneSource
+    from samplecnn.listening.sources import PcmSource, RecordingSource, UrlSource
+
+    sample_rate = listener.task.sample_rate
+    if url is not None:
+        return UrlSource(url, sample_rate)
+    if source == "-":
+        rate, channels, pcm = raw
+        return PcmSource(None, rate or sample_rate, channels, pcm)
+    if source is not None:
+        return RecordingSource(source, sample_rate, realtime)
+    return MicrophoneSource(microphone)
+
+
+def _output(format: str, listener: "Listener", sound: "Source", model: str, extra: tuple[bool, bool]) -> "Output":
+    import sys
+
+    from samplecnn.listening.outputs import JsonLines, Text, about
+
+    near, ends = extra
+    kinds = ("event", *(("near",) if near else ()), *(("end",) if ends else ()))
+    if format == "auto":
+        format = "live" if sys.stdout.isatty() else "jsonl"
+    if format == "live":
+        from samplecnn.listening.display import Display
+
+        return Display(f"{model} hears {sound.name}", listener.detector, listener.counts)
+    if format == "text":
+        return Text(kinds)
+    return JsonLines(about(listener, sound, model), kinds, sound.live)
