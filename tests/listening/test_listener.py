@@ -77,7 +77,7 @@ def test_a_threshold_file_is_read_again(tmp_path, listener, capsys):
         assert listener.detector.thresholds[index] == expected, text
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3 and all("the thresholds stay as they were" in line for line in said[1:])
-    assert "no class of this model" in said[1] and "line 1" in said[2]
+    assert "not a class of this model" in said[1] and "line 1" in said[2]
     listener.detector.thresholds = np.array(listener.task.class_thresholds)
 
 
@@ -142,7 +142,7 @@ def test_a_recording_as_text_and_errors(recording, tmp_path):
     assert code == 0 and out.splitlines()[0].split()[1] == "s" and err.startswith("heard 4.0 s: ")
     expected = {
         "missing": (1, "no such file"), "both": (2, "give one source"), "hook": (2, "no program 'no-such-program'"),
-        "brace": (2, "names in braces are label"), "class": (2, "no class of this model"),
+        "brace": (2, "names in braces are label"), "class": (2, "not a class of this model"),
         "limits": (2, "No such file"), "nan": (1, "-: has NaN"),
     }  # fmt: skip
     for name, (out, err, code) in ended.items():
