@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from samplecnn.audio import decode, standardise
-from samplecnn.evaluation import Evaluation, examine
+from samplecnn.evaluation import Evaluation, Predictions, examine, score
 from samplecnn.evaluation.confusion import confusion_counts
 from samplecnn.inference import Engine, open_engine
 from samplecnn.model_files import load_graph
@@ -45,6 +45,29 @@ def share(name: str, right: np.ndarray) -> dict[str, Any]:
     return {"name": name, "value": float(right.mean()), "low": low, "high": high, "clips": len(right)}
 
 
+def pooled(tests: Sequence[tuple[Path, str, Path]]) -> tuple[Predictions, Task]:
+    """Predictions for the test clips of several models of one task, such as those of a cross-validation.
+
+    Args:
+        tests: model, data set and data folder of each.
+    """
+    found = [
+        examine(str(model), dataset, data_dir, batch_size=BATCH, device="cpu") for model, dataset, data_dir in tests
+    ]
+    parts = [result.predictions for result in found]
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("y_true", "y_prob", "segments"))
+    return Predictions([name for part in parts for name in part.ids], *arrays), found[0].task
+
+
+def one_label_tables(predictions: Predictions, task: Task) -> dict[str, Any]:
+    """Table of classes and confusion matrix, as cards have them."""
+    counts = confusion_counts(predictions, task)
+    return {
+        "per_class": score(predictions.y_true, predictions.y_prob, task).to_dict()["per_class"],
+        "confusion": {"classes": list(task.classes), "counts": counts.tolist()},
+    }
+
+
 def test_scores(model: Path, dataset: str, data_dir: Path, rejecting: Sequence[str]) -> dict[str, Any]:
     """Accuracy over all classes, over each rejecting class, and of the others among themselves; table and matrix."""
     result: Evaluation = examine(str(model), dataset, data_dir, batch_size=BATCH, device="cpu")
@@ -59,12 +82,7 @@ def test_scores(model: Path, dataset: str, data_dir: Path, rejecting: Sequence[s
         rows.append(share(f"accuracy on the clips of the {others.sum()} classes", right[asked]))
         for name in rejecting:
             rows.append(share(f"`{name}` recognised", right[true == task.classes.index(name)]))
-    counts = confusion_counts(result.predictions, task)
-    return {
-        "scores": rows,
-        "per_class": result.scores.to_dict()["per_class"],
-        "confusion": {"classes": list(task.classes), "counts": counts.tolist()},
-    }
+    return {"scores": rows, **one_label_tables(result.predictions, task)}
 
 
 def accuracy_over_snr(
