@@ -374,7 +374,7 @@ def read_build(path: Path) -> None:
 
 def read_counts(path: Path) -> None:
     folders = BuildFolder(path.parent.parent, "arrow")
-    assert len(folders.waiting(PLAN)) + len(folders.counts(PLAN)) == 1
+    assert len(folders.pending(PLAN)) + len(folders.counts(PLAN)) == 1
     for counts in folders.counts(PLAN):
         assert counts["split"] == "train" and len(counts["per_class"]) == 3
         if counts["samples"]:

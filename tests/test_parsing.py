@@ -172,8 +172,8 @@ def shard(folder: Path, task: Task = TASK) -> Path:
     ("old", "new", "message"),
     [
         (bytes((1, 0, 1, 0, 0, 1)), bytes((1, 0, 2, 0, 0, 1)), "a label is 2, not 0 or 1"),
-        (bytes((1, 0, 1, 0, 0, 1)), bytes((1, 0, 1, 1, 0, 1)), "not exactly one class"),
-        (bytes((1, 0, 1, 0, 0, 1)), bytes((1, 0, 0, 0, 0, 1)), "not exactly one class"),
+        (bytes((1, 0, 1, 0, 0, 1)), bytes((1, 0, 1, 1, 0, 1)), "does not have exactly one class"),
+        (bytes((1, 0, 1, 0, 0, 1)), bytes((1, 0, 0, 0, 0, 1)), "does not have exactly one class"),
         (np.array([0, 1, 0], "<i4").tobytes(), np.array([0, 5, 0], "<i4").tobytes(), "row 1 is segment 5"),
         (np.array([0, 1, 0], "<i4").tobytes(), np.array([0, 1, 1], "<i4").tobytes(), "row 2 is segment 1"),
         (b"oneonetwo", b"oneonXtwo", "row 1 is segment 1"),
@@ -191,7 +191,7 @@ def test_labels_and_segments_of_shards(old: bytes, new: bytes, message: str, tmp
 
 def test_numbers_in_file_names_cost_nothing(tmp_path: Path) -> None:
     shard(tmp_path).rename(tmp_path / "train-00001-of-00000.arrow")
-    assert "a shard of none" in refusal(lambda: ArrowSegments(tmp_path, "train"))
+    assert "its name gives 0 shards" in refusal(lambda: ArrowSegments(tmp_path, "train"))
     (tmp_path / "test-000000001-999999999.tfrecord").write_bytes(b"x")
     said = refusal(lambda: TFRecordSegments(tmp_path, "test"))
     assert "999999998 of the test files missing, number 0002, 0003" in said

@@ -1,4 +1,4 @@
-"""Small data sets of recordings made on the spot, and a way to run a build as a process of its own."""
+"""Small generated data sets, and builds in separate processes."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ CLASSES = ("low", "high", "noise")
 
 @pytest.fixture
 def recordings(tmp_path):
-    """recordings(clips=30, ...) -> Table of tones and noise under tmp_path/raw, 8 kHz, of many lengths."""
+    """recordings(clips=30, ...) -> Table of tones and noise under tmp_path/raw, 8 kHz, of various lengths."""
 
     def make(clips: int = 30, measured: bool = True, clip_seconds: float | None = None, seconds: float = 0.5) -> Table:
         random = np.random.default_rng(7)

@@ -1,4 +1,4 @@
-"""The shard files: what goes in comes out, quickly and without filling the memory; damage is named."""
+"""The shard files: round trip, random access, bounded memory, and reported damage."""
 
 import multiprocessing
 import os
@@ -42,7 +42,7 @@ def folder(tmp_path):
     return tmp_path / "arrow"
 
 
-def test_what_goes_in_comes_out(folder):
+def test_round_trip(folder):
     segments = ArrowSegments(folder, "train")
     expected = [(clip, number) for clip in range(9) for number in range(clip % 4 + 1)]
     assert len(segments) == len(expected) and segments.num_clips == 9
@@ -87,7 +87,7 @@ def test_long_clips_cross_record_batches(tmp_path, monkeypatch):
 @pytest.mark.parametrize("reads_at", [True, False])
 def test_many_shards_with_few_open_files(tmp_path, monkeypatch, reads_at):
     monkeypatch.setattr(arrow_segments, "CAN_READ_AT", reads_at and arrow_segments.CAN_READ_AT)
-    monkeypatch.setattr(segments_module, "open_shards", lambda: 2)  # whose value is kept for the process
+    monkeypatch.setattr(segments_module, "open_shards", lambda: 2)  # its value is cached for the process
     monkeypatch.setattr(segments_module, "RESIDENT_BYTES", 5000)
     write_set(tmp_path / "arrow", [[clip] for clip in range(12)])
     segments = ArrowSegments(tmp_path / "arrow", "train")
@@ -95,7 +95,7 @@ def test_many_shards_with_few_open_files(tmp_path, monkeypatch, reads_at):
     order = np.random.default_rng(0).integers(0, len(segments), 300)
     assert np.array_equal(segments.gather(order), expected[order])
     assert sorted([len(segments._maps), len(segments._files)]) == [0, 2]
-    every_other = np.empty((300, 600), np.int16)[:, ::2]  # an array that cannot be read into
+    every_other = np.empty((300, 600), np.int16)[:, ::2]  # not contiguous, so it cannot be read into
     assert np.array_equal(segments.gather(order, every_other), expected[order])
 
 
@@ -130,7 +130,7 @@ def test_processes_and_threads_read_the_same(folder):
 
 
 def test_memory_stays_flat_while_reading(tmp_path, monkeypatch):
-    """Ten times the allowance is read; no more than about the allowance stays resident."""
+    """Ten times the limit is read; about the limit stays resident."""
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("needs /proc")
@@ -151,7 +151,7 @@ def test_memory_stays_flat_while_reading(tmp_path, monkeypatch):
     assert most - before < 24 << 20
 
 
-def test_a_shard_cut_off_while_it_is_read(folder):
+def test_a_shard_truncated_while_it_is_read(folder):
     segments = ArrowSegments(folder, "train")
     path = folder / shard_name("train", 4, 4)
     os.truncate(path, 100)
@@ -171,14 +171,14 @@ def test_statistics_are_set_in_place(folder):
     assert np.array_equal(segments.gather(range(5)), audio)
     assert [path.stat().st_size for path in sorted(folder.iterdir())] == sizes
     path = folder / shard_name("train", 1, 4)
-    with pa.ipc.open_file(str(path)) as reader:  # any Arrow reader sees it, in the footer and at the head
+    with pa.ipc.open_file(str(path)) as reader:  # visible to any Arrow reader, in the footer and at the head
         assert reader.read_all().column_names == ["id", "segment", "labels", "audio"]
         schemas = [reader.schema, pa.ipc.open_stream(path.read_bytes()[8:]).schema]
     for schema in schemas:
         assert Task.from_json(schema.metadata[arrow.TASK_KEY].decode()) == final
 
 
-def test_statistics_cut_off_half_way_are_set_again(folder):
+def test_setting_statistics_can_be_repeated_after_an_interruption(folder):
     path = folder / shard_name("train", 1, 4)
     before = path.read_bytes()
     final = TASK.with_statistics(0.5, 0.25)
@@ -208,9 +208,9 @@ def test_no_shards(folder):
         ArrowSegments(folder, "test")
 
 
-def test_two_sets_mixed(folder):
+def test_shards_of_two_builds(folder):
     write_set(folder, [[1]])
-    assert "2 different train sets" in refusal(folder)
+    assert "2 different builds of the train split" in refusal(folder)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 0.1, 0.5, 0.99])
@@ -240,7 +240,7 @@ def test_other_arrow_files(folder):
     assert "not one of samplecnn's" in refusal(folder)
 
 
-def test_columns_that_do_not_fit_the_task(folder):
+def test_columns_that_do_not_match_the_task(folder):
     path = folder / shard_name("train", 1, 4)
     other = arrow.schema(replace(TASK, window=299)).with_metadata(arrow.schema(TASK).metadata)
     with pa.ipc.new_file(str(path), other):
@@ -248,7 +248,7 @@ def test_columns_that_do_not_fit_the_task(folder):
     assert "columns" in refusal(folder)
 
 
-def test_damaged_bytes_give_segments_or_an_error(tmp_path):
+def test_damaged_bytes_give_valid_segments_or_an_error(tmp_path):
     write_set(tmp_path / "arrow", [[1, 2]])
     path = tmp_path / "arrow" / shard_name("train", 1, 1)
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Building: deterministic, resumable after a kill at any point, honest about what it leaves out."""
+"""Building: deterministic, resumable after a kill at any point, with a report of what is skipped."""
 
 import json
 import os
@@ -72,18 +72,18 @@ def test_a_published_task_keeps_its_numbers(recordings, tmp_path):
 
 
 @pytest.mark.parametrize("clip_seconds", [None, 0.55])
-def test_same_bytes_whatever_the_number_of_workers(recordings, tmp_path, digests, clip_seconds):
+def test_the_bytes_do_not_depend_on_the_number_of_workers(recordings, tmp_path, digests, clip_seconds):
     table = recordings(clip_seconds=clip_seconds)
     found = []
     for workers in (1, 2, 3):
         found.append(digests(build(table, tmp_path / f"made{workers}", workers=workers, clips_per_shard=4).folder))
     assert found[0] == found[1] == found[2]
     assert sum(name.startswith("train-") for name in found[0]) == 6
-    shuffled = replace(table, clips=table.clips[::-1])  # the order of a listing does not matter
+    shuffled = replace(table, clips=table.clips[::-1])  # nor on the order of a listing
     assert digests(build(shuffled, tmp_path / "made4", clips_per_shard=4).folder) == found[0]
 
 
-def test_the_seed_deals_the_clips(recordings, tmp_path):
+def test_the_seed_determines_the_order_of_the_clips(recordings, tmp_path):
     orders = []
     for seed in (0, 1):
         build(recordings(), tmp_path / "made", seed=seed)
@@ -107,14 +107,14 @@ def test_padding_reaches_the_shards_and_the_task(recordings, tmp_path):
         build(table, tmp_path / "made", padding="mirror")
 
 
-def test_own_data_gets_shards_of_about_64_mb(recordings, tmp_path, monkeypatch):
+def test_custom_data_gets_shards_of_about_64_mb(recordings, tmp_path, monkeypatch):
     monkeypatch.setattr("samplecnn.shards.plan.SHARD_BYTES", 100_000)
     report = build(recordings(60, clip_seconds=0.5), tmp_path / "made", clips_per_shard=None)
     sizes = [path.stat().st_size for path in report.folder.glob("train-*.arrow")]
     assert len(sizes) > 2 and all(60_000 < size < 160_000 for size in sizes)
 
 
-# Once built
+# Rebuilding.
 
 
 def test_a_second_build_has_nothing_to_do(recordings, tmp_path, digests):
@@ -152,7 +152,7 @@ def test_a_lost_shard_is_built_again(recordings, tmp_path, digests):
     assert digests(report.folder) == before
 
 
-def test_the_old_shards_stay_until_the_new_are_whole(recordings, tmp_path, digests):
+def test_old_shards_are_kept_until_the_new_ones_are_complete(recordings, tmp_path, digests):
     table = recordings()
     before = digests(build(table, tmp_path / "made").folder)
     with pytest.raises(SampleCNNError):
@@ -162,18 +162,18 @@ def test_the_old_shards_stay_until_the_new_are_whole(recordings, tmp_path, diges
     assert digests(tmp_path / "made" / "arrow") == before
 
 
-# Interrupted
+# Interruptions.
 
 
 def wait_for(condition, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it never came to that"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.002)
 
 
 def children(pid: int) -> list[int]:
-    """Of a process, from /proc."""
+    """Child processes of a process, from /proc."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -198,7 +198,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize(("shards_done", "sign"), [(0, signal.SIGKILL), (1, signal.SIGINT), (4, signal.SIGKILL)])
-def test_killed_at_any_point_it_goes_on_to_the_same_bytes(
+def test_killed_at_any_point_a_build_continues_to_the_same_bytes(
     recordings, tmp_path, digests, start_build, sign, shards_done
 ):
     table = recordings(60, seconds=4)
@@ -233,8 +233,8 @@ def test_a_killed_worker_is_replaced(recordings, tmp_path, digests, start_build)
 
 
 @pytest.mark.parametrize("step", ["set_statistics", "write_json", "publish", "rename", "rmtree"])
-def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch, step):
-    """Whatever the last step done, the next call brings the same result; also over shards of an earlier build."""
+def test_interruptions_of_the_final_steps(recordings, tmp_path, digests, monkeypatch, step):
+    """After an interruption at any step the next call gives the same result; also with shards of an earlier build."""
     table = recordings()
     expected = digests(build(table, tmp_path / "whole", seed=1).folder)
     build(table, tmp_path / "made", seed=0)
@@ -284,7 +284,7 @@ def test_cut_off_while_it_is_finished(recordings, tmp_path, digests, monkeypatch
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"arrow"}
 
 
-def test_other_options_start_over_and_say_so(recordings, tmp_path, digests, monkeypatch):
+def test_other_options_start_over_with_a_note(recordings, tmp_path, digests, monkeypatch):
     table = recordings()
 
     def cut_off(*_args):
@@ -310,11 +310,11 @@ def test_two_builds_of_one_folder(recordings, tmp_path):
     build(recordings(), tmp_path / "made")
 
 
-# Bad recordings
+# Bad recordings.
 
 
 def spoil(table: Table) -> dict[str, str]:
-    """Makes bad recordings of some; returns what the report should say of each."""
+    """Damages some recordings; returns the expected report."""
     paths = {clip.id: clip.path for clip in table.clips}
     paths["000"].unlink()
     paths["001"].write_bytes(b"")
@@ -351,8 +351,8 @@ def test_bad_recordings_are_skipped_and_listed(recordings, tmp_path, digests):
     assert "5 skipped" in text and "and 3 more" in text and str(report.report) in text
 
 
-def test_a_recording_that_crashes_the_decoder_costs_only_itself(recordings, tmp_path, monkeypatch):
-    """A segmentation fault ends the process; the next one leaves that clip out."""
+def test_a_recording_that_crashes_the_decoder_is_skipped(recordings, tmp_path, monkeypatch):
+    """A segmentation fault ends the process; the next one skips that clip."""
     package = tmp_path / "crash"
     package.mkdir()
     (package / "sitecustomize.py").write_text(
@@ -437,7 +437,7 @@ def test_all_silent_cannot_be_standardised(recordings, tmp_path):
         build(table, tmp_path / "made")
 
 
-def test_empty_splits_and_lost_classes_are_told(recordings, tmp_path):
+def test_empty_splits_and_lost_classes_are_noted(recordings, tmp_path):
     table = recordings()
     for clip in table.clips:
         if clip.split == "val" or clip.labels == (2,):
@@ -469,10 +469,10 @@ def test_not_built_yet(tmp_path):
         open_split("scd", tmp_path, "tests")
 
 
-# Space and memory
+# Space and memory.
 
 
-def test_a_disk_too_small_is_told_before_the_work(recordings, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_decoding(recordings, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     with pytest.raises(SampleCNNError, match=r"GB are needed, 0\.0 GB are free"):
         build(recordings(), tmp_path / "made")
@@ -480,8 +480,8 @@ def test_a_disk_too_small_is_told_before_the_work(recordings, tmp_path, monkeypa
     assert build(recordings(), tmp_path / "made").clips == 30
 
 
-def test_a_disk_that_fills_up_leaves_it_resumable(recordings, tmp_path, digests):
-    """A limit on file sizes stands in for the full disk: the write fails within a shard."""
+def test_a_build_on_a_full_disk_is_resumable(recordings, tmp_path, digests):
+    """A limit on file sizes simulates a full disk: the write fails within a shard."""
     table = recordings(60, seconds=4)
     expected = digests(build(table, tmp_path / "whole", clips_per_shard=20).folder)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""The verb build and the original's script, as processes."""
+"""The command build and the original's script, as processes."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
 @pytest.fixture
 def sounds(tmp_path):
-    """A folder of two classes, 12 recordings each of 1.5 s at 8 kHz, one of them broken."""
+    """A folder with two classes of 12 recordings each, 1.5 s at 8 kHz, one of them broken."""
     random = np.random.default_rng(0)
     for name in ("one", "two"):
         folder = tmp_path / "sounds" / name
@@ -40,7 +40,7 @@ def script(root, tmp_path):
     return run
 
 
-def test_help_names_every_option(script):
+def test_help_lists_every_option(script):
     text = script("-h").stdout
     for option in [
         "data-dir",
@@ -66,7 +66,7 @@ def test_tfrecord(script, sounds, tmp_path):
     assert "matroska" in script(sounds, "--format", "matroska", status=2).stderr
 
 
-def test_the_whole_way(script, sounds, tmp_path):
+def test_end_to_end(script, sounds, tmp_path):
     result = script(sounds, "--workers", 2)
     assert "built sounds" in result.stdout and "1 skipped" in result.stdout
     assert "05.wav: not audio" in result.stdout and "report.csv" in result.stdout
@@ -76,11 +76,11 @@ def test_the_whole_way(script, sounds, tmp_path):
     report = (tmp_path / "data" / "sounds" / "arrow" / "report.csv").read_text().splitlines()
     assert report[0] == "path,split,status,reason" and len(report) == 2
     assert len(open_split("sounds", tmp_path / "data", "train")) > 0
-    assert "built already" in script(sounds).stdout
-    assert "built already" not in script(sounds, "--force").stdout
+    assert "already built" in script(sounds).stdout
+    assert "already built" not in script(sounds, "--force").stdout
 
 
-def test_options_of_ones_own_recordings(script, sounds, tmp_path):
+def test_options_for_custom_recordings(script, sounds, tmp_path):
     script(sounds, "--data-dir", "d", "--sample-rate", 4000, "--window", "0.5s", "--kind", "multilabel",
            "--threshold", 0.3, "--seed", 3, "--padding", "zero")  # fmt: skip
     train = open_split("sounds", tmp_path / "d", "train")
@@ -88,16 +88,16 @@ def test_options_of_ones_own_recordings(script, sounds, tmp_path):
     assert (task.sample_rate, task.window, task.kind, task.threshold, task.padding) == (
         4000, 2000, "multilabel", 0.3, "zero",
     )  # fmt: skip
-    assert set(np.bincount(train.segment)) == {train.num_clips}  # 1.5 s: three segments of every clip
+    assert set(np.bincount(train.segment)) == {train.num_clips}  # 1.5 s: three segments per clip
     assert len(train) == 3 * train.num_clips
     script(sounds, "--data-dir", "d", "--sample-rate", 4000, "--window", "2000", "--clip-seconds", 1)
     again = open_split("sounds", tmp_path / "d", "train")
     assert len(again) == 2 * again.num_clips and again.task.clip_seconds == 1.0
-    assert set(again.ids) != set(train.ids)  # the seed draws the split
+    assert set(again.ids) != set(train.ids)  # the seed determines the split
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing-like-it"], "unknown data set"),
         (["scd", "--kind", "multilabel"], "kind cannot be chosen for scd"),
@@ -109,8 +109,8 @@ def test_options_of_ones_own_recordings(script, sounds, tmp_path):
         (["mtt"], "samplecnn prepare mtt"),
     ],
 )
-def test_requests_that_cannot_be_met(script, sounds, arguments, said):
-    assert said in script(*arguments, status=2).stderr
+def test_invalid_requests_are_refused(script, sounds, arguments, message):
+    assert message in script(*arguments, status=2).stderr
 
 
 def test_window_in_seconds_or_samples():
@@ -122,7 +122,7 @@ def test_window_in_seconds_or_samples():
             window_samples(wrong, 16000)
 
 
-def test_importing_the_verb_is_light(root: Path):
+def test_importing_the_command_is_light(root: Path):
     heavy = ("torch", "pyarrow", "soundfile", "numpy")
     program = f"import sys, samplecnn.cli.build; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Folds: what shards know of groups and folds, and that no clip and no group is on both sides of a fold."""
+"""Folds: groups and folds in shards, and no clip or group on both sides of a fold."""
 
 import pickle
 from collections import Counter
@@ -41,7 +41,7 @@ def number_of(id: str) -> int:
     return int(id.removesuffix(".wav"))
 
 
-def test_shards_hold_group_and_fold_of_every_segment_where_the_data_set_has_them(data):
+def test_shards_contain_the_group_and_fold_of_each_segment(data):
     for split in ("train", "val", "test"):
         both, groups, plain = (open_split(name, data, split) for name in ("both", "groups", "plain"))
         assert both.groups == [f"s{number_of(id) // 4}" for id in both.ids]
@@ -120,7 +120,7 @@ def test_folds_that_cannot_be_used_are_refused(data, tmp_path):
     with pytest.raises(UsageError, match="both has no fold '7'; its folds are 0, 1, 2"):
         open_fold("both", data, "7")
     for wrong in ("0/5", "6/5", "1/1", ""):
-        with pytest.raises(OptionError, match="is no fold"):
+        with pytest.raises(OptionError, match="is not a fold"):
             check_fold(wrong)
     with pytest.raises(OptionError, match="must be at least 2, not 1"):
         fold_names("plain", data, 1)
@@ -134,5 +134,5 @@ def test_folds_that_cannot_be_used_are_refused(data, tmp_path):
     with pytest.raises(UsageError, match=r"half.csv, line 3: the fold is empty"):
         build(str(tmp_path / "half.csv"), tmp_path)
     build(str(data.parent / "plain.csv"), tmp_path, format="tfrecord", workers=1, sample_rate=RATE, window=WINDOW)
-    with pytest.raises(UsageError, match="TFRecords do not hold which segments are of one clip"):
+    with pytest.raises(UsageError, match="TFRecords do not record which segments belong to a clip"):
         open_fold("plain", tmp_path, "1/2")

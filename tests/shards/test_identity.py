@@ -1,4 +1,4 @@
-"""Built data sets know what they were built from; names that are taken, and sets replaced in use, are refused."""
+"""Built data sets record their source; names that are taken, and sets replaced in use, are refused."""
 
 import json
 import pickle
@@ -33,7 +33,7 @@ def site(tmp_path):
     return make
 
 
-def test_a_name_that_another_source_has_taken_is_refused_with_both(site, tmp_path):
+def test_a_name_taken_by_another_source_is_refused(site, tmp_path):
     one, two = site("site1"), site("site2", ("cat", "dog"), 1)
     data = tmp_path / "data"
     samplecnn.build(one, data, **OPTIONS)
@@ -49,7 +49,7 @@ def test_a_name_that_another_source_has_taken_is_refused_with_both(site, tmp_pat
     assert open_split(str(two), data, "train").task.classes == ("cat", "dog")
 
 
-def test_a_folder_and_a_manifest_of_one_stem_do_not_share_a_name(site, tmp_path):
+def test_a_folder_and_a_manifest_with_the_same_stem_are_different_sources(site, tmp_path):
     folder = site("site1")
     manifest = tmp_path / "audio.csv"
     manifest.write_text(
@@ -79,7 +79,7 @@ def test_opening_by_path_checks_the_source(site, tmp_path, monkeypatch):
     with pytest.raises(UsageError) as caught:
         open_split(str(two), data, "train")
     assert str(one) in str(caught.value) and str(two) in str(caught.value)
-    with pytest.raises(UsageError, match="was built from"):  # a path with a typing error
+    with pytest.raises(UsageError, match="was built from"):  # a path with a typo
         open_split(str(tmp_path / "site3" / "audio"), data, "train")
     link = tmp_path / "audio"
     link.symlink_to(one)
@@ -87,7 +87,7 @@ def test_opening_by_path_checks_the_source(site, tmp_path, monkeypatch):
     for spec in (str(one), f"{one}/", "audio", "./audio"):
         assert len(open_split(spec, data, "train")) > 0
     link.unlink()
-    assert len(open_split("audio", data, "train")) > 0  # the name alone takes what is built
+    assert len(open_split("audio", data, "train")) > 0  # the name alone accepts any source
 
 
 def test_moved_recordings_are_the_same_source(site, tmp_path):
@@ -103,7 +103,7 @@ def test_moved_recordings_are_the_same_source(site, tmp_path):
     assert len(open_split(str(moved), tmp_path / "data", "train")) > 0
 
 
-def test_shards_of_an_earlier_version_are_read_and_get_their_source_from_the_next_build(site, tmp_path):
+def test_shards_of_an_earlier_version_get_their_source_in_the_next_build(site, tmp_path):
     one = site("site1")
     report = samplecnn.build(one, tmp_path / "data", **OPTIONS)
     file = report.folder / "build.json"
@@ -115,7 +115,7 @@ def test_shards_of_an_earlier_version_are_read_and_get_their_source_from_the_nex
     assert read_record(report.folder).source == str(one)
 
 
-def test_clips_that_were_filled_up_are_counted(site, tmp_path):
+def test_padded_clips_are_counted(site, tmp_path):
     short = samplecnn.build(site("site1", samples=WINDOW - 1), tmp_path / "data", **OPTIONS)
     assert read_record(short.folder).short == {split: count.clips for split, count in short.splits.items()}
     whole = samplecnn.build(site("site2"), tmp_path / "other", **OPTIONS)
@@ -123,9 +123,9 @@ def test_clips_that_were_filled_up_are_counted(site, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["arrow", "tfrecord"])
-def test_a_set_that_is_replaced_in_use_never_gives_the_sound_of_another(site, tmp_path, format, monkeypatch):
-    """Labels are read when a split is opened, sound later: of each segment either its own sound or one line."""
-    monkeypatch.setattr(segments_module, "open_shards", lambda: 1)  # so that files are opened again and again
+def test_a_set_replaced_in_use_never_gives_audio_of_another_clip(site, tmp_path, format, monkeypatch):
+    """Labels are read when a split is opened, audio later: each segment is its own audio or an error."""
+    monkeypatch.setattr(segments_module, "open_shards", lambda: 1)  # so that files are reopened often
     one, two = site("site1"), site("site2", seed=1)
     data = tmp_path / "data"
     samplecnn.build(one, data, format=format, **OPTIONS)
@@ -139,7 +139,7 @@ def test_a_set_that_is_replaced_in_use_never_gives_the_sound_of_another(site, tm
             try:
                 assert np.array_equal(each.gather([row])[0], expected[row])
             except SampleCNNError as error:
-                assert "built again" in str(error)  # this or the right sound
+                assert "built again" in str(error)  # the error or the right audio
     if format == "arrow":
         with pytest.raises(SampleCNNError, match="built again or removed while it was in use"):
             fresh.gather([0])
@@ -147,7 +147,7 @@ def test_a_set_that_is_replaced_in_use_never_gives_the_sound_of_another(site, tm
         pickle.loads(pickled)
 
 
-def test_a_set_that_is_replaced_while_it_is_opened(site, tmp_path, monkeypatch):
+def test_a_set_replaced_while_it_is_opened(site, tmp_path, monkeypatch):
     from samplecnn.shards import arrow_segments
 
     one, two = site("site1"), site("site2", seed=1)

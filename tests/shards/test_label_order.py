@@ -1,4 +1,4 @@
-"""TFRecords of mtt whose tied tags NumPy 1.25 or newer has put into another order: read by name."""
+"""TFRecords of mtt with the tag order of NumPy 1.25 or newer are read by name."""
 
 import csv
 import gzip
@@ -10,7 +10,7 @@ import pytest
 from samplecnn.datasets.mtt import SPLIT_OF_FOLDER, TAGS, TAGS_NUMPY_1_25, MagnaTagATune
 from samplecnn.interop.class_names import reorder
 from samplecnn.shards.tfrecord.frames import TFRecordWriter, shard_name
-from samplecnn.shards.tfrecord.label_order import in_order_of_mtt, in_order_of_numpy_1_25
+from samplecnn.shards.tfrecord.label_order import is_numpy_1_25_order, to_mtt_order
 from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
 TO_NUMPY_1_25 = [TAGS.index(tag) for tag in TAGS_NUMPY_1_25]
@@ -18,7 +18,7 @@ TO_NUMPY_1_25 = [TAGS.index(tag) for tag in TAGS_NUMPY_1_25]
 
 @pytest.fixture(scope="module")
 def annotations(shared: Path) -> dict[str, np.ndarray]:
-    """The published labels of every split in the order of mtt, uint8 [clips, 50]."""
+    """The published labels of each split in the order of mtt, uint8 [clips, 50]."""
     rows: dict[str, list[list[int]]] = {"train": [], "val": [], "test": []}
     with gzip.open(shared / "data" / "magnatagatune-annotations_final.csv.gz", "rt") as file:
         for row in csv.DictReader(file, delimiter="\t"):
@@ -27,7 +27,7 @@ def annotations(shared: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_published_counts_tie(annotations):
-    """So that the order of these tags is the sorting algorithm's, and both are ascending."""
+    """So their order depends on the sorting algorithm, and both orders are ascending."""
     counts = sum(labels.sum(axis=0, dtype=int) for labels in annotations.values())
     assert (np.diff(counts) >= 0).all() and (np.diff(counts[TO_NUMPY_1_25]) >= 0).all()
     assert [(i, TAGS[i]) for i in range(50) if TAGS[i] != TAGS_NUMPY_1_25[i]] == [
@@ -36,14 +36,14 @@ def test_the_published_counts_tie(annotations):
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_labels_show_their_order(annotations, split):
+def test_the_order_is_inferred_from_the_labels(annotations, split):
     labels = annotations[split]
     other = labels[:, TO_NUMPY_1_25]
-    assert not in_order_of_numpy_1_25(labels) and in_order_of_numpy_1_25(other)
-    assert np.array_equal(in_order_of_mtt(other), labels)
-    assert not in_order_of_numpy_1_25(np.zeros_like(labels)), "no evidence, no change"
+    assert not is_numpy_1_25_order(labels) and is_numpy_1_25_order(other)
+    assert np.array_equal(to_mtt_order(other), labels)
+    assert not is_numpy_1_25_order(np.zeros_like(labels)), "no evidence, no change"
     random = np.random.default_rng(0)
-    assert not in_order_of_numpy_1_25(random.integers(0, 2, labels.shape).astype(np.uint8))
+    assert not is_numpy_1_25_order(random.integers(0, 2, labels.shape).astype(np.uint8))
 
 
 @pytest.mark.parametrize("order", [TAGS, TAGS_NUMPY_1_25])
@@ -60,7 +60,7 @@ def test_records_are_read_by_name(annotations, tmp_path, order):
     assert segments.task.classes == TAGS and np.array_equal(segments.labels, labels)
     noted = [line for line in segments.warnings() if "'female voice' with 'metal'" in line]
     assert len(noted) == (order is not TAGS)
-    (tmp_path / "task.json").write_text(task.to_json())  # is taken literally
+    (tmp_path / "task.json").write_text(task.to_json())  # its order is never changed
     written = TFRecordSegments(tmp_path, "train")
     assert np.array_equal(written.labels, labels if order is TAGS else labels[:, TO_NUMPY_1_25])
     assert not written.warnings()

@@ -1,4 +1,4 @@
-"""Data sets of many shards under a small limit on open files."""
+"""Data sets with many shards under a low limit of open files."""
 
 import subprocess
 import sys

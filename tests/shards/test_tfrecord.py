@@ -1,4 +1,4 @@
-"""TFRecords: the original's read, ours as the original wants them, and damage of every kind."""
+"""TFRecords: reading the original's, writing compatible ones, and all kinds of damage."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def write(folder: Path, clips: int = 5, split: str = "train", shards: int = 1, s
 
 
 def test_checksum_is_tensorflows():
-    """Of the known answer of CRC-32C (RFC 3720, B.4: 32 bytes of zeros give 8A9136AA), rotated and shifted."""
+    """The masked known value of CRC-32C (RFC 3720, B.4: 32 bytes of zeros give 8A9136AA)."""
     assert masked_crc(bytes(32)) == ((0x8A9136AA >> 15 | 0x8A9136AA << 17) + 0xA282EAD8) % 2**32
 
 
@@ -77,7 +77,7 @@ def test_short_clips_are_stretched_as_the_original_does(shared, tmp_path):
 
 @pytest.mark.parametrize("measured", [True, False])
 def test_both_formats_hold_the_same(recordings, tmp_path, measured):
-    """Samples bit for bit, labels, task, order, and so every score; under names the original would give."""
+    """The same samples, labels, task and order, and so the same scores; with the original's file names."""
     table = recordings(clips=40, measured=measured, clip_seconds=0.5)
     built = {
         format: build_table(table, tmp_path / "made", format=format, clips_per_shard=10, progress=False)
@@ -123,7 +123,7 @@ def test_tensorflow_reads_ours_and_we_read_tensorflows(tensorflow_python, record
         assert np.array_equal(theirs.labels, ours.labels) and np.array_equal(theirs.segment, ours.segment)
 
 
-def test_an_interrupted_build_goes_on(recordings, tmp_path, monkeypatch, digests):
+def test_an_interrupted_build_is_continued(recordings, tmp_path, monkeypatch, digests):
     table = recordings()
     whole = build_table(table, tmp_path / "whole", format="tfrecord", clips_per_shard=5, progress=False)
 
@@ -154,7 +154,7 @@ def test_random_access_in_any_order_and_from_other_processes(tmp_path):
         segments.gather([12])
 
 
-def test_files_of_2018_count_from_zero(tmp_path):
+def test_files_of_2018_are_numbered_from_zero(tmp_path):
     write(tmp_path, clips=4, shards=2)
     for old, new in ((1, 0), (2, 1)):
         (tmp_path / f"train-{old:04d}-0002.tfrecord").rename(tmp_path / f"train-{new:04d}-of-0002.tfrecord")
@@ -183,7 +183,7 @@ def test_damaged_compressed_files_are_named_or_skipped(tmp_path, kept):
     first, second = sorted(tmp_path.glob("*.tfrecord"))
     data = gzip.compress(first.read_bytes())
     first.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(SampleCNNError, match="gzip data are damaged or cut short") as caught:
+    with pytest.raises(SampleCNNError, match="gzip data is damaged or cut short") as caught:
         TFRecordSegments(tmp_path, "train")
     assert str(first) in str(caught.value)
     left = TFRecordSegments(tmp_path, "train", skip_corrupt=True)
@@ -215,7 +215,7 @@ def test_missing_files(tmp_path):
         TFRecordSegments(tmp_path, "val")
 
 
-def test_an_unknown_task_is_asked_for(tmp_path):
+def test_an_unknown_task_is_reported(tmp_path):
     write(tmp_path)
     (tmp_path / "task.json").unlink()
     with pytest.raises(UsageError, match=r"3 labels and segments of 200 samples .* task.json"):
@@ -235,7 +235,7 @@ def damaged(path: Path, at: int, change: bytes) -> None:
 
 
 def reframed(path: Path, number: int, data: bytes) -> None:
-    """Puts other data, with right checksums, in place of a record."""
+    """Replaces the data of a record, with valid checksums."""
     whole = path.read_bytes()
     length = struct.pack("<Q", len(data))
     record = length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
@@ -243,7 +243,7 @@ def reframed(path: Path, number: int, data: bytes) -> None:
 
 
 def spoil(path: Path, how: str) -> str:
-    """Damages record 2 of five; returns what should be said."""
+    """Damages record 2 of five; returns the expected message."""
     from samplecnn.shards.tfrecord.wire import segment_example
 
     start = 2 * RECORD
@@ -291,18 +291,18 @@ KINDS = [
 
 
 @pytest.mark.parametrize("how", KINDS)
-def test_damage_stops_with_file_and_byte_or_is_skipped(tmp_path, how):
+def test_damage_is_reported_with_file_and_byte_or_skipped(tmp_path, how):
     path = write(tmp_path)
     assert path.stat().st_size == 5 * RECORD
-    said = spoil(path, how)
+    message = spoil(path, how)
     with pytest.raises(SampleCNNError) as caught:
         TFRecordSegments(tmp_path, "train").gather(range(5))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert f"{path}: damaged record at byte {2 * RECORD}: " in str(caught.value) and "--skip-corrupt" in str(
         caught.value
     )
     segments = TFRecordSegments(tmp_path, "train", skip_corrupt=True)
-    assert len(segments.skipped) == 1 and said in segments.skipped[0] and str(2 * RECORD) in segments.skipped[0]
+    assert len(segments.skipped) == 1 and message in segments.skipped[0] and str(2 * RECORD) in segments.skipped[0]
     assert segments.warnings()[0].startswith("warning: 1 damaged record in the train split skipped (4 segments remain)")
     expected = np.concatenate([sound(clip) for clip in (0, 1, 3, 4)]).astype(np.float32) / 32768
     assert np.array_equal(segments.gather(range(4)), expected)
@@ -315,10 +315,10 @@ def test_a_file_that_is_cut_off(tmp_path, left):
     with pytest.raises(SampleCNNError, match=f"at byte {3 * RECORD}: the file is cut off"):
         TFRecordSegments(tmp_path, "train")
     segments = TFRecordSegments(tmp_path, "train", skip_corrupt=True)
-    assert len(segments) == 3 and f"{left:,} bytes left out" in segments.skipped[0]
+    assert len(segments) == 3 and f"{left:,} bytes skipped" in segments.skipped[0]
 
 
-def test_files_without_one_sound_record(tmp_path):
+def test_files_without_an_intact_record(tmp_path):
     path = write(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(SampleCNNError, match="empty, 0 bytes"):
@@ -329,15 +329,15 @@ def test_files_without_one_sound_record(tmp_path):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bit=st.integers(0, 8 * 5 * RECORD - 1))
-def test_no_flipped_bit_goes_unseen(tmp_path, bit):
-    """Wherever it is, the record is named, and nothing but that record is lost where such are skipped."""
+def test_every_flipped_bit_is_detected(tmp_path, bit):
+    """Its record is reported, and if damaged records are skipped, only that record is lost."""
     path = write(tmp_path)
     damaged(path, bit // 8, bytes([path.read_bytes()[bit // 8] ^ 1 << bit % 8]))
     number = bit // 8 // RECORD
     with pytest.raises(SampleCNNError, match=f"at byte {number * RECORD}:"):
         TFRecordSegments(tmp_path, "train").gather(range(5))
     if number == 0 and bit // 8 < 8:
-        return  # the length of the very first record: nothing tells where the next one is
+        return  # the length of the first record: the next one cannot be located
     assert len(TFRecordSegments(tmp_path, "train", skip_corrupt=True)) == 4
 
 
@@ -353,7 +353,7 @@ def test_any_bytes_give_one_clear_error(tmp_path, data, split):
 
 
 def test_memory_is_bounded_by_the_file(tmp_path):
-    """A record that claims 2^60 bytes costs nothing, nor does one of a million tiny segments cost much."""
+    """A record that claims 2^60 bytes needs no memory, and one with a million tiny segments needs little."""
     path = write(tmp_path)
     length = struct.pack("<Q", 1 << 60)
     path.write_bytes(length + struct.pack("<I", masked_crc(length)) + bytes(100))

@@ -1,4 +1,4 @@
-"""Protocol Buffers messages, read in place: the original's own, ours, and bytes that are neither."""
+"""Protocol Buffers messages, parsed in place: the original's, samplecnn's, and invalid bytes."""
 
 import struct
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplecnn.shards.tfrecord.frames import HEAD, Record, is_sound, records
+from samplecnn.shards.tfrecord.frames import HEAD, Record, is_intact, records
 from samplecnn.shards.tfrecord.wire import Parser, Span, clip_example, parse, segment_example
 
 
@@ -14,7 +14,7 @@ from samplecnn.shards.tfrecord.wire import Parser, Span, clip_example, parse, se
 def test_the_originals_records_are_found_and_written_to_the_same_bytes(shared, name):
     whole = (shared / "interop" / "tfrecord" / f"{name}.tfrecord").read_bytes()
     found = list(records(whole))
-    assert all(isinstance(record, Record) and is_sound(whole, *record.data) for record in found)
+    assert all(isinstance(record, Record) and is_intact(whole, *record.data) for record in found)
     for record in found:
         clip = parse(whole, *record.data)
         label, *segments = (whole[span.start : span.end] for span in (clip.label, *clip.segments))
@@ -24,7 +24,7 @@ def test_the_originals_records_are_found_and_written_to_the_same_bytes(shared, n
 
 
 @given(label=st.binary(max_size=300), segments=st.lists(st.binary(min_size=3, max_size=3), min_size=1, max_size=40))
-def test_what_is_written_is_found(label, segments):
+def test_written_messages_are_parsed(label, segments):
     data = b"before" + clip_example(label, segments) + b"after"
     clip = parse(data, 6, len(data) - 5)
     assert clip.whole and data[clip.label.start : clip.label.end] == label
@@ -35,8 +35,8 @@ def test_what_is_written_is_found(label, segments):
 
 
 @given(st.lists(st.tuples(st.binary(max_size=3), st.lists(st.sampled_from([b"abc", b"defg"]), min_size=1, max_size=3))))
-def test_remembering_the_last_message_changes_nothing(clips):
-    """Messages that are alike, and such that differ in a length, an order or a name only."""
+def test_the_cached_layout_gives_the_same_result(clips):
+    """Messages with the same layout, and some that differ only in a length, an order or a name."""
     remembering = Parser()
     for label, segments in clips:
         messages = [clip_example(label, segments), segment_example(label, segments[0])]
@@ -52,7 +52,9 @@ def test_remembering_the_last_message_changes_nothing(clips):
 
 
 def feature(name: bytes, kind: int, value: bytes) -> bytes:
-    """An entry of a map with a Feature of that kind (1 bytes, 2 floats, 3 integers), unlike the writer makes it."""
+    """An entry of a map with a Feature of that kind (1 bytes, 2 floats, 3 integers), in another layout than the
+    writer's.
+    """
 
     def part(number: int, content: bytes) -> bytes:
         assert len(content) < 128
@@ -75,28 +77,28 @@ def test_order_other_features_and_the_names_of_2018():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
-        (example(feature(b"label", 1, b"\1")), "no feature 'segment' .features there: 'label'"),
+        (example(feature(b"label", 1, b"\1")), "no feature 'segment' .found: 'label'"),
         (example(feature(b"segment", 1, b"abcd")), "no feature 'label'"),
-        (example(feature(b"label", 3, b"\1"), feature(b"segment", 1, b"abcd")), "'label' holds integers, not bytes"),
-        (example(feature(b"label", 1, b"\1"), feature(b"segment", 2, b"abcd")), "'segment' holds floats, not bytes"),
-        (b"", "no feature 'label' .features there: none"),
-        (b"\x0a\x7fabc", "reaches beyond its end"),
-        (b"\x0a\xff", "reaches beyond its end"),
+        (example(feature(b"label", 3, b"\1"), feature(b"segment", 1, b"abcd")), "'label' contains integers, not bytes"),
+        (example(feature(b"label", 1, b"\1"), feature(b"segment", 2, b"abcd")), "'segment' contains floats, not bytes"),
+        (b"", "no feature 'label' .found: none"),
+        (b"\x0a\x7fabc", "extends beyond its end"),
+        (b"\x0a\xff", "extends beyond its end"),
         (b"\xff" * 30, "beyond its end|Example"),
         (b"RIFF0000WAVEfmt ", "beyond its end|Example"),
         (clip_example(b"\1", [b"abcd", b"abcdefgh"]), "differ in length"),
         (clip_example(b"\1", []), "empty"),
     ],
 )
-def test_what_is_wrong_is_told(data, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_messages_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
         parse(data, 0, len(data))
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused_or_lie_within(data):
+def test_spans_of_arbitrary_bytes_are_within_bounds(data):
     try:
         clip = parse(data, 0, len(data))
     except ValueError:
@@ -105,12 +107,12 @@ def test_any_bytes_are_refused_or_lie_within(data):
 
 
 @given(st.data())
-def test_flipped_bits_are_refused_or_lie_within(data):
+def test_spans_of_damaged_messages_are_within_bounds(data):
     message = bytearray(clip_example(b"\0\1\0", [b"abcd" * 5] * 4))
     for _ in range(data.draw(st.integers(1, 3))):
         bit = data.draw(st.integers(0, 8 * len(message) - 1))
         message[bit // 8] ^= 1 << bit % 8
-    test_any_bytes_are_refused_or_lie_within.hypothesis.inner_test(bytes(message))
+    test_spans_of_arbitrary_bytes_are_within_bounds.hypothesis.inner_test(bytes(message))
 
 
 @given(st.binary(max_size=100))

@@ -36,7 +36,7 @@ def test_a_fold_is_trained_and_tested_on_its_own_clips(built, tmp_path):
     assert score(found.y_true, found.y_prob, model.task).to_dict() == result.scores.to_dict()
     again = samplecnn.evaluate(result.run, "sounds", built / "data", fold="2/3")
     assert again.to_dict() == result.scores.to_dict()
-    with pytest.raises(OptionError, match=r"fold '4/3' is no fold"):
+    with pytest.raises(OptionError, match=r"fold '4/3' is not a fold"):
         run_small(built, tmp_path, fold="4/3")
 
 

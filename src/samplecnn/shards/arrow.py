@@ -1,8 +1,8 @@
-"""Segments on disk as Arrow IPC files, which can be mapped: the format, and writing it. `arrow_segments` reads it.
+"""The shard format, Arrow IPC files, which can be memory-mapped, and its writer. `arrow_segments` reads it.
 
 One row is one segment: `id` of its clip (string), `segment` number in the clip (int32), `labels` (fixed-size list of
-uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). Where the data set has them,
-`group` and `fold` (strings) of the clip follow. A clip's rows follow each other.
+uint8, one per class), `audio` (fixed-size list of int16, scale 32768, `window` long). If the data set has them,
+`group` and `fold` (strings) of the clip follow. The rows of a clip are consecutive.
 The schema's metadata holds the Task as JSON (`samplecnn.task`) and the version of this format (`samplecnn.format`).
 A split is the set {split}-00001-of-00152.arrow, {split}-00002-of-00152.arrow, ... of one folder.
 """
@@ -20,8 +20,8 @@ from samplecnn.task import Task
 
 FORMAT = "1"
 FORMAT_KEY, TASK_KEY = b"samplecnn.format", b"samplecnn.task"
-STATISTICS_PADDING = 64  # spaces after the task's JSON, so that mean and std can be set later without moving a byte
-BATCH_BYTES = 4 << 20  # of audio, in one record batch: what a writer holds in memory
+STATISTICS_PADDING = 64  # spaces after the task's JSON, so that mean and std can be set in place
+BATCH_BYTES = 4 << 20  # audio per record batch, which is the writer's memory
 
 
 def shard_name(split: str, number: int, count: int) -> str:
@@ -30,7 +30,7 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def schema(task: Task, columns: Sequence[str] = ()) -> pa.Schema:
-    """Of a shard; `columns` are those of CLIP_COLUMNS that it has, in that order."""
+    """The schema of a shard. `columns`: those of CLIP_COLUMNS that it has, in that order."""
     text = task.to_json()
     return pa.schema(
         [
@@ -45,11 +45,11 @@ def schema(task: Task, columns: Sequence[str] = ()) -> pa.Schema:
 
 
 class ShardWriter:
-    """Writes one shard with a few megabytes of memory, whatever its length. Use as a context manager.
+    """Writes one shard, with constant memory of a few megabytes. Use as a context manager.
 
     Args:
-        path: of the file.
-        task: of the data set.
+        path: path of the file.
+        task: task of the data set.
         columns: those of CLIP_COLUMNS that the data set has.
     """
 
@@ -65,8 +65,8 @@ class ShardWriter:
         self.writer = pa.ipc.new_file(str(path), self.schema)
 
     def add(self, id: str, labels: Sequence[int], segments: np.ndarray, **columns: str) -> None:
-        """Adds a clip: indices of its classes, its segments, int16 [n, window], and the text of each further column."""
-        id = _text(id)  # made of a file name
+        """Adds a clip: its class indices, its segments, int16 [n, window], and the values of the additional columns."""
+        id = _text(id)  # derived from a file name
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         for start in range(0, len(segments), self.rows_per_batch):
@@ -106,7 +106,7 @@ class ShardWriter:
 
 
 def _text(text: str) -> str:
-    """Text that can be stored: that of a file system need not be UTF-8."""
+    """Escapes bytes that are not UTF-8, which file names may contain."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -115,24 +115,24 @@ def _fixed_lists(rows: list[np.ndarray], type: pa.DataType) -> pa.Array:
 
 
 def set_statistics(path: str | Path, task: Task) -> None:
-    """Gives a shard that was written without mean and std its final task, in place.
+    """Sets mean and std in a shard, in place, by writing its final task.
 
-    Only the task's JSON changes, at the head of the shard and in its footer, in the space reserved for it. Repeating
-    it, also after an interruption, gives the same bytes.
+    Only the task's JSON changes, at the head of the shard and in its footer, in the space reserved for it. It can be
+    repeated, also after an interruption, with the same result.
     """
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             footer = reader.schema.metadata[TASK_KEY]
         first_key = footer[: footer.index(b":")]
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise SampleCNNError(f"{path}: damaged, its task cannot be set; delete it and build again") from error
+        raise SampleCNNError(f"{path}: damaged, cannot set its task; delete it and build again") from error
     new = task.to_json().encode().ljust(len(footer))
     with Path(path).open("r+b") as file, mmap.mmap(file.fileno(), 0) as whole:
-        head_at = whole.find(first_key)  # its value may differ from the footer's by now
-        head = whole[head_at : head_at + len(footer)]
-        places = [head_at] + ([] if head_at < 0 else [whole.rfind(footer)])
-        if -1 in places or len(new) != len(footer) or Task.from_json(head.decode()).name != task.name:
-            raise SampleCNNError(f"{path}: damaged, its task cannot be set; delete it and build again")
-        for place in places:
-            whole[place : place + len(new)] = new
+        head_offset = whole.find(first_key)  # after an interruption its value may differ from the footer's
+        head = whole[head_offset : head_offset + len(footer)]
+        offsets = [head_offset] + ([] if head_offset < 0 else [whole.rfind(footer)])
+        if -1 in offsets or len(new) != len(footer) or Task.from_json(head.decode()).name != task.name:
+            raise SampleCNNError(f"{path}: damaged, cannot set its task; delete it and build again")
+        for offset in offsets:
+            whole[offset : offset + len(new)] = new
         whole.flush()

@@ -1,8 +1,8 @@
-"""The folder of a build, from its first shard to its final place. Every step can be interrupted and repeated.
+"""The folder of a build, from the first shard to the final rename. Every step can be interrupted and repeated.
 
-Shards are written to DATA/<name>/<format>.building, where plan.json identifies what is built; a shard is done when its
-NAME.json exists. When all are, build.json seals the folder and it is renamed to DATA/<name>/<format>, which is
-therefore complete or absent.
+Shards are written to DATA/<name>/<format>.building, where plan.json identifies the build; a shard is done when its
+NAME.json exists. When all are done, build.json seals the folder and it is renamed to DATA/<name>/<format>, which is
+therefore either complete or absent.
 """
 
 import math
@@ -59,19 +59,21 @@ COUNTS_RULE = fields(
         "issues": list_of(ISSUE_ROW),
         "short": _COUNT,
     },
-    optional=["short"],  # earlier versions did not count them
+    optional=["short"],  # not counted by earlier versions
 )
 
 
 class BuildFolder:
-    """The folders of one data set's shards: in use, being built, and replaced but not yet deleted."""
+    """The folders of a data set's shards: `final` in use, `building` in progress, `old` replaced but not yet
+    deleted.
+    """
 
     def __init__(self, home: Path, format: str) -> None:
         self.home = home
         self.final, self.building, self.old = home / format, home / f"{format}.building", home / f"{format}.old"
 
     def recover(self) -> None:
-        """Recovers from an interruption between the last two renames: the shards that were to be replaced come back."""
+        """Recovers from an interruption between the last two renames by restoring the old shards."""
         if not self.old.exists():
             return
         if self.final.exists():
@@ -80,7 +82,7 @@ class BuildFolder:
             self.old.rename(self.final)
 
     def is_built(self, plan: Plan) -> bool:
-        """Whether the shards in use are those of the plan, and complete."""
+        """Whether the shards in use are complete and match the plan."""
         built = find_object(self.final / BUILT, BUILT_RULE)
         if not built or built["fingerprint"] != plan.fingerprint:
             return False
@@ -91,33 +93,35 @@ class BuildFolder:
         return built is not None and built["fingerprint"] == plan.fingerprint
 
     def begin(self, plan: Plan, force: bool) -> list[str]:
-        """Continues a half-built folder of the same plan, else starts one. Returns notes for the user."""
+        """Continues a partial build of the same plan, or starts one. Returns notes for the user."""
         wanted = {"fingerprint": plan.fingerprint, "force": force}
         notes = []
         if self.building.exists():
-            begun = find_object(self.building / PLAN, table_of(anything())) or {}
-            if {key: begun.get(key) for key in wanted} == wanted or (self.is_sealed(plan) and not force):
+            earlier = find_object(self.building / PLAN, table_of(anything())) or {}
+            if {key: earlier.get(key) for key in wanted} == wanted or (self.is_sealed(plan) and not force):
                 self._sweep()
                 return []
-            notes = ["the recordings, labels or options differ from the interrupted build, which starts over"]
+            notes = ["the recordings, labels or options differ from those of the interrupted build, so it starts over"]
             shutil.rmtree(self.building)
         self.building.mkdir()
         write_json(self.building / PLAN, {**wanted, "source": plan.source})
         return notes
 
     def record_source(self, plan: Plan) -> None:
-        """Adds the source to the shards in use: those of an earlier version have none, and recordings can be moved."""
+        """Updates the source in the record of the shards in use: earlier versions have none, and recordings may be
+        moved.
+        """
         built = find_object(self.final / BUILT, BUILT_RULE)
         if built is not None and plan.source is not None and built.get("source") != plan.source:
             write_json(self.final / BUILT, {**built, "source": plan.source, "seed": plan.seed})
 
     def discard_unfinished(self) -> None:
-        """Removes what an interrupted rebuild has left next to complete shards."""
+        """Removes the remains of an interrupted rebuild next to complete shards."""
         if self.building.exists():
             shutil.rmtree(self.building)
 
-    def waiting(self, plan: Plan) -> list[Shard]:
-        """The shards that are still to be built."""
+    def pending(self, plan: Plan) -> list[Shard]:
+        """The shards that are not built yet."""
         if self.is_sealed(plan):
             return []
         return [shard for shard in plan.shards if self._counts(plan, shard) is None]
@@ -138,33 +142,33 @@ class BuildFolder:
         self.building.rename(self.final)
         if self.old.exists():
             shutil.rmtree(self.old)
-        (self.home / REPORT).unlink(missing_ok=True)  # of an earlier build that failed
+        (self.home / REPORT).unlink(missing_ok=True)  # the report of an earlier, failed build
 
     def _sweep(self) -> None:
-        """Removes what killed processes were writing."""
+        """Removes partial files of killed processes."""
         for part in self.building.glob(".*.part"):
             part.unlink(missing_ok=True)
 
     def _counts(self, plan: Plan, shard: Shard) -> dict[str, Any] | None:
-        """What the worker noted of a shard; None where it is to be built: no note, a damaged one, or another file."""
+        """The worker's counts of a shard; None if it must be built: no or damaged counts, or another file."""
         counts = find_object(self.building / f"{shard.name}.json", COUNTS_RULE)
         if counts is None or _size(self.building / shard.name) != counts["bytes"]:
             return None
-        fits = (
+        valid = (
             counts["split"] == shard.split
             and len(counts["per_class"]) == plan.task.num_classes
             and counts["clips"] <= min(len(shard.clips), counts["segments"])
             and counts["samples"] == counts["segments"] * plan.task.window
             and counts["sum"] ** 2 <= counts["squares"] * counts["samples"]
         )
-        return counts if fits else None
+        return counts if valid else None
 
 
 def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
-    """Counts, measures and reports what was built, then writes build.json.
+    """Writes report.csv, task.json with the measured mean and std, and build.json.
 
     Raises:
-        SampleCNNError: no training recording could be used, or all of them are silent where mean and std are measured.
+        SampleCNNError: no training recording could be used, or all are silent, so that mean and std are undefined.
     """
     shards = folders.counts(plan)
     issues = [*plan.absent, *(BuildIssue(*row) for counts in shards for row in counts["issues"])]
@@ -178,12 +182,12 @@ def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
     }
     train = [counts for counts in shards if counts["split"] == "train"]
     if splits["train"].clips == 0:
-        _give_up(folders, issues, f"none of the {splits['train'].skipped:,} training recordings could be used")
+        _fail(folders, issues, f"none of the {splits['train'].skipped:,} training recordings could be used")
     task = plan.task
     if plan.measured:
         mean, std = statistics(train)
         if std == 0:
-            _give_up(folders, issues, "all training recordings are silent, nothing can be learned from them")
+            _fail(folders, issues, "all training recordings are silent")
         task = task.with_statistics(mean, std)
         for shard in plan.shards:
             FORMATS[plan.format].set_statistics(folders.building / shard.name, task)
@@ -194,7 +198,7 @@ def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
         "source": plan.source,
         "seed": plan.seed,
         "splits": splits,
-        **_short(shards),
+        **_padded_clips(shards),
         "notes": _notes(splits, train, table),
         "files": {shard.name: counts["bytes"] for shard, counts in zip(plan.shards, shards, strict=True)},
     }
@@ -202,12 +206,12 @@ def seal(folders: BuildFolder, plan: Plan, table: Table) -> None:
 
 
 def check_name(folders: BuildFolder, plan: Plan, force: bool) -> list[str]:
-    """Keeps a build from replacing shards of another source that has the same name, unless forced. Returns notes.
+    """Refuses to replace shards of another source with the same name, unless forced. Returns notes.
 
-    Recordings that have been moved are the same source: the old path is gone, and the fingerprint is the same.
+    Moved recordings are the same source: the old path does not exist any more, and the fingerprint is the same.
 
     Raises:
-        UsageError: both sources are named.
+        UsageError: the name is taken; the message gives both sources.
     """
     if plan.source is None:
         return []
@@ -220,16 +224,16 @@ def check_name(folders: BuildFolder, plan: Plan, force: bool) -> list[str]:
         if found.get("fingerprint") == plan.fingerprint and not Path(recorded).exists():
             continue
         if force:
-            return [f"replaces what was built from {recorded}"]
+            return [f"replaced shards that were built from {recorded}"]
         raise UsageError(
-            f"{folders.home} is taken by {recorded}, and {plan.source} has the same name: choose another --data-dir "
-            "for it, or replace what has been built with --force"
+            f"{folders.home} was built from {recorded}, and {plan.source} has the same name; use another --data-dir "
+            "for it, or replace the shards with --force"
         )
     return []
 
 
-def _short(shards: list[dict[str, Any]]) -> dict[str, Any]:
-    """Clips per split that were filled up; nothing where an earlier version, which did not count, built a part."""
+def _padded_clips(shards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Number of padded clips per split; empty if an earlier version, which did not count them, built a part."""
     if not all("short" in counts for counts in shards):
         return {}
     short = {split: sum(counts["short"] for counts in shards if counts["split"] == split) for split in SPLITS}
@@ -237,7 +241,7 @@ def _short(shards: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def statistics(shards: list[dict[str, Any]]) -> tuple[float, float]:
-    """Mean and standard deviation of the waveform, from exact integer sums; rounded once, at the end."""
+    """Mean and standard deviation of the waveform from exact integer sums, rounded once at the end."""
     samples = sum(counts["samples"] for counts in shards)
     mean = Fraction(sum(counts["sum"] for counts in shards), samples)
     variance = Fraction(sum(counts["squares"] for counts in shards), samples) - mean**2
@@ -261,7 +265,7 @@ def read_built(folder: Path, name: str, **more: Any) -> BuildReport:
 
 
 def _notes(splits: dict[str, Count], train: list[dict[str, Any]], table: Table) -> list[str]:
-    """The consequences of skipped recordings: an empty split, or a class without training clips."""
+    """Notes on consequences of skipped recordings: an empty split, or a class without training clips."""
     notes = [
         f"the {split} split is empty: {CONSEQUENCE[split]}" for split in ("val", "test") if splits[split].clips == 0
     ]
@@ -270,17 +274,17 @@ def _notes(splits: dict[str, Count], train: list[dict[str, Any]], table: Table) 
     lost = [table.task.classes[index] for index in sorted(labelled) if built[index] == 0]
     if lost:
         more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
-        notes.append(f"all training clips of {', '.join(lost[:10])}{more} were skipped: it cannot be learned")
+        notes.append(f"all training clips of {', '.join(lost[:10])}{more} were skipped, so it cannot be learned")
     return notes
 
 
-def _give_up(folders: BuildFolder, issues: list[BuildIssue], why: str) -> None:
-    """Leaves the report next to where the shards would be, and nothing half-built."""
+def _fail(folders: BuildFolder, issues: list[BuildIssue], why: str) -> None:
+    """Writes the report to the data set's folder, removes the partial build and raises SampleCNNError."""
     report = folders.home / REPORT
     write_report(report, issues)
     shutil.rmtree(folders.building)
     first = f" (the first: {min(issues).path}: {min(issues).reason})" if issues else ""
-    raise SampleCNNError(f"{folders.home}: {why}; {report} lists each with its reason{first}")
+    raise SampleCNNError(f"{folders.home}: {why}; {report} lists the reasons{first}")
 
 
 def _size(path: Path) -> int:

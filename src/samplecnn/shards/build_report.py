@@ -1,4 +1,4 @@
-"""What a build did: counts, and the recordings that were skipped or deserve a look, each with the reason."""
+"""The report of a build: counts, and skipped or suspicious recordings with the reasons."""
 
 import csv
 import io
@@ -21,8 +21,8 @@ STATUSES = ("skipped", "kept", "warning")
 
 
 class BuildIssue(NamedTuple):
-    """A recording in the report. `status` is "skipped" (not in the shards), "kept" (only a part of it is in them) or
-    "warning" (in them, but worth a look).
+    """A recording in the report. `status` is "skipped" (not in the shards), "kept" (only partly in the shards) or
+    "warning" (in the shards, but suspicious).
     """
 
     path: str
@@ -32,7 +32,7 @@ class BuildIssue(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Of one split: clips and segments in the shards, and recordings that were skipped."""
+    """Counts of one split: clips and segments in the shards, and skipped recordings."""
 
     clips: int
     segments: int
@@ -44,16 +44,16 @@ class BuildReport:
     """The outcome of `build`.
 
     Args:
-        folder: of the shards, with report.csv and task.json.
-        task: with the measured mean and std.
+        folder: folder of the shards, with report.csv and task.json.
+        task: the task, with the measured mean and std.
         splits: counts of "train", "val" and "test".
         issues: skipped recordings and warnings, ordered by path.
-        notes: what a user should know: files left out, an empty split, a class without training clips.
+        notes: notes for the user: ignored files, an empty split, a class without training clips.
         bytes: size of the shards on disk.
         seconds: duration of this call.
-        clips_per_second: decoded by this call.
-        resumed: clips that an earlier, interrupted call had done.
-        already_built: nothing had to be done.
+        clips_per_second: clips decoded per second by this call.
+        resumed: clips done by an earlier, interrupted call.
+        already_built: whether nothing had to be done.
     """
 
     name: str
@@ -85,9 +85,9 @@ class BuildReport:
         return [row for row in self.issues if row.status == "warning"]
 
     def lines(self, shown: int = 5) -> list[str]:
-        """A summary to print, with the first `shown` recordings that were skipped."""
+        """A summary to print, with the first `shown` recordings of each status."""
         if self.already_built:
-            lines = [f"{self.name} is built already (--force builds it again): {self.folder}"]
+            lines = [f"{self.name} is already built (--force rebuilds it): {self.folder}"]
         else:
             pace = f" in {duration(self.seconds)}" + (
                 f", {self.clips_per_second:,.0f} clips/s" if self.clips_per_second else ""
@@ -120,17 +120,17 @@ class BuildReport:
 
 
 def write_report(path: Path, rows: Iterable[BuildIssue]) -> None:
-    """CSV: path, split, status, reason; with a header, also where there are no issues."""
+    """Writes a CSV file with the columns path, split, status, reason; only the header if there are no issues."""
     text = "".join(map(csv_row, [BuildIssue._fields, *sorted(rows)]))
-    with written_aside(path) as aside:  # names that are not UTF-8 keep their bytes
+    with written_aside(path) as aside:  # keeps the bytes of names that are not UTF-8
         aside.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def read_report(path: Path) -> list[BuildIssue]:
-    """The rows of a report.
+    """Reads the rows of a report.
 
     Raises:
-        SampleCNNError: it is not there, or a row that is not one of a report, named.
+        SampleCNNError: a missing file, or an invalid row, with its number.
     """
     remedy = "build again with --force"
     text = read_bytes(path, remedy).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""From a table of recordings to shards: in parallel, the same bytes every time, resumable."""
+"""Builds the shards of a data set: parallel, deterministic, resumable."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from samplecnn.system.locks import locked
 from samplecnn.system.progress import Progress
 from samplecnn.task import Kind, Padding
 
-SPARE_BYTES = 64 << 20  # to stay free besides the shards
+SPARE_BYTES = 64 << 20  # kept free in addition to the shards
 
 
 @checked
@@ -49,33 +49,34 @@ def build(
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
-    An interrupted build continues where it stopped. The recordings of "demo" are generated first if they are absent.
+    An interrupted build is continued. The recordings of "demo" are generated first if they are absent.
 
     Args:
         spec: mtt, scd, dcs or demo (recordings in DATA/<name>/raw), a folder with one sub-folder per class, or a CSV or
             Parquet manifest.
         data_dir: folder of the data sets.
         format: "arrow", or "tfrecord" for the original's files, which take twice the space.
-        padding: how a short clip is filled up, see `audio.fit`.
-        workers: processes that decode; None takes one per core.
-        seed: of the clips' order in the shards and, for a folder or manifest, of the split.
-        force: builds again what has been built, also from another source of the same name.
-        progress: shows a bar on stderr.
-        sample_rate: Hz; None is 22,050. At another rate, mean and std of mtt, scd and dcs are measured too.
-        window: samples in a segment; None is one second, and for a registered data set its own duration.
-        clip_seconds: seconds used of each recording of a folder or manifest, from its start; None uses all of it.
-        kind: "multilabel" or "multiclass", for a folder or manifest; None lets the labels decide.
-        threshold: probability above which a class counts as present, for a folder or manifest; None is 0.5.
-        skip_unlabelled: leaves out rows of a manifest that have no label, instead of clips that have no class.
-        path_column, label_column: names of a manifest's columns, where they are not among the usual ones.
-        label_separator: separates several labels in a cell of a manifest; None is "|".
-        accept_truncated: keeps what can be decoded of recordings that are cut short or damaged, which are skipped else;
-            the report has each.
+        padding: how short clips are padded, see `audio.fit`.
+        workers: decoding processes; None: one per core.
+        seed: seed of the clips' order in the shards and, for a folder or manifest, of the split.
+        force: rebuilds existing shards, also those of another source with the same name.
+        progress: shows a progress bar on stderr.
+        sample_rate: Hz; default 22,050. At another rate, mean and std of mtt, scd and dcs are measured as well.
+        window: samples per segment; default: one second, for a registered data set the published duration.
+        clip_seconds: seconds used of each recording of a folder or manifest, from its start; None: all.
+        kind: "multilabel" or "multiclass", for a folder or manifest; None: inferred from the labels.
+        threshold: probability above which a class counts as present, for a folder or manifest; default 0.5.
+        skip_unlabelled: skips manifest rows without a label instead of treating them as clips without any class.
+        path_column, label_column: names of a manifest's columns, if they are not standard ones.
+        label_separator: separator of labels in a manifest cell; default "|".
+        accept_truncated: keeps the decodable part of truncated or damaged recordings, which are otherwise skipped; the
+            report lists them.
         background: folder of recordings without any of the classes; clips of them become the class `_background_`.
-        unknown: folder of other sounds of the classes' kind, such as other words: they become the class `_unknown_`.
+        unknown: folder of sounds similar to the classes, such as other words, which become the class `_unknown_`.
 
     Raises:
-        UsageError: the data set cannot be found, an option does not fit it, or its name is taken by another source.
+        UsageError: the data set cannot be found, an option does not apply to it, or its name is taken by another
+            source.
         SampleCNNError: no training recording could be used, or the disk is full.
 
     Example:
@@ -142,10 +143,10 @@ def build_table(
     source: str | None = None,
     accept_truncated: bool = False,
 ) -> BuildReport:
-    """Builds a table's shards in home/<format>; `build` with the table made by the caller.
+    """Builds the shards of a table in home/<format>; other arguments as for `build`.
 
     Args:
-        source: what the table was read from, as `identity.source_of` has it; None where it is from no file.
+        source: source of the table, as returned by `identity.source_of`; None if it was not read from a file.
     """
     if padding not in get_args(Padding):
         raise UsageError(f"padding {padding!r}: expected {', '.join(get_args(Padding))}")
@@ -153,11 +154,11 @@ def build_table(
         raise UsageError(f"format {format!r}: expected {', '.join(FORMATS)}")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers}: expected 1 or more")
-    began = time.monotonic()
+    start = time.monotonic()
     name = table.task.name
     folders = BuildFolder(home, format)
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home, f"{home}: another build of {name} is running; wait for it, or end it"):
+    with locked(home, f"{home}: another build of {name} is running; wait for it, or stop it"):
         folders.recover()
         plan = make_plan(table, seed, padding, clips_per_shard, format, source, accept_truncated)
         source_notes = check_name(folders, plan, force)
@@ -166,14 +167,14 @@ def build_table(
             folders.record_source(plan)
             return read_built(folders.final, name, notes=table.notes, already_built=True)
         notes = [*table.notes, *source_notes, *folders.begin(plan, force)]
-        waiting = folders.waiting(plan)
-        fresh = sum(len(shard.clips) for shard in waiting)
-        resumed = plan.num_clips - fresh
+        pending = folders.pending(plan)
+        new_clips = sum(len(shard.clips) for shard in pending)
+        resumed = plan.num_clips - new_clips
         decoding = time.monotonic()
-        if waiting:
-            _check_space(folders.building, plan, fresh)
-            _decode(folders.building, plan, waiting, workers or _cores(), f"build {name}" if progress else "")
-        rate = fresh / max(time.monotonic() - decoding, 1e-9)
+        if pending:
+            _check_space(folders.building, plan, new_clips)
+            _decode(folders.building, plan, pending, workers or _cores(), f"build {name}" if progress else "")
+        rate = new_clips / max(time.monotonic() - decoding, 1e-9)
         if not folders.is_sealed(plan):
             seal(folders, plan, table)
         folders.publish(plan)
@@ -181,7 +182,7 @@ def build_table(
         folders.final,
         name,
         notes=tuple(notes),
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - start,
         clips_per_second=rate,
         resumed=resumed,
     )
@@ -191,24 +192,24 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _decode(building: Path, plan: Plan, waiting: list[Shard], workers: int, title: str) -> None:
-    """Builds the shards that wait, with a progress bar where it has a title."""
+def _decode(building: Path, plan: Plan, pending: list[Shard], workers: int, title: str) -> None:
+    """Builds the pending shards, with a progress bar if there is a title."""
     pool = Pool(building, plan.task, plan.format, plan.measured, workers, plan.accept_truncated, plan.columns)
-    done = plan.num_clips - sum(len(shard.clips) for shard in waiting)
+    done = plan.num_clips - sum(len(shard.clips) for shard in pending)
     skipped = len(plan.absent)
     bar = Progress(plan.num_clips, title, "clips", done=done) if title else None
-    with contextlib.closing(pool.run(waiting)) as events, bar or contextlib.nullcontext():
+    with contextlib.closing(pool.run(pending)) as events, bar or contextlib.nullcontext():
         for event in events:
             skipped += event.skipped
             if bar:
                 bar.advance(event.done, note=f"{skipped:,} skipped" if skipped else None)
 
 
-def _check_space(building: Path, plan: Plan, fresh: int) -> None:
-    needed = plan.bytes * fresh // max(plan.num_clips, 1) + SPARE_BYTES
+def _check_space(building: Path, plan: Plan, new_clips: int) -> None:
+    needed = plan.bytes * new_clips // max(plan.num_clips, 1) + SPARE_BYTES
     free = shutil.disk_usage(building).free
     if free < needed:
         raise SampleCNNError(
             f"{building}: about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; free some space or "
-            "choose another --data-dir, and run the same command again"
+            "use another --data-dir, and run the same command again"
         )

@@ -1,11 +1,11 @@
-"""Cross-validation: one fold as the three splits of a data set, chosen when the shards are opened.
+"""Cross-validation: opens a fold as the three splits of a built data set.
 
-Shards are built once. A fold takes all their clips, whatever split they were built in: those of the fold are the test
-split, about a tenth of every class of the others is the validation split, and the rest is the training split. Where
-the data set has groups, no group is in two of them. Mean and standard deviation of the waveform are those of the
-fold's own training clips.
+Shards are built once. A fold redistributes all their clips, regardless of the splits they were built in: the clips of
+the fold are the test split, about a tenth of each class of the others is the validation split, and the rest is the
+training split. If the data set has groups, no group is in two splits. Mean and standard deviation of the waveform are
+those of the fold's training clips.
 
-A fold is named by a text: "2/5" is the second of five drawn folds, anything else a value of the data set's fold column.
+A fold is given as text: "2/5" is the second of five drawn folds, anything else a value of the data set's fold column.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from samplecnn.datasets.base import SPLITS
 from samplecnn.datasets.splits import draw_folds, draw_splits
 from samplecnn.errors import OptionError, SampleCNNError, UsageError
-from samplecnn.shards import built_folder, holds_tfrecords, open_split, opened
+from samplecnn.shards import built_folder, holds_tfrecords, open_segments, open_split
 from samplecnn.shards.build_folder import statistics
 from samplecnn.shards.identity import check_same_build
 from samplecnn.shards.segments import Segments
@@ -28,29 +28,29 @@ from samplecnn.system.cache import recall, remember
 from samplecnn.task import Task
 
 DRAWN = re.compile(r"(\d{1,4})/(\d{1,4})")
-SUMMED_AT_ONCE = 64  # segments
+SUM_BATCH = 64  # segments
 
 
 def check_fold(fold: str) -> None:
-    """Raises OptionError where a text cannot name a fold."""
+    """Raises OptionError if a text is not a valid fold."""
     match = DRAWN.fullmatch(fold)
     if not fold or (match and not (int(match[2]) >= 2 and 1 <= int(match[1]) <= int(match[2]))):
-        raise OptionError("fold", f"{fold!r} is no fold: expected K/N, such as 2/5, or a value of the fold column")
+        raise OptionError("fold", f"{fold!r} is not a fold: expected K/N, such as 2/5, or a value of the fold column")
 
 
 def fold_names(spec: str, data_dir: str | Path, folds: int | str) -> list[str]:
     """The names of all folds of a data set.
 
     Args:
-        spec, data_dir: as for `open_split`.
-        folds: how many are drawn, or "column" for those of the data set.
+        spec, data_dir: see `open_split`.
+        folds: number of folds to draw, or "column" for those of the data set.
 
     Raises:
         UsageError: fewer than two folds, or a data set without a fold column.
     """
     if folds == "column":
         parts = _parts(spec, data_dir)
-        names = sorted(set(_given_folds(spec, parts)), key=lambda name: (len(name), name))
+        names = sorted(set(_fold_column(spec, parts)), key=lambda name: (len(name), name))
     else:
         names = [f"{number}/{folds}" for number in range(1, int(folds) + 1)]
     if len(names) < 2:
@@ -59,17 +59,17 @@ def fold_names(spec: str, data_dir: str | Path, folds: int | str) -> list[str]:
 
 
 def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = False) -> dict[str, Segments]:
-    """The splits of one fold of a data set that is built.
+    """Opens the splits of one fold of a built data set.
 
     Args:
-        spec, data_dir, any_source: as for `open_split`.
+        spec, data_dir, any_source: see `open_split`.
         fold: "K/N", the K-th of N drawn folds, or a value of the data set's fold column.
 
     Returns:
         Segments of "train", "val" and "test".
 
     Raises:
-        UsageError: not built, or built as TFRecords; no such fold, or a group that is in two folds.
+        UsageError: not built, or built as TFRecords; no such fold, or a group in two folds.
     """
     parts = _parts(spec, data_dir, any_source)
     clips = _Clips(parts)
@@ -77,14 +77,14 @@ def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = Fal
     if match:
         names, fold = draw_folds(clips.ids, clips.labels, int(match[2]), groups=clips.groups), match[1]
     else:
-        given = _given_folds(spec, parts)
+        given = _fold_column(spec, parts)
         names = [given[start] for start in clips.starts]
         if fold not in names:
             raise UsageError(f"{spec} has no fold {fold!r}; its folds are {', '.join(sorted(set(names)))}")
         _check_groups(spec, clips.groups, names)
     splits = splits_of_fold(clips.ids, clips.labels, names, fold, clips.groups)
     task, rows = parts[0].task, {split: clips.rows([name == split for name in splits]) for split in SPLITS}
-    task = task.with_statistics(*_kept_statistics(Subset(parts, rows["train"], "train", task), spec))
+    task = task.with_statistics(*_cached_statistics(Subset(parts, rows["train"], "train", task), spec))
     return {split: Subset(parts, rows[split], split, task) for split in SPLITS}
 
 
@@ -96,12 +96,12 @@ def open_built_splits(
     skip_corrupt: bool = False,
     any_source: bool = False,
 ) -> dict[str, Segments]:
-    """The splits that a data set was built with, or those of one of its folds.
+    """Opens the splits that a data set was built with, or those of one of its folds.
 
     Args:
-        spec, data_dir, skip_corrupt, any_source: as for `open_split`.
-        fold: as for `open_fold`; None: the splits as built.
-        splits: those that are wanted.
+        spec, data_dir, skip_corrupt, any_source: see `open_split`.
+        fold: see `open_fold`; None: the splits as built.
+        splits: the splits to open.
     """
     if fold is None:
         return {split: open_split(spec, data_dir, split, skip_corrupt, any_source) for split in splits}
@@ -117,7 +117,7 @@ def splits_of_fold(
     fold: str,
     groups: Sequence[str] | None = None,
 ) -> list[str]:
-    """The split of every clip in one fold: "test" in the fold itself, elsewhere "train" or, drawn, "val"."""
+    """The split of each clip for one fold: "test" for clips of the fold, else "train" or, at random, "val"."""
     others = [index for index, name in enumerate(folds) if name != fold]
     drawn = draw_splits(
         [ids[index] for index in others],
@@ -132,13 +132,13 @@ def splits_of_fold(
 
 
 class Subset(Segments):
-    """Some segments of several splits of one build, as a split.
+    """A selection of segments from several splits of one build, as a split.
 
     Args:
         parts: the splits.
-        rows: which of their segments, all numbered through in the order of the parts: int64 [n], ascending.
+        rows: indices of the segments in the concatenated parts, int64 [n], ascending.
         split: "train", "val" or "test".
-        task: with the mean and std to use.
+        task: the task, with the mean and std to use.
     """
 
     def __init__(self, parts: Sequence[Segments], rows: np.ndarray, split: str, task: Task) -> None:
@@ -154,7 +154,7 @@ class Subset(Segments):
         chosen = rows.tolist()
         ids = [id for part in parts for id in part.ids]
         self.ids = [ids[row] for row in chosen]
-        groups, folds = _texts(parts, "groups"), _texts(parts, "folds")
+        groups, folds = _column(parts, "groups"), _column(parts, "folds")
         self.groups = [groups[row] for row in chosen] if groups else None
         self.folds = [folds[row] for row in chosen] if folds else None
 
@@ -162,19 +162,19 @@ class Subset(Segments):
         wanted = self.rows[rows]
         part_of = np.searchsorted(self._ends, wanted, side="right")
         for number in np.unique(part_of).tolist():
-            here = part_of == number
+            mask = part_of == number
             part = self._parts[number]
-            out[here] = part.gather(wanted[here] - (self._ends[number] - len(part)))
+            out[mask] = part.gather(wanted[mask] - (self._ends[number] - len(part)))
 
 
 class _Clips:
-    """The clips of several splits: `starts` are the numbers of their first segments."""
+    """The clips of several splits; `starts` are the indices of their first segments."""
 
     def __init__(self, parts: Sequence[Segments]) -> None:
         segment = np.concatenate([part.segment for part in parts])
         labels = np.concatenate([part.labels for part in parts])
         ids = [id for part in parts for id in part.ids]
-        groups = _texts(parts, "groups")
+        groups = _column(parts, "groups")
         self.starts = np.flatnonzero(segment == 0).tolist()
         self.ids = [ids[start] for start in self.starts]
         self.labels = [tuple(np.flatnonzero(labels[start]).tolist()) for start in self.starts]
@@ -182,36 +182,36 @@ class _Clips:
         self._lengths = np.diff([*self.starts, len(segment)])
 
     def rows(self, chosen: Sequence[bool]) -> np.ndarray:
-        """The numbers of all segments of the chosen clips, int64."""
+        """The indices of all segments of the chosen clips, int64."""
         return np.flatnonzero(np.repeat(np.asarray(chosen, bool), self._lengths))
 
 
 def _parts(spec: str, data_dir: str | Path, any_source: bool = False) -> list[Segments]:
-    """The splits that a data set has, of one build."""
+    """Opens the non-empty splits of a data set, all of one build."""
     folder, format = (None, "tfrecord") if holds_tfrecords(spec) else built_folder(spec, data_dir, any_source)
     if format != "arrow":
         raise UsageError(
-            f"{spec}: TFRecords do not hold which segments are of one clip, without which no folds can be made; build "
+            f"{spec}: TFRecords do not record which segments belong to a clip, which folds require; build "
             "with --format arrow"
         )
     assert folder is not None
-    parts = [opened(folder, format, split, False) for split in SPLITS if any(folder.glob(f"{split}-*.{format}"))]
+    parts = [open_segments(folder, format, split, False) for split in SPLITS if any(folder.glob(f"{split}-*.{format}"))]
     if not parts:
         raise UsageError(f"{spec}: no shards in {folder}; build again with --force")
     check_same_build([part.record.stamp for part in parts if part.record is not None], folder)
     return parts
 
 
-def _texts(parts: Sequence[Segments], column: str) -> list[str] | None:
+def _column(parts: Sequence[Segments], column: str) -> list[str] | None:
     texts = [getattr(part, column) for part in parts if len(part)]
     return None if not texts or any(part is None for part in texts) else [text for part in texts for text in part]
 
 
-def _given_folds(spec: str, parts: Sequence[Segments]) -> list[str]:
-    folds = _texts(parts, "folds")
+def _fold_column(spec: str, parts: Sequence[Segments]) -> list[str]:
+    folds = _column(parts, "folds")
     if folds is None:
         raise UsageError(
-            f"{spec} has no folds of its own: build it from a manifest with a column named fold, or let folds be drawn "
+            f"{spec} has no folds of its own: build it from a manifest with a column named fold, or draw folds "
             "(compare --folds 5, train --fold 1/5)"
         )
     return folds
@@ -222,36 +222,36 @@ def _check_groups(spec: str, groups: Sequence[str] | None, folds: Sequence[str])
     for group, fold in zip(groups or [""] * len(folds), folds, strict=True):
         if group and fold_of.setdefault(group, fold) != fold:
             raise UsageError(
-                f"{spec}: group {group!r} is in fold {fold_of[group]} and in fold {fold}; leave the group column "
-                "out, correct it, or let folds be drawn"
+                f"{spec}: group {group!r} is in fold {fold_of[group]} and in fold {fold}; omit the "
+                "group column, correct it, or draw folds"
             )
 
 
-def _kept_statistics(train: Segments, spec: str) -> tuple[float, float]:
-    """The same as `_statistics`, kept in the user's cache folder: every run of a comparison asks for them."""
+def _cached_statistics(train: Segments, spec: str) -> tuple[float, float]:
+    """`_statistics`, cached in the user's cache folder, since every run of a comparison needs them."""
     key = {
         "data": "" if train.record is None else train.record.fingerprint,
         "rows": hashlib.sha256("\n".join(train.ids).encode()).hexdigest(),
     }
-    known = recall("fold", key, _are_statistics)
+    known = recall("fold", key, _is_valid)
     if known is None:
-        known = remember("fold", key, list(_statistics(train, spec)), _are_statistics)
+        known = remember("fold", key, list(_statistics(train, spec)), _is_valid)
     mean, std = known
     return mean, std
 
 
-def _are_statistics(value: Any) -> bool:
+def _is_valid(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(one, float) for one in value) and value[1] > 0
 
 
 def _statistics(train: Segments, spec: str) -> tuple[float, float]:
-    """Mean and standard deviation of the training segments, as a build measures them."""
+    """Mean and standard deviation of the training segments, computed as in a build."""
     total = squares = 0
-    for start in range(0, len(train), SUMMED_AT_ONCE):
-        one, two = sums(train.gather(np.arange(start, min(start + SUMMED_AT_ONCE, len(train)))))
+    for start in range(0, len(train), SUM_BATCH):
+        one, two = sums(train.gather(np.arange(start, min(start + SUM_BATCH, len(train)))))
         total, squares = total + one, squares + two
     samples = max(len(train), 1) * train.task.window
     mean, std = statistics([{"samples": samples, "sum": total, "squares": squares}])
     if std == 0:
-        raise SampleCNNError(f"{spec}: all training recordings of the fold are silent or there are none")
+        raise SampleCNNError(f"{spec}: the fold has no training recordings that are not silent")
     return mean, std

@@ -1,4 +1,4 @@
-"""The formats that segments can be built in: a line each."""
+"""Registry of the shard formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from samplecnn.task import Task
 
 @dataclass(frozen=True)
 class Format:
-    """A format of segments on disk.
+    """A shard format.
 
     Args:
         version: part of a build's fingerprint.
-        sample_bytes: on disk.
+        sample_bytes: bytes per sample on disk.
         shard_name: (split, number from 1, count) -> file name.
         writer: (path, task, split, columns) -> a context manager with `add(id, labels, segments, **columns)`.
-        set_statistics: gives a shard that was written without mean and std its final task.
+        set_statistics: writes the final task, with mean and std, to a shard.
     """
 
     version: str
@@ -41,8 +41,8 @@ FORMATS = {
         frames.VERSION,
         4,
         frames.shard_name,
-        # The original's records have no place for the columns.
+        # The original's records have no fields for the columns.
         lambda path, task, split, columns=(): frames.TFRecordWriter(path, task, whole_clips=split == "test"),
-        lambda path, task: None,  # the shards do not hold it: task.json next to them does
+        lambda path, task: None,  # the task is not in the shards but in task.json
     ),
 }

@@ -1,8 +1,8 @@
-"""What shards were built from, and whether files are still those that were opened.
+"""Identity of shards: what they were built from, and whether open files have been replaced.
 
-build.json next to the shards holds a fingerprint (of the recordings, labels and options), the source and the seed.
-Shards of earlier versions lack the source; TFRecords of the original have no build.json, and get a fingerprint of their
-content.
+build.json next to the shards contains a fingerprint (of the recordings, labels and options), the source and the seed.
+Shards of earlier versions lack the source. For TFRecords of the original, which have no build.json, the fingerprint is
+computed from their content.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from samplecnn.parsing import fields, file_name, or_null, read_object, table_of,
 
 BUILT = "build.json"
 SHOWN = 12  # characters of a fingerprint in messages
-SAMPLED_BYTES = 1 << 16  # of the start and the end of each file
+SAMPLED_BYTES = 1 << 16  # bytes hashed at the start and at the end of each file
 
-# What a build.json and a checkpoint hold of it; LATER are keys that earlier versions did not write.
+# Fields in build.json and in checkpoints; earlier versions did not write those in LATER.
 RECORD = {
     "fingerprint": text(200),
     "source": or_null(file_name()),
@@ -34,14 +34,14 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """What the shards in a folder were built from.
+    """Identity of the shards in a folder.
 
     Args:
-        fingerprint: if it differs, so does what was built.
-        source: resolved path of the folder or manifest, or the name of a published data set; None where unknown.
-        seed: of the clips' order and the split; None where unknown.
-        short: clips per split that were filled up by the task's padding; None where unknown.
-        stamp: of the folder when this was read; a rebuilt folder has another.
+        fingerprint: differs if the content differs.
+        source: resolved path of the folder or manifest, or the name of a published data set; None if unknown.
+        seed: seed of the clips' order and the split; None if unknown.
+        short: clips per split that were extended by the task's padding; None if unknown.
+        stamp: stamp of the folder when the record was read; a rebuilt folder has another one.
     """
 
     fingerprint: str
@@ -55,12 +55,12 @@ class BuildRecord:
         return f"{self.source or 'an unrecorded source'}{seed}, fingerprint {self.fingerprint[:SHOWN]}"
 
     def to_dict(self) -> dict[str, Any]:
-        """What is kept of it in a checkpoint."""
+        """The fields that a checkpoint contains."""
         return {"fingerprint": self.fingerprint, "source": self.source, "seed": self.seed}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BuildRecord":
-        """The inverse of `to_dict`. Raises ValueError where it is none."""
+        """The inverse of `to_dict`. Raises ValueError for invalid values."""
         problem = RECORD_RULE(values, "")
         if problem:
             raise ValueError(problem)
@@ -68,7 +68,7 @@ class BuildRecord:
 
 
 def read_record(folder: Path) -> BuildRecord:
-    """The record of the shards in a folder, which exists.
+    """Reads the record of the shards in an existing folder.
 
     Raises:
         SampleCNNError: a damaged build.json.
@@ -83,12 +83,12 @@ def read_record(folder: Path) -> BuildRecord:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """Changes when another file takes a file's name, or it is written to."""
+    """Changes when a file is replaced or modified."""
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def folder_stamp(folder: Path) -> Stamp:
-    """Of build.json, which every build writes anew; of the folder where there is none."""
+    """The stamp of build.json, which every build rewrites; without it, the stamp of the folder."""
     try:
         return stamp_of((folder / BUILT).stat())
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def folder_stamp(folder: Path) -> Stamp:
 
 
 def check_unchanged(path: Path, expected: Stamp, found: os.stat_result) -> None:
-    """Raises SampleCNNError where a file that is opened again is not the one that was opened first."""
+    """Raises SampleCNNError if a file differs from the one that was opened first."""
     if stamp_of(found) == expected:
         return
     if found.st_ino == expected[0] and found.st_size < expected[1]:
@@ -109,20 +109,20 @@ def changed_while_in_use(path: Path) -> SampleCNNError:
 
 
 def check_same_build(stamps: Iterable[Stamp], folder: Path) -> None:
-    """Raises SampleCNNError where files that were opened one after the other are of different builds."""
+    """Raises SampleCNNError if files belong to different builds."""
     if len(set(stamps)) > 1:
         raise changed_while_in_use(folder)
 
 
 def source_of(spec: str) -> str:
-    """How the source of a data set is recorded: a published data set by its name, any other by its resolved path."""
+    """The recorded source of a data set: the name of a published data set, else the resolved path."""
     from samplecnn.datasets import REGISTRY
 
     return spec if spec in REGISTRY else str(Path(spec).expanduser().resolve())
 
 
 def is_same_source(one: str, other: str) -> bool:
-    """Whether two recorded sources are one, also where one file system gives it two paths."""
+    """Whether two recorded sources are the same, also if one is given by two paths."""
     if one == other:
         return True
     try:
@@ -132,20 +132,20 @@ def is_same_source(one: str, other: str) -> bool:
 
 
 def names_source(spec: str) -> bool:
-    """Whether a data set is given as a path, and not only by the name under which it was built."""
+    """Whether a data set is given as a path rather than by the name under which it was built."""
     from samplecnn.datasets import REGISTRY
 
     if spec in REGISTRY:
         return False
     path = Path(spec).expanduser()
-    return path.name != spec or os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a name is too long
+    return path.name != spec or os.path.exists(path)  # noqa: PTH110 - Path.exists raises for names that are too long
 
 
 def check_source(spec: str, record: BuildRecord, folder: Path, name: str) -> None:
-    """Keeps shards that were built from another source of the same name from being used.
+    """Refuses shards that were built from another source with the same name.
 
     Raises:
-        UsageError: they were; both sources are named.
+        UsageError: another source; the message gives both.
     """
     if record.source is None or not names_source(spec):
         return
@@ -153,22 +153,22 @@ def check_source(spec: str, record: BuildRecord, folder: Path, name: str) -> Non
     if not is_same_source(wanted, record.source):
         raise UsageError(
             f"{folder} was built from {record.source}, not from {wanted}; build that into another --data-dir"
-            + ("" if os.path.exists(name) else f", or name the data set {name} to use the shards as they are")  # noqa: PTH110
+            + ("" if os.path.exists(name) else f", or pass {name} as the data set to use these shards")  # noqa: PTH110
         )
 
 
 def unrecorded_source(spec: str, record: BuildRecord, folder: Path) -> str | None:
-    """A note on shards of an earlier version, whose source cannot be compared; None where there is nothing to note."""
+    """A note on shards of an earlier version, whose source cannot be compared; None if there is nothing to note."""
     if record.source is not None or not names_source(spec) or not (folder / BUILT).exists():
         return None
     return (
-        f"{folder} does not record what it was built from (earlier versions did not); it is used for {spec}. "
-        f"`samplecnn build` with the options it was built with adds the record"
+        f"{folder} was built by an earlier version, which did not record the source; it is used for {spec}. "
+        f"`samplecnn build` with the same options adds the source"
     )
 
 
 def _fingerprint(folder: Path) -> str:
-    """Of names and sizes of the files, and what they start and end with."""
+    """Hash of the files' names, sizes, and first and last bytes."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.tfrecord"), *folder.glob("*.arrow")]):
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Which clip goes to which shard: the same for the same recordings and seed, however many processes build them."""
+"""Assigns clips to shards, depending only on the recordings and the seed, not on the number of processes."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.task import Padding, Task
 
 SHARD_BYTES = 64 << 20  # target size for custom data sets
-SAMPLED = 64  # recordings whose headers are read to guess the length of all
+SAMPLED_FILES = 64  # recordings whose headers are read to estimate the mean length
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of a split, and its clips in order."""
+    """A shard of a split, with its clips in order."""
 
     name: str
     split: str
@@ -31,17 +31,17 @@ class Plan:
     """Everything that is to be built.
 
     Args:
-        task: with the padding chosen.
+        task: the task, with the chosen padding.
         format: a name in FORMATS.
         shards: train, val, test.
-        absent: recordings that are missing or empty: known before decoding, so no shard waits for them.
+        absent: recordings that are missing or empty, which is known before decoding.
         fingerprint: of the table, the recordings' sizes and times, the task and the seed; if it differs, so does the
             result.
         bytes: estimated size of the shards.
-        seed: of the clips' order.
-        source: what the table was read from, as `identity.source_of` has it; None where unknown.
-        accept_truncated: what can be decoded of damaged recordings is kept.
-        columns: those of CLIP_COLUMNS that a clip of the table has.
+        seed: seed of the clips' order.
+        source: source of the table, as returned by `identity.source_of`; None if unknown.
+        accept_truncated: whether the decodable part of damaged recordings is kept.
+        columns: those of CLIP_COLUMNS that any clip of the table has.
     """
 
     task: Task
@@ -73,25 +73,25 @@ def make_plan(
     """Distributes the clips, shuffled, over shards of about `clips_per_shard` (None: of about 64 MB).
 
     Raises:
-        UsageError: two clips of one id, or no training clip.
+        UsageError: two clips with the same id, or no training clip.
     """
     task = replace(table.task, padding=padding)
-    clips = sorted(table.clips, key=lambda clip: clip.id)  # a folder's listing has no order of its own
+    clips = sorted(table.clips, key=lambda clip: clip.id)  # the order of a folder's listing is undefined
     for one, other in pairwise(clips):
         if one.id == other.id:
             raise UsageError(f"{task.name}: two clips are named {one.id!r}; name each recording once")
     if not any(clip.split == "train" for clip in clips):
-        raise UsageError(f"{task.name}: no clip is for training; name some in the labels or leave out the split")
+        raise UsageError(f"{task.name}: no clip is for training; assign some in the labels or omit the split")
 
     kind = FORMATS[format]
     digest = hashlib.sha256(json.dumps([kind.version, task.to_dict(), table.measured, seed, clips_per_shard]).encode())
-    if accept_truncated:  # only then, so that what was built without it keeps its fingerprint
+    if accept_truncated:  # only then, so that builds without it keep their fingerprints
         digest.update(b"accept_truncated")
     columns = tuple(name for name in CLIP_COLUMNS if any(getattr(clip, name) for clip in clips))
     present: dict[str, list[Clip]] = {split: [] for split in SPLITS}
     absent: list[BuildIssue] = []
     for clip in clips:
-        size, time, problem = _look(clip.path)
+        size, time, problem = _file_state(clip.path)
         more = "".join(f"\0{name} {getattr(clip, name)}" for name in columns)
         row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}{more}\n"
         digest.update(row.encode("utf-8", "surrogateescape"))
@@ -104,7 +104,7 @@ def make_plan(
         kind.sample_bytes * task.window + task.num_classes + 64
     )
     per_shard = clips_per_shard or max(1, round(SHARD_BYTES / clip_bytes))
-    shards = [shard for split in SPLITS for shard in _deal(split, present[split], per_shard, seed, kind)]
+    shards = [shard for split in SPLITS for shard in _distribute(split, present[split], per_shard, seed, kind)]
     needed = round(clip_bytes * sum(map(len, present.values())))
     return Plan(
         task,
@@ -121,8 +121,8 @@ def make_plan(
     )
 
 
-def _look(path: Path) -> tuple[int, int, str]:
-    """A recording's size in bytes, its time of change in ns, and why it cannot even be tried."""
+def _file_state(path: Path) -> tuple[int, int, str]:
+    """A recording's size in bytes, its modification time in ns, and why it cannot be read, or ""."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -132,8 +132,10 @@ def _look(path: Path) -> tuple[int, int, str]:
     return status.st_size, status.st_mtime_ns, "" if status.st_size else "empty, 0 bytes; download or copy it again"
 
 
-def _deal(split: str, clips: list[Clip], per_shard: int, seed: int, format: Format) -> list[Shard]:
-    """Shuffled, so that a shard is a sample of its split, and split evenly. A text seed is the same on any machine."""
+def _distribute(split: str, clips: list[Clip], per_shard: int, seed: int, format: Format) -> list[Shard]:
+    """Shuffles the clips, so that each shard is a sample of its split, and divides them evenly. A text seed gives the
+    same order on any machine.
+    """
     shuffled = list(clips)
     random.Random(f"{seed} {split}").shuffle(shuffled)
     count = max(1, len(clips) // per_shard) if clips else 0
@@ -145,13 +147,13 @@ def _deal(split: str, clips: list[Clip], per_shard: int, seed: int, format: Form
 
 
 def _segments_per_clip(task: Task, clips: list[Clip]) -> float:
-    """Exact where clips have a fixed length, else estimated from the headers of recordings spread over all."""
+    """Exact if clips have a fixed length, else estimated from the headers of evenly spaced recordings."""
     if task.segments_per_clip is not None:
         return task.segments_per_clip
     import soundfile
 
     counts = []
-    for clip in clips[:: max(1, len(clips) // SAMPLED)]:
+    for clip in clips[:: max(1, len(clips) // SAMPLED_FILES)]:
         try:
             info = soundfile.info(str(clip.path))
         except (RuntimeError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A format-independent view of the segments of one split."""
+"""Format-independent access to the segments of one split."""
 
 import io
 import mmap
@@ -19,44 +19,44 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.shards.identity import BuildRecord, Stamp, changed_while_in_use, check_unchanged, stamp_of
 from samplecnn.task import Task
 
-OPEN_MAPS = 128  # shards that are mapped or open at a time, at most: each holds an open file
-# Read through the maps before their pages are released; the system maps a multiple of it.
+MAX_OPEN_FILES = 128  # shards that are mapped or open at a time
+# Bytes read from the maps before their pages are released; due to large pages, memory use is a multiple of it.
 RESIDENT_BYTES = 16 << 20
 
 
 @cache
 def open_shards() -> int:
-    """Shards that one set of files keeps open: an eighth of the files that this process may open, at most OPEN_MAPS.
+    """Number of shards that one split keeps open: an eighth of the process's limit, at most MAX_OPEN_FILES.
 
-    A training has three splits open; with a limit of 256 files, the default on macOS, they take 96.
+    Training has three splits open, which take 96 of 256 files, the default limit on macOS.
     """
     try:
         import resource
     except ImportError:  # Windows
-        return OPEN_MAPS
+        return MAX_OPEN_FILES
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return OPEN_MAPS if soft == resource.RLIM_INFINITY else max(1, min(OPEN_MAPS, soft // 8))
+    return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else max(1, min(MAX_OPEN_FILES, soft // 8))
 
 
 class Segments(ABC):
-    """The segments of one split, read at random without reading anything else.
+    """The segments of one split, with random access.
 
     Attributes:
-        folder: of the shards.
+        folder: folder of the shards.
         split: "train", "val" or "test".
-        paths: of the shards, in order.
-        dtype: of the stored samples: int16 of scale 32768, or float32 of scale 1.
-        task: what the shards were built for.
+        paths: paths of the shards, in order.
+        dtype: dtype of the stored samples: int16 with scale 32768, or float32 with scale 1.
+        task: the task that the shards were built for.
         labels: uint8 [n, classes].
-        segment: int32 [n], the number in its clip, from 0.
-        ids: list of n clip ids; a clip's segments follow each other.
-        groups, folds: of each segment's clip, lists of n texts as in `datasets.base.Clip`; None where the data set has
-            none, or the format no place for them.
+        segment: int32 [n], the number of the segment in its clip, from 0.
+        ids: list of n clip ids; the segments of a clip are consecutive.
+        groups, folds: group and fold of each segment's clip, lists of n texts as in `datasets.base.Clip`; None if the
+            data set has none, or the format does not store them.
         skipped: one line for each damaged record that was skipped.
-        record: what the shards were built from, where `open_split` opened them.
-        notes: what else a user should know, a line each.
+        record: identity of the shards, if opened by `open_split`.
+        notes: other notes for the user.
 
-    May be used from several threads. A pickle of it opens the files again, so it can be sent to worker processes.
+    Thread-safe. Unpickling opens the files again, so it can be sent to worker processes.
     """
 
     folder: Path
@@ -78,7 +78,7 @@ class Segments(ABC):
 
     @cached_property
     def clip_starts(self) -> np.ndarray:
-        """int64 [clips]: the index of each clip's first segment."""
+        """Index of each clip's first segment, int64 [clips]."""
         return np.flatnonzero(self.segment == 0)
 
     @property
@@ -87,11 +87,11 @@ class Segments(ABC):
 
     @property
     def bytes(self) -> int:
-        """Of the files on disk."""
+        """Size of the files on disk."""
         return sum(path.stat().st_size for path in self.paths)
 
     def warnings(self, shown: int = 5) -> list[str]:
-        """Notes, then lines that warn of skipped records: a heading, the first `shown`, and how many more."""
+        """Notes, then a warning about skipped records that lists the first `shown`."""
         if not self.skipped:
             return [*self.notes]
         more = [f"  and {len(self.skipped) - shown:,} more"] if len(self.skipped) > shown else []
@@ -104,10 +104,10 @@ class Segments(ABC):
 
     @abstractmethod
     def _read(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Copies the segments `rows`, all of them in range, to `out`."""
+        """Copies the segments `rows`, all in range, to `out`."""
 
     def gather(self, indices: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """The audio of the segments `indices`, in that order, as it is stored.
+        """The audio of the segments `indices`, in that order, in the stored dtype.
 
         Args:
             indices: integers [batch], from 0 to n - 1.
@@ -117,7 +117,7 @@ class Segments(ABC):
             int16 or float32 [batch, window].
 
         Raises:
-            SampleCNNError: a record that is damaged.
+            SampleCNNError: a damaged record.
         """
         rows = np.asarray(indices, dtype=np.int64).reshape(-1)
         if out is None:
@@ -130,20 +130,20 @@ class Segments(ABC):
         return out
 
     def waveforms(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The same as float32 [batch, window] in [-1, 1]."""
+        """The audio of the segments `indices` as float32 [batch, window] in [-1, 1]."""
         audio = self.gather(indices)
         return from_int16(audio) if audio.dtype == np.int16 else audio
 
 
-Stamps = dict[int, Stamp]  # of files that have been opened, by their number
-Unpacked = Callable[[Any, Path], AbstractContextManager[Any]]  # an open file and its path -> its content as a file
+Stamps = dict[int, Stamp]  # stamps of opened files, by their number
+Decompress = Callable[[Any, Path], AbstractContextManager[Any]]  # an open file and its path -> its content as a file
 
 
-def open_again(path: Path, number: int, stamps: Stamps) -> io.FileIO:
-    """Opens file `number` of a set; whenever that is repeated, it must be the same file.
+def open_unchanged(path: Path, number: int, stamps: Stamps) -> io.FileIO:
+    """Opens file `number` of a set, which must be the same file each time.
 
     Raises:
-        SampleCNNError: another file has its name by now, or none.
+        SampleCNNError: the file has been replaced or removed.
     """
     try:
         file = io.FileIO(path)
@@ -159,37 +159,39 @@ def open_again(path: Path, number: int, stamps: Stamps) -> io.FileIO:
 
 
 class Maps:
-    """Memory maps of a set of files, opened on demand; the least recently used is closed where there are too many."""
+    """Memory maps of a set of files, opened on demand; beyond the limit, the least recently used is closed."""
 
-    def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None, unpacked: Unpacked | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], stamps: Stamps | None = None, decompress: Decompress | None = None
+    ) -> None:
         self.paths = paths
         self.stamps = {} if stamps is None else stamps
-        self._unpacked: Unpacked = unpacked or (lambda file, path: nullcontext(file))
+        self._decompress: Decompress = decompress or (lambda file, path: nullcontext(file))
         self._lock = threading.Lock()
         self._open: OrderedDict[int, mmap.mmap] = OrderedDict()
         self._resident = 0
 
     def __len__(self) -> int:
-        """Files that are open."""
+        """Number of open files."""
         return len(self._open)
 
     def __getitem__(self, number: int) -> Any:
-        """The whole of file `number`, as a buffer."""
+        """The content of file `number` as a buffer."""
         with self._lock:
             whole = self._open.get(number)
             if whole is None:
                 path = self.paths[number]
-                with open_again(path, number, self.stamps) as packed, self._unpacked(packed, path) as file:
+                with open_unchanged(path, number, self.stamps) as packed, self._decompress(packed, path) as file:
                     whole = self._open[number] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 if len(self._open) > open_shards():
-                    self._open.popitem(last=False)  # closed when nothing refers to it any more
+                    self._open.popitem(last=False)  # closed with its last reference
             else:
                 self._open.move_to_end(number)
             return whole
 
     def release(self, count: int) -> None:
-        """To be called after reading `count` bytes. Unmaps pages from time to time: they stay in the system's cache,
-        but no longer count as this process's memory."""
+        """Call after reading `count` bytes. Releases pages from time to time: they stay in the page cache but no longer
+        count as this process's memory."""
         with self._lock:
             self._resident += count
             if self._resident < RESIDENT_BYTES or not hasattr(mmap, "MADV_DONTNEED"):
@@ -200,10 +202,10 @@ class Maps:
 
 
 class Files:
-    """Files for reading at any offset, opened on demand; the least recently used is closed where there are too many.
+    """Files for reading at any offset, opened on demand; beyond the limit, the least recently used is closed.
 
-    A map's pages count as this process's memory until they are released, and where the system maps large pages that is
-    up to 2 MB for each segment. Reading into the caller's array takes no more time and none of that memory.
+    The pages of a map count as this process's memory until they are released; with large pages that is up to 2 MB per
+    segment. Reading into the caller's array is as fast, without that memory.
     """
 
     def __init__(self, paths: Sequence[Path], stamps: Stamps | None = None) -> None:
@@ -213,21 +215,21 @@ class Files:
         self._open: OrderedDict[int, io.FileIO] = OrderedDict()
 
     def __len__(self) -> int:
-        """Files that are open."""
+        """Number of open files."""
         return len(self._open)
 
     def read(self, number: int, offset: int, out: np.ndarray) -> None:
-        """Fills `out`, contiguous, from byte `offset` of file `number` on.
+        """Fills `out`, which must be contiguous, from file `number` at byte `offset`.
 
         Raises:
-            SampleCNNError: it ends before that.
+            SampleCNNError: the file is too short.
         """
         with self._lock:
             file = self._open.get(number)
             if file is None:
-                file = self._open[number] = open_again(self.paths[number], number, self.stamps)
+                file = self._open[number] = open_unchanged(self.paths[number], number, self.stamps)
                 if len(self._open) > open_shards():
-                    self._open.popitem(last=False)  # closed when the last thread that reads from it is done
+                    self._open.popitem(last=False)  # closed with its last reference, which a reading thread may hold
             else:
                 self._open.move_to_end(number)
         if os.preadv(file.fileno(), [out.data], offset) != out.nbytes:

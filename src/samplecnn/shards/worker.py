@@ -1,4 +1,4 @@
-"""Decoding in a worker process: one order, one shard. Imports no torch."""
+"""Builds one shard in a worker process. Does not import torch."""
 
 import json
 import tempfile
@@ -21,13 +21,13 @@ SUMMED_AT_ONCE = 1 << 16  # samples: fits the processor's cache
 
 
 def build_shard(order: dict[str, Any], data: bytes, answer: Callable[[int], None]) -> None:
-    """Carries out an order of `worker_pool`: builds a shard, and answers with 1 for each clip skipped, else 0."""
-    keep_freed_memory()  # every recording needs the same few blocks
+    """Handles an order of `worker_pool`: builds a shard, and answers with 1 for each skipped clip, else 0."""
+    keep_freed_memory()  # every recording needs blocks of the same sizes
     make_shard(Path(order["folder"]), Task.from_dict(order["task"]), FORMATS[order["format"]], order, answer)
 
 
 def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], on_clip: Callable[[int], None]) -> None:
-    """Writes a shard and then NAME.json with its counts, which marks the shard as whole."""
+    """Writes a shard and then NAME.json with its counts, which marks the shard as complete."""
     name, split = order["name"], order["split"]
     issues: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
@@ -60,19 +60,18 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
         "issues": issues,
         "bytes": (folder / name).stat().st_size,
     }
-    write_text(folder / f"{name}.json", json.dumps(counts))  # as ASCII: file names need not be UTF-8
+    write_text(folder / f"{name}.json", json.dumps(counts))  # ASCII, since file names need not be UTF-8
 
 
 def _audio_of(
     path: str, task: Task, crasher: bool, accept_truncated: bool, folder: Path
 ) -> tuple[np.ndarray | None, list[tuple[str, str]], bool]:
-    """A clip's segments, int16 [n, window], or None; for the report each status and reason; whether it was short and
-    filled up.
+    """A clip's segments, int16 [n, window], or None; (status, reason) pairs for the report; whether it was padded.
 
-    Whatever goes wrong in decoding, only this recording is skipped.
+    Any error in decoding only skips this recording.
     """
     if crasher:
-        return _skipped("its process died twice at it; convert it, leave it out, or build with fewer --workers")
+        return _skipped("its decoding process died twice; convert it, remove it, or build with fewer --workers")
     heard = Remarks()
     try:
         samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds, accept_truncated, heard), folder)
@@ -82,9 +81,9 @@ def _audio_of(
     except AudioError as error:
         return _skipped(str(error).removeprefix(f"{path}: "))
     except OSError:
-        raise  # of the folder of the shards: those of the recording are AudioErrors
+        raise  # an error of the shards' folder: those of the recording are AudioErrors
     except Exception as error:
-        return _skipped(f"cannot be decoded ({type(error).__name__}: {error}); convert it or leave it out")
+        return _skipped(f"cannot be decoded ({type(error).__name__}: {error}); convert or remove it")
 
 
 def _skipped(reason: str) -> tuple[None, list[tuple[str, str]], bool]:
@@ -92,8 +91,8 @@ def _skipped(reason: str) -> tuple[None, list[tuple[str, str]], bool]:
 
 
 def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bool]:
-    """A recording as int16 [samples], and whether it is silent. A long one goes through a file: a day of sound at
-    22,050 Hz takes 3.8 GB.
+    """A recording as int16 [samples], and whether it is silent. A long one is stored in a temporary file: a day of
+    sound at 22,050 Hz takes 3.8 GB.
     """
     first = next(pieces)
     silent, samples = is_silent(first), to_int16(first)
@@ -106,11 +105,13 @@ def _samples(pieces: Iterator[np.ndarray], folder: Path) -> tuple[np.ndarray, bo
             silent = silent and is_silent(piece)
             file.write(to_int16(piece).data)
         file.flush()
-        return np.memmap(file, np.int16, "r"), silent  # the map keeps the file, which has no name, until it is dropped
+        return np.memmap(file, np.int16, "r"), silent  # the unnamed file exists as long as the map
 
 
 def sums(audio: np.ndarray) -> tuple[int, int]:
-    """Sum of samples and of their squares, exact: partial sums stay below 2^53, where float64 holds every integer."""
+    """Exact sums of the samples and of their squares: partial sums stay below 2^53, so float64 represents them
+    exactly.
+    """
     flat = audio.reshape(-1)
     total = squares = 0
     for at in range(0, len(flat), SUMMED_AT_ONCE):

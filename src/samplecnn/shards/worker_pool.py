@@ -1,4 +1,4 @@
-"""Builds shards in parallel: worker processes take shards until none is left, and one that dies is replaced."""
+"""Builds shards in parallel worker processes; a process that dies is replaced."""
 
 import threading
 from collections import deque
@@ -13,13 +13,13 @@ from samplecnn.system.workers import Worker, WorkerDied
 from samplecnn.task import Task
 
 TARGET = "samplecnn.shards.worker:build_shard"
-CRASHES_ALLOWED = 2  # at one clip; then the clip is to blame, not the machine
-DEATHS_ALLOWED = 3  # in a row, without a clip done
+CRASHES_ALLOWED = 2  # per clip; then it is the clip's fault, not the machine's
+DEATHS_ALLOWED = 3  # consecutive deaths without a finished clip
 
 
 @dataclass
 class Advance:
-    """Clips done and skipped since the last one; negative where they have to be done again."""
+    """Clips done and skipped since the last event; negative if they must be done again."""
 
     done: int
     skipped: int
@@ -29,8 +29,8 @@ class Advance:
 class Pool:
     """Builds shards in `workers` processes.
 
-    A process that dies (killed, out of memory, a crash inside a decoder) is replaced and its shard started again; a
-    clip at which two processes have died is skipped. All of them end when `run` ends or this process dies.
+    A process that dies (killed, out of memory, a crash in a decoder) is replaced and its shard is restarted; a clip
+    that two processes have died at is skipped. All processes end when `run` ends or this process dies.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Pool:
     _closed: bool = False
 
     def run(self, shards: Sequence[Shard]) -> Generator[Advance]:
-        """Yields progress until all are built. Raises SampleCNNError where a shard cannot be written."""
+        """Yields progress until all shards are built. Raises SampleCNNError if a shard cannot be written."""
         pending = deque(shards)
         count = max(1, min(self.workers, len(shards)))
         yield from merged([self._serve(pending) for _ in range(count)], self._stop)
@@ -57,7 +57,7 @@ class Pool:
                 worker.kill()
 
     def _serve(self, pending: deque[Shard]) -> Generator[Advance]:
-        """One worker at a time: takes shards until none is left."""
+        """Builds pending shards with one worker at a time."""
         worker: Worker | None = None
         try:
             while not self._closed:
@@ -83,7 +83,7 @@ class Pool:
                         deaths = deaths + 1 if done in (0, len(shard.clips)) else 0
                         if deaths > DEATHS_ALLOWED and not self._closed:
                             raise SampleCNNError(
-                                f"{self.folder}: the processes that decode keep dying (the last one {death.how}); free "
+                                f"{self.folder}: decoding processes keep dying (the last one {death.how}); free "
                                 "some memory, use fewer --workers and run the same command again"
                             ) from death
         finally:
@@ -104,7 +104,7 @@ class Pool:
             self._running.discard(worker)
 
     def _build(self, worker: Worker, shard: Shard, crashes: dict[int, int]) -> Generator[Advance]:
-        """Has a worker build a shard; `crashes` counts the processes that died at each of its clips."""
+        """Builds a shard in a worker; `crashes` counts the processes that died at each of its clips."""
         order = {
             "folder": str(self.folder.resolve()),
             "task": self.task.to_dict(),
@@ -126,7 +126,7 @@ class Pool:
         except OSError as error:
             raise SampleCNNError(
                 f"{self.folder}: cannot write there ({error.strerror or error}); free some space or check the disk, "
-                "and run the same command again: it continues where it stopped"
+                "and run the same command again, which continues the build"
             ) from error
         except MemoryError as error:
             raise SampleCNNError(

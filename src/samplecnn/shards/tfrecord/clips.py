@@ -1,4 +1,4 @@
-"""TFRecords as recordings: every record is a clip, already cut into the windows of its data set."""
+"""TFRecords as recordings: each record is a clip, cut into the windows of its data set."""
 
 import mmap
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from samplecnn.errors import AudioError
-from samplecnn.shards.tfrecord.compressed import opened
-from samplecnn.shards.tfrecord.frames import TAIL, Damage, Record, is_sound, records
+from samplecnn.shards.tfrecord.compressed import open_decompressed
+from samplecnn.shards.tfrecord.frames import TAIL, Damage, Record, is_intact, records
 from samplecnn.shards.tfrecord.reader import BAD_DATA, NOT_FINITE, task_of
 from samplecnn.shards.tfrecord.wire import Clip, parse
 from samplecnn.task import Task
@@ -19,7 +19,7 @@ NAME = re.compile(r"(.+\.tfrecord)#(\d+)", re.DOTALL)
 
 
 def record_files(path: str | Path) -> list[Path]:
-    """The TFRecords that a path names: a file itself, or those that lie in a folder, not deeper."""
+    """The TFRecords of a path: the file itself, or those directly in a folder."""
     path = Path(path)
     if path.is_dir():
         return sorted(path.glob(f"*{SUFFIX}"))
@@ -27,12 +27,12 @@ def record_files(path: str | Path) -> list[Path]:
 
 
 def record_names(path: Path) -> list[str]:
-    """A name for every record of a file, including damaged ones: PATH#NUMBER, from 0."""
+    """The names PATH#NUMBER, from 0, of all records of a file, including damaged ones."""
     try:
         count = len(_records(path))
     except OSError:
         count = 0
-    return [f"{path}#{number}" for number in range(max(count, 1))]  # reading it says what is wrong
+    return [f"{path}#{number}" for number in range(max(count, 1))]  # errors are reported when it is read
 
 
 def is_record(source: object) -> bool:
@@ -41,17 +41,18 @@ def is_record(source: object) -> bool:
 
 
 def record_segments(name: str, task: Task) -> np.ndarray:
-    """The segments of a record: the very samples that a test sees, float32 [segments, window], not standardised.
+    """The segments of a record, with the same samples as in an evaluation, float32 [segments, window], not
+    standardised.
 
     Args:
         name: PATH#NUMBER.
-        task: of the model.
+        task: the model's task.
 
     Raises:
-        AudioError: no such record, a damaged one, or one of another window or sample rate than the model's.
+        AudioError: no such record, a damaged one, or one with another window or sample rate than the model's.
     """
     match = NAME.fullmatch(name)
-    assert match is not None  # as `is_record` has found
+    assert match is not None  # the caller has checked `is_record`
     path = Path(match[1])
     try:
         index = _records(path)
@@ -78,17 +79,17 @@ def _check_fit(name: str, task: Task, clip: Clip, stored: Task | None) -> None:
     if samples != task.window:
         raise AudioError(f"{name}: its segments have {samples:g} samples; this model takes {task.window}")
     if stored is not None and stored.sample_rate != task.sample_rate:
-        raise AudioError(f"{name}: its sound is of {stored.sample_rate} Hz; this model takes {task.sample_rate}")
+        raise AudioError(f"{name}: its sample rate is {stored.sample_rate} Hz; this model takes {task.sample_rate}")
 
 
 def _data(path: Path, record: Record | Damage) -> bytes:
-    """A record's data, read and not mapped: the file may be replaced while a long list of names is worked through."""
+    """A record's data, read rather than mapped, since the file may be replaced during a long run."""
     if isinstance(record, Damage):
         raise ValueError(record.what)
-    with opened(path) as file:
+    with open_decompressed(path) as file:
         file.seek(record.data.start)
         read = file.read(record.data.length + TAIL.size)
-    if len(read) < record.data.length + TAIL.size or not is_sound(read, 0, record.data.length):
+    if len(read) < record.data.length + TAIL.size or not is_intact(read, 0, record.data.length):
         raise ValueError(BAD_DATA)
     return read[: record.data.length]
 
@@ -100,8 +101,8 @@ def _records(path: Path) -> list[Record | Damage]:
 
 @lru_cache(maxsize=8)
 def _index(path: Path, size: int, changed: int) -> list[Record | Damage]:
-    """The records of a file, for as long as it stays as it is."""
+    """The records of a file, cached until it changes."""
     if size == 0:
         return []
-    with opened(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+    with open_decompressed(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         return list(records(whole))

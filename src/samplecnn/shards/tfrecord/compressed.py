@@ -1,4 +1,4 @@
-"""TFRecords that TensorFlow has compressed as a whole (its option GZIP): decompressed into a file without name."""
+"""TFRecord files with TensorFlow's option GZIP: decompressed into an unnamed temporary file."""
 
 import errno
 import gzip
@@ -15,27 +15,28 @@ from typing import BinaryIO
 from samplecnn.shards.tfrecord.frames import HEAD, masked_crc
 
 GZIP = b"\x1f\x8b\x08"
-KEPT_OPEN = 4  # decompressed files
+MAX_OPEN_FILES = 4  # decompressed files that are cached
 _lock = threading.Lock()
-COPIED = 1 << 20  # bytes at a time
-# What a file may hold once it is decompressed: sound takes 1 to 20 times its bytes, a crafted file 1,000 times.
-SMALL_BYTES, MOST_PER_BYTE = 256 << 20, 100
+BLOCK_BYTES = 1 << 20
+# Limit of the decompressed size: that of sound is 1 to 20 times the compressed size, that of a crafted file 1,000
+# times.
+SMALL_BYTES, MAX_RATIO = 256 << 20, 100
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file of TFRecords, decompressed where it is compressed.
+def open_decompressed(path: Path) -> Iterator[BinaryIO]:
+    """Opens a TFRecord file, decompressed if necessary.
 
     Raises:
-        OSError: it cannot be read, or its compressed data are damaged.
+        OSError: it cannot be read, or its compressed data is damaged.
     """
-    with path.open("rb") as file, unpacked(file, path) as whole:
+    with path.open("rb") as file, decompressed(file, path) as whole:
         yield whole
 
 
 @contextmanager
-def unpacked(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
-    """The same of an open file and its path; nothing else reads a decompressed one meanwhile."""
+def decompressed(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """Decompresses an open file if necessary; a decompressed file is locked against other readers meanwhile."""
     head = file.read(HEAD.size)
     file.seek(0)
     if not is_compressed(head):
@@ -47,26 +48,30 @@ def unpacked(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
 
 
 def is_compressed(head: bytes) -> bool:
-    """By the first 12 bytes: a length whose bytes happen to be gzip's has its checksum behind it."""
+    """Whether a file is compressed, by its first 12 bytes: a length that looks like gzip's header has a valid
+    checksum.
+    """
     if not head.startswith(GZIP) or len(head) < HEAD.size:
         return head.startswith(GZIP)
     return masked_crc(head[:8]) != HEAD.unpack(head)[1]
 
 
-@lru_cache(maxsize=KEPT_OPEN)
+@lru_cache(maxsize=MAX_OPEN_FILES)
 def _decompressed(path: Path, size: int, changed: int) -> BinaryIO:
-    """For as long as the file stays as it is."""
-    whole = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nothing refers to it any more
-    most = SMALL_BYTES + size * MOST_PER_BYTE
+    """A decompressed file, cached until the file changes."""
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its last reference
+    limit = SMALL_BYTES + size * MAX_RATIO
     try:
         with gzip.open(path) as compressed:
-            while part := compressed.read(COPIED):
-                if whole.tell() + len(part) > most:
-                    raise OSError(errno.EIO, f"its gzip data are more than {MOST_PER_BYTE} times as large", str(path))
+            while part := compressed.read(BLOCK_BYTES):
+                if whole.tell() + len(part) > limit:
+                    raise OSError(
+                        errno.EIO, f"its decompressed data is more than {MAX_RATIO} times as large", str(path)
+                    )
                 whole.write(part)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         whole.close()
-        raise OSError(errno.EIO, "its gzip data are damaged or cut short", str(path)) from error
+        raise OSError(errno.EIO, "its gzip data is damaged or cut short", str(path)) from error
     except OSError:
         whole.close()
         raise

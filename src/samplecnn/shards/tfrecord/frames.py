@@ -1,7 +1,7 @@
-"""TFRecord files as the original writes them: their names, the frame of a record, and the writer.
+"""TFRecord files in the original's format: names, framing of records, and the writer.
 
-A record is its length (uint64), a checksum of that, the data, a checksum of those; all little-endian. The checksum is
-the masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The data are described in `wire`.
+A record is its length (uint64), a checksum of the length, the data, a checksum of the data; all little-endian. The
+checksum is the masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The data is described in `wire`.
 """
 
 import struct
@@ -19,7 +19,7 @@ from samplecnn.task import Task
 
 VERSION = "tfrecord 1"
 HEAD, TAIL = struct.Struct("<QI"), struct.Struct("<I")
-FRAME = HEAD.size + TAIL.size  # bytes around the data
+FRAME = HEAD.size + TAIL.size  # bytes in addition to the data
 
 
 def shard_name(split: str, number: int, count: int) -> str:
@@ -28,28 +28,28 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def masked_crc(data: Any) -> int:
-    """TFRecord's checksum: CRC-32C, rotated and shifted so that data may contain checksums themselves."""
+    """TFRecord's checksum: CRC-32C, masked so that data may itself contain checksums."""
     crc = crc32c.crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def frame(data: bytes) -> bytes:
-    """A record of these data."""
+    """Wraps data as a record."""
     length = struct.pack("<Q", len(data))
     return b"".join((length, TAIL.pack(masked_crc(length)), data, TAIL.pack(masked_crc(data))))
 
 
 class TFRecordWriter:
-    """Writes one shard: an Example for every segment, or, with `whole_clips`, a SequenceExample for every clip.
+    """Writes one shard: an Example per segment, or with `whole_clips` a SequenceExample per clip.
 
-    The samples are those of the Arrow shards, int16 / 32768, as float32. Use as a context manager.
+    The samples are those of Arrow shards, int16 / 32768, as float32. Use as a context manager.
     """
 
     def __init__(self, path: str | Path, task: Task, whole_clips: bool) -> None:
         self.path, self.task, self.whole_clips = Path(path), task, whole_clips
 
     def add(self, id: str, labels: Sequence[int], segments: np.ndarray) -> None:
-        """Adds a clip: indices of its classes, and its segments, int16 [n, window]. The format has no field for ids."""
+        """Adds a clip: its class indices and its segments, int16 [n, window]. The format has no field for ids."""
         row = np.zeros(self.task.num_classes, np.uint8)
         row[list(labels)] = 1
         if self.whole_clips:
@@ -73,7 +73,7 @@ def _floats(segment: np.ndarray) -> bytes:
 
 
 class Record(NamedTuple):
-    """A record's number in its file, from 0, the offset of its frame (bytes), and the span of its data."""
+    """Number of a record in its file, from 0, byte offset of its frame, and span of its data."""
 
     number: int
     offset: int
@@ -81,7 +81,7 @@ class Record(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What is wrong with the record that starts at byte `offset`; `lost` bytes from there on cannot be used."""
+    """A damaged record at byte `offset`: the problem (`what`), and the number of unusable bytes from there (`lost`)."""
 
     offset: int
     what: str
@@ -89,27 +89,29 @@ class Damage(NamedTuple):
 
 
 def records(buffer: Any) -> Iterator[Record | Damage]:
-    """The records of a whole file, found by their headers, whose checksums are checked; the data are not touched.
+    """The records of a file, found by their headers, whose checksums are verified; the data is not read.
 
-    After a damaged header the next record is searched where the header points, then where it would be if this record
-    were as long as the one before; if it is at neither offset, the rest of the file is lost.
+    After a damaged header the next record is expected where the header points, or where it would be if this record were
+    as long as the previous one; if it is at neither offset, the rest of the file is lost.
     """
     size, at, number, before = len(buffer), 0, 0, 0
     while at < size:
-        trouble, length = _header(buffer, at, size)
-        if not trouble:
+        problem, length = _header(buffer, at, size)
+        if not problem:
             yield Record(number, at, Span(at + HEAD.size, at + HEAD.size + length))
             before, at = length, at + FRAME + length
         else:
-            places = [at + FRAME + guess for guess in (length, before) if guess]
-            after = next((place for place in places if place < size and not _header(buffer, place, size)[0]), size)
-            yield Damage(at, trouble, after - at)
+            candidates = [at + FRAME + guess for guess in (length, before) if guess]
+            after = next(
+                (offset for offset in candidates if offset < size and not _header(buffer, offset, size)[0]), size
+            )
+            yield Damage(at, problem, after - at)
             at = after
         number += 1
 
 
 def _header(buffer: Any, at: int, size: int) -> tuple[str, int]:
-    """What is wrong with the header at `at`, or "", and the length of the data that it gives."""
+    """The problem of the header at `at`, or "", and the data length that it states."""
     if size - at < FRAME:
         return "the file is cut off", 0
     length, crc = HEAD.unpack_from(buffer, at)
@@ -120,7 +122,7 @@ def _header(buffer: Any, at: int, size: int) -> tuple[str, int]:
     return "", length
 
 
-def is_sound(buffer: Any, start: int, end: int) -> bool:
-    """Whether a record's data, buffer[start:end], match the checksum that follows them."""
+def is_intact(buffer: Any, start: int, end: int) -> bool:
+    """Whether a record's data, buffer[start:end], matches the checksum that follows."""
     (crc,) = TAIL.unpack_from(buffer, end)
     return masked_crc(memoryview(buffer)[start:end]) == crc

@@ -1,9 +1,9 @@
-"""The two messages that TFRecords of the original hold, as bytes of Protocol Buffers.
+"""Parser and writer of the two Protocol Buffers messages in the original's TFRecords.
 
 `Example` {label: bytes, segment: bytes} is one segment, `SequenceExample` {context: label, feature list: segments} all
 segments of a clip; labels are uint8 [classes], segments float32 [window] (the original's lib/data/audio.py). The
-authors' code of 2018 called the same things raw_labels, raw_segment, raw_segments. Messages are read in place: what
-is returned are offsets of the values in the file; nothing is copied or allocated by a length that a file claims.
+authors' code of 2018 uses the names raw_labels, raw_segment, raw_segments. Messages are parsed in place: the result is
+offsets of the values in the file, and lengths in the file never determine an allocation.
 
 The wire format is described at https://protobuf.dev/programming-guides/encoding, the messages in TensorFlow's
 example.proto and feature.proto.
@@ -17,12 +17,12 @@ SEGMENT = {b"segment", b"raw_segment"}
 SEGMENTS = {b"segments", b"raw_segments"}
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 KINDS = {1: "bytes", 2: "floats", 3: "integers"}  # fields of the message Feature
-MOST_REMEMBERED = 2000  # segments of a message that the next one is compared with; no clip is that long
-LONGEST_NAME = 100  # bytes of a feature's name that a message shows
+MAX_CACHED_SEGMENTS = 2000  # segments of a message whose layout is cached; more than any clip has
+MAX_NAME_BYTES = 100  # longer feature names are ignored
 
 
 class Span(NamedTuple):
-    """Bytes from `start` to before `end` of a buffer."""
+    """Bytes of a buffer from `start` up to, excluding, `end`."""
 
     start: int
     end: int
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """The spans of a record's label and segments; `whole` is True for a SequenceExample, which holds all of a clip."""
+    """The spans of a record's label and segments; `whole`: a SequenceExample, with all segments of a clip."""
 
     label: Span
     segments: list[Span]
@@ -56,7 +56,7 @@ def parse(buffer: Any, start: int, end: int) -> Clip:
     """Finds the label and the segments in the message buffer[start:end].
 
     Raises:
-        ValueError: not one of the two messages, or a feature that is missing or of another type, which is named.
+        ValueError: not one of the two messages, or a feature that is missing or has another type.
     """
     fields = list(_fields(buffer, Span(start, end)))
     whole = any(number == 2 for number, _ in fields)
@@ -78,29 +78,29 @@ def parse(buffer: Any, start: int, end: int) -> Clip:
 
 
 class Parser:
-    """`parse`, which remembers the last message: where all bytes around the values are the same, the values lie in the
-    same places. The records of a data set have the same layout, so that few are parsed in full.
+    """`parse` with a cached layout: if the bytes between the values equal those of the previous message, its offsets
+    are reused. The records of a data set have the same layout, so few are parsed in full.
     """
 
     def __init__(self) -> None:
         self.length = -1
-        self.around: list[tuple[int, int, bytes]] = []  # (start, end, content) between the values
-        self.clip: Clip | None = None  # its places counted from the message's start
+        self.gaps: list[tuple[int, int, bytes]] = []  # (start, end, content) between the values
+        self.clip: Clip | None = None  # offsets relative to the message's start
 
     def __call__(self, buffer: Any, start: int, end: int) -> Clip:
-        if self.clip is None or end - start != self.length or not self._is_alike(buffer, start):
+        if self.clip is None or end - start != self.length or not self._has_cached_layout(buffer, start):
             found = parse(buffer, start, end)
-            if len(found.segments) > MOST_REMEMBERED:
+            if len(found.segments) > MAX_CACHED_SEGMENTS:
                 return found
             self.length, self.clip = end - start, _moved(found, -start)
             spans = sorted([self.clip.label, *self.clip.segments])
             edges = [0, *(edge for span in spans for edge in span), self.length]
             pairs = zip(edges[::2], edges[1::2], strict=True)
-            self.around = [(a, b, bytes(buffer[start + a : start + b])) for a, b in pairs]
+            self.gaps = [(a, b, bytes(buffer[start + a : start + b])) for a, b in pairs]
         return _moved(self.clip, start)
 
-    def _is_alike(self, buffer: Any, start: int) -> bool:
-        return all(buffer[start + a : start + b] == content for a, b, content in self.around)
+    def _has_cached_layout(self, buffer: Any, start: int) -> bool:
+        return all(buffer[start + a : start + b] == content for a, b, content in self.gaps)
 
 
 def _moved(clip: Clip, by: int) -> Clip:
@@ -113,7 +113,7 @@ def _one(found: dict[bytes, Span], names: set[bytes], wanted: str) -> Span:
     if len(spans) == 1:
         return spans[0]
     there = ", ".join(repr(name.decode(errors="replace")) for name in list(found)[:5]) or "none"
-    raise ValueError(f"it has no feature {wanted!r} (features there: {there})")
+    raise ValueError(f"it has no feature {wanted!r} (found: {there})")
 
 
 def _add_entries(buffer: Any, span: Span, found: dict[bytes, Span]) -> None:
@@ -123,24 +123,24 @@ def _add_entries(buffer: Any, span: Span, found: dict[bytes, Span]) -> None:
             continue
         values = dict(_fields(buffer, entry))
         name = values.get(1, Span(0, 0))
-        if name.length <= LONGEST_NAME:
+        if name.length <= MAX_NAME_BYTES:
             found[bytes(buffer[name.start : name.end])] = values.get(2, Span(0, 0))
 
 
 def _bytes_of(buffer: Any, name: str, feature: Span) -> Span:
-    """The one value of a Feature that holds bytes."""
+    """The single value of a Feature of bytes."""
     for number, span in _fields(buffer, feature):
         if number != 1:
-            raise ValueError(f"its feature {name!r} holds {KINDS.get(number, 'something else')}, not bytes")
+            raise ValueError(f"its feature {name!r} contains {KINDS.get(number, 'another type')}, not bytes")
         values = [value for inner, value in _fields(buffer, span) if inner == 1]
         if len(values) == 1:
             return values[0]
-        raise ValueError(f"its feature {name!r} holds {len(values)} values, not one")
+        raise ValueError(f"its feature {name!r} contains {len(values)} values, not one")
     raise ValueError(f"its feature {name!r} is empty")
 
 
 def _fields(buffer: Any, span: Span) -> Iterator[tuple[int, Span]]:
-    """(field number, where its value lies) of every length-delimited field of a message; others are stepped over."""
+    """(field number, span of the value) of each length-delimited field of a message; other fields are skipped."""
     at, end = span
     while at < end:
         tag, at = _varint(buffer, at, end)
@@ -148,7 +148,7 @@ def _fields(buffer: Any, span: Span) -> Iterator[tuple[int, Span]]:
         if kind == BYTES:
             length, at = _varint(buffer, at, end)
             if length > end - at:
-                raise ValueError("not a whole message: a field reaches beyond its end")
+                raise ValueError("incomplete message: a field extends beyond its end")
             yield tag >> 3, Span(at, at + length)
             at += length
         elif kind == VARINT:
@@ -156,13 +156,13 @@ def _fields(buffer: Any, span: Span) -> Iterator[tuple[int, Span]]:
         elif kind in (FIXED32, FIXED64):
             at += 8 if kind == FIXED64 else 4
             if at > end:
-                raise ValueError("not a whole message: a field reaches beyond its end")
+                raise ValueError("incomplete message: a field extends beyond its end")
         else:
             raise ValueError("not a tf.train.Example")
 
 
 def _varint(buffer: Any, at: int, end: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and the place behind it."""
+    """A varint (groups of seven bits, the lowest first), and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:
@@ -172,7 +172,7 @@ def _varint(buffer: Any, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-    raise ValueError("not a whole message: a number reaches beyond its end")
+    raise ValueError("incomplete message: a number extends beyond its end")
 
 
 def _entry(name: bytes, value: bytes) -> bytes:
