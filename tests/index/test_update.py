@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.index import read_index, update_index
+from samplecnn.index import read_index
+from samplecnn.index import update_index as update_index_by
 from samplecnn.index.packing import SCORE_ERROR
 from samplecnn.index.reader import Index
 from samplecnn.system.locks import locked
 from samplecnn.tagging import Tagger
+
+
+def update_index(*arguments, engine="numpy", precision="auto", **options):
+    """The quickest engine to start, and for a new index no measuring of the machine."""
+    is_new = not Path(arguments[0]).joinpath("settings.json").exists()
+    precision = "fp32" if is_new and precision == "auto" else precision
+    return update_index_by(*arguments, engine=engine, precision=precision, **options)
 
 
 def counts(report) -> dict[str, int]:

@@ -64,15 +64,17 @@ def files_schema(settings: IndexSettings, following: int) -> pa.Schema:
         "classes": list(settings.task.classes),
         **settings.about(),
     }
-    names = column_names([name for name, _ in FIXED], settings.task.classes)
-    return pa.schema(
-        [*FIXED, *((name, pa.float32()) for name in names)], metadata={"samplecnn": json.dumps(about).encode()}
-    )
+    return pa.schema([*FIXED, *_class_columns(settings)], metadata={"samplecnn": json.dumps(about).encode()})
 
 
 def windows_schema(settings: IndexSettings) -> pa.Schema:
-    names = column_names([name for name, _ in WINDOW_FIXED], settings.task.classes)
-    return pa.schema([*WINDOW_FIXED, *((name, pa.float32()) for name in names)])
+    return pa.schema([*WINDOW_FIXED, *_class_columns(settings)])
+
+
+def _class_columns(settings: IndexSettings) -> list[tuple[str, pa.DataType]]:
+    """A column for each class, of the same name in both tables."""
+    others = [name for name, _ in (*FIXED, *WINDOW_FIXED)]
+    return [(name, pa.float32()) for name in column_names(others, settings.task.classes)]
 
 
 def part_file(folder: Path, kind: str, number: int) -> Path:

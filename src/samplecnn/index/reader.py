@@ -168,7 +168,7 @@ class Index:
             return AudioError(known["error"])
         task = self.task
         if windows:
-            found = self._window_rows(known["part"], known["row"], known["windows"])
+            found = self.part_window_rows(known["part"], known["row"], known["windows"])
             starts = np.rint(found["start"].to_numpy() * task.sample_rate).astype(np.int64)
             columns = found.columns[len(WINDOW_FIXED) :]
             over_time = np.stack([column.to_numpy() for column in columns], axis=1)
@@ -202,7 +202,8 @@ class Index:
         """Columns of all windows of a part."""
         return _read(lambda: self._files(part)[0].read(columns=list(columns)), part_file(self.folder, "windows", part))
 
-    def _window_rows(self, part: int, row: int, count: int) -> pa.Table:
+    def part_window_rows(self, part: int, row: int, count: int) -> pa.Table:
+        """Windows of a part, from a row on."""
         starts = self._files(part)[1]
         first = int(np.searchsorted(starts, row, side="right")) - 1
         tables, end = [], row + count
