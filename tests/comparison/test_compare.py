@@ -17,6 +17,7 @@ from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
 from samplecnn.comparison.table import row_of
 from samplecnn.errors import OptionError, UsageError
+from samplecnn.evaluation.baselines import VERSION
 from samplecnn.training import loop
 
 SMALL = {
@@ -188,6 +189,7 @@ def test_baselines_learn_with_folds_and_several_labels(built, tmp_path):
     assert [(row.label, len(row.values)) for row in result.rows] == [("logistic regression", 2), ("random forest", 4)]
     assert result.measure == "pr_auc" and all(row.mean > 0.95 for row in result.rows)
     assert "Baselines learn from means, deviations and maxima of 128 log-mel bands" in result.markdown()
+    assert all(run.options["features_version"] == VERSION for run in result.runs)  # other features are another run
 
 
 def record(value: float, seed: int = 0, fold: str | None = None, **more) -> RunRecord:

@@ -58,6 +58,14 @@ def test_baselines_learn_tones_and_noise(built, dataset, name):
     assert scores.accuracy > 0.85 and scores.pr_auc > 0.9
 
 
+def test_predictions_have_the_groups_of_their_clips(built):
+    train, test = (open_split("sounds", built / "data", split) for split in ("train", "test"))
+    assert run_baseline("logistic regression", [train], test, num_readers=1).groups is None
+    test.groups = [f"speaker of {id}" for id in test.ids]
+    found = run_baseline("logistic regression", [train], test, num_readers=1)
+    assert found.groups == [f"speaker of {id}" for id in found.ids]
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_classes_that_no_training_clip_or_every_one_has(name):
     rng = np.random.default_rng(0)

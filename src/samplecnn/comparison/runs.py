@@ -75,7 +75,9 @@ def options_of(dataset: str, given: dict[str, Any], segments: int | None = None)
 def record_for(job: Job, data: Data, records: Records) -> RunRecord:
     """The record of the job's run, a new one where it has not begun."""
     if job.given is None:
-        options = {"seed": job.seed, "fold": job.fold}
+        from samplecnn.evaluation.baselines import VERSION
+
+        options = {"seed": job.seed, "fold": job.fold, "features_version": VERSION}
     else:
         given = {**job.given, "seed": job.seed, "fold": job.fold}
         options = recorded_options(options_of(data.dataset, given, data.segments(job.fold)).to_dict())

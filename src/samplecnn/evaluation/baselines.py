@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplecnn.evaluation.metrics import Scores, score
-from samplecnn.evaluation.predict import Predictions, predict
+from samplecnn.evaluation.predict import Predictions, clips_of, predict
 from samplecnn.mel import filterbank
 from samplecnn.system.cache import cache_dir
 from samplecnn.system.files import write_bytes
@@ -146,15 +146,9 @@ def run_baseline(
         num_readers: threads that read.
     """
     x = np.concatenate([clip_statistics(part, num_readers) for part in train])
-    y = np.concatenate([np.asarray(part.labels)[part.clip_starts] for part in train])
+    y = np.concatenate([clips_of(part).labels for part in train])
     probabilities = BASELINES[name](x, y, test.task.kind, seed)
-    starts = test.clip_starts
-    return Predictions(
-        ids=[test.ids[start] for start in starts],
-        y_true=np.asarray(test.labels)[starts],
-        y_prob=probabilities(clip_statistics(test, num_readers)).astype(np.float32),
-        segments=np.diff([*starts, len(test)]),
-    )
+    return clips_of(test).predicted(probabilities(clip_statistics(test, num_readers)))
 
 
 def main_score(scores: Scores) -> tuple[str, float]:

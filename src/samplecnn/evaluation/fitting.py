@@ -1,6 +1,5 @@
 """`samplecnn eval --fit-thresholds`: calibration and thresholds from validation clips, written into config.json."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,16 +124,17 @@ def fit(
     for segments in splits.values():
         check_fit(task, segments.task, str(model), str(dataset))
     options = {"batch_size": batch_size, "progress": progress, "num_readers": num_readers}
-    val, test = (_Outputs.of(loaded, splits[split], options) for split in ("val", "test"))
-    calibration = fit_calibration(val.prob, val.clip, val.true, task)
-    after = {name: clip_means(calibration(part.prob, task), part.clip) for name, part in (("val", val), ("test", test))}
+    prob = {split: _probabilities(loaded, segments, options) for split, segments in splits.items()}
+    clips = {split: clips_of(segments) for split, segments in splits.items()}
+    true = {split: part.labels for split, part in clips.items()}
+    calibration = fit_calibration(prob["val"], clips["val"].of_segment, true["val"], task)
+    before = {split: clip_means(prob[split], clips[split].of_segment) for split in splits}
+    after = {split: clip_means(calibration(prob[split], task), clips[split].of_segment) for split in splits}
     found: list[ClassThreshold] = []
     fitted_task = task
     if wanted.measure != "none":
-        found = fit_thresholds(val.true, after["val"], task, wanted, val.groups)
+        found = fit_thresholds(true["val"], after["val"], task, wanted, clips["val"].groups)
         fitted_task = replace(task, thresholds=tuple(row.threshold for row in found))
-    before = {name: clip_means(part.prob, part.clip) for name, part in (("val", val), ("test", test))}
-    true = {"val": val.true, "test": test.true}
     result = Fitted(
         wanted,
         str(dataset),
@@ -142,7 +142,10 @@ def fit(
         found,
         calibration,
         ece={name: _both(true[name], before[name], after[name], task) for name in splits},
-        macro_f1=(_macro_f1(test.true, before["test"], task), _macro_f1(test.true, after["test"], fitted_task)),
+        macro_f1=(
+            _macro_f1(true["test"], before["test"], task),
+            _macro_f1(true["test"], after["test"], fitted_task),
+        ),
         warnings=[warning for segments in splits.values() for warning in segments.warnings()],
     )
     model_files.update_description(
@@ -156,23 +159,12 @@ def fit(
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Outputs:
-    """Probabilities of segments, and of each clip its labels and group."""
-
-    prob: np.ndarray
-    clip: np.ndarray
-    true: np.ndarray
-    groups: Sequence[str] | None
-
-    @classmethod
-    def of(cls, model: "SampleCNN", segments: "Segments", options: dict[str, Any]) -> "_Outputs":
-        prob = np.concatenate(list(segment_probabilities(model, segments, **options)))
-        if not np.isfinite(prob).all():
-            raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
-        clip, first = clips_of(segments.ids)
-        groups = None if segments.groups is None else [segments.groups[index] for index in first]
-        return cls(prob, clip, np.asarray(segments.labels)[first], groups)
+def _probabilities(model: "SampleCNN", segments: "Segments", options: dict[str, Any]) -> np.ndarray:
+    """Of all segments of a split, float32 [segments, classes]."""
+    prob = np.concatenate(list(segment_probabilities(model, segments, **options)))
+    if not np.isfinite(prob).all():
+        raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
+    return prob
 
 
 def _both(true: np.ndarray, before: np.ndarray, after: np.ndarray, task: Task) -> tuple[float, float]:

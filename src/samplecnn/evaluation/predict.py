@@ -66,24 +66,16 @@ def predict(
         SampleCNNError: an empty split.
         UsageError: a model without a task, or batch size or number of readers below 1.
     """
-    ids = segments.ids
-    clip, first = clips_of(ids)
+    clips = clips_of(segments)
     sums: np.ndarray | None = None
     start = 0
     for outputs in segment_probabilities(model, segments, batch_size, progress, device, num_readers, engine):
         if sums is None:
-            sums = np.zeros((len(first), outputs.shape[1]))  # float64: the mean of many segments stays exact to float32
-        np.add.at(sums, clip[start : start + len(outputs)], outputs)
+            sums = np.zeros((len(clips.ids), outputs.shape[1]))  # float64: means over many segments stay exact
+        np.add.at(sums, clips.of_segment[start : start + len(outputs)], outputs)
         start += len(outputs)
     assert sums is not None  # an empty split is an error
-    counts = np.bincount(clip, minlength=len(first))
-    return Predictions(
-        ids=[ids[index] for index in first],
-        y_true=np.asarray(segments.labels)[first],
-        y_prob=(sums / counts[:, None]).astype(np.float32),
-        segments=counts,
-        groups=None if segments.groups is None else [segments.groups[index] for index in first],
-    )
+    return clips.predicted(sums / clips.counts[:, None])
 
 
 def segment_probabilities(
@@ -130,9 +122,36 @@ def segment_probabilities(
                 bar.advance(len(batch))
 
 
-def clips_of(ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The clip index of every row, int64 [rows], in order of appearance, and the first row of every clip [clips]."""
-    numbers: dict[str, int] = {}
-    clip = np.fromiter((numbers.setdefault(name, len(numbers)) for name in ids), dtype=np.int64, count=len(ids))
-    first = np.unique(clip, return_index=True)[1]
-    return clip, first
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """The clips of a split, in order of appearance.
+
+    Args:
+        of_segment: the index of each segment's clip, int64 [segments].
+        ids: clip ids.
+        labels: 0 or 1, uint8 [clips, classes].
+        groups: of every clip, "" where it has none; None if the data set has no groups.
+    """
+
+    of_segment: np.ndarray
+    ids: list[str]
+    labels: np.ndarray
+    groups: list[str] | None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Segments of every clip, int64 [clips]."""
+        return np.bincount(self.of_segment, minlength=len(self.ids))
+
+    def predicted(self, probabilities: np.ndarray) -> Predictions:
+        """Predictions from the probabilities of every clip, [clips, classes]."""
+        return Predictions(self.ids, self.labels, probabilities.astype(np.float32), self.counts, self.groups)
+
+
+def clips_of(segments: "Segments") -> Clips:
+    """The clips of a split: a clip's label and group are those of its first segment."""
+    ids, numbers = segments.ids, dict[str, int]()
+    of_segment = np.fromiter((numbers.setdefault(name, len(numbers)) for name in ids), dtype=np.int64, count=len(ids))
+    first = np.unique(of_segment, return_index=True)[1]
+    groups = None if segments.groups is None else [segments.groups[index] for index in first]
+    return Clips(of_segment, [ids[index] for index in first], np.asarray(segments.labels)[first], groups)

@@ -9,7 +9,7 @@ from samplecnn.models import BLOCKS
 from samplecnn.models.config import MAX_FEATURES
 from samplecnn.parsing import shown
 from samplecnn.system.arguments import suggestion, type_problem
-from samplecnn.training.recipes import MIXINGS, OPTIMIZERS, ORIGINAL, PLANNED, SCHEDULES, plan, values_of
+from samplecnn.training.recipes import MIXINGS, OPTIMIZERS, PLANNED, SCHEDULES, Recipe, plan, values_of
 
 PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
 LARGEST = {
@@ -27,8 +27,8 @@ ARCHITECTURE = (
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """The settings of a run: the arguments of `train`, which describes each of them.
+class TrainOptions(Recipe):
+    """The settings of a run: the recipe's fields, and all others that `train` takes, which describes each of them.
 
     Raises:
         OptionError: a value outside its range.
@@ -48,38 +48,8 @@ class TrainOptions:
     pooling: str = "max"
     frontend: str = "waveform"
     mels: int | None = None
-    batch_size: int = ORIGINAL.batch_size
-    optimizer: str = ORIGINAL.optimizer
-    momentum: float = ORIGINAL.momentum
-    lr: float = ORIGINAL.lr
-    schedule: str = ORIGINAL.schedule
-    warmup: int = ORIGINAL.warmup
-    lr_decay: float = ORIGINAL.lr_decay
-    dropout: float = ORIGINAL.dropout
-    weight_decay: float = ORIGINAL.weight_decay
-    num_stages: int = ORIGINAL.num_stages
-    patience: int = ORIGINAL.patience
     num_readers: int = 8
     skip_corrupt: bool = False
-    features: int = ORIGINAL.features
-    max_epochs: int = ORIGINAL.max_epochs
-    passes: int = ORIGINAL.passes
-    average: float = ORIGINAL.average
-    norm_update: float = ORIGINAL.norm_update
-    norm_estimate: int = ORIGINAL.norm_estimate
-    label_smoothing: float = ORIGINAL.label_smoothing
-    class_weights: bool = ORIGINAL.class_weights
-    crop: float = ORIGINAL.crop
-    shift: float = ORIGINAL.shift
-    speed: float = ORIGINAL.speed
-    gain: float = ORIGINAL.gain
-    polarity: bool = ORIGINAL.polarity
-    filter: float = ORIGINAL.filter
-    noise: float = ORIGINAL.noise
-    background: str | None = ORIGINAL.background
-    mask: float = ORIGINAL.mask
-    mixing: str = ORIGINAL.mixing
-    mixing_share: float = ORIGINAL.mixing_share
     precision: str = "auto"
     device: str = "auto"
     compile: bool = False

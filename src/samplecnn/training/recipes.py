@@ -15,9 +15,9 @@ SCHEDULES = ("stages", "cosine")
 MIXINGS = ("none", "mixup", "between-class")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Values of the training options; the defaults are the original's. `samplecnn.train` describes each of them.
+    """The options that recipes set, with the original's values as defaults. `samplecnn.train` describes each of them.
 
     0 for `features`, `passes` and `max_epochs`, and -1 for `warmup`, let `plan` choose from the data set's size.
     """
