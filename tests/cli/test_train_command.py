@@ -102,6 +102,8 @@ TESTED_BELOW = {
     "device",
     "init-from",
     "head-only",  # in tests/training/test_head.py
+    "freeze",  # in tests/training/test_transfer.py, as is the next
+    "depth-rate",
     "resume",
     "skip-corrupt",
     "compile",  # in tests/training/test_step.py

@@ -137,6 +137,30 @@ def test_convolution_by_a_micro_kernel(unit, shape, relu, pool, excite, width):
 
 
 @needs_numba
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_micro_kernel_computes_only_the_requested_gradients(unit, pool, monkeypatch):
+    """The input of the first block that is trained needs no gradient; the weights' gradients are the same without."""
+    from samplecnn.kernels import conv_backward
+
+    destinations = []
+
+    def recorded(kernel, calls):
+        destinations.extend(call[-2] for call in calls if kernel is conv_backward.backward)
+        run(kernel, calls)
+
+    monkeypatch.setattr(sys.modules["samplecnn.kernels.conv_norm"], "run", recorded)
+    torch.manual_seed(0)
+    x = torch.randn(3, 130, 64).bfloat16()
+    weight, gamma, beta = leaves(torch.randn(32, 64, 3), torch.ones(32), torch.zeros(32))
+    gradients = []
+    for given in (x, x.clone().requires_grad_()):
+        y, _, _ = conv_norm(given, (weight, torch.zeros(32)), (gamma, beta), Following(1e-3, True, pool))
+        gradients.append(torch.autograd.grad(y.float().square().sum(), (weight, gamma, beta)))
+        assert (destinations[-1] is None) == (not given.requires_grad)
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@needs_numba
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
 def test_networks_train_alike_with_a_micro_kernel_and_without(unit, block, monkeypatch):
     """Loss, running statistics and gradients of a step in bfloat16 are about as far from float32 with it as without."""

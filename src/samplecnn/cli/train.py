@@ -166,6 +166,19 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from the weights of this model.")
     ] = Default.init_from,
+    freeze: Annotated[
+        str,
+        typer.Option(
+            metavar="N|all",
+            help="Blocks, from the first on, that stay as --init-from has them, with the first layer before them.",
+        ),
+    ] = str(Default.freeze),
+    depth_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="F", help="Learning rate of each part, as a share of the next one's towards the classifier."
+        ),
+    ] = Default.depth_rate,
     head_only: Annotated[
         bool,
         typer.Option(

@@ -4,11 +4,11 @@
 PyTorch's own kernels compute the same in more passes.
 """
 
-from samplecnn.kernels.batch_norm import Following, batch_norm
+from samplecnn.kernels.batch_norm import Following, batch_norm, stored_batch_norm
 from samplecnn.kernels.conv import as_image, conv, from_image
-from samplecnn.kernels.conv_norm import conv_norm
+from samplecnn.kernels.conv_norm import conv_norm, conv_stored_norm
 from samplecnn.kernels.excite import excite
-from samplecnn.kernels.first_conv import first_conv
+from samplecnn.kernels.first_conv import first_conv, stored_first_conv
 from samplecnn.kernels.residual import dropout, sum_pool
 from samplecnn.kernels.selection import is_supported
 from samplecnn.kernels.threads import is_faster
@@ -19,11 +19,14 @@ __all__ = [
     "batch_norm",
     "conv",
     "conv_norm",
+    "conv_stored_norm",
     "dropout",
     "excite",
     "first_conv",
     "from_image",
     "is_faster",
     "is_supported",
+    "stored_batch_norm",
+    "stored_first_conv",
     "sum_pool",
 ]

@@ -79,7 +79,7 @@ class _BatchNorm(torch.autograd.Function):
         x = x.contiguous()
         pivot = x[0, 0].detach().float().numpy()
         sums = parallel_sum(norm_passes.moments, x.shape[0] * x.shape[1], x.shape[2], 2, rows(x), pivot)
-        out, normed = normalised(x, Sums(sums, pivot), weight, bias, following)
+        out, normed = normalised(x, *mean_and_variance(x, Sums(sums, pivot)), weight, bias, following)
         ctx.normed, large = normed.split()
         ctx.save_for_backward(weight, *large)
         statistics = floats(normed.mean, normed.variance)
@@ -94,20 +94,37 @@ class _BatchNorm(torch.autograd.Function):
         return input_gradient(normed, gradient, factors), *floats(grad_weight, grad_bias), None
 
 
+def stored_batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, following: Following
+) -> Tensor:
+    """The same with given mean and variance, float32 [channels]; without gradients."""
+    y = x.contiguous()
+    return normalised(y, mean.double().numpy(), variance.double().numpy(), weight, bias, following)[0]
+
+
+def mean_and_variance(y: Tensor, moments: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and uncorrected variance of y [batch, time, channels], float64 [channels], from the sums over y."""
+    shift, square = moments.sums / (y.shape[0] * y.shape[1])
+    return shift + moments.pivot, np.maximum(square - shift * shift, 0)
+
+
 def normalised(
-    y: Tensor, moments: Sums, weight: Tensor, bias: Tensor, following: Following, sums_over_time: Tensor | None = None
+    y: Tensor,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    weight: Tensor,
+    bias: Tensor,
+    following: Following,
+    sums_over_time: Tensor | None = None,
 ) -> tuple[Tensor, Normed]:
-    """The batch norm of y [batch, time, channels] and the operations after it, from the sums over y.
+    """The batch norm of y [batch, time, channels] with mean and variance, and the operations after it.
 
     With pooling, the result is added to `sums_over_time`, float32 [batch, channels], unless that is None.
     """
     from samplecnn.kernels import norm_passes
 
     batch, steps, channels = y.shape
-    count = batch * steps
-    shift = moments.sums[0] / count
-    variance = np.maximum(moments.sums[1] / count - shift * shift, 0)
-    mean, scale = shift + moments.pivot, 1 / np.sqrt(variance + following.epsilon)
+    count, scale = batch * steps, 1 / np.sqrt(variance + following.epsilon)
     exact = weight.detach().numpy() * scale
     k, d = exact.astype(np.float32), (bias.detach().numpy() - mean * exact).astype(np.float32)
     normed = Normed(y, mean, variance, scale, Affine(k, d, following.relu))

@@ -23,7 +23,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, normed: bool = False) -
     `normed`: only a batch norm uses the result. It subtracts the mean and with it the bias, whose gradient is then 0
     and is not computed.
     """
-    if torch.is_grad_enabled() and x.device.type == "cpu" and (x.requires_grad or weight.requires_grad):
+    if torch.is_grad_enabled() and x.device.type == "cpu":
         return _Conv.apply(x, weight, bias, normed)  # type: ignore[no-untyped-call,no-any-return]
     return _forward(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 

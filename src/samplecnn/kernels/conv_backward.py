@@ -95,27 +95,28 @@ def stage_gradient(source, chosen, first, staged):
 def backward(lo, hi, unit, x, source, chosen, weight, out, sums):
     """Padded rows `lo` to `hi`: writes the gradient of x to `out`, and adds that of the weight to `sums`.
 
-    x and `out` are `Batch`es; `source` and `chosen` as in `stage_gradient`; `weight` is packed for backward, `sums` as
-    in `micro_kernel.add_weight_gradient`.
+    x and `out` are `Batch`es; with `out` None the gradient of x is not computed. `source` and `chosen` as in
+    `stage_gradient`; `weight` is packed for backward, `sums` as in `micro_kernel.add_weight_gradient`.
     """
     steps, channels, features = x.steps, x.rows.shape[1], source.y.rows.shape[1]
     gradient = aligned_empty(GRADIENT_ROWS + 2, features, np.uint16)
     scratch = aligned_empty(2 * BLOCK_ROWS, GROUP // 2, np.float32)
     block, inputs = aligned_empty(BLOCK_ROWS, channels, np.uint16), aligned_empty(GRADIENT_ROWS, channels, np.uint16)
     workspace = gradient_workspace(unit, channels, features)
-    past_caches = out.rows.size > CACHED_VALUES
+    past_caches = out is not None and out.rows.size > CACHED_VALUES
     share = np.int64(2 * BLOCK_ROWS * GROUP)
     state = configure(unit)
     for begin in range(lo, hi, GRADIENT_ROWS):
         count = min(GRADIENT_ROWS, hi - begin)
         stage_gradient(source, chosen, begin - 1, gradient)
-        for first in range(0, count, BLOCK_ROWS):
-            ahead, rows = row_address(x, begin + first), gradient[first : first + BLOCK_ROWS + 2]
-            for group in range(channels // GROUP):
-                products(state, rows, weight, group, scratch, (ahead + group * share, ahead + (group + 1) * share))
-                target = np.int64(block.ctypes.data) + 2 * GROUP * group
-                round_rows(np.int64(scratch.ctypes.data), BLOCK_ROWS, target, np.int64(2 * channels))
-            write_rows(block, begin + first, min(BLOCK_ROWS, count - first), out, past_caches)
+        if out is not None:
+            for first in range(0, count, BLOCK_ROWS):
+                ahead, rows = row_address(x, begin + first), gradient[first : first + BLOCK_ROWS + 2]
+                for group in range(channels // GROUP):
+                    products(state, rows, weight, group, scratch, (ahead + group * share, ahead + (group + 1) * share))
+                    target = np.int64(block.ctypes.data) + 2 * GROUP * group
+                    round_rows(np.int64(scratch.ctypes.data), BLOCK_ROWS, target, np.int64(2 * channels))
+                write_rows(block, begin + first, min(BLOCK_ROWS, count - first), out, past_caches)
         if count == GRADIENT_ROWS and begin % padded_length(steps) + count <= steps:  # rows of one sample, no gap
             add_weight_gradient(state, workspace, row_address(x, begin), gradient, count, sums)
         else:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from samplecnn.kernels import selection
-from samplecnn.kernels.batch_norm import Following, Normed, Sums, from_sums, gradients, normalised
-from samplecnn.kernels.excite import excitation, excitation_back
+from samplecnn.kernels.batch_norm import Following, Normed, Sums, from_sums, gradients, mean_and_variance, normalised
+from samplecnn.kernels.excite import Excited, excitation, excitation_back
 from samplecnn.kernels.micro_kernel import GROUP
 from samplecnn.kernels.operands import Batch, InputFactors
 from samplecnn.kernels.threads import bounds, floats, parallel_for, passes, rows, run
@@ -41,19 +41,27 @@ def conv_norm(
     return _ConvNorm.apply(following, x, *conv, *norm, *(excitation or ()))  # type: ignore[no-untyped-call,no-any-return]
 
 
+def conv_stored_norm(
+    x: Tensor,
+    conv: tuple[Tensor, Tensor],
+    norm: tuple[Tensor, Tensor],
+    statistics: tuple[Tensor, Tensor],
+    following: Following,
+    excitation: Excitation | None = None,
+) -> Tensor:
+    """The same with given mean and variance of the convolution, float32 [features]; without gradients."""
+    y, _ = _forward(selection.selected(), x.contiguous(), conv[0])
+    mean, variance = (value.double().numpy() for value in statistics)
+    return _followed(y, mean - conv[1].detach().numpy(), variance, norm, following, excitation)[0]
+
+
 class _ConvNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, following, x, weight, bias, gamma, beta, *dense):  # type: ignore[no-untyped-def]
-        x, batch = x.contiguous(), len(x)
+        x = x.contiguous()
         ctx.unit = selection.selected()
         y, moments = _forward(ctx.unit, x, weight)
-        over_time = torch.zeros(batch, len(weight)) if dense else None
-        out, normed = normalised(y, moments, gamma, beta, following, over_time)
-        ctx.excited = None
-        if over_time is not None:
-            ctx.excited = excitation(over_time / out.shape[1], *dense)
-            factors = ctx.excited.factors.numpy()
-            parallel_for(passes().scale, batch * out.shape[1], out.shape[2], out.shape[1], rows(out), factors)
+        out, normed, ctx.excited = _followed(y, *mean_and_variance(y, moments), (gamma, beta), following, dense)
         ctx.normed, large = normed.split()
         ctx.save_for_backward(x, weight, gamma, *dense[::2], *large)
         statistics = floats(normed.mean + bias.detach().numpy(), normed.variance)
@@ -79,8 +87,28 @@ class _ConvNorm(torch.autograd.Function):
             total, product = ((share * a + shift * b).sum(0, dtype=np.float64) for a, b in ((g, number), (g_y, y_sum)))
             grad_gamma, grad_beta, factors = from_sums(normed, gamma, total, product)
         grad_y = InputFactors(factors.a * share, factors.b, factors.e), factors.a * shift
-        grad_x, grad_weight = _backward(ctx.unit, x, weight, normed, gradient, grad_y)
+        grad_x, grad_weight = _backward(ctx.unit, x, weight, normed, gradient, grad_y, ctx.needs_input_grad[1])
         return None, grad_x, grad_weight, torch.zeros(features), *floats(grad_gamma, grad_beta), *grad_excitation
+
+
+def _followed(
+    y: Tensor,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    norm: tuple[Tensor, Tensor],
+    following: Following,
+    dense: Excitation | tuple[()] | None,
+) -> tuple[Tensor, Normed, Excited | None]:
+    """Batch norm of y [batch, time, features], the operations after it, and an excitation."""
+    batch, _, features = y.shape
+    over_time = torch.zeros(batch, features) if dense else None
+    out, normed = normalised(y, mean, variance, *norm, following, over_time)
+    if over_time is None or not dense:
+        return out, normed, None
+    excited = excitation(over_time / out.shape[1], *dense)
+    factors = excited.factors.numpy()
+    parallel_for(passes().scale, batch * out.shape[1], features, out.shape[1], rows(out), factors)
+    return out, normed, excited
 
 
 def _forward(unit: tuple, x: Tensor, weight: Tensor) -> tuple[Tensor, Sums]:
@@ -120,18 +148,28 @@ def _sample_sums(normed: Normed, gradient: Tensor) -> np.ndarray:
 
 
 def _backward(
-    unit: tuple, x: Tensor, weight: Tensor, normed: Normed, gradient: Tensor, factors: tuple[InputFactors, np.ndarray]
-) -> tuple[Tensor, Tensor]:
-    """The gradients of x and of the weight from that of the result; `factors`: see `conv_backward.OutputGradient`."""
+    unit: tuple,
+    x: Tensor,
+    weight: Tensor,
+    normed: Normed,
+    gradient: Tensor,
+    factors: tuple[InputFactors, np.ndarray],
+    input_needed: bool,
+) -> tuple[Tensor | None, Tensor]:
+    """The gradients of x, if it is needed, and of the weight from that of the result.
+
+    `factors`: see `conv_backward.OutputGradient`.
+    """
     from samplecnn.kernels import conv_backward, conv_forward
     from samplecnn.kernels.staging import padded_length
 
     (batch, steps, channels), (features, _, taps) = x.shape, weight.shape
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if input_needed else None
     chosen = None if normed.chosen is None else rows(normed.chosen)
     source = conv_backward.OutputGradient(Batch(rows(normed.y), steps), rows(gradient), normed.affine, *factors)
     packed = conv_forward.packed(unit, weight.detach().numpy(), True)
-    operands = unit, Batch(rows(x), steps), source, chosen, packed, Batch(rows(out), steps)
+    destination = None if out is None else Batch(rows(out), steps)
+    operands = unit, Batch(rows(x), steps), source, chosen, packed, destination
     parts = bounds(batch * padded_length(steps), features)
     # PyTorch aligns its memory to cache lines.
     sums = torch.zeros(len(parts), taps, channels // GROUP, features // GROUP, GROUP * GROUP).numpy()

@@ -29,21 +29,46 @@ def first_conv(
     return _FirstConv.apply(frames, weight, bias, gamma, beta, epsilon, dtype)  # type: ignore[no-untyped-call,no-any-return]
 
 
+def stored_first_conv(
+    frames: Tensor,
+    conv: tuple[Tensor, Tensor],
+    norm: tuple[Tensor, Tensor],
+    statistics: tuple[Tensor, Tensor],
+    epsilon: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The same with given mean and variance of the convolution, float32 [features]; without gradients."""
+    w, b, g, shift, mean, variance = _doubles(conv[0].squeeze(1), conv[1], *norm, *statistics)
+    return _followed(frames, w, b - mean, g / np.sqrt(variance + epsilon), shift, dtype)[0]
+
+
+def _doubles(*values: Tensor) -> list[np.ndarray]:
+    return [value.detach().double().numpy() for value in values]
+
+
+def _followed(
+    frames: Tensor, w: np.ndarray, offset: np.ndarray, k: np.ndarray, shift: np.ndarray, dtype: torch.dtype
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """ReLU of k (w x + offset) + shift for every frame x, and what it was computed with: k w and k offset + shift."""
+    x = rows(frames.contiguous())
+    taps, d = np.ascontiguousarray((w * k[:, None]).T, np.float32), np.asarray(offset * k + shift, np.float32)
+    out = torch.empty(*frames.shape[:2], len(w), dtype=dtype)
+    parallel_for(passes().first_conv, len(x), len(w), x, taps, d, rows(out))
+    return out, taps, d
+
+
 class _FirstConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, frames, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
         x = rows(frames.contiguous())
-        w, b, g, shift = (value.detach().double().numpy() for value in (weight.squeeze(1), bias, gamma, beta))
+        w, b, g, shift = _doubles(weight.squeeze(1), bias, gamma, beta)
         moments = parallel_sum(passes().frame_moments, len(x), 3, 4, x) / len(x)
         means, seconds = moments[0], moments[1:]  # [3], and [3, 3]: the means of x_i and of x_i x_j
         mean = w @ means + b
         covariance = seconds - np.outer(means, means)
         variance = np.maximum(np.einsum("ci,ij,cj->c", w, covariance, w), 0)
         scale = 1 / np.sqrt(variance + epsilon)
-        k = g * scale
-        taps, d = np.ascontiguousarray((w * k[:, None]).T, np.float32), np.float32((b - mean) * k + shift)
-        out = torch.empty(*frames.shape[:2], len(w), dtype=dtype)
-        parallel_for(passes().first_conv, len(x), len(w), x, taps, d, rows(out))
+        out, taps, d = _followed(frames, w, b - mean, g * scale, shift, dtype)
         ctx.saved = x, w, b, g, means, seconds, mean, scale, taps, d
         statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)

@@ -18,6 +18,14 @@ FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other
 FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know, without a stride
 
 
+def is_frozen(weight: Tensor, x: Tensor) -> bool:
+    """Whether neither a layer's weight nor its input gets a gradient, in training or not.
+
+    Frozen layers use the compiled passes of training, with stored statistics. Evaluation uses PyTorch's kernels.
+    """
+    return not weight.requires_grad and not x.requires_grad
+
+
 class FirstConv(nn.Conv1d):
     """The strided convolution on the waveform: [batch, samples] -> [batch, about samples / size, features].
 
@@ -102,6 +110,10 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, relu: bool = False, pool: int = 1) -> Tensor:
         count = x.numel() // x.shape[-1]
+        if not self.training and is_frozen(self.weight, x) and x.ndim == 3 and kernels.is_faster(x):
+            following = kernels.Following(self.EPSILON, relu, pool == FUSED_POOL)
+            x = kernels.stored_batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, following)
+            return x if following.pool else max_pool(x, pool)
         if not self.training or count == 1:  # one value has no variance: the running averages are all there is
             y = _channels_second(x)
             y = F.batch_norm(y, self.running_mean, self.running_var, self.weight, self.bias, eps=self.EPSILON)
@@ -159,7 +171,7 @@ class Excitation(nn.Module):
         return torch.sigmoid(self.ex1(F.relu(self.ex0(squeezed))))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and kernels.is_faster(x):
+        if (self.training or is_frozen(self.ex0.weight, x)) and kernels.is_faster(x):
             return kernels.excite(x, *self.values())
         return x * self.factors(x).to(x.dtype)[:, None]
 
@@ -175,12 +187,14 @@ def conv_norm(
     """A convolution and its batch norm, and where they follow, ReLU, max-pooling, and then an excitation."""
     assert isinstance(conv, Conv) and isinstance(norm, BatchNorm) and conv.bias is not None
     fused = conv.fusable and pool in (1, FUSED_POOL) and kernels.is_supported(x, conv.out_channels)
-    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fused:
-        x = norm(conv(x), relu, pool)
-        return x if excitation is None else excitation(x)
     values = None if excitation is None else excitation.values()
     parameters = (conv.weight, conv.bias), (norm.weight, norm.bias)
     following = kernels.Following(norm.EPSILON, relu, pool == FUSED_POOL)
+    if fused and not norm.training and is_frozen(conv.weight, x):
+        return kernels.conv_stored_norm(x, *parameters, (norm.running_mean, norm.running_var), following, values)
+    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fused:
+        x = norm(conv(x), relu, pool)
+        return x if excitation is None else excitation(x)
     x, mean, var = kernels.conv_norm(x, *parameters, following, values)
     norm.update_running_stats(mean, var)
     return x

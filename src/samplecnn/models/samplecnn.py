@@ -9,7 +9,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.models.config import FIRST_SIZE, ModelConfig
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layer_specs import LogMelSpec
-from samplecnn.models.layers import BatchNorm, FirstConv, LogMelFrames
+from samplecnn.models.layers import BatchNorm, FirstConv, LogMelFrames, is_frozen
 from samplecnn.models.spec import network_spec
 from samplecnn.models.stages import Stage
 from samplecnn.task import Task
@@ -63,6 +63,7 @@ class SampleCNN(nn.Module):
         self.final_fc = nn.Linear(spec.hidden.inputs, spec.hidden.outputs)
         self.final_norm = BatchNorm(spec.hidden.outputs)
         self.logit = nn.Linear(spec.logit.inputs, spec.logit.outputs)
+        self._frozen: list[nn.Module] = []
         initialize(self)
 
     @property
@@ -74,6 +75,24 @@ class SampleCNN(nn.Module):
     def hop(self) -> int:
         """Samples from one frame of the last block's output to the next."""
         return self.spec.hop
+
+    def freeze(self, blocks: int) -> None:
+        """Fixes the first layer, the stem and the first `blocks` blocks, of which training changes nothing any more.
+
+        Their weights get no gradients, and their batch norms use the stored statistics in training mode too.
+        """
+        parts = (self.conv0, self.logmel, self.norm0, self.stem, *self.blocks[:blocks])
+        self._frozen = [part for part in parts if part is not None]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "SampleCNN":
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x [batch, samples] -> every block's output [batch, time, features], first to last."""
@@ -110,11 +129,15 @@ class SampleCNN(nn.Module):
         assert self.conv0 is not None
         values = wave.numel() // self.conv0.size * self.config.features
         fusable = self.conv0.size == FIRST_SIZE and not wave.requires_grad
-        if self.training and fusable and kernels.is_faster(wave, values):
+        frozen = is_frozen(self.conv0.weight, wave)
+        if (self.norm0.training or frozen) and fusable and kernels.is_faster(wave, values):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
-            parameters = conv.weight, conv.bias, norm.weight, norm.bias
-            x, mean, var = kernels.first_conv(conv.frames(wave), *parameters, norm.EPSILON, self.compute_dtype)
+            frames, weights, normed = conv.frames(wave), (conv.weight, conv.bias), (norm.weight, norm.bias)
+            if frozen:
+                stored = norm.running_mean, norm.running_var
+                return kernels.stored_first_conv(frames, weights, normed, stored, norm.EPSILON, self.compute_dtype)
+            x, mean, var = kernels.first_conv(frames, *weights, *normed, norm.EPSILON, self.compute_dtype)
             norm.update_running_stats(mean, var)
             return x
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)

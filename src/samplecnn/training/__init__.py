@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samplecnn.training.loop import TrainResult
     from samplecnn.training.options import TrainOptions
-    from samplecnn.training.setup import resume, train
+    from samplecnn.training.result import TrainResult
+    from samplecnn.training.resuming import resume
+    from samplecnn.training.setup import train
 
-_MODULES = {"TrainOptions": "options", "TrainResult": "loop", "resume": "setup", "train": "setup"}
+_MODULES = {"TrainOptions": "options", "TrainResult": "result", "resume": "resuming", "train": "setup"}
 __all__ = ["TrainOptions", "TrainResult", "resume", "train"]
 
 

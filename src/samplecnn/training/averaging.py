@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.layers import BatchNorm
@@ -41,8 +41,13 @@ def estimate_norms(model: SampleCNN, batches: Iterable[Tensor]) -> None:
             norm.UPDATE = share
 
 
+def trained(model: SampleCNN) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that are not frozen, by name."""
+    return [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+
+
 class Average:
-    """Exponential moving averages of a model's parameters.
+    """Exponential moving averages of those of a model's parameters that are trained.
 
     Args:
         model: whose parameters are averaged.
@@ -52,18 +57,18 @@ class Average:
     def __init__(self, model: SampleCNN, steps: float) -> None:
         self.model, self.steps = model, steps
         self.count = 0
-        self.values = {name: value.detach().clone() for name, value in model.named_parameters()}
+        self.values = {name: value.detach().clone() for name, value in trained(model)}
 
     @torch.no_grad()
     def update(self) -> None:
         """To be called after every step. The first steps count equally, so that the initial values are forgotten."""
         self.count += 1
         share = max(1 / self.steps, 1 / self.count) if self.steps > 1 else 1.0
-        torch._foreach_lerp_(list(self.values.values()), [value.detach() for value in self.model.parameters()], share)
+        torch._foreach_lerp_(list(self.values.values()), [value.detach() for _, value in trained(self.model)], share)
 
     @torch.no_grad()
     def load_into(self, model: SampleCNN) -> None:
-        for name, value in model.named_parameters():
+        for name, value in trained(model):
             value.copy_(self.values[name])
 
     def state(self) -> dict[str, Any]:

@@ -41,6 +41,13 @@ def open_splits(options: TrainOptions, any_source: bool = False) -> dict[str, Se
     return splits
 
 
+def with_statistics(splits: dict[str, Segments], task: Task) -> Task:
+    """Gives the splits the mean and the standard deviation of `task`; returns the task they then have."""
+    for segments in splits.values():
+        segments.task = segments.task.with_statistics(task.mean, task.std)
+    return splits["train"].task
+
+
 def record_of(segments: Segments) -> BuildRecord:
     """What the shards of these segments were built from."""
     return segments.record or read_record(segments.folder)

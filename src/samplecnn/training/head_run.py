@@ -8,14 +8,13 @@ from samplecnn import __version__, model_files
 from samplecnn.datasets.custom import slug
 from samplecnn.evaluation import predict, score
 from samplecnn.evaluation.probabilities import load_on_device
-from samplecnn.interop.keras import h5, unsupported
 from samplecnn.shards import Segments
-from samplecnn.system.log import is_quiet, show
 from samplecnn.training.data import seen_clips
 from samplecnn.training.head import activations, fit_head, task_on, with_head
-from samplecnn.training.loop import TrainResult
+from samplecnn.training.logging import log
 from samplecnn.training.options import TrainOptions
-from samplecnn.training.record import NOT_RECORDED
+from samplecnn.training.record import recorded
+from samplecnn.training.result import TrainResult, show_final, write_final
 from samplecnn.training.start import new_run
 
 
@@ -40,26 +39,20 @@ def train_head(options: TrainOptions, splits: dict[str, Segments]) -> TrainResul
     model = with_head(model, head, task).to(next(model.parameters()).device)
     seen = seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or 'head'}")
-    kept = {name: value for name, value in options.to_dict().items() if name not in NOT_RECORDED}
     record = {
         "samplecnn": __version__,
         "val_loss": min(head.losses),
         "penalty": head.penalty,
         "segments": len(splits["train"]),
-        "options": kept,
+        "options": recorded(options),
         "data": seen.save(run),
     }
     model_files.save(model, run, record)
     found = predict(model, splits["test"], options.batch_size, progress=True, num_readers=options.num_readers)
     scores = score(found.y_true, found.y_prob, task)
-    final = run / model_files.WEIGHTS
-    if unsupported(model.config) is None:
-        final = run / f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
-        h5.write(model, final)
-    if not is_quiet():
-        show(
-            f"run {run}\na new output layer on {options.init_from}: {len(splits['train']):,} training segments, "
-            f"penalty {head.penalty:g}, validation loss {min(head.losses):.4f}"
-        )
-    show(f"final scores: {scores}\nfinal model: {final}")
-    return TrainResult(run, scores, final)
+    result = write_final(model, run, scores)
+    log(
+        f"run {run}\na new output layer on {options.init_from}: {len(splits['train']):,} training segments, "
+        f"penalty {head.penalty:g}, validation loss {min(head.losses):.4f}"
+    )
+    return show_final(result)

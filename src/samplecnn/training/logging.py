@@ -14,6 +14,7 @@ import numpy as np
 from samplecnn.parsing import fields, flag, number, parse_object, read_text, score, text, whole
 from samplecnn.shards.tfrecord.frames import frame
 from samplecnn.system.files import naming, sweep, write_text
+from samplecnn.system.log import is_quiet, show
 from samplecnn.system.progress import duration
 from samplecnn.training.schedule import epochs_left
 
@@ -140,6 +141,12 @@ class RunLog:
 
     def _write_metrics(self) -> None:
         write_text(self.run / METRICS, "".join(json.dumps(row) + "\n" for row in self.history))
+
+
+def log(text: str) -> None:
+    """Reports the progress of a training on stdout, unless --quiet."""
+    if not is_quiet():
+        show(text)
 
 
 def epoch_line(position: str, row: Row, options: "TrainOptions", state: "RunState") -> str:

@@ -8,7 +8,6 @@ contains all state that determines what follows: a resumed run takes exactly the
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +19,27 @@ from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation import Scores, predict, score
 from samplecnn.hardware import dtype, tuned
-from samplecnn.interop.keras import h5, unsupported
 from samplecnn.models import SampleCNN
 from samplecnn.shards import Segments
 from samplecnn.shards.identity import BuildRecord
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.log import is_quiet, show
 from samplecnn.system.progress import Progress
 from samplecnn.training.averaging import Average, scored_weights, set_norm_update
 from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, save_checkpoint
+from samplecnn.training.depth import description
 from samplecnn.training.feed import Feed
 from samplecnn.training.interrupt import deferred_interrupt
-from samplecnn.training.logging import RunLog, epoch_line
+from samplecnn.training.logging import RunLog, epoch_line, log
 from samplecnn.training.losses import loss_of
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import training_record
+from samplecnn.training.result import TrainResult, show_final, write_final
 from samplecnn.training.schedule import learning_rate, max_bad_epochs, stage_rate
 from samplecnn.training.step import Step, mode_of, new_optimizer
 from samplecnn.training.validation import validate
 
 CHECKPOINT_INTERVAL = 300.0  # seconds
 LOSS_CHECK_STEPS = 25  # steps between reads of the loss on a GPU, each of which waits for the GPU
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished run: its directory, the test scores of the last stage and the final file."""
-
-    run: Path
-    scores: Scores
-    final: Path
 
 
 class Run:
@@ -89,7 +79,10 @@ class Run:
             f"run {self.run}\n{self.model.title}: {self.model.size}, {len(segments):,} training segments of "
             f"{segments.folder}, {self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
         )
-        for line in (line for split in self.splits.values() for line in split.warnings()):
+        for line in (
+            *description(self.model, options),
+            *(w for split in self.splits.values() for w in split.warnings()),
+        ):
             log(line)
         self.log = RunLog(self.run, state.history, state.total_steps)
         try:
@@ -105,7 +98,7 @@ class Run:
                 is_last = state.stage + 1 >= options.num_stages
                 scores = self.end_stage(is_last)
                 if is_last:
-                    return self.write_final(scores)
+                    return self.finish(scores)
         except KeyboardInterrupt:
             log(f"\nstopped; continue with: samplecnn train --resume {self.run}")
             raise
@@ -250,16 +243,12 @@ class Run:
             self.save()
         return scores
 
-    def write_final(self, scores: Scores) -> TrainResult:
-        """Writes the file that the original leaves, named by the scores, for a network that Keras can represent."""
-        name = f"final-auc_{scores.roc_auc:.6f}-acc_{scores.accuracy:.6f}-f1_{scores.f1:.6f}.h5"
-        final = self.run / (name if unsupported(self.model.config) is None else model_files.WEIGHTS)
-        if final.suffix == ".h5":
-            h5.write(self.model, final)
+    def finish(self, scores: Scores) -> TrainResult:
+        """Writes the final files."""
+        result = write_final(self.model, self.run, scores)
         self.state.finished = True
         self.save()
-        show(f"final scores: {scores}\nfinal model: {final}")  # the result, which --quiet leaves
-        return TrainResult(self.run, scores, final)
+        return show_final(result)
 
     def save_model(self) -> None:
         """Writes the model with the stage's best weights, and how they were trained."""
@@ -292,9 +281,3 @@ class Run:
 
     def position(self) -> str:
         return f"stage {self.state.stage + 1}/{self.options.num_stages} epoch {self.state.epoch + 1}"
-
-
-def log(text: str) -> None:
-    """Reports the progress of a training on stdout, unless the program is to be quiet."""
-    if not is_quiet():
-        show(text)

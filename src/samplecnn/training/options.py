@@ -55,6 +55,8 @@ class TrainOptions(Recipe):
     compile: bool = False
     seed: int = 0
     init_from: str | None = None
+    freeze: int | str = 0
+    depth_rate: float = 1.0
     head_only: bool = False
     fold: str | None = None
     baseline: bool = True
@@ -96,14 +98,30 @@ class TrainOptions(Recipe):
             raise OptionError("block", f"{self.block!r} cannot be trained{suggestion(self.block, BLOCKS)}")
         if self.precision not in PRECISIONS:
             raise OptionError("precision", f"{self.precision!r} is unknown{suggestion(self.precision, PRECISIONS)}")
-        if self.head_only and self.init_from is None:
-            raise OptionError("head_only", "needs a trained network: name one with --init-from")
+        if isinstance(self.freeze, str) and self.freeze.isdecimal():
+            object.__setattr__(self, "freeze", int(self.freeze))
+        if self.freeze != "all" and (isinstance(self.freeze, str) or self.freeze < 0):
+            raise OptionError("freeze", f"must be a number of blocks or all, not {self.freeze}")
+        if not 0 < self.depth_rate <= 1:
+            raise OptionError("depth_rate", f"must be above 0 and at most 1, not {self.depth_rate:g}")
+        self._check_transfer()
         if self.fold is not None:
             from samplecnn.shards.folds import check_fold  # late: it imports all that reads shards
 
             check_fold(self.fold)
         if self.name is not None and ("/" in self.name or "\\" in self.name or self.name in ("", ".", "..")):
             raise OptionError("name", f"{self.name!r} must be a plain word: it becomes part of a folder's name", True)
+
+    def _check_transfer(self) -> None:
+        for name in ("head_only", "freeze", "depth_rate"):
+            if getattr(self, name) == getattr(TrainOptions, name):
+                continue
+            if self.init_from is None:
+                raise OptionError(name, "needs a trained network: name one with --init-from")
+            if self.head_only and name != "head_only":
+                raise OptionError(name, "does not apply to --head-only, which trains the output layer alone")
+        if self.freeze == "all" and self.depth_rate != 1:
+            raise OptionError("depth_rate", "does not apply to --freeze all, which leaves the classifier to train")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

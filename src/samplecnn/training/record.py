@@ -9,6 +9,11 @@ from samplecnn.training.options import TrainOptions
 NOT_RECORDED = ("name", "data_dir", "log_dir", "num_readers", "device", "baseline")
 
 
+def recorded(options: TrainOptions) -> dict[str, Any]:
+    """The options that decide what a model learns."""
+    return {name: value for name, value in options.to_dict().items() if name not in NOT_RECORDED}
+
+
 def training_record(
     options: TrainOptions, precision: str, history: list[dict[str, Any]], segments: int, data: dict[str, Any]
 ) -> dict[str, Any]:
@@ -23,7 +28,6 @@ def training_record(
     """
     best = [row for row in history if row["event"] == "epoch" and row["best"]][-1]
     extensions = [row for row in history if row["event"] == "extended"]
-    kept = {name: value for name, value in options.to_dict().items() if name not in NOT_RECORDED}
     return {
         "samplecnn": __version__,
         "stage": best["stage"],
@@ -31,7 +35,7 @@ def training_record(
         "steps": best["total_steps"],
         "val_loss": best["val_loss"],
         "segments": segments,
-        "options": {**kept, "precision": precision},
+        "options": {**recorded(options), "precision": precision},
         "data": data,
         **({"extended": extensions} if extensions else {}),
     }

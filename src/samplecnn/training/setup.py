@@ -1,27 +1,28 @@
-"""Start of a run, or its continuation from the last checkpoint: run directory, initial weights."""
+"""The start of a run: options, data, network, run directory."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from samplecnn import model_files
 from samplecnn.datasets.custom import slug
 from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
-from samplecnn.models import ModelConfig, SampleCNN, without_excitation
+from samplecnn.models import SampleCNN, without_excitation
 from samplecnn.models.fitting import config_for_window
 from samplecnn.system.arguments import checked
+from samplecnn.training import depth
 from samplecnn.training.augmentation import crop_length
-from samplecnn.training.checkpoint import CHECKPOINT, RunState, damage_named, load_checkpoint, restore_optimizer
-from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips
-from samplecnn.training.extension import extended
+from samplecnn.training.checkpoint import RunState
+from samplecnn.training.data import open_splits, record_of, seen_clips, with_statistics
 from samplecnn.training.forecast import forecast
 from samplecnn.training.head_run import train_head
-from samplecnn.training.loop import Run, TrainResult, log
+from samplecnn.training.logging import log
+from samplecnn.training.loop import Run
 from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
 from samplecnn.training.precision import training_precision
+from samplecnn.training.result import TrainResult
 from samplecnn.training.start import background_of, initial_weights, new_run
 
 
@@ -42,22 +43,20 @@ def train(
     pooling: str = TrainOptions.pooling,
     frontend: str = TrainOptions.frontend,
     mels: int | None = TrainOptions.mels,
+    features: int | None = None,
+    dropout: float | None = None,
     batch_size: int | None = None,
     optimizer: str | None = None,
-    momentum: float | None = None,
     lr: float | None = None,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
     schedule: str | None = None,
     warmup: int | None = None,
     lr_decay: float | None = None,
-    dropout: float | None = None,
-    weight_decay: float | None = None,
     num_stages: int | None = None,
-    patience: int | None = None,
-    num_readers: int = TrainOptions.num_readers,
-    skip_corrupt: bool = TrainOptions.skip_corrupt,
-    features: int | None = None,
     max_epochs: int | None = None,
     passes: int | None = None,
+    patience: int | None = None,
     average: float | None = None,
     norm_update: float | None = None,
     norm_estimate: int | None = None,
@@ -74,11 +73,15 @@ def train(
     mask: float | None = None,
     mixing: str | None = None,
     mixing_share: float | None = None,
+    num_readers: int = TrainOptions.num_readers,
+    skip_corrupt: bool = TrainOptions.skip_corrupt,
     precision: str = TrainOptions.precision,
     device: str = TrainOptions.device,
     compile: bool = TrainOptions.compile,
     seed: int = TrainOptions.seed,
     init_from: str | Path | None = TrainOptions.init_from,
+    freeze: int | str = TrainOptions.freeze,
+    depth_rate: float = TrainOptions.depth_rate,
     head_only: bool = TrainOptions.head_only,
     fold: str | None = TrainOptions.fold,
     baseline: bool = TrainOptions.baseline,
@@ -105,25 +108,23 @@ def train(
         frontend: "waveform", or "logmel": log-mel frames every 10 ms or so, in place of the first convolution and the
             blocks that bring the waveform to their rate; the other blocks stay as they are.
         mels: bands of the log-mel frames; None: 64.
+        features: width of the first layers.
+        dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
         batch_size: segments in a batch.
         optimizer: "sgd" with Nesterov momentum, or "adamw".
-        momentum: of the optimizer, from 0 to below 1; AdamW's first beta.
         lr: learning rate of the first stage.
+        momentum: of the optimizer, from 0 to below 1; AdamW's first beta.
+        weight_decay: with SGD, wd in the penalty wd * sum(w ** 2) on convolution kernels, which the losses that decide
+            the best epoch do not include (in the original the option has no effect); with AdamW, kernels and matrices
+            shrink by wd * rate a step.
         schedule: "stages", each with a constant rate; or "cosine", in which a stage's rate falls to 0 over
             `max_epochs`, whatever the patience.
         warmup: steps over which the first stage's learning rate rises from 0; the paper has none.
         lr_decay: factor from one stage's learning rate to the next.
-        dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
-        weight_decay: with SGD, wd in the penalty wd * sum(w ** 2) on convolution kernels, which the losses that decide
-            the best epoch do not include (in the original the option has no effect); with AdamW, kernels and matrices
-            shrink by wd * rate a step.
         num_stages: number of stages.
-        patience: epochs without a better validation loss after which a stage ends; 0 is the same as 1.
-        num_readers: threads that read batches ahead.
-        skip_corrupt: skips damaged TFRecords instead of stopping at the first.
-        features: width of the first layers.
         max_epochs: epochs after which a stage ends in any case.
         passes: over the training split in an epoch; several make sense for small data sets.
+        patience: epochs without a better validation loss after which a stage ends; 0 is the same as 1.
         average: time constant, in epochs, of the moving average of the weights that are scored and kept; 0: none.
         norm_update: share of each batch's statistics in the running averages of the batch norms.
         norm_estimate: training segments, without augmentation, from which the statistics of the batch norms are
@@ -142,12 +143,19 @@ def train(
         mask: longest stretch that is silenced, as a share of the window.
         mixing: "mixup" or "between-class": segments are sums of two, with labels to match; or "none".
         mixing_share: of the segments that are mixed.
+        num_readers: threads that read batches ahead.
+        skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 where it is faster.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
             model's name.
+        freeze: number of blocks that stay as `init_from` has them, counted from the input and with the first layer
+            before them; or "all". Their batch norms use the stored statistics, and waveforms are standardised as for
+            that model.
+        depth_rate: share of the next part's learning rate that each part nearer to the input has, from the classifier
+            by way of the blocks to the first layer; 1: all have the same.
         head_only: fits a new output layer on the network of `init_from`, which stays as it is, in seconds.
         fold: of a cross-validation, in place of the splits that the data set was built with: "2/5" is the second of
             five drawn folds, anything else a value of the data set's fold column.
@@ -195,82 +203,18 @@ def train(
         log(f"Keras cannot represent {problem}: the run ends with model.safetensors, without an .h5 file")
     torch_device = choose_device(None if options.device == "auto" else options.device)
     chosen = training_precision(options.precision, torch_device)
+    source = None if options.init_from is None else model_files.load(options.init_from)
+    if source is not None and source.task is not None and options.freeze:
+        task = with_statistics(splits, source.task)
     torch.manual_seed(options.seed)
     model = SampleCNN(config, task)
-    if options.init_from is not None:
-        log(initial_weights(model, options.init_from))
+    depth.freeze(model, options)
+    if source is not None:
+        log(initial_weights(model, source, str(options.init_from)))
     recordings = background_of(options, task)
     data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
     return fitted(Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run), recordings))
-
-
-@checked
-def resume(
-    run: str | Path,
-    data_dir: str | Path | None = None,
-    device: str | None = None,
-    *,
-    num_stages: int | None = None,
-    max_epochs: int | None = None,
-    patience: int | None = None,
-) -> TrainResult:
-    """Continues an interrupted run from its last checkpoint, with the settings it was started with, or extends a run.
-
-    On a CPU with the same number of threads the result is the same, bit for bit, as that of a run that was never
-    interrupted, or that had the larger bounds from its start; of stages that have ended for good, all stay as they are.
-
-    Args:
-        run: its directory.
-        data_dir: folder of the built data sets, if it has moved.
-        device: "cpu", "cuda", "cuda:1" or "auto", if another than before.
-        num_stages, max_epochs, patience: larger bounds than the run's own, also of a run that is finished: more stages,
-            more epochs in its current or last stage.
-
-    Returns:
-        As `train`.
-
-    Raises:
-        UsageError: no checkpoint there, or nothing is left to train.
-        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was started with.
-    """
-    run = Path(run)
-    checkpoint = load_checkpoint(run)
-    given: dict[str, Any] = {"data_dir": data_dir, "device": device}
-    changes = {key: value for key, value in given.items() if value is not None}
-    options = replace(TrainOptions.from_dict(checkpoint.options), **changes)
-    bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
-    wanted = {name: value for name, value in bounds.items() if value is not None}
-    options = extended(run, checkpoint, options, wanted)
-    splits = open_splits(options, any_source=True)
-    task, data = splits["train"].task, record_of(splits["train"])
-    check_same_data(run, checkpoint, splits["train"])
-    torch_device = choose_device(None if options.device == "auto" else options.device)
-    with damage_named(run / CHECKPOINT):
-        model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
-        if checkpoint.best is not None:
-            model.load_state_dict(checkpoint.best)
-        model.load_state_dict(checkpoint.weights)
-    seen = seen_clips(options, splits, run).save(run)
-    recordings = background_of(options, task)
-    continued = Run(
-        run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen, recordings
-    )
-    continued.best = checkpoint.best
-    with damage_named(run / CHECKPOINT):
-        if checkpoint.average is not None and continued.average is not None:
-            continued.average.load_state(checkpoint.average)
-        if checkpoint.optimizer is not None:
-            restore_optimizer(continued.optimizer, checkpoint.optimizer)
-        torch.set_rng_state(checkpoint.random_state)
-        if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
-            torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
-    grown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
-    log(
-        f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
-        + (f", extended to {grown}" if grown else "")
-    )
-    return fitted(continued)
 
 
 def fitted(run: Run) -> TrainResult:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from samplecnn import model_files
 from samplecnn.audio import decode
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.models import BLOCKS, SampleCNN
@@ -34,16 +33,20 @@ def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
     return wave
 
 
-def initial_weights(model: SampleCNN, source: str) -> str:
-    """Copies the weights of `source` wherever name and shape agree; the last layer only for identical classes.
+def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
+    """Copies the weights of `other` wherever name and shape agree; the last layer only for identical classes.
+
+    Args:
+        model: receives them; what is frozen in it must be in `other`.
+        other: the trained network.
+        source: its name, for messages.
 
     Returns:
         One line that says what was copied and which layers keep their initial values.
 
     Raises:
-        UsageError: `source` is another architecture.
+        UsageError: `other` is another architecture.
     """
-    other = model_files.load(source)
     ours, theirs = model.config, other.config
     if theirs.block not in BLOCKS:
         raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained on; take another model")
@@ -68,14 +71,23 @@ def initial_weights(model: SampleCNN, source: str) -> str:
                 + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
             )
     same_classes = model.task is not None and other.task is not None and model.task.classes == other.task.classes
-    values, fresh = model.state_dict(), []
+    values, copied, fresh = model.state_dict(), set(), []
     with torch.no_grad():
         for name, value in other.state_dict().items():
             same_shape = name in values and values[name].shape == value.shape
             if same_shape and (same_classes or not name.startswith("logit.")):
                 values[name].copy_(value)
+                copied.add(name)
             else:
                 fresh.append(name.rsplit(".", 1)[0])
+    frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
+    missing = [name.rsplit(".", 1)[0] for name in frozen if name not in copied]
+    if missing:
+        raise UsageError(
+            f"--init-from {source}: it has no {missing[0]} of this network's size, which --freeze would leave as it is "
+            f"(it has {theirs.num_blocks} blocks, this run {ours.num_blocks}); freeze fewer blocks, or build the data "
+            "set with that model's window"
+        )
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
     # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
     return f"weights from {source}; fresh: {left}"

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samplecnn.models import SampleCNN
 from samplecnn.task import Task
 from samplecnn.training.batches import standardised
+from samplecnn.training.depth import by_depth
 from samplecnn.training.losses import Loss, cross_entropy
 from samplecnn.training.options import TrainOptions
 
@@ -30,29 +32,39 @@ def mode_of(compile: bool, device: torch.device, log: Callable[[str], None]) -> 
 
 
 def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    """A new optimizer of a model's parameters: SGD with Nesterov momentum, or AdamW.
+    """A new optimizer of the parameters that are trained: SGD with Nesterov momentum, or AdamW.
 
     With SGD, the penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w, which is PyTorch's weight
     decay of 2 * wd. AdamW shrinks all kernels and matrices by wd * rate a step; biases and batch norms are left alone.
+
+    A group's "rate_factor", 1 where it has none, is its share of the learning rate.
     """
     fused = all(value.device.type in ("cpu", "cuda") for value in model.parameters())
-    if options.optimizer == "adamw":
-        decayed = [value for value in model.parameters() if value.ndim > 1]
-        others = [value for value in model.parameters() if value.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": options.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        recorded = options.compile and decayed[0].device.type == "cuda"  # its count of steps is then on the device
+    adamw = options.optimizer == "adamw"
+    convolutions = {id(module.weight) for module in model.modules() if isinstance(module, nn.Conv1d)}
+    decay = options.weight_decay * (1 if adamw else 2)
+    groups: list[dict[str, Any]] = []
+    for values, factor in _parts(model, options):
+        decayed = [value for value in values if (value.ndim > 1 if adamw else id(value) in convolutions)]
+        chosen = {id(value) for value in decayed}
+        others = [value for value in values if id(value) not in chosen]
+        share = {} if factor == 1 else {"rate_factor": factor}
+        for params, own in ((decayed, decay), (others, 0.0)):
+            groups.append({"params": params, "weight_decay": own, **share})
+    if adamw:
+        on_gpu = next(model.parameters()).device.type == "cuda"
         betas = (options.momentum, 0.999)
-        return torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=fused, capturable=recorded)
-    kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv1d)]
-    chosen = {id(kernel) for kernel in kernels}
-    groups = [
-        {"params": kernels, "weight_decay": 2 * options.weight_decay},
-        {"params": [value for value in model.parameters() if id(value) not in chosen]},
-    ]
+        capturable = options.compile and on_gpu  # the count of steps is then on the device
+        return torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=fused, capturable=capturable)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0, fused=fused)
+
+
+def _parts(model: nn.Module, options: TrainOptions) -> list[tuple[list[nn.Parameter], float]]:
+    """The parameters that are trained, in parts with the same learning rate, and its factor."""
+    if options.depth_rate == 1:
+        return [([value for value in model.parameters() if value.requires_grad], 1.0)]
+    assert isinstance(model, SampleCNN)
+    return [(values, options.depth_rate**depth) for depth, (_, values) in enumerate(by_depth(model))]
 
 
 class Step:
@@ -94,20 +106,20 @@ class Step:
             optimizer: of the model's parameters; may be a new one.
             audio: int16, or float32 in [-1, 1], [batch, window], on the model's device.
             labels: float32 [batch, classes], on the model's device.
-            rate: the learning rate.
+            rate: the learning rate; groups with a "rate_factor" take that share of it.
 
         Returns:
             The loss before the step, on the device; reading it waits for the device.
         """
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)
         self._shape = self._shape or audio.shape
         if self.mode == "eager" or audio.shape != self._shape:
             return _eager_step(self.loss, optimizer, audio, labels)
         if self._graph is not None and self._graph.optimizer is optimizer:
-            return self._graph.replay(audio, labels, rate)
+            return self._graph.replay(audio, labels)
         try:
-            return self._faster_step(optimizer, audio, labels, rate)
+            return self._faster_step(optimizer, audio, labels)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a compiler or a driver raises; no weight has been changed yet
@@ -116,7 +128,7 @@ class Step:
             self.mode, self._graph = "eager", None
             return _eager_step(self.loss, optimizer, audio, labels)
 
-    def _faster_step(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def _faster_step(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor) -> Tensor:
         if "graph" not in self.mode:
             return _eager_step(self._compiled, optimizer, audio, labels)
         if audio.device.type != "cuda":
@@ -126,7 +138,7 @@ class Step:
         if self._warm >= WARMUP_STEPS:
             with torch.cuda.device(audio.device):  # graphs are recorded on the current one
                 self._graph = _Graph(self._compiled, optimizer, audio, labels)
-            return self._graph.replay(audio, labels, rate)
+            return self._graph.replay(audio, labels)
         current, side = torch.cuda.current_stream(audio.device), torch.cuda.Stream(audio.device)
         side.wait_stream(current)
         with torch.cuda.stream(side):  # memory belongs to the stream of its first use: not to the default one
@@ -157,13 +169,13 @@ class _Graph:
         labels: Tensor,
     ) -> None:
         self.optimizer, self.audio, self.labels = optimizer, audio.clone(), labels.clone()
-        self.rate = torch.zeros((), device=audio.device)
         self.graph = torch.cuda.CUDAGraph()
         rates = [group["lr"] for group in optimizer.param_groups]
+        self.rates = [torch.zeros((), device=audio.device) for _ in rates]
         optimizer.zero_grad(set_to_none=True)  # so that the graph writes gradients instead of adding to them
         try:
-            for group in optimizer.param_groups:
-                group["lr"] = self.rate
+            for group, value in zip(optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = value
             # Nothing runs in here, it is only recorded; the threads that read batches keep running.
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.loss = _eager_step(loss_of, optimizer, self.audio, self.labels)
@@ -171,9 +183,10 @@ class _Graph:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
 
-    def replay(self, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def replay(self, audio: Tensor, labels: Tensor) -> Tensor:
         self.audio.copy_(audio)
         self.labels.copy_(labels)
-        self.rate.fill_(rate)
+        for value, group in zip(self.rates, self.optimizer.param_groups, strict=True):
+            value.fill_(group["lr"])
         self.graph.replay()
         return self.loss.clone()

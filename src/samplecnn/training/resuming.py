@@ -1,0 +1,93 @@
+"""Continuing a run from its last checkpoint."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samplecnn.hardware import choose_device
+from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.system.arguments import checked
+from samplecnn.task import Task
+from samplecnn.training.checkpoint import CHECKPOINT, damage_named, load_checkpoint, restore_optimizer
+from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips, with_statistics
+from samplecnn.training.depth import freeze
+from samplecnn.training.extension import extended
+from samplecnn.training.logging import log
+from samplecnn.training.loop import Run
+from samplecnn.training.options import TrainOptions
+from samplecnn.training.result import TrainResult
+from samplecnn.training.setup import fitted
+from samplecnn.training.start import background_of
+
+
+@checked
+def resume(
+    run: str | Path,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    *,
+    num_stages: int | None = None,
+    max_epochs: int | None = None,
+    patience: int | None = None,
+) -> TrainResult:
+    """Continues an interrupted run from its last checkpoint, with the settings it was started with, or extends a run.
+
+    On a CPU with the same number of threads the result is the same, bit for bit, as that of a run that was never
+    interrupted, or that had the larger bounds from its start; of stages that have ended for good, all stay as they are.
+
+    Args:
+        run: its directory.
+        data_dir: folder of the built data sets, if it has moved.
+        device: "cpu", "cuda", "cuda:1" or "auto", if another than before.
+        num_stages, max_epochs, patience: larger bounds than the run's own, also of a run that is finished: more stages,
+            more epochs in its current or last stage.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        UsageError: no checkpoint there, or nothing is left to train.
+        SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was started with.
+    """
+    run = Path(run)
+    checkpoint = load_checkpoint(run)
+    given: dict[str, Any] = {"data_dir": data_dir, "device": device}
+    changes = {key: value for key, value in given.items() if value is not None}
+    options = replace(TrainOptions.from_dict(checkpoint.options), **changes)
+    bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
+    wanted = {name: value for name, value in bounds.items() if value is not None}
+    options = extended(run, checkpoint, options, wanted)
+    splits = open_splits(options, any_source=True)
+    if options.freeze:
+        with_statistics(splits, Task.from_dict(checkpoint.task))
+    task, data = splits["train"].task, record_of(splits["train"])
+    check_same_data(run, checkpoint, splits["train"])
+    torch_device = choose_device(None if options.device == "auto" else options.device)
+    with damage_named(run / CHECKPOINT):
+        model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
+        freeze(model, options)
+        if checkpoint.best is not None:
+            model.load_state_dict(checkpoint.best)
+        model.load_state_dict(checkpoint.weights)
+    seen = seen_clips(options, splits, run).save(run)
+    recordings = background_of(options, task)
+    continued = Run(
+        run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen, recordings
+    )
+    continued.best = checkpoint.best
+    with damage_named(run / CHECKPOINT):
+        if checkpoint.average is not None and continued.average is not None:
+            continued.average.load_state(checkpoint.average)
+        if checkpoint.optimizer is not None:
+            restore_optimizer(continued.optimizer, checkpoint.optimizer)
+        torch.set_rng_state(checkpoint.random_state)
+        if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
+            torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
+    grown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
+    log(
+        f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
+        + (f", extended to {grown}" if grown else "")
+    )
+    return fitted(continued)
