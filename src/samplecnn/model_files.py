@@ -50,8 +50,9 @@ DESCRIPTION = fields(
         "sha256": or_null(text(64)),
         "training": or_null(TRAINING),
         "calibration": or_null(CALIBRATION),
+        "listening": or_null(table_of(anything())),  # see `listening.operating_point`
     },
-    optional=["sha256", "training", "calibration"],
+    optional=["sha256", "training", "calibration", "listening"],
 )
 
 
@@ -189,10 +190,15 @@ def _calibrate(weights: dict[str, np.ndarray], calibration: dict[str, Any], path
     weights[f"{OUTPUT_LAYER}.bias"] = bias * scale + shift
 
 
+def description_of(path: str | Path) -> dict[str, Any]:
+    """The content of a model's config.json (`read_description`); {} for a Keras file, which has none."""
+    file = _file_of(path)
+    return {} if is_keras(file) else read_description(file)
+
+
 def calibration_of(path: str | Path) -> dict[str, Any] | None:
     """The calibration in a model's config.json: `scale` and `shift`, lists of a number for each class; None: none."""
-    file = _file_of(path)
-    return None if is_keras(file) else read_description(file).get("calibration")
+    return description_of(path).get("calibration")
 
 
 def update_description(path: str | Path, changes: dict[str, Any]) -> None:

@@ -133,3 +133,15 @@ def test_what_always_holds(rows, thresholds, smooth, refractory, task):
 def test_rules_out_of_range(rules):
     with pytest.raises(UsageError, match=next(iter(rules))):
         DetectorRules(**rules)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.sampled_from([WORDS, TAGS]))
+def test_a_replay_is_the_same(seed, smooth, task):
+    rng = np.random.default_rng(seed)
+    scores = rng.random((80, task.num_classes)) ** 2 * (rng.random((80, 1)) > 0.3)
+    times = HOP * np.arange(80)
+    live, again = (Detector(task, [0.4] * task.num_classes, DetectorRules(smooth=smooth), HOP) for _ in range(2))
+    heard = [each for row, time in zip(scores, times, strict=True) for each in live(row, time)] + live.finish(times[-1])
+    replayed = again.replay(scores, times)
+    assert [each[:2] for each in replayed] == [each[:2] for each in heard]
+    np.testing.assert_allclose([each[2:] for each in replayed], [each[2:] for each in heard], atol=1e-9)

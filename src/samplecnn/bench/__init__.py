@@ -3,6 +3,7 @@
 A benchmark is a module with two functions and an entry in BENCHMARKS; the module is imported on use.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,9 @@ class Benchmark:
         options: options of `samplecnn bench`, in addition to `rounds`, for both functions.
         peers: options with the interpreter of another implementation; for the comparison only.
         sources: options with existing data; for the comparison only.
+        rounds: it is repeated, and can be scaled.
+        needs_pytorch: it needs what training needs.
+        required: options that must be given.
     """
 
     about: str
@@ -29,6 +33,9 @@ class Benchmark:
     options: tuple[str, ...]
     peers: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    rounds: bool = True
+    needs_pytorch: bool = True
+    required: tuple[str, ...] = ()
 
     def run(self, given: dict[str, Any], scale: bool = False) -> dict[str, Any]:
         """Runs the benchmark with those of the given options that it has.
@@ -47,12 +54,27 @@ class Benchmark:
             for name in self.sources:
                 if name in given:
                     raise UsageError(f"{self.module} --scale generates data of several sizes; leave out the data set")
-        names = ("rounds", *self.options, *(() if scale else (*self.peers, *self.sources)))
+        if scale and not self.rounds:
+            raise UsageError(f"--scale is for speed; {self.module} measures something else")
+        names = (*(("rounds",) if self.rounds else ()), *self.options, *(() if scale else (*self.peers, *self.sources)))
         measure = getattr(
             import_module(f"samplecnn.bench.{self.module}"), f"{'scale' if scale else 'bench'}_{self.module}"
         )
+        missing = [name for name in self.required if name not in given]
+        if missing:
+            raise UsageError(f"samplecnn bench {self.module} needs {' and '.join(map(_option, missing))}")
         measured: dict[str, Any] = measure(**{name: given[name] for name in names if name in given})
         return measured
+
+    def presentation(self, scale: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+        """Functions that print what was measured, and draw it into a file."""
+        module = "scale" if scale else self.module if not self.rounds else "results"
+        place = import_module(f"samplecnn.bench.{module}")
+        return (place.print_scale, place.draw_scale) if scale else (place.print_table, place.draw)
+
+
+def _option(name: str) -> str:
+    return name.upper() if name == "dataset" else f"--{name.replace('_', '-')}"
 
 
 BENCHMARKS = {
@@ -65,5 +87,13 @@ BENCHMARKS = {
         ("data_dir", "segments", "batch_size", "num_readers"),
         ("tensorflow",),
         ("dataset",),
+    ),
+    "listen": Benchmark(
+        "false alarms and misses of a model that listens",
+        "listen",
+        ("dataset", "data_dir", "model", "without", "noise", "snr", "utterances", "target", "split", "hop", "seed"),
+        rounds=False,
+        required=("dataset", "model", "without"),
+        needs_pytorch=False,
     ),
 }

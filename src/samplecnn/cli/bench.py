@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from samplecnn.cli.choices import BENCHMARKS, BLOCKS, choice, choice_argument
+from samplecnn.cli.choices import BENCHMARKS, BLOCKS, SPLITS, choice, choice_argument
 from samplecnn.cli.shared import require_pytorch
+from samplecnn.system import log
 
 
 def bench(
@@ -15,7 +16,8 @@ def bench(
         typer.Argument(
             metavar="[DATASET]",
             help="build: a data set with its recordings; load: one built with --format tfrecord (and as Arrow, "
-            "to compare), or a folder of TFRecords. By default, temporary data like MagnaTagATune's.",
+            "to compare), or a folder of TFRecords. By default, temporary data like MagnaTagATune's. listen: clips of "
+            "the model's classes.",
         ),
     ] = None,
     data_dir: Annotated[
@@ -57,24 +59,75 @@ def bench(
         bool,
         typer.Option("--scale", help="Measure instead how time and memory grow over 1, 2, 4, 8 times the work."),
     ] = False,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="listen: the model.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="listen: recordings without any of the classes, or folders of them; may be repeated.",
+        ),
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="listen: noise to mix with the utterances. [default: that of --without]"),
+    ] = None,
+    snr: Annotated[
+        list[float] | None,
+        typer.Option(metavar="DB", help="listen: a ratio of signal to noise; may be repeated. [default: 20, 10]"),
+    ] = None,
+    utterances: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="listen: clips in a stream, at most. [default: 400]")
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(min=0, help="listen: false alarms an hour at the operating point, at most. [default: 1]"),
+    ] = None,
+    split: Annotated[
+        str | None, choice(of=SPLITS, help="listen: whose clips are the utterances. [default: test]")
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="listen: from one window to the next.")
+    ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="listen: write the operating point into the model, for `samplecnn listen`.")
+    ] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the figures as JSON.")] = None,
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw them.")] = None,
 ) -> None:
-    """Measure speed side by side with what others use: medians of interleaved rounds, ratios, the hardware's limit."""
-    require_pytorch("samplecnn bench", trains=True)
+    """Measure speed side by side with what others use: medians of interleaved rounds, ratios, the hardware's limit.
+
+    And, with listen, false alarms and misses of a model that listens.
+    """
     from samplecnn.bench import BENCHMARKS as benchmarks
-    from samplecnn.bench.results import draw, print_table
-    from samplecnn.bench.scale import draw_scale, print_scale
     from samplecnn.system.files import write_json
+
+    if benchmarks[what].needs_pytorch:
+        require_pytorch("samplecnn bench", trains=True)
 
     options: dict[str, Any] = {
         "dataset": dataset, "data_dir": data_dir, "segments": segments, "clips": clips, "batch_size": batch_size,
         "num_readers": num_readers, "block": block, "multi": multi, "window": window, "device": device,
-        "rounds": rounds, "tensorflow": tensorflow, "librosa": librosa,
+        "rounds": rounds, "tensorflow": tensorflow, "librosa": librosa, "model": model, "without": without,
+        "noise": noise, "snr": snr, "utterances": utterances, "target": target, "split": split, "hop": hop,
     }  # fmt: skip
     measured = benchmarks[what].run({name: value for name, value in options.items() if value is not None}, scale)
-    (print_scale if scale else print_table)(measured)
+    show, draw = benchmarks[what].presentation(scale)
+    show(measured)
+    if store:
+        _store(measured)
     if json is not None:
         write_json(json, measured)
     if picture is not None:
-        (draw_scale if scale else draw)(measured, picture)
+        draw(measured, picture)
+
+
+def _store(measured: dict[str, Any]) -> None:
+    from samplecnn.errors import SampleCNNError, UsageError
+    from samplecnn.listening.operating_point import OperatingPoint
+
+    if measured["bench"] != "listen":
+        raise UsageError("--store is for bench listen")
+    if measured["operating_point"] is None:
+        raise SampleCNNError("no threshold reaches the target, so none is stored; raise --target, or train it further")
+    OperatingPoint(**measured["operating_point"]).store(measured["model"])
+    log.note(f"{measured['model']}: the operating point is stored; `samplecnn listen` starts from it")

@@ -77,20 +77,26 @@ def listen_command(
         float | None,
         typer.Option(min=0.001, metavar="SECONDS", help="From one window to the next.", show_default="a tenth of it"),
     ] = None,
-    smooth: Annotated[int, typer.Option(min=1, metavar="N", help="Windows whose mean score counts.")] = 3,
+    smooth: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Windows whose mean score counts.", show_default="3")
+    ] = None,
     refractory: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="After an event in which there is no other.")
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="After an event in which there is no other.", show_default="0.5"),
+    ] = None,
     engine: Annotated[
         str, choice(of=f"auto+{ENGINES}", help="What runs the model; auto: the one that starts fastest, not PyTorch.")
     ] = "auto",
 ) -> None:
     """Listen with a trained model: a microphone, a stream or a recording in; events out while they are heard.
 
-    On a terminal, up and down choose a class, left and right change its threshold, q ends. Ctrl-C ends as well.
+    Where `samplecnn bench listen --store` has measured the model, its operating point gives the defaults of --hop,
+    --threshold, --smooth and --refractory. On a terminal, up and down choose a class, left and right change its
+    threshold, q ends; so does Ctrl-C.
     """
     import os
     from contextlib import closing
+    from dataclasses import replace
     from pathlib import Path
 
     # Before NumPy and the engines are loaded. A window takes a millisecond or two: more threads would gain nothing, and
@@ -100,6 +106,7 @@ def listen_command(
     from samplecnn.errors import UsageError
     from samplecnn.listening.detector import DetectorRules
     from samplecnn.listening.listener import Listener
+    from samplecnn.listening.operating_point import operating_point_of
     from samplecnn.listening.outputs import Command, Finished
     from samplecnn.listening.sensitivity import ThresholdFile
     from samplecnn.tagging.events import EventRules, class_thresholds
@@ -112,10 +119,18 @@ def listen_command(
     if sum(given is not None for given in (source, url, microphone)) > 1:
         raise UsageError("give one source: a recording or -, --url, or --microphone")
     run = Command(command) if command is not None else None
-    listener = Listener(model, hop, DetectorRules(smooth=smooth, refractory=refractory), engine=engine)
+    point = operating_point_of(model)
+    rules = DetectorRules() if point is None else point.rules
+    rules = replace(
+        rules,
+        smooth=rules.smooth if smooth is None else smooth,
+        refractory=rules.refractory if refractory is None else refractory,
+    )
+    listener = Listener(model, point.hop if hop is None and point is not None else hop, rules, engine=engine)
     limits = EventRules(class_thresholds(class_threshold, threshold) if class_threshold else threshold)
+    default = listener.task.class_thresholds if point is None else (point.threshold,) * listener.task.num_classes
     detector = listener.detector
-    detector.thresholds = limits.thresholds(listener.task.classes, listener.task.class_thresholds)
+    detector.thresholds = limits.thresholds(listener.task.classes, default)
     file = ThresholdFile(Path(thresholds), detector, detector.thresholds) if thresholds is not None else None
     sound = _source(listener, source, url, microphone, (rate, channels, pcm), realtime)
     with closing(_output(format, listener, sound, model, (near, ends))) as output:

@@ -166,7 +166,10 @@ class Detector:
             What was heard, in the order of the groups; nothing for most windows.
         """
         self._recent.append(np.asarray(scores, np.float64))
-        self.averaged = values = np.mean(self._recent, axis=0)
+        self.averaged = np.mean(self._recent, axis=0)
+        return self._decide(self.averaged, time)
+
+    def _decide(self, values: np.ndarray, time: float) -> list[Heard]:
         close = values > self.rules.near * self.thresholds
         awake = {int(group) for group in self._group_of[close] if group >= 0} | set(self._groups)
         heard: list[Heard] = []
@@ -177,6 +180,25 @@ class Detector:
             if idle and time >= group.rests_until:
                 del self._groups[number]
         return heard
+
+    def replay(self, scores: np.ndarray, times: np.ndarray) -> list[Heard]:
+        """What is heard in windows whose scores are known already: as one call for each, and then `finish`.
+
+        Args:
+            scores: float [windows, classes].
+            times: ends of the windows, float [windows].
+        """
+        width = self.rules.smooth
+        parts = [np.pad(scores, ((shift, 0), (0, 0)))[: len(scores)] for shift in range(width)]
+        averaged = np.sum(parts, axis=0, dtype=np.float64)
+        averaged /= np.minimum(np.arange(1, len(scores) + 1), width)[:, None]
+        close = np.any((averaged > self.rules.near * self.thresholds) & (self._group_of >= 0), axis=1)
+        heard: list[Heard] = []
+        for step in range(len(scores)):
+            if close[step] or self._groups:
+                self._recent.extend(scores[max(step + 1 - width, 0) : step + 1])
+                heard += self._decide(averaged[step], float(times[step]))
+        return heard + (self.finish(float(times[-1])) if len(times) else [])
 
     def finish(self, time: float) -> list[Heard]:
         """The end of the stream: what is still waiting is decided."""
