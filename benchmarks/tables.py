@@ -10,7 +10,8 @@ A table stands between two comments in Markdown:
 
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
-measurement with --scale becomes a row per amount of work, one of start-up times a row per command.
+measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
+row per trained model.
 """
 
 import json
@@ -29,6 +30,8 @@ TABLE = re.compile(r"(<!-- table: (?P<file>[\w.-]+)(?: \| (?P<against>.+?))? -->
 
 def table(result: dict[str, Any], against: str | None = None) -> str:
     """The Markdown of one measurement, with a line that says what it was measured on."""
+    if result.get("bench") == "accuracy":
+        return _accuracy(result)
     if "starts" in result:
         rows = _start_rows(result)
     else:
@@ -66,6 +69,24 @@ def _start_rows(result: dict[str, Any]) -> list[list[str]]:
         figures = (statistics.median(start["seconds"]), min(start["seconds"]), max(start["seconds"]))
         rows.append([start["name"], *(f"{value:.2f}" for value in figures)])
     return rows
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    """Test scores: a row for each trained model, and the command of each below."""
+    lines = ["| data | clips: training, test | accuracy | logistic regression / random forest | minutes | runs |"]
+    lines.append("|---|---:|---|---|---:|---:|")
+    commands = []
+    for number, row in enumerate(result["results"], 1):
+        by_fold = [100 * value for value in row.get("by_fold", ())]
+        spread = f" ± {statistics.stdev(by_fold):.1f}" if by_fold else ""
+        low, high = (100 * value for value in row["interval"])
+        score = f"{100 * row['accuracy']:.1f}{spread} % ({low:.1f} to {high:.1f})"
+        baselines = " / ".join(f"{100 * value:.1f}" for value in row.get("baselines", ()))
+        clips = f"{row['train_clips']:,}, {row['test_clips']:,}"
+        cells = (f"{number}. {row['data']}", clips, score, baselines, str(row.get("minutes", "")), str(row["runs"]))
+        lines.append(f"| {' | '.join(cells)} |")
+        commands.append(f"{number}. `{row['command']}`, seed {row['seed']}")
+    return "\n".join([*lines, "", f"{result['machine']}.", "", *commands, ""])
 
 
 def _source(result: dict[str, Any]) -> str:
