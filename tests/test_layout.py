@@ -39,8 +39,8 @@ LAYERS = (
     "interop.keras",  # before model_files, which opens an .h5 like any other model
     "zoo.packaged",  # before model_files, which opens packaged models by their names
     "model_files",
-    "interop",
     "inference",
+    "interop",  # after inference, whose nodes are written to ONNX
     "zoo",
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",

@@ -14,12 +14,19 @@ def export_command(
     model: Model,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; it appears once it is complete.")],
     to: Annotated[
-        str, choice(of=EXPORT_FORMATS, help="The format; keras-h5 is what the original's code saves and loads.")
+        str,
+        choice(
+            of=EXPORT_FORMATS,
+            help="The format. keras-h5 is what the original's code saves and loads; onnx and openvino take a waveform "
+            "and give probabilities and the embedding.",
+        ),
     ],
 ) -> None:
-    """Write a model for other programs: the original's code and Keras.
+    """Write a model for other programs: the original's code, Keras, ONNX Runtime, OpenVINO.
 
-    Reading the file back gives the same bits and the class names.
+    Reading a Keras file back gives the same bits and the class names. ONNX and OpenVINO files are run by their runtimes
+    and compared before they get their names; standardisation is inside, and classes, sample rate, window and thresholds
+    are in their metadata.
     """
     from samplecnn import model_files
     from samplecnn.interop.export import FORMATS, check, export

@@ -44,6 +44,18 @@ def _unsupported_by_keras(config: "ModelConfig") -> str | None:
     return keras.unsupported(config)
 
 
+def _onnx(model: "Model", path: Path) -> None:
+    from samplecnn.interop import runtimes
+
+    runtimes.write_onnx(model, path)
+
+
+def _openvino(model: "Model", path: Path) -> None:
+    from samplecnn.interop import runtimes
+
+    runtimes.write_openvino(model, path)
+
+
 FORMATS = {
     "keras-h5": Format(
         _keras_h5,
@@ -51,6 +63,8 @@ FORMATS = {
         "tf.keras.models.load_model({path!r}), and the original's eval.py",
         _unsupported_by_keras,
     ),
+    "onnx": Format(_onnx, (".onnx",), "onnxruntime.InferenceSession({path!r})", lambda config: None),
+    "openvino": Format(_openvino, (".xml",), "openvino.Core().compile_model({path!r})", lambda config: None),
 }
 
 

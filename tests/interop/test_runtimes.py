@@ -1,0 +1,119 @@
+"""ONNX and OpenVINO files, read by their runtimes alone."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from samplecnn import ModelConfig, SampleCNN, Task
+from samplecnn.audio import standardise
+from samplecnn.errors import SampleCNNError
+from samplecnn.inference import open_engine
+from samplecnn.interop import runtimes
+from samplecnn.interop.export import export
+from samplecnn.models.embedding import with_embedding
+from samplecnn.models.fitting import config_for_window
+from samplecnn.models.folding import fold
+
+onnxruntime = pytest.importorskip("onnxruntime")
+openvino = pytest.importorskip("openvino")
+
+CONFIGS = {
+    "se": ModelConfig("se", num_blocks=4, num_classes=3, features=16),
+    "rese2-multi": ModelConfig("rese2", multi=True, num_blocks=4, num_classes=3, features=8),
+    "unaligned": ModelConfig("basic", num_blocks=4, num_classes=3, features=8),
+    "logmel": None,
+}
+
+
+def network(name, kind="multiclass"):
+    torch.manual_seed(1)
+    window = {"unaligned": 800, "logmel": 4000}.get(name, 729)
+    task = Task("t", ("a", "b", "ü|c"), kind, 8000, window, mean=0.01, std=0.2, threshold=0.3, padding="zero")
+    config = CONFIGS[name] or config_for_window(window, 8000, frontend="logmel", num_classes=3, features=8)
+    model = SampleCNN(config, task).eval()
+    with torch.no_grad():  # so that the outputs depend on the input
+        for name, values in model.state_dict().items():
+            if name.endswith("running_mean"):
+                values.normal_(0, 0.1)
+            elif name.endswith("running_var"):
+                values.uniform_(0.5, 1.5)
+            elif values.ndim > 1:
+                values.normal_(0, (0.05 if name.startswith("logit") else 1.5) / values[0].numel() ** 0.5)
+    return model
+
+
+@pytest.fixture
+def waves():
+    return lambda samples: (0.2 * np.random.default_rng(3).standard_normal((5, samples))).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_both_runtimes_give_the_models_own_values(name, tmp_path, waves):
+    model = network(name, "multilabel" if name == "se" else "multiclass")
+    task, wave = model.task, waves(model.task.window)
+    expected = open_engine(with_embedding(fold(model), "hidden"), "numpy", "fp32").columns(standardise(wave, task))
+    assert np.ptp(expected[:, :3], axis=0).max() > 0.002  # twenty times the tolerance
+    export(model, tmp_path / "m.onnx", "onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    got = np.concatenate(session.run(["probabilities", "embedding"], {"wave": wave}), axis=1)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == list(task.classes) and json.loads(about["thresholds"]) == [0.3] * 3
+    assert (int(about["sample_rate"]), int(about["window"]), about["kind"]) == (8000, task.window, task.kind)
+    export(model, tmp_path / "m.xml", "openvino")
+    read = openvino.Core().read_model(str(tmp_path / "m.xml"))
+    assert json.loads(read.get_rt_info(["samplecnn", "classes"]).value) == list(task.classes)
+    compiled = openvino.Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for part in (wave, wave[:1]):  # any batch
+        found = compiled(part)
+        got = np.concatenate([found["probabilities"], found["embedding"]], axis=1)
+        np.testing.assert_allclose(got, expected[: len(part)], rtol=1e-3, atol=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.xml", "m.bin"}
+
+
+def test_a_runtime_that_computes_something_else_leaves_nothing(tmp_path, monkeypatch):
+    """A graph with another mean than the model's: the comparison finds it."""
+    model = network("se")
+    real = runtimes.onnx_model
+
+    def wrong(net):
+        from dataclasses import replace
+
+        return real(replace(net, task=net.task.with_statistics(0.5, net.task.std)))
+
+    monkeypatch.setattr(runtimes, "onnx_model", wrong)
+    for name, to in (("m.onnx", "onnx"), ("m.xml", "openvino")):
+        with pytest.raises(SampleCNNError, match="nothing was written"):
+            export(model, tmp_path / name, to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_runner_needs_only_numpy_and_onnxruntime(tmp_path, root):
+    """The example gives the tags of `samplecnn tag`, in an interpreter that cannot import samplecnn."""
+    from samplecnn import Tagger
+    from samplecnn.model_files import load_stored
+
+    export(load_stored("words"), tmp_path / "words.onnx", "onnx")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000)
+    blocked = (
+        "import sys, runpy; sys.modules['samplecnn'] = None; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", blocked, str(root / "examples" / "onnx_runner.py")]
+    done = subprocess.run(
+        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    tags = Tagger("words", engine="numpy")(str(tmp_path / "noise.wav")).top(5)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [name for name, _ in tags]
+    soundfile.write(tmp_path / "noise.wav", noise, 8_000)
+    done = subprocess.run(
+        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "16 bits at 16000 Hz" in done.stderr and "Traceback" not in done.stderr
