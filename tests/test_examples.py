@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -66,6 +68,34 @@ def test_custom_training_loop(run, workspace):
     assert len(losses) == 3 and losses[-1] < losses[0]
     rows = run("tag_folder", "own-model", "sounds", "own.csv")
     assert rows == "" and (run.folder / "own.csv").exists()
+
+
+def test_onnx_runner(tmp_path):
+    """It gives the tags of `samplecnn tag`, in an interpreter that cannot import samplecnn."""
+    pytest.importorskip("onnxruntime")
+    from samplecnn import Tagger
+    from samplecnn.interop.export import export
+    from samplecnn.model_files import load_stored
+
+    export(load_stored("words"), tmp_path / "words.onnx", "onnx")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000)
+    blocked = (
+        "import sys, runpy; sys.modules['samplecnn'] = None; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", blocked, str(ROOT / "examples" / "onnx_runner.py")]
+    done = subprocess.run(
+        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    tags = Tagger("words", engine="numpy")(str(tmp_path / "noise.wav")).top(5)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [name for name, _ in tags]
+    soundfile.write(tmp_path / "noise.wav", noise, 8_000)
+    done = subprocess.run(
+        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "16 bits at 16000 Hz" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -1,12 +1,9 @@
 """ONNX and OpenVINO files, read by their runtimes alone."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from samplecnn import ModelConfig, SampleCNN, Task
@@ -91,29 +88,3 @@ def test_a_runtime_that_computes_something_else_leaves_nothing(tmp_path, monkeyp
         with pytest.raises(SampleCNNError, match="nothing was written"):
             export(model, tmp_path / name, to)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_runner_needs_only_numpy_and_onnxruntime(tmp_path, root):
-    """The example gives the tags of `samplecnn tag`, in an interpreter that cannot import samplecnn."""
-    from samplecnn import Tagger
-    from samplecnn.model_files import load_stored
-
-    export(load_stored("words"), tmp_path / "words.onnx", "onnx")
-    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000)
-    soundfile.write(tmp_path / "noise.wav", noise, 16_000)
-    blocked = (
-        "import sys, runpy; sys.modules['samplecnn'] = None; sys.argv = sys.argv[1:]; "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    command = [sys.executable, "-c", blocked, str(root / "examples" / "onnx_runner.py")]
-    done = subprocess.run(
-        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    tags = Tagger("words", engine="numpy")(str(tmp_path / "noise.wav")).top(5)
-    assert [line.split()[1] for line in done.stdout.splitlines()] == [name for name, _ in tags]
-    soundfile.write(tmp_path / "noise.wav", noise, 8_000)
-    done = subprocess.run(
-        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
-    )
-    assert done.returncode == 1 and "16 bits at 16000 Hz" in done.stderr and "Traceback" not in done.stderr
