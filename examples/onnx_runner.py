@@ -12,6 +12,8 @@ import onnxruntime
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, window = json.loads(about["classes"]), int(about["window"])
