@@ -62,6 +62,7 @@ def stream(
     seconds: float | None = None,
     accept_truncated: bool = False,
     remarks: Remarks | None = None,
+    start: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Decodes a recording block by block: an hour of sound takes no more memory than a minute.
 
@@ -71,10 +72,12 @@ def stream(
     Args:
         source: path, "-" for the standard input, or a binary file open for reading.
         sample_rate: Hz of the result.
-        seconds: length to decode from the start; no more than that (and 0.1 s for the resampling filter) is read. None:
+        seconds: length to decode from `start`; no more than that (and 0.1 s for the resampling filter) is read. None:
             the whole recording.
         accept_truncated: keeps what can be decoded of a truncated or damaged recording.
         remarks: updated while the recording is read.
+        start: seconds at the recording's start that are left out. What lies before is not decoded in formats that can
+            seek; the samples are those that the whole recording has from there on.
 
     Yields:
         float32 [samples], mono; at least one block. Their concatenation is what `decode` returns, bit for bit.
@@ -83,23 +86,45 @@ def stream(
         AudioError: as `decode`; for damage late in a long recording, when it is reached.
     """
     remarks = Remarks() if remarks is None else remarks
-    max_samples = math.inf if seconds is None else int(seconds * sample_rate)
-    emitted = 0
+    first = round(start * sample_rate)
+    end = math.inf if seconds is None else first + int(seconds * sample_rate)
+    at = emitted = 0  # samples of the result: read or left out, and given
     with audio_errors(name_of(source)), open_recordings(source, accept_truncated) as recordings:
         for sound in recordings:
-            left = None if seconds is None else max(seconds - emitted / sample_rate, 0.0)
+            if first > at:
+                at += _skip(sound, first - at, sample_rate)
+            left = None if seconds is None else max(start + seconds - at / sample_rate, 0.0)
             for wave in _mono(sound, sample_rate, left, remarks):
-                wave = wave[: int(min(max_samples - emitted, len(wave)))]
-                emitted += len(wave)
+                part = wave[max(first - at, 0) : int(max(min(end - at, len(wave)), 0))]
+                at += len(wave)
+                emitted += len(part)
                 remarks.seconds = emitted / sample_rate
-                yield wave
+                if len(part) or not first:
+                    yield part
             remarks.missing = remarks.missing or sound.problem
-            if emitted >= max_samples:
+            if at >= end:
                 break
         else:
             remarks.missing = remarks.missing or sound.problem  # a later recording cannot be opened
-        if emitted == 0 and max_samples > 0:
+        if emitted == 0 and end > first:
+            if at:
+                raise AudioError(f"ends after {at / sample_rate:.2f} s, before the start at {start:g} s; correct it")
             raise AudioError("holds no samples; record or download it again")
+
+
+def _skip(sound: AnySound, samples: int, sample_rate: int) -> int:
+    """Leaves out frames at the start of a recording, so that what follows is resampled as in the whole recording.
+
+    Returns the samples of the result that are left out: fewer than the `samples` that are not wanted, by the context of
+    the resampling filter and by what makes them a whole number of frames as well; or all of one that ends before.
+    """
+    rate = sound.rate
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        return 0  # `_mono` refuses it
+    common = math.gcd(rate, sample_rate)
+    context = math.ceil(max(FILTER_SECONDS, FILTER_SAMPLES / rate) * sample_rate)
+    units = max(samples - context, 0) // (sample_rate // common)
+    return -(-sound.skip(units * (rate // common)) * sample_rate // rate)
 
 
 def _mono(sound: AnySound, sample_rate: int, seconds: float | None, remarks: Remarks) -> Iterator[np.ndarray]:
@@ -111,8 +136,9 @@ def _mono(sound: AnySound, sample_rate: int, seconds: float | None, remarks: Rem
     limit = wanted + max(math.ceil(FILTER_SECONDS * rate), FILTER_SAMPLES)
     mix, resample = Mixer(channels), Resampler(rate, sample_rate)
     block = max(BLOCK_SAMPLES // channels, 1)
+    skipped = sound.count
     # Request one frame more than declared: a short read then marks the end.
-    size = min(sound.declared_frames + 1, limit)
+    size = min(max(sound.declared_frames - skipped, 0) + 1, limit)
     size = int(size) if size * channels <= MAX_SINGLE_READ_SAMPLES else block
     count = emitted = 0
     is_last = False
@@ -120,7 +146,7 @@ def _mono(sound: AnySound, sample_rate: int, seconds: float | None, remarks: Rem
         frames = sound.read(size)
         is_last = len(frames) < size or count + len(frames) >= limit
         mono = mix(frames)
-        check_level(mono, count / rate, rate)
+        check_level(mono, (skipped + count) / rate, rate)
         count += len(frames)
         wave = resample(mono, is_last)
         if is_last:
@@ -140,11 +166,12 @@ def decode(
     seconds: float | None = None,
     accept_truncated: bool = False,
     remarks: Remarks | None = None,
+    start: float = 0.0,
 ) -> np.ndarray:
-    """Reads a recording as mono at `sample_rate`.
+    """Reads a recording, or a part of it, as mono at `sample_rate`.
 
     Args:
-        source, sample_rate, seconds, accept_truncated, remarks: as for `stream`.
+        source, sample_rate, seconds, accept_truncated, remarks, start: as for `stream`.
 
     Returns:
         float32 [samples]. With n frames at r Hz in the file, samples = ceil(n * sample_rate / r), the length that
@@ -162,7 +189,7 @@ def decode(
         >>> wave.shape, wave.dtype, float(wave[11025].round(3))
         ((22050,), dtype('float32'), 0.375)
     """
-    blocks = list(stream(source, sample_rate, seconds, accept_truncated, remarks))
+    blocks = list(stream(source, sample_rate, seconds, accept_truncated, remarks, start))
     if len(blocks) == 1:
         return blocks[0]
     with audio_errors(name_of(source)):

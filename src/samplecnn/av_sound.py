@@ -104,6 +104,12 @@ class AvSound:
         self.count += min(frames, len(joined))
         return joined[:frames]
 
+    def skip(self, frames: int) -> int:
+        """Decodes and drops the first frames; as `sound.Sound.skip`."""
+        while self.count < frames and len(self.read(min(frames - self.count, BLOCK))):
+            pass
+        return self.count
+
     def check_end(self) -> None:
         """To be called when all frames are read.
 

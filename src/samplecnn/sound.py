@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from samplecnn.truncation import MP3_SLACK, REMEDY, fewer, incomplete
 OPEN_FRAMES = 1 << 62  # a flac stream of unknown length declares more
 BLOCK_FRAMES = 1152  # read at a time from a recording that may be damaged, so that only the damaged block is lost
 SKIP_FRAMES = 1 << 18  # read at a time where frames are skipped
+# Decoded before a position that is sought. Behind it every codec gives the samples that it gives from the start: mp3
+# predicts from the frames before, and Opus takes 80 ms to converge.
+PREROLL_SECONDS = 0.25
 
 
 class SequentialFile(soundfile.SoundFile):
@@ -70,6 +74,25 @@ class Sound:
             if self.file.format == "MP3" and self._continued():
                 data = np.concatenate((data, self.read(frames - len(data))))
         return data
+
+    def skip(self, frames: int) -> int:
+        """Leaves out the first frames, most of them without decoding them where the format can seek.
+
+        Returns:
+            frames that are left out; fewer than asked for where the recording ends before.
+
+        Raises:
+            AudioError: as `read`.
+        """
+        sought = frames - math.ceil(PREROLL_SECONDS * self.rate)
+        if sought > 0 and frames < self.declared_frames < OPEN_FRAMES:
+            with contextlib.suppress(soundfile.LibsndfileError):  # such as GSM, which cannot seek
+                self.count = self.file.seek(sought)
+        while self.count < frames:
+            wanted = min(frames - self.count, SKIP_FRAMES)
+            if len(self.read(wanted)) < wanted:
+                break
+        return self.count
 
     def _read(self, frames: int) -> np.ndarray:
         if not self.keep:
