@@ -35,8 +35,9 @@ import torch
 from samplecnn import ModelConfig, SampleCNN, model_files
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, RunRecord
 from samplecnn.comparison.records import Records as RunRecords
-from samplecnn.datasets.base import SPLITS, Clip
+from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.datasets.download.records import Records
+from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.manifest import Manifest
 from samplecnn.errors import SampleCNNError
 from samplecnn.interop import class_names
@@ -199,6 +200,35 @@ def make_manifest(folder: Path) -> Path:
     rows = ["path,labels,split,group", "a.wav,\"['x', 'y']\",train,ann", "b/c.wav,x|y,val,bob", "d.flac,y,test,"]
     (folder / "m.csv").write_text("\n".join(rows) + "\n")
     return folder / "m.csv"
+
+
+def make_parts(folder: Path) -> Path:
+    rows = ["filename\tonset\toffset\tevent_label", "a.wav\t0.5\t2.25\tx", "a.wav\t3\t4\ty", "b.wav\t0\t1,5\tx"]
+    (folder / "m.tsv").write_text("\n".join(rows) + "\n")
+    return folder / "m.tsv"
+
+
+def make_json_lines(folder: Path) -> Path:
+    rows: list[dict[str, Any]] = [
+        {"audio_filepath": "a.wav", "split": "train", "offset": 0.5, "duration": 1.25, "command": "x"},
+        {"audio_filepath": "b.wav", "split": "test", "command": ["x", "y"]},
+        {"audio_filepath": "c.wav", "split": "val", "command": "y", "speaker": "ann"},
+    ]
+    (folder / "m.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return folder / "m.jsonl"
+
+
+def make_raven(folder: Path) -> Path:
+    header = "Selection\tView\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tTag"
+    rows = [header, "1\tSpectrogram 1\t0.5\t2.25\ta.wav\t0.5\tx", "2\tSpectrogram 1\t63\t64\tb.wav\t3\ty"]
+    (folder / "m.selections.txt").write_text("\n".join(rows) + "\n")
+    return folder / "m.selections.txt"
+
+
+def make_audacity(folder: Path) -> Path:
+    (folder / "a.wav").touch()
+    (folder / "a.txt").write_text("0.500000\t2.250000\tx\n\\\t100.0\t4000.0\n3.000000\t4.000000\ty\n")
+    return folder / "a.txt"
 
 
 def make_parquet(folder: Path) -> Path:
@@ -418,11 +448,19 @@ def read_tfrecord_task(path: Path) -> None:
 
 
 def read_manifest(path: Path) -> None:
-    table = Manifest("m", path).table(path.parent)
+    check_table(Manifest("m", path).table(path.parent))
+
+
+def read_audacity(path: Path) -> None:
+    check_table(Folder("f", path.parent).table(path.parent))
+
+
+def check_table(table: Table) -> None:
     check_task(table.task)
     for clip in table.clips:
         assert clip.split in SPLITS and all(0 <= label < table.task.num_classes for label in clip.labels)
         assert isinstance(clip.id, str) and clip.id
+        assert math.isfinite(clip.start) and 0 <= clip.start < (math.inf if clip.end is None else clip.end) <= math.inf
 
 
 def read_lines(path: Path) -> None:
@@ -518,6 +556,10 @@ PARSERS = {
     "tfrecord task": Parser(make_tfrecord, read_tfrecord_task, file="task.json"),
     "manifest": Parser(make_manifest, read_manifest),
     "parquet": Parser(make_parquet, read_manifest),
+    "parts": Parser(make_parts, read_manifest),
+    "json_lines": Parser(make_json_lines, read_manifest),
+    "raven": Parser(make_raven, read_manifest),
+    "audacity": Parser(make_audacity, read_audacity),
     "tags as lines": Parser(make_lines, read_lines),
     "tags as table": Parser(make_table, read_table),
     "tag settings": Parser(make_settings, read_settings),

@@ -34,22 +34,28 @@ class Scan:
 
     Args:
         skip_underscore: skips folders whose names begin with an underscore (`_background_noise_`), as data sets do.
+        collect: suffixes of other files that are listed in `collected` as well.
 
     Attributes:
         unsupported: paths of recordings in formats that cannot be decoded.
+        collected: paths of the files with the suffixes `collect`.
         others: files that are not recordings, by suffix.
         hidden, special, dangling, underscore: numbers of skipped hidden files and folders, files that are not regular,
             dangling links, and folders with an underscore.
+        undecodable: recordings whose names are not valid text, counted by the caller.
         unreadable: folders that cannot be read, each with the system's reason.
     """
 
     skip_underscore: bool = False
+    collect: frozenset[str] = frozenset()
+    collected: list[str] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     hidden: int = 0
     special: int = 0
     dangling: int = 0
     underscore: int = 0
+    undecodable: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def recordings(self, folder: str | Path) -> Iterator[str]:
@@ -97,6 +103,8 @@ class Scan:
                         self.unsupported.append(entry.path)
                 else:
                     self.others[suffix] += 1
+                    if suffix in self.collect:
+                        self.collected.append(entry.path)
             elif kind == "nothing":
                 self.dangling += 1
             else:
@@ -106,6 +114,8 @@ class Scan:
     def notes(self) -> list[str]:
         """What was skipped, one line for each kind."""
         notes = []
+        if self.undecodable:
+            notes.append(f"{self.undecodable:,} recordings have names that are not valid text and are skipped")
         if self.unsupported:
             count = counted(len(self.unsupported), "recording is", "recordings are")
             kinds = by_suffix(Counter(map(suffix_of, self.unsupported)))

@@ -331,5 +331,8 @@ def test_names_of_splits_in_a_manifest(tmp_path: Path) -> None:
 
 
 def test_options_of_manifests_are_refused_for_folders(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="path column is an option for manifests, not for folders"):
-        open_dataset(str(tmp_path), tmp_path / "data", path_column="x")
+    for name in ("a", "b"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        (tmp_path / "sounds" / name / "1.wav").touch()
+    with pytest.raises(UsageError, match="path column is an option for tables of labels, not for folders of classes"):
+        open_dataset(str(tmp_path / "sounds"), tmp_path / "data", path_column="x").table()

@@ -164,5 +164,5 @@ def test_an_unknown_data_set_lists_the_known_ones(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as error:
             open_dataset(spec, tmp_path)
         assert all(word in str(error.value) for word in ("dcs, demo, mtt, scd", "folder", "manifest"))
-    with pytest.raises(UsageError, match=r"notes.txt: neither a folder nor a .csv or .parquet manifest"):
+    with pytest.raises(UsageError, match=r"notes.txt: neither a folder nor a manifest \(.csv, .tsv, .parquet,"):
         open_dataset(str(tmp_path / "notes.txt"), tmp_path)

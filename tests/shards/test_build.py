@@ -383,7 +383,7 @@ def test_any_exception_of_a_decoder_skips_one_file(monkeypatch):
         raise ZeroDivisionError("odd")
 
     monkeypatch.setattr(worker, "stream", explode)
-    audio, remarks, _ = worker._audio_of("x.wav", _TASK, False, False, Path())
+    audio, remarks, _ = worker._audio_of("x.wav", [0.0, None], _TASK, False, False, Path())
     ((status, reason),) = remarks
     assert audio is None and status == "skipped" and "ZeroDivisionError: odd" in reason
 
@@ -544,7 +544,7 @@ def test_a_long_recording_is_built_within_bounded_memory(tmp_path, monkeypatch):
             folder,
             _TASK,
             FORMATS["arrow"],
-            order | {"clips": [["x", str(folder / "long.wav"), [0], {}]]},
+            order | {"clips": [["x", str(folder / "long.wav"), [0.0, None], [0], {}]]},
             lambda _: None,
         )
         most = tracemalloc.get_traced_memory()[1]

@@ -131,7 +131,7 @@ def worker_shares(table: Table, folder: Path, times: int = 3) -> dict[str, float
 
 def _shard_shares(table: Table, folder: Path) -> dict[str, float]:
     folder.mkdir(parents=True)
-    clips = [[clip.id, str(clip.path), list(clip.labels), {}] for clip in table.clips]
+    clips = [[clip.id, str(clip.path), [clip.start, clip.end], list(clip.labels), {}] for clip in table.clips]
     order = {"name": "train.arrow", "split": "train", "measured": table.measured, "crashers": [], "clips": clips}
     order |= {"accept_truncated": False, "columns": []}
     spent = {"decoder": 0.0, "resampler": 0.0}

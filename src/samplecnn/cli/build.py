@@ -19,7 +19,8 @@ def build(
         str,
         typer.Argument(
             metavar="DATASET",
-            help=f"{{{DATA_SETS}}}, a folder with one sub-folder per class, or a CSV or Parquet manifest.",
+            help=f"{{{DATA_SETS}}}, a folder with one sub-folder per class or with labels in it, or a manifest (CSV, "
+            "Parquet, JSON lines).",
         ),
     ],
     data_dir: Annotated[
@@ -85,6 +86,14 @@ def build(
         str | None,
         typer.Option(metavar="CHARACTER", help="Manifest: separates several labels in a cell. [default: |]"),
     ] = None,
+    label_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Folder: labels from the names of its recordings, such as '{label}_{speaker}_*'. Fields: label, "
+            "split, group or speaker, fold; * is anything.",
+        ),
+    ] = None,
     accept_truncated: Annotated[
         bool,
         typer.Option(
@@ -134,6 +143,7 @@ def build(
             path_column=path_column,
             label_column=label_column,
             label_separator=label_separator,
+            label_from=label_from,
             accept_truncated=accept_truncated,
             background=background,
             unknown=unknown,

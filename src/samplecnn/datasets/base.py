@@ -11,7 +11,7 @@ CLIP_COLUMNS = ("group", "fold")  # that shards hold where a clip has them
 
 
 class Clip(NamedTuple):
-    """One recording.
+    """One recording, or a part of one.
 
     Args:
         id: unique in the data set.
@@ -20,6 +20,7 @@ class Clip(NamedTuple):
         labels: indices into the task's classes, ascending.
         group: what the recording shares with others, such as a speaker or an album; "" where it is not known.
         fold: of a cross-validation, as the data set gives it; "" where it gives none.
+        start, end: seconds in the recording between which the clip lies; None: to its end.
     """
 
     id: str
@@ -28,6 +29,13 @@ class Clip(NamedTuple):
     labels: tuple[int, ...]
     group: str = ""
     fold: str = ""
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the clip is a part of its recording, and not all of it."""
+        return self.start > 0 or self.end is not None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.datasets.base import SPLITS, Clip, Table
+from samplecnn.datasets.columns import Columns
 from samplecnn.datasets.splits import draw_splits
 from samplecnn.errors import UsageError
 from samplecnn.recordings import listed
@@ -26,9 +27,10 @@ class CustomOptions:
         kind: "multilabel" or "multiclass"; None: multiclass where every recording has exactly one label.
         threshold: probability above which a class counts as present.
         seed: of the split, where the recordings come without one.
-        skip_unlabelled: manifests only: leaves out rows without label, instead of clips that have none of the classes.
-        path_column, label_column: manifests only: names of the columns, where they are not among the usual ones.
-        label_separator: manifests only: separates several labels in a cell; ``|`` where not given.
+        skip_unlabelled: of tables: leaves out rows without label, instead of clips that have none of the classes.
+        path_column, label_column: of tables: names of the columns, where they are not among the usual ones.
+        label_separator: of tables and file names: separates several labels; ``|`` where not given.
+        label_from: of folders: pattern of the recordings' names, see `file_names.Pattern`.
     """
 
     sample_rate: int = 22050
@@ -41,8 +43,9 @@ class CustomOptions:
     path_column: str | None = None
     label_column: str | None = None
     label_separator: str = "|"
+    label_from: str | None = None
 
-    MANIFEST_ONLY = ("skip_unlabelled", "path_column", "label_column", "label_separator")
+    OF_TABLES = ("skip_unlabelled", "path_column", "label_column", "label_separator")  # not for folders of classes
 
     def __post_init__(self) -> None:
         if not MIN_RATE <= self.sample_rate <= MAX_RATE:
@@ -77,6 +80,15 @@ class CustomOptions:
             raise UsageError(f"unknown option {unknown[0]!r}; custom data sets take {', '.join(sorted(known))}")
         return cls(**{name: value for name, value in options.items() if value is not None})
 
+    def columns(self) -> Columns:
+        """Which columns of a table are read."""
+        return Columns(self.path_column, self.label_column, self.label_separator)
+
+    def given(self, names: Sequence[str]) -> str:
+        """The first of these options that is not its default, as in a message; "" where there is none."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return next((name.replace("_", " ") for name in names if getattr(self, name) != defaults[name]), "")
+
     def task(self, name: str, classes: Sequence[str], kind: Kind) -> Task:
         """The task with these classes; mean and std are still to be measured."""
         return Task(
@@ -105,6 +117,7 @@ def custom_table(
     groups: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     folds: Sequence[str] | None = None,
+    parts: Sequence[tuple[float, float | None]] | None = None,
 ) -> Table:
     """The table of a custom data set, its splits completed.
 
@@ -119,6 +132,7 @@ def custom_table(
         groups: clips of one group stay in one split where splits are drawn; "" is a group of one clip.
         notes: to which notes on splits and classes are added.
         folds: of each clip, "" where it has none; they do not influence the splits.
+        parts: start and end of each clip in its recording, as in `Clip`; None: clips are whole recordings.
     """
     notes = list(notes)
     present = set(given)
@@ -144,7 +158,9 @@ def custom_table(
         notes += _shared_groups(groups, splits)
     notes += _classes_without_clips(task, labels, splits)
     none = [""] * len(ids)
-    clips = [Clip(*row) for row in zip(ids, paths, splits, labels, groups or none, folds or none, strict=True)]
+    spans = parts or [(0.0, None)] * len(ids)
+    columns = zip(ids, paths, splits, labels, groups or none, folds or none, spans, strict=True)
+    clips = [Clip(*row, *span) for *row, span in columns]
     return Table(task, clips, measured=True, notes=tuple(notes))
 
 

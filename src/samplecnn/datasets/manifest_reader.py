@@ -1,124 +1,116 @@
-"""Reading the rows of a manifest: CSV in the dialects that spreadsheets write, or Parquet."""
+"""Reading the rows of a manifest: CSV in the dialects that spreadsheets write, Parquet, JSON lines, Raven tables."""
 
-import ast
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from samplecnn.datasets.label_files import read_rows
+from samplecnn.datasets.cells import labels_of, part_of, seconds_of, text_of
+from samplecnn.datasets.columns import FORM, Columns, dialect_of, positions
+from samplecnn.datasets.label_files import read_lines, read_rows
+from samplecnn.datasets.label_tables import RAVEN, read_raven
+from samplecnn.datasets.rows import Row
 from samplecnn.datasets.splits import is_split_name
 from samplecnn.errors import UsageError
-from samplecnn.parsing import SHOWN, require_file, shown
+from samplecnn.parsing import anything, parse_object, require_file, shown, table_of
 
-CSV, PARQUET = (".csv", ".tsv"), (".parquet", ".pq")
-# Accepted column names in lower case; of several that are there the first is used.
-COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "file_path"),
-    "labels": ("labels", "label", "class", "classes", "category", "tags"),
-    "split": ("split", "subset"),
-    "group": ("group", "speaker"),
-    "fold": ("fold",),
-}
-FORM = "expected a CSV or Parquet table with columns path and labels and, optionally, split, group and fold"
 # Of a Parquet table, whose repetitions are compressed, for each byte of its file: rows, and bytes of its columns.
 ROWS_PER_BYTE, CELLS_PER_BYTE, SMALL_TABLE = 20, 200, 1 << 20
 LONGEST_PATH = 4096  # characters, as systems allow
-LONGEST_LIST = 10_000  # characters of a cell that is parsed as a list
 
-
-class Row(NamedTuple):
-    """One row of a manifest, cells as written.
-
-    Args:
-        place: where it is, for messages ("line 7"; in Parquet "row 7").
-        path: of the recording, relative to the manifest or absolute.
-        labels: each once.
-        split: a name for which `splits.is_split_name` holds, or "".
-        group: such as a speaker, or "".
-        fold: of a cross-validation, or "".
-    """
-
-    place: str
-    path: str
-    labels: tuple[str, ...]
-    split: str
-    group: str
-    fold: str = ""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns are read, and how a cell with several labels is split.
-
-    Args:
-        path, labels: names of the columns; None: the usual ones.
-        separator: between several labels in a cell.
-    """
-
-    path: str | None = None
-    labels: str | None = None
-    separator: str = "|"
-
-    def accepted(self, column: str) -> tuple[str, ...]:
-        """Accepted names of a column, in lower case."""
-        given = {"path": self.path, "labels": self.labels}.get(column)
-        return COLUMNS[column] if given is None else (given.strip().lower(),)
-
-    def option(self, column: str) -> str:
-        """The option that names a column."""
-        return {"path": "--path-column", "labels": "--label-column"}[column]
+Cells = Iterator[tuple[str, Sequence[Any]]]  # place and cells of every row
+Table = Callable[[Path, Columns], tuple[list[str], Cells]]  # -> header, rows
+Reader = Callable[[Path, Columns], Iterator[Row]]
 
 
 def is_manifest_name(name: str | os.PathLike[str]) -> bool:
     """Whether a file is taken for a manifest."""
-    return Path(name).suffix.lower() in CSV + PARQUET
+    return reader_of(name) is not None
+
+
+def reader_of(name: str | os.PathLike[str]) -> Reader | None:
+    """The reader of a file by the end of its name, in upper or lower case."""
+    lower = Path(name).name.lower()
+    return next((read for ending, read in READERS.items() if lower.endswith(ending) and lower != ending), None)
+
+
+def stem_of(name: str | os.PathLike[str]) -> str:
+    """The name of a manifest without its folder and ending."""
+    whole = Path(name).name
+    ending = next(ending for ending in READERS if whole.lower().endswith(ending))
+    return whole[: -len(ending)]
 
 
 def read_manifest(path: Path, columns: Columns | None = None) -> Iterator[Row]:
     """The rows of a manifest. Raises UsageError with the file and the line (in Parquet the row) that cannot be used."""
-    columns = columns or Columns()
-    suffix = path.suffix.lower()
-    if suffix in PARQUET:
-        header, places_and_cells = _parquet(path, columns)
-    elif suffix in CSV:
-        header, places_and_cells = _csv(path)
-    else:
-        raise UsageError(f"{path}: not a .csv or .parquet file; {FORM}")
-    positions = _positions(path, header, columns)
-    labels_of: dict[str, tuple[str, ...]] = {}  # a million rows repeat few cells
+    read = reader_of(path)
+    if read is None:
+        raise UsageError(f"{path}: not a {endings()} file; {FORM}")
+    return read(path, columns or Columns())
+
+
+def _rows_of(table: Table, path: Path, columns: Columns) -> Iterator[Row]:
+    """The rows of a table with a header."""
+    header, places_and_cells = table(path, columns)
+    dialect = dialect_of(header)
+    where = positions(path, header, columns, dialect)
+    known_labels: dict[str, tuple[str, ...]] = {}  # a million rows repeat few cells
+    template = ""
+    timed = not {"start", "end", "seconds"}.isdisjoint(where)
     for place, cells in places_and_cells:
         if len(cells) != len(header):
             raise UsageError(
                 f"{path}, {place}: {len(cells)} columns where the header has {len(header)}; put quotes around cells "
                 "that contain the separator"
             )
-        values = {name: cells[position] for name, position in positions.items()}
-        name = _text(values["path"])
-        if not name or "\0" in name or len(name) > LONGEST_PATH:
+        values = {name: cells[position] for name, position in where.items()}
+        name, fold = text_of(values["path"]), text_of(values.get("fold"))
+        if not name or "\0" in name or len(name) > LONGEST_PATH or isinstance(values["path"], dict | list | bytes):
             raise UsageError(f"{path}, {place}: the path is {'empty' if not name else 'not a file name'}")
-        split = _text(values.get("split"))
+        split = text_of(values.get("split"))
         if split and not is_split_name(split):
             raise UsageError(f"{path}, {place}: unknown split {shown(split)}; expected train, val or test")
         cell = values["labels"]
-        labels = labels_of.get(cell) if isinstance(cell, str) else _labels(cell, columns.separator)
+        labels = known_labels.get(cell) if isinstance(cell, str) else labels_of(cell, columns.separator)
         if labels is None:
-            labels = labels_of[cell] = _labels(cell, columns.separator)
-        yield Row(place, name, labels, split, _text(values.get("group")), _text(values.get("fold")))
+            labels = known_labels[cell] = labels_of(cell, columns.separator)
+        if len(dialect.places) > 1:
+            template = template or _place(path, dialect.places, name, fold)
+            name = template.format(path=name, fold=fold)
+        part = _part(values, f"{path}, {place}") if timed else (0.0, None)
+        group = text_of(values.get("group"))
+        if dialect.folds_first and group:
+            group = f"{fold}-{group}"
+        yield Row(place, name, labels, split, group, fold, *part)
 
 
-def _csv(path: Path) -> tuple[list[str], Iterator[tuple[str, Sequence[Any]]]]:
+def _place(path: Path, places: Sequence[str], name: str, fold: str) -> str:
+    """The first of the places in which a recording is; the first of all where it is in none."""
+    paths = (os.path.join(path.parent, place.format(path=name, fold=fold)) for place in places)  # noqa: PTH118
+    return next((place for place, at in zip(places, paths, strict=True) if os.path.exists(at)), places[0])  # noqa: PTH110
+
+
+def _part(values: dict[str, Any], where: str) -> tuple[float, float | None]:
+    start, end, seconds = (seconds_of(values.get(name), name, where) for name in ("start", "end", "seconds"))
+    if seconds is not None:
+        if start is None:  # the length of a whole recording
+            return 0.0, None
+        end = round(start + seconds, 6)
+    return part_of(start, end, where)
+
+
+def _csv(path: Path, columns: Columns) -> tuple[list[str], Cells]:
     rows = read_rows(path, FORM, None)
     _, header = next(rows, (1, []))
     return header, ((f"line {line}", cells) for line, cells in rows)
 
 
-def _parquet(path: Path, columns: Columns) -> tuple[list[str], Iterator[tuple[str, Sequence[Any]]]]:
+def _parquet(path: Path, columns: Columns) -> tuple[list[str], Cells]:
     import pyarrow
     from pyarrow import parquet
 
-    accepted = {name for column in COLUMNS for name in columns.accepted(column)}
+    known = columns.known()
     size = require_file(path, FORM, UsageError)
     try:
         file = parquet.ParquetFile(path)
@@ -127,7 +119,7 @@ def _parquet(path: Path, columns: Columns) -> tuple[list[str], Iterator[tuple[st
         if not 0 <= file.metadata.num_rows <= most[0] or not 0 <= table_bytes <= most[1]:
             raise ValueError(f"{file.metadata.num_rows:,} rows of {table_bytes:,} bytes in a file of {size:,} bytes")
         names = file.schema_arrow.names
-        header = [name for name in names if name.strip().lower() in accepted]
+        header = [name for name in names if name.strip().lower() in known]
         table = file.read(columns=header)
         cells = [table.column(name).to_pylist() for name in header]
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -137,51 +129,39 @@ def _parquet(path: Path, columns: Columns) -> tuple[list[str], Iterator[tuple[st
     return header, ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 
-def _positions(path: Path, header: Sequence[str], columns: Columns) -> dict[str, int]:
-    """Positions of the columns in the header; of those that are optional only where they are there."""
-    names = [name.strip().lower() for name in header]
-    positions = {}
-    for column in COLUMNS:
-        accepted = columns.accepted(column)
-        name = next((name for name in accepted if name in names), None)
-        if name is None:
-            if column in ("path", "labels"):
-                there = ", ".join(name[:SHOWN] for name in header[:8] if name) or "nothing"
-                wanted = column if len(accepted) > 1 else accepted[0]
-                raise UsageError(
-                    f"{path}, line 1: column {wanted!r} is missing (found {there}); {FORM}, "
-                    f"or name it with {columns.option(column)}"
-                )
-        elif names.count(name) > 1:
-            raise UsageError(f"{path}, line 1: column {shown(name)} is there {names.count(name)} times; keep one")
-        else:
-            positions[column] = names.index(name)
-    return positions
+def _json_lines(path: Path, columns: Columns) -> tuple[list[str], Cells]:
+    """One JSON object a line, as NeMo and Hugging Face write them; a key that an object lacks is an empty cell."""
+    known = columns.known()
+    form, objects = table_of(anything()), []
+    for line, text in read_lines(path, FORM):
+        remedy = 'expected one JSON object a line, such as {"path": "a.wav", "labels": "rain"}'
+        values = parse_object(text, f"{path}, line {line}", remedy, form, UsageError)
+        objects.append((line, {key: value for key, value in values.items() if key.strip().lower() in known}))
+    header = list(dict.fromkeys(key for _, values in objects for key in values))
+    return header, ((f"line {line}", [values.get(key) for key in header]) for line, values in objects)
 
 
-def _text(value: Any) -> str:
-    """A cell as text; null and NaN are empty."""
-    if value is None or value != value:
-        return ""
-    return value.strip() if isinstance(value, str) else str(value)
+TABLES: dict[str, Table] = {
+    **dict.fromkeys((".csv", ".tsv"), _csv),
+    **dict.fromkeys((".parquet", ".pq"), _parquet),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), _json_lines),
+}
+READERS: dict[str, Reader] = {
+    **{ending: partial(_rows_of, table) for ending, table in TABLES.items()},
+    RAVEN: read_raven,
+}
 
 
-def _labels(value: Any, separator: str) -> tuple[str, ...]:
-    """Labels of a cell, each once: ``a|b``, a list in Parquet, or a list as Python prints it (``['a', 'b']``)."""
-    parts = value if isinstance(value, list) else _printed_list(_text(value))
-    if parts is None:
-        parts = _text(value).split(separator)
-    return tuple(dict.fromkeys(text for part in parts if (text := _text(part))))
-
-
-def _printed_list(text: str) -> list[Any] | None:
-    """The items of a list of texts or numbers as Python prints it; None for anything else, such as ``[noise]``."""
-    if not (text.startswith("[") and text.endswith("]")) or len(text) > LONGEST_LIST:
-        return None
+def header_of(path: Path) -> list[str]:
+    """The names of a table's columns in lower case; none of a file that is no table."""
     try:
-        items = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    if not isinstance(items, list) or not all(isinstance(item, str | int | float) for item in items):
-        return None
-    return items
+        header, _ = TABLES[path.suffix.lower()](path, Columns())
+    except (UsageError, OSError):
+        return []
+    return [name.strip().lower() for name in header]
+
+
+def endings() -> str:
+    """The endings of manifests' names, for messages."""
+    names = list(READERS)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -15,7 +15,7 @@ from samplecnn.datasets.dcs import Dcase2017
 from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.generated import Demo
 from samplecnn.datasets.manifest import Manifest
-from samplecnn.datasets.manifest_reader import is_manifest_name
+from samplecnn.datasets.manifest_reader import endings, is_manifest_name, stem_of
 from samplecnn.datasets.mtt import MagnaTagATune
 from samplecnn.datasets.scd import SpeechCommands
 from samplecnn.errors import UsageError
@@ -72,8 +72,8 @@ def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
     """Finds a data set by name or path, without reading its labels.
 
     Args:
-        spec: a name in `REGISTRY`, a folder with one sub-folder per class, or a CSV or Parquet manifest, tried in this
-            order: `./scd` is the folder where `scd` is the data set.
+        spec: a name in `REGISTRY`, a folder (`Folder`), or a manifest (CSV, Parquet, JSON lines), tried in this order:
+            `./scd` is the folder where `scd` is the data set.
         data_dir: holds the registered data sets, each in data_dir/<name>/raw.
         options: fields of `CustomOptions`; for a registered data set only `ADJUSTABLE`. None means not given.
 
@@ -94,17 +94,16 @@ def open_dataset(spec: str, data_dir: str | Path, **options: Any) -> Source:
         return source
     path = Path(spec).expanduser()
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises where the name is too long)
-        given = [option for option in CustomOptions.MANIFEST_ONLY if options.get(option)]
-        if given:
-            raise UsageError(f"{path}: {given[0].replace('_', ' ')} is an option for manifests, not for folders")
         return Source(name, path, Folder(name, path, CustomOptions.of(**options)))
     if os.path.isfile(path):  # noqa: PTH113
         if not is_manifest_name(path):
-            raise UsageError(f"{path}: neither a folder nor a .csv or .parquet manifest")
+            raise UsageError(f"{path}: neither a folder nor a manifest ({endings()})")
+        if options.get("label_from") is not None:
+            raise UsageError(f"{path}: --label-from is an option for folders, not for manifests, which have the labels")
         return Source(name, path.parent, Manifest(name, path, CustomOptions.of(**options)))
     raise UsageError(
         f"unknown data set {spec!r}: expected {', '.join(sorted(REGISTRY))}, a folder with one sub-folder per class, "
-        "or a CSV or Parquet manifest (path,labels)"
+        "or a CSV, Parquet or JSON lines manifest (path,labels)"
     )
 
 
@@ -119,7 +118,7 @@ def dataset_name(spec: str) -> str:
     path = Path(spec).expanduser() if spec else None
     if path is not None and path.name in ("", ".."):
         path = path.resolve()
-    name = slug(path.stem if is_manifest_name(path) else path.name) if path else ""
+    name = slug(stem_of(path) if is_manifest_name(path) else path.name) if path else ""
     if not name:
         raise UsageError(f"{spec!r} is not the name of a data set; expected {', '.join(sorted(REGISTRY))}, or a path")
     if name.lower() in REGISTRY:

@@ -43,6 +43,7 @@ def build(
     path_column: str | None = None,
     label_column: str | None = None,
     label_separator: str | None = None,
+    label_from: str | None = None,
     accept_truncated: bool = False,
     background: str | Path | None = None,
     unknown: str | Path | None = None,
@@ -52,8 +53,8 @@ def build(
     An interrupted build is continued. The recordings of "demo" are generated first if they are absent.
 
     Args:
-        spec: mtt, scd, dcs or demo (recordings in DATA/<name>/raw), a folder with one sub-folder per class, or a CSV or
-            Parquet manifest.
+        spec: mtt, scd, dcs or demo (recordings in DATA/<name>/raw), a folder with one sub-folder per class or with
+            labels in it, or a manifest (CSV, Parquet, JSON lines).
         data_dir: folder of the data sets.
         format: "arrow", or "tfrecord" for the original's files, which take twice the space.
         padding: how short clips are padded, see `audio.fit`.
@@ -69,6 +70,8 @@ def build(
         skip_unlabelled: skips manifest rows without a label instead of treating them as clips without any class.
         path_column, label_column: names of a manifest's columns, if they are not standard ones.
         label_separator: separator of labels in a manifest cell; default "|".
+        label_from: pattern of the file names in a folder, such as "{label}_{speaker}_*"; see
+            `datasets.file_names.Pattern`.
         accept_truncated: keeps the decodable part of truncated or damaged recordings, which are otherwise skipped; the
             report lists them.
         background: folder of recordings without any of the classes; clips of them become the class `_background_`.
@@ -102,6 +105,7 @@ def build(
         "path_column": path_column,
         "label_column": label_column,
         "label_separator": label_separator,
+        "label_from": label_from,
     }
     source = open_dataset(spec, Path(data_dir), **({} if registered else {"seed": seed}), **options)
     if spec == "demo":

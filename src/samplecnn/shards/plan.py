@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import random
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -93,6 +94,8 @@ def make_plan(
     for clip in clips:
         size, time, problem = _file_state(clip.path)
         more = "".join(f"\0{name} {getattr(clip, name)}" for name in columns)
+        if clip.is_part:
+            more += f"\0{clip.start!r} {clip.end!r}"
         row = f"{clip.id}\0{clip.split}\0{clip.labels}\0{clip.path.name}\0{size}\0{time}{more}\n"
         digest.update(row.encode("utf-8", "surrogateescape"))
         if problem:
@@ -158,5 +161,6 @@ def _segments_per_clip(task: Task, clips: list[Clip]) -> float:
             info = soundfile.info(str(clip.path))
         except (RuntimeError, TypeError, ValueError):
             continue  # the build reports what is wrong with it
-        counts.append(max(1, min(info.duration, 86400) * task.sample_rate // task.window))
+        seconds = min(info.duration, 86400, math.inf if clip.end is None else clip.end) - clip.start
+        counts.append(max(1, seconds * task.sample_rate // task.window))
     return sum(counts) / len(counts) if counts else 1

@@ -17,6 +17,7 @@ from samplecnn.system.files import write_text, written_aside
 from samplecnn.task import Task
 
 SILENT = "silent: every sample is zero"
+END_SECONDS = 0.1  # that may be missing at the end of a part: people and programs round
 SUMMED_AT_ONCE = 1 << 16  # samples: fits the processor's cache
 
 
@@ -33,9 +34,9 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     per_class = np.zeros(task.num_classes, np.int64)
     clips = segments = short = total = squares = 0
     with written_aside(folder / name) as aside, format.writer(aside, task, split, order["columns"]) as writer:
-        for index, (id, path, labels, columns) in enumerate(order["clips"]):
+        for index, (id, path, span, labels, columns) in enumerate(order["clips"]):
             audio, remarks, filled = _audio_of(
-                path, task, index in order["crashers"], order["accept_truncated"], folder
+                path, span, task, index in order["crashers"], order["accept_truncated"], folder
             )
             issues += [[path, split, status, reason] for status, reason in remarks]
             if audio is not None:
@@ -64,7 +65,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
 
 
 def _audio_of(
-    path: str, task: Task, crasher: bool, accept_truncated: bool, folder: Path
+    path: str, span: list[float | None], task: Task, crasher: bool, accept_truncated: bool, folder: Path
 ) -> tuple[np.ndarray | None, list[tuple[str, str]], bool]:
     """A clip's segments, int16 [n, window], or None; (status, reason) pairs for the report; whether it was padded.
 
@@ -73,9 +74,12 @@ def _audio_of(
     if crasher:
         return _skipped("its decoding process died twice; convert it, remove it, or build with fewer --workers")
     heard = Remarks()
+    start, end = span[0] or 0.0, span[1]
     try:
-        samples, silent = _samples(stream(path, task.sample_rate, task.clip_seconds, accept_truncated, heard), folder)
-        notes = [("kept", heard.kept), ("warning", heard.cancelled or (SILENT if silent else ""))]
+        pieces = stream(path, task.sample_rate, _seconds(start, end, task), accept_truncated, heard, start)
+        samples, silent = _samples(pieces, folder)
+        missing = "" if end is None or task.clip_seconds else _missing(start, len(samples) / task.sample_rate, end)
+        notes = [("kept", heard.kept), ("warning", heard.cancelled or (SILENT if silent else "") or missing)]
         short = len(samples) < (task.clip_samples or task.window)
         return cut(samples, task), [(status, reason) for status, reason in notes if reason], short
     except AudioError as error:
@@ -84,6 +88,21 @@ def _audio_of(
         raise  # an error of the shards' folder: those of the recording are AudioErrors
     except Exception as error:
         return _skipped(f"cannot be decoded ({type(error).__name__}: {error}); convert or remove it")
+
+
+def _seconds(start: float, end: float | None, task: Task) -> float | None:
+    """Seconds to decode; None: to the recording's end."""
+    if end is None:
+        return task.clip_seconds
+    # Half a sample more than wanted is cut off; of 1.3 - 0.3 s, which is less than a second, a sample would be missing.
+    seconds = (round((end - start) * task.sample_rate) + 0.5) / task.sample_rate
+    return seconds if task.clip_seconds is None else min(seconds, task.clip_seconds)
+
+
+def _missing(start: float, seconds: float, end: float) -> str:
+    if start + seconds > end - END_SECONDS:
+        return ""
+    return f"ends after {start + seconds:.2f} s, before the end of the clip at {end:g} s"
 
 
 def _skipped(reason: str) -> tuple[None, list[tuple[str, str]], bool]:

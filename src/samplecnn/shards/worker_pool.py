@@ -116,7 +116,13 @@ class Pool:
             "crashers": [at for at, count in crashes.items() if count >= CRASHES_ALLOWED],
             "columns": list(self.columns),
             "clips": [
-                [clip.id, str(clip.path), list(clip.labels), {name: getattr(clip, name) for name in self.columns}]
+                [
+                    clip.id,
+                    str(clip.path),
+                    [clip.start, clip.end],
+                    list(clip.labels),
+                    {name: getattr(clip, name) for name in self.columns},
+                ]
                 for clip in shard.clips
             ],
         }
