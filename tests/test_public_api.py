@@ -11,7 +11,7 @@ from samplecnn.errors import UsageError
 from samplecnn.system.arguments import checked, suggestion
 from samplecnn.training import TrainOptions, recipes
 
-FUNCTIONS = ("build", "train", "resume", "evaluate", "export", "load")
+FUNCTIONS = ("build", "train", "resume", "train_on_all", "evaluate", "export", "load")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

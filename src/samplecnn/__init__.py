@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samplecnn.shards import build
     from samplecnn.tagging import Embedder, Tagger
     from samplecnn.task import Task
-    from samplecnn.training import resume, train
+    from samplecnn.training import resume, train, train_on_all
 
 _MODULES = {
     "load": "samplecnn.model_files",
@@ -30,6 +30,7 @@ _MODULES = {
     "build": "samplecnn.shards",
     "train": "samplecnn.training",
     "resume": "samplecnn.training",
+    "train_on_all": "samplecnn.training",
     "read_index": "samplecnn.index",
     "update_index": "samplecnn.index",
     "evaluate": "samplecnn.evaluation",
@@ -50,6 +51,7 @@ __all__ = [
     "read_index",
     "resume",
     "train",
+    "train_on_all",
     "update_index",
 ]
 

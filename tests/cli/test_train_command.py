@@ -105,6 +105,8 @@ TESTED_BELOW = {
     "freeze",  # in tests/training/test_transfer.py, as is the next
     "depth-rate",
     "resume",
+    "train-on",  # in tests/training/test_final.py, as is the next
+    "like",
     "skip-corrupt",
     "compile",  # in tests/training/test_step.py
     "fold",  # in tests/training/test_folds.py, as is the next

@@ -18,10 +18,12 @@ from samplecnn.cli.choices import (
     choice,
 )
 from samplecnn.cli.shared import SkipCorrupt, next_command, require_pytorch
-from samplecnn.errors import UsageError
+from samplecnn.errors import OptionError, UsageError
 from samplecnn.training.options import TrainOptions as Default
 
-RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")  # the options that a resumed run may change
+# The options that a run with another's settings may change.
+RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")
+LIKE = ("data_dir", "log_dir", "device")
 
 
 def train(
@@ -209,11 +211,39 @@ def train(
             "--num-stages, --max-epochs or --patience extends it.",
         ),
     ] = None,
+    train_on: Annotated[
+        str,
+        typer.Option(
+            metavar="train|all",
+            allow_from_autoenv=False,
+            help="all, with --like RUN: train the final model on every clip, also those that have scored RUN.",
+        ),
+    ] = "train",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            allow_from_autoenv=False,
+            help="With --train-on all: the finished run whose settings and epochs are used, and whose scores are kept.",
+        ),
+    ] = None,
 ) -> None:
     """Train a SampleCNN on a built data set: stages, checkpoints, learning curves, test scores, final model."""
     require_pytorch("samplecnn train", trains=True)
+    if train_on not in ("train", "all"):
+        raise OptionError("train_on", f"must be train or all, not {train_on}")
+    if (train_on == "all") != (like is not None):
+        raise UsageError("the final model takes --train-on all and --like RUN, a finished run with scores")
+    if like is not None:
+        if resume is not None:
+            raise UsageError("--like starts a new run; leave out --resume")
+        changed = _changed(context, "the final model keeps the settings of the run it is like", LIKE)
+        from samplecnn.training import train_on_all
+
+        next_command("tag", str(train_on_all(like, **changed).run), "RECORDING")
+        return
     if resume is not None:
-        changed = _changed_on_resume(context)
+        changed = _changed(context, "a resumed run keeps its own settings", RESUMABLE)
         from samplecnn.training import resume as resume_run
 
         result = resume_run(resume, **changed)
@@ -228,11 +258,14 @@ def train(
     next_command("tag", str(result.run), "RECORDING")
 
 
-def _changed_on_resume(context: typer.Context) -> dict[str, Any]:
-    """The options given with --resume, which say where things are or extend the run, which knows all others itself.
+def _changed(context: typer.Context, rule: str, allowed: tuple[str, ...]) -> dict[str, Any]:
+    """The options given on the command line for a run that has another's settings.
 
-    Only the command line counts. What a --config file or the environment sets is meant for new runs: the interrupted
-    one has recorded what it started with, and continuing it must give the same result wherever that is done.
+    What a --config file or the environment sets is meant for new runs: the other one has recorded what it started with,
+    and continuing or repeating it must give the same result wherever that is done.
+
+    Raises:
+        UsageError: one that is not allowed; `rule` says why.
     """
     given = {
         key: value
@@ -240,8 +273,8 @@ def _changed_on_resume(context: typer.Context) -> dict[str, Any]:
         if key in Default.__dataclass_fields__
         and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
     }
-    others = [f"--{key.replace('_', '-')}" for key in given if key not in RESUMABLE and key not in ("dataset", "name")]
+    others = [f"--{key.replace('_', '-')}" for key in given if key not in allowed and key not in ("dataset", "name")]
     others += [key.upper() for key in ("dataset", "name") if key in given]
     if others:
-        raise UsageError(f"a resumed run keeps its own settings: leave out {', '.join(others)}")
+        raise UsageError(f"{rule}: leave out {', '.join(others)}")
     return given

@@ -110,7 +110,7 @@ def execute(job: Job, data: Data, folder: Path, records: Records, num_readers: i
 
 
 def _train(job: Job, data: Data, folder: Path, record: RunRecord, records: Records) -> None:
-    from samplecnn.training import resume, train
+    from samplecnn.training import TrainResult, resume, train
 
     assert job.given is not None
     name = f"{slug(job.label)[:60]}-{record.id}"
@@ -118,16 +118,16 @@ def _train(job: Job, data: Data, folder: Path, record: RunRecord, records: Recor
     begun = sorted(path.parent for path in folder.glob(f"*-{name}/checkpoint.pt"))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the table
         if begun and _is_finished(begun[-1]):  # it was interrupted between its last step and its record
-            run, scores = begun[-1], _scores(begun[-1], data.splits(job.fold)["test"])
+            scores = _scores(begun[-1], data.splits(job.fold)["test"])
+            result = TrainResult(begun[-1], scores, begun[-1])
         elif begun:
             result = resume(begun[-1], data.data_dir)
-            run, scores = result.run, result.scores
         else:
             settings = {**job.given, "seed": job.seed, "fold": job.fold}
             result = train(data.dataset, name, **settings, data_dir=data.data_dir, log_dir=str(folder), baseline=False)
-            run, scores = result.run, result.scores
-    record.folder, record.scores = run.name, _plain(scores)
-    _describe(run, record)
+    assert result.scores is not None  # it was not trained on every clip
+    record.folder, record.scores = result.run.name, _plain(result.scores)
+    _describe(result.run, record)
 
 
 def _is_finished(run: Path) -> bool:

@@ -103,7 +103,7 @@ def _span(samples: int, rate: int) -> str:
     return f"{samples:,} samples ({samples / rate:.3g} s)"
 
 
-NESTED = ("options", "data", "extended")
+NESTED = ("options", "data", "extended", "scored_by")
 
 
 def _training(record: dict[str, Any]) -> str:
@@ -115,4 +115,13 @@ def _training(record: dict[str, Any]) -> str:
     data = record.get("data")
     if isinstance(data, dict):
         parts.append(f"data {str(data.get('fingerprint'))[:12]} ({data.get('clips')} clips)")
+    scored = record.get("scored_by")
+    if isinstance(scored, dict):
+        parts.append(f"scored by {scored.get('run')}: {_scores(scored.get('scores'))}")
     return "; ".join([*parts, " ".join(f"{name}={value}" for name, value in options.items() if value is not None)])
+
+
+def _scores(scores: Any) -> str:
+    """Scores as name=value, without those that are not defined."""
+    known = scores if isinstance(scores, dict) else {}
+    return " ".join(f"{name}={value:.4f}" for name, value in known.items() if isinstance(value, float))

@@ -7,13 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from samplecnn.training.final import train_on_all
     from samplecnn.training.options import TrainOptions
     from samplecnn.training.result import TrainResult
     from samplecnn.training.resuming import resume
     from samplecnn.training.setup import train
 
-_MODULES = {"TrainOptions": "options", "TrainResult": "result", "resume": "resuming", "train": "setup"}
-__all__ = ["TrainOptions", "TrainResult", "resume", "train"]
+_MODULES = {
+    "TrainOptions": "options",
+    "TrainResult": "result",
+    "resume": "resuming",
+    "train": "setup",
+    "train_on_all": "final",
+}
+__all__ = ["TrainOptions", "TrainResult", "resume", "train", "train_on_all"]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,7 @@ from samplecnn.task import DESCRIPTION as TASK
 from samplecnn.task import Task
 from samplecnn.training.logging import metrics_row
 from samplecnn.training.options import PRECISIONS, TrainOptions
+from samplecnn.training.scored import RULE as SCORED_RULE
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT_VERSION = 1
@@ -89,6 +90,7 @@ class Checkpoint:
     device_random_state: Tensor | None = None
     average: dict[str, Any] | None = None  # of the weights, where the run has one
     data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
+    scored: dict[str, Any] | None = None  # the ScoredRun that a final model is like
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
@@ -131,7 +133,9 @@ def load_checkpoint(run: Path) -> Checkpoint:
         state["bad_epochs"] = state.pop("waited")
     check(values, CONTENTS, f"{path}: damaged", REMEDY)
     with damage_named(path):
-        TrainOptions.from_dict(values["options"])
+        stages = TrainOptions.from_dict(values["options"]).num_stages
+        if values.get("scored") is not None and len(values["scored"]["epochs"]) != stages:
+            raise ValueError(f"it has not the epochs of {stages} stages")
         ModelConfig.from_dict(values["model"])
         Task.from_dict(values["task"])
         values["state"] = RunState(**state)
@@ -211,6 +215,7 @@ CONTENTS = fields(
         "device_random_state": or_null(_tensor),
         "average": or_null(fields({"count": _COUNT, "values": table_of(_tensor, text(1000))})),
         "data": or_null(RECORD_RULE),
+        "scored": or_null(SCORED_RULE),
     },
-    optional=["device_random_state", "average", "data"],
+    optional=["device_random_state", "average", "data", "scored"],
 )

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.seen_clips import SeenClips, clip_hashes, merged, read_seen
 from samplecnn.shards import Segments
-from samplecnn.shards.folds import open_built_splits
+from samplecnn.shards.folds import Subset, open_built_splits
 from samplecnn.shards.identity import BuildRecord, check_same_build, read_record, unrecorded_source
 from samplecnn.system.log import note, warn
 from samplecnn.task import Task
@@ -48,6 +50,14 @@ def with_statistics(splits: dict[str, Segments], task: Task) -> Task:
     return splits["train"].task
 
 
+def every_clip(splits: dict[str, Segments]) -> Segments:
+    """All clips of the splits, as one."""
+    parts = list(splits.values())
+    found = Subset(parts, np.arange(sum(len(part) for part in parts)), "all", splits["train"].task)
+    found.skipped = [line for part in parts for line in part.skipped]
+    return found
+
+
 def record_of(segments: Segments) -> BuildRecord:
     """What the shards of these segments were built from."""
     return segments.record or read_record(segments.folder)
@@ -83,12 +93,11 @@ def seen_clips(options: TrainOptions, splits: dict[str, Segments], run: Path | N
     --init-from was trained on, and those that an interrupted `run` has recorded.
     """
     fingerprint = record_of(splits["train"]).fingerprint
-    parts = [clip_hashes(splits[split], options.num_readers) for split in ("train", "val")]
+    parts = [clip_hashes(splits[split], options.num_readers) for split in splits if split != "test"]
     before = [read_seen(model) for model in (run, options.init_from) if model is not None]
     inherited = [seen.hashes for seen in before if seen is not None]
     seen = SeenClips(merged(*parts), fingerprint)
-    test = clip_hashes(splits["test"], options.num_readers)
-    count = seen.overlap(test)
+    count = seen.overlap(clip_hashes(splits["test"], options.num_readers)) if "test" in splits else 0
     if count:
         warn(
             f"{count:,} of {splits['test'].num_clips:,} test clips are also in the training or validation split: their "

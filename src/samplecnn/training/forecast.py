@@ -29,10 +29,11 @@ def forecast(run: Run) -> str:
             float(step(optimizer, audio, labels, 1e-6))  # waits for the device
             times.append(time.monotonic() - ended)
             ended = time.monotonic()
-    steps = feed.steps * options.max_epochs * options.num_stages
+    epochs = options.max_epochs * options.num_stages if run.scored is None else sum(run.scored.epochs)
+    steps = feed.steps * epochs
     seconds = min(times[1:] or times) * max(steps - state.total_steps, 0)
     passes = f"{options.passes} passes" if options.passes > 1 else "one pass"
     return (
-        f"recipe {options.recipe}: {options.features} features, {options.max_epochs} epochs of {passes} over "
+        f"recipe {options.recipe}: {options.features} features, {epochs} epochs of {passes} over "
         f"{len(feed.segments):,} segments, {steps:,} steps of {options.batch_size}: about {duration(seconds)} here"
     )

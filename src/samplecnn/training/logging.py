@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,6 @@ from samplecnn.shards.tfrecord.frames import frame
 from samplecnn.system.files import naming, sweep, write_text
 from samplecnn.system.log import is_quiet, show
 from samplecnn.system.progress import duration
-from samplecnn.training.schedule import epochs_left
-
-if TYPE_CHECKING:
-    from samplecnn.training.checkpoint import RunState
-    from samplecnn.training.options import TrainOptions
 
 METRICS, CURVES = "metrics.jsonl", "curves.png"
 
@@ -149,18 +144,25 @@ def log(text: str) -> None:
         show(text)
 
 
-def epoch_line(position: str, row: Row, options: "TrainOptions", state: "RunState") -> str:
-    """An epoch's figures and the time that is left, for people; `state` is that after the epoch."""
+def epoch_line(position: str, row: Row, seconds: float, left: tuple[int, int]) -> str:
+    """An epoch's figures and the time that is left, for people.
+
+    Args:
+        position: of the epoch.
+        row: of the epoch; its "val_loss" is None if there is no validation.
+        seconds: that it took.
+        left: the fewest and the most epochs until the run ends.
+    """
     accuracy = f"  accuracy {row['val_accuracy']:.4f}" if "val_accuracy" in row else ""
-    line = (
-        f"{position}  loss {row['train_loss']:.4f}  validation: loss {row['val_loss']:.4f}{accuracy}"
-        f"  ROC-AUC {row['val_roc_auc']:.4f}  {row['segments_per_second']:.1f} segments/s"
-        f"  {duration(state.epoch_seconds)}{'  best' if row['best'] else ''}"
-    )
-    fewest, most = epochs_left(options, state)
-    if not most:
+    validation = ""
+    if row["val_loss"] is not None:
+        validation = f"  validation: loss {row['val_loss']:.4f}{accuracy}  ROC-AUC {row['val_roc_auc']:.4f}"
+    best = "  best" if row["best"] and validation else ""
+    speed = f"{row['segments_per_second']:.1f} segments/s  {duration(seconds)}"
+    line = f"{position}  loss {row['train_loss']:.4f}{validation}  {speed}{best}"
+    if not left[1]:
         return line
-    bounds = dict.fromkeys(duration(epochs * state.epoch_seconds) for epochs in (fewest, most))
+    bounds = dict.fromkeys(duration(epochs * seconds) for epochs in left)
     return f"{line}  {' to '.join(bounds)} left"
 
 
@@ -186,15 +188,33 @@ def draw_curves(history: list[Row], path: Path, title: str) -> None:
         return
     x = range(1, len(epochs) + 1)
     ends = [i for i, row in enumerate(epochs, 1) if i < len(epochs) and epochs[i]["stage"] != row["stage"]]
-    figure = new_figure(4.2, 10)
-    loss, score = figure.subplots(1, 2)
+    validated = epochs[0]["val_loss"] is not None
+    figure = new_figure(4.2, 10 if validated else 5)
+    loss = figure.add_subplot(1, 2 if validated else 1, 1)
     loss.plot(x, [row["train_loss"] for row in epochs], "o-", ms=3, color=LIGHT.muted, label="training")
+    loss.set(ylabel="loss", title="loss")
+    panels = [loss, _draw_validation(figure, loss, epochs, history)] if validated else [loss]
+    for axes in panels:
+        axes.set(xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        tidy(axes)
+        for end in ends:
+            axes.axvline(end + 0.5, color=LIGHT.rule, lw=1, ls="--")
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(drawable(title), fontsize=FONT, parse_math=False)
+    save_figure(figure, path)
+
+
+def _draw_validation(figure: Any, loss: Any, epochs: list[Row], history: list[Row]) -> Any:
+    """Adds the validation losses to the axes `loss`, and new axes with the scores, which are returned."""
+    from samplecnn.system.plotting import LIGHT
+
+    x, score = range(1, len(epochs) + 1), figure.add_subplot(1, 2, 2)
     loss.plot(x, [row["val_loss"] for row in epochs], "o-", ms=3, color=LIGHT.blue, label="validation")
     best = [i for i, row in enumerate(epochs, 1) if row["best"]]
     loss.plot(
         best, [epochs[i - 1]["val_loss"] for i in best], "o", ms=7, mfc="none", color=LIGHT.blue, label="best so far"
     )
-    loss.set(ylabel="loss", title="loss")
     metric = "accuracy" if "val_accuracy" in epochs[0] else "roc_auc"
     shown = metric.replace("_", " ").replace("roc auc", "ROC-AUC")
     values = np.array([row[f"val_{metric}"] for row in epochs], float)  # None becomes NaN, a gap in the curve
@@ -207,12 +227,4 @@ def draw_curves(history: list[Row], path: Path, title: str) -> None:
             *zip(*tests, strict=True), "D", ms=6, color=LIGHT.orange, label="test (clips), best weights of the stage"
         )
     score.set(ylabel=shown, title=shown)
-    for axes in (loss, score):
-        axes.set(xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        tidy(axes)
-        for end in ends:
-            axes.axvline(end + 0.5, color=LIGHT.rule, lw=1, ls="--")
-        axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(drawable(title), fontsize=FONT, parse_math=False)
-    save_figure(figure, path)
+    return score

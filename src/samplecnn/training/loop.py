@@ -34,7 +34,8 @@ from samplecnn.training.losses import loss_of
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import training_record
 from samplecnn.training.result import TrainResult, show_final, write_final
-from samplecnn.training.schedule import learning_rate, max_bad_epochs, stage_rate
+from samplecnn.training.schedule import epochs_left, learning_rate, stage_has_ended, stage_rate
+from samplecnn.training.scored import SCORES, ScoredRun
 from samplecnn.training.step import Step, mode_of, new_optimizer
 from samplecnn.training.validation import validate
 
@@ -57,11 +58,13 @@ class Run:
         data: BuildRecord,
         seen: dict[str, Any],
         background: np.ndarray | None = None,
+        scored: ScoredRun | None = None,
     ) -> None:
         keep_freed_memory()
         assert model.task is not None
         self.run, self.options, self.splits, self.device, self.precision = run, options, splits, device, precision
         self.state, self.task, self.data, self.seen = state, model.task, data, seen
+        self.scored = scored  # the run that decides the epochs of a final model, which has no validation and no test
         self.model = model.to(device)
         self.best: Weights | None = None
         self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
@@ -90,7 +93,7 @@ class Run:
                 self.save()
             announce()
             while True:
-                while state.epoch < options.max_epochs and state.bad_epochs < max_bad_epochs(options):
+                while not stage_has_ended(options, state, self.scored):
                     self.train_epoch()
                     with scored_weights(self.model, self.average, self.feed.unvaried()):
                         self.end_epoch(self.validate())
@@ -169,9 +172,11 @@ class Run:
         share = self.options.average
         return Average(self.model, share * self.feed.steps) if share else None
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, float | None]:
         """Loss and scores over the validation segments, in the precision of the training."""
         options = self.options
+        if self.scored is not None:
+            return {"val_loss": None}
         figures = validate(
             self.model,
             self.splits["val"],
@@ -183,14 +188,14 @@ class Run:
         )
         if figures is None:
             raise self.diverged(float("nan"))
-        return figures
+        return {**figures}
 
-    def end_epoch(self, figures: dict[str, float]) -> None:
-        """Records the epoch, and keeps its weights if they are the stage's best."""
-        state, count = self.state, len(self.feed)
-        better = figures["val_loss"] < state.best_loss
+    def end_epoch(self, figures: dict[str, float | None]) -> None:
+        """Records the epoch, and keeps its weights if they are the stage's best, or if there is no validation."""
+        state, count, loss = self.state, len(self.feed), figures["val_loss"]
+        better = loss is None or loss < state.best_loss
         if better:
-            state.best_loss, state.bad_epochs = figures["val_loss"], 0
+            state.best_loss, state.bad_epochs = state.best_loss if loss is None else loss, 0
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         else:
             state.bad_epochs += 1
@@ -209,14 +214,14 @@ class Run:
         }
         position = self.position()
         state.epoch += 1
-        log(epoch_line(position, row, self.options, state))
+        log(epoch_line(position, row, state.epoch_seconds, epochs_left(self.options, state, self.scored)))
         state.step, state.loss_sum, state.epoch_seconds = 0, 0.0, 0.0
         self.log.add(row)
         if better:
             self.save_model()
         self.log.draw(at_once=False)
 
-    def end_stage(self, is_last: bool) -> Scores:
+    def end_stage(self, is_last: bool) -> Scores | None:
         """Reloads the stage's best weights, scores the test set with them, and prepares the next stage.
 
         After the last one the state stays that of the last epoch's end, from which the run can be extended.
@@ -226,14 +231,7 @@ class Run:
         self.last = {name: value.clone() for name, value in self.model.state_dict().items()} if is_last else None
         self.model.load_state_dict(self.best)
         self.save_model()  # an interrupted write may have left the files of an earlier stage
-        found = predict(
-            self.model, self.splits["test"], options.batch_size, progress=True, num_readers=options.num_readers
-        )
-        scores = score(found.y_true, found.y_prob, self.task)
-        log(f"stage {state.stage + 1}/{options.num_stages} test: {scores}")
-        names = ("roc_auc", "pr_auc", "accuracy", "f1", "exact_match")
-        values = {name: getattr(scores, name) for name in names}
-        self.log.add({"event": "test", "stage": state.stage + 1, "total_steps": state.total_steps, **values})
+        scores = self.test() if self.scored is None else None
         self.log.draw()
         if not is_last:
             state.stage += 1
@@ -243,17 +241,29 @@ class Run:
             self.save()
         return scores
 
-    def finish(self, scores: Scores) -> TrainResult:
+    def test(self) -> Scores:
+        """Scores of the test split, which are recorded."""
+        state, options = self.state, self.options
+        found = predict(
+            self.model, self.splits["test"], options.batch_size, progress=True, num_readers=options.num_readers
+        )
+        scores = score(found.y_true, found.y_prob, self.task)
+        log(f"stage {state.stage + 1}/{options.num_stages} test: {scores}")
+        values = {name: getattr(scores, name) for name in SCORES}
+        self.log.add({"event": "test", "stage": state.stage + 1, "total_steps": state.total_steps, **values})
+        return scores
+
+    def finish(self, scores: Scores | None) -> TrainResult:
         """Writes the final files."""
         result = write_final(self.model, self.run, scores)
         self.state.finished = True
         self.save()
-        return show_final(result)
+        return show_final(result, self.scored)
 
     def save_model(self) -> None:
         """Writes the model with the stage's best weights, and how they were trained."""
         count = len(self.splits["train"])
-        record = training_record(self.options, self.precision, self.state.history, count, self.seen)
+        record = training_record(self.options, self.precision, self.state.history, count, self.seen, self.scored)
         model_files.save(self.model, self.run, record)
 
     def save(self) -> None:
@@ -275,6 +285,7 @@ class Run:
                 device_random_state=torch.cuda.get_rng_state(self.device) if cuda else None,
                 average=None if self.average is None else self.average.state(),
                 data=self.data.to_dict(),
+                scored=None if self.scored is None else self.scored.to_dict(),
             ),
         )
         self.saved_at = time.monotonic()

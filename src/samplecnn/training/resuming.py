@@ -6,18 +6,20 @@ from typing import Any
 
 import torch
 
+from samplecnn.errors import UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.system.arguments import checked
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import CHECKPOINT, damage_named, load_checkpoint, restore_optimizer
-from samplecnn.training.data import check_same_data, open_splits, record_of, seen_clips, with_statistics
+from samplecnn.training.data import check_same_data, every_clip, open_splits, record_of, seen_clips, with_statistics
 from samplecnn.training.depth import freeze
 from samplecnn.training.extension import extended
 from samplecnn.training.logging import log
 from samplecnn.training.loop import Run
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
+from samplecnn.training.scored import ScoredRun
 from samplecnn.training.setup import fitted
 from samplecnn.training.start import background_of
 
@@ -58,8 +60,13 @@ def resume(
     options = replace(TrainOptions.from_dict(checkpoint.options), **changes)
     bounds = {"num_stages": num_stages, "max_epochs": max_epochs, "patience": patience}
     wanted = {name: value for name, value in bounds.items() if value is not None}
+    scored = None if checkpoint.scored is None else ScoredRun(**checkpoint.scored)
+    if scored is not None and wanted:
+        raise UsageError(f"{run}: {scored.run} decides the epochs of this run; extend that, and train on all again")
     options = extended(run, checkpoint, options, wanted)
     splits = open_splits(options, any_source=True)
+    if scored is not None:
+        splits = {"train": every_clip(splits)}
     if options.freeze:
         with_statistics(splits, Task.from_dict(checkpoint.task))
     task, data = splits["train"].task, record_of(splits["train"])
@@ -74,7 +81,17 @@ def resume(
     seen = seen_clips(options, splits, run).save(run)
     recordings = background_of(options, task)
     continued = Run(
-        run, options, model, splits, torch_device, checkpoint.precision, checkpoint.state, data, seen, recordings
+        run,
+        options,
+        model,
+        splits,
+        torch_device,
+        checkpoint.precision,
+        checkpoint.state,
+        data,
+        seen,
+        recordings,
+        scored,
     )
     continued.best = checkpoint.best
     with damage_named(run / CHECKPOINT):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samplecnn.training.checkpoint import RunState
     from samplecnn.training.options import TrainOptions
+    from samplecnn.training.scored import ScoredRun
 
 LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), step counted from 0 in every stage
 
@@ -43,7 +44,14 @@ def max_bad_epochs(options: "TrainOptions") -> int:
     return max(options.patience, 1)
 
 
-def epochs_left(options: "TrainOptions", state: "RunState") -> tuple[int, int]:
+def stage_has_ended(options: "TrainOptions", state: "RunState", scored: "ScoredRun | None" = None) -> bool:
+    """Whether a stage has had all its epochs: those of the run that a final model is like, if there is one."""
+    if scored is not None:
+        return state.epoch >= scored.epochs[state.stage]
+    return state.epoch >= options.max_epochs or state.bad_epochs >= max_bad_epochs(options)
+
+
+def epochs_left(options: "TrainOptions", state: "RunState", scored: "ScoredRun | None" = None) -> tuple[int, int]:
     """The fewest and the most epochs until the run ends, after an epoch has ended.
 
     A stage ends after `patience` epochs without a better validation loss, at the earliest after 1 + `patience` epochs,
@@ -55,6 +63,9 @@ def epochs_left(options: "TrainOptions", state: "RunState") -> tuple[int, int]:
         >>> epochs_left(TrainOptions("demo", num_stages=2, max_epochs=10), RunState(stage=0, epoch=4, bad_epochs=1))
         (4, 16)
     """
+    if scored is not None:
+        left = sum(scored.epochs[state.stage :]) - state.epoch
+        return left, left
     stages = max(options.num_stages - state.stage - 1, 0)
     in_stage = max(options.max_epochs - state.epoch, 0)
     patience = max_bad_epochs(options)

@@ -11,6 +11,7 @@ from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import SampleCNN, without_excitation
 from samplecnn.models.fitting import config_for_window
+from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.training import depth
 from samplecnn.training.augmentation import crop_length
@@ -23,6 +24,7 @@ from samplecnn.training.loop import Run
 from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
 from samplecnn.training.precision import training_precision
 from samplecnn.training.result import TrainResult
+from samplecnn.training.scored import ScoredRun
 from samplecnn.training.start import background_of, initial_weights, new_run
 
 
@@ -188,9 +190,19 @@ def train(
     given = dict(locals())  # the arguments are the fields of TrainOptions
     options = resolved(given)
     splits = open_splits(options)
-    options, task = resolved(given, len(splits["train"])), splits["train"].task
-    if options.head_only:
-        return train_head(options, splits)
+    options = resolved(given, len(splits["train"]))
+    return train_head(options, splits) if options.head_only else begun(options, splits)
+
+
+def begun(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun | None = None) -> TrainResult:
+    """A new run from its first step to its end.
+
+    Args:
+        options: of the run.
+        splits: of the data set; of a final model "train" alone, with every clip.
+        scored: the run that a final model is like.
+    """
+    task = splits["train"].task
     config = config_for_window(
         crop_length(options, task.window),
         task.sample_rate,
@@ -214,13 +226,14 @@ def train(
     recordings = background_of(options, task)
     data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
-    return fitted(Run(run, options, model, splits, torch_device, chosen, RunState(), data, seen.save(run), recordings))
+    state, where = RunState(), (torch_device, chosen)
+    return fitted(Run(run, options, model, splits, *where, state, data, seen.save(run), recordings, scored))
 
 
 def fitted(run: Run) -> TrainResult:
     """The result of a run; a line on its length before, where that is known, and one on quick baselines after it."""
     result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
-    if run.options.baseline:
+    if run.options.baseline and run.scored is None:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:
             log(remark)
