@@ -77,7 +77,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
     data = ("--data-dir", built / "data")
     (tmp_path / "file").write_text("")
     wrong = (
-        ((model("basic"), "excitations", "sounds", *data), "have no excitations; give a model of the blocks se"),
+        ((model("basic"), "excitations", "sounds", *data), "have no excitations; use a model with the blocks se"),
         ((model("se"), "excitations", "sounds", *data, "-o", tmp_path / "file"), "cannot be written"),
         ((model("se"), "filters", "-o", tmp_path / "file" / "x"), "choose another folder with --output"),
         ((model("se"), "excitations", "sounds", "--data-dir", tmp_path), "not built yet"),
@@ -89,7 +89,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "summary", "--samples", "20"), "20 samples are too few"),
         (("nowhere", "summary"), "nowhere: there is no such model"),
         ((model("se"), "spectra"), "no analysis 'spectra'; use filters, excitations, summary"),
-        ((model("se"),), "which analysis of"),
+        ((model("se"),), "missing analysis of"),
     )
     for words, message in wrong:
         result = analyze(*words)

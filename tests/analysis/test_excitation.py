@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_data_set():
 
 def test_wrong_use_is_one_line(segments):
     with pytest.raises(
-        UsageError, match=r"\(res2\) have no excitations; give a model of the blocks se, rese1 or rese2"
+        UsageError, match=r"\(res2\) have no excitations; use a model with the blocks se, rese1 or rese2"
     ):
         excitations(SampleCNN(ModelConfig(block="res2", num_blocks=2, features=8, num_classes=2), task()), segments)
     with pytest.raises(UsageError, match="its test split has no segments"):

@@ -1,4 +1,4 @@
-"""The command itself: quick help, one-line errors, exit codes, and every verb in it."""
+"""The program: fast help, one-line errors, exit codes, and all commands."""
 
 import re
 import subprocess
@@ -21,18 +21,20 @@ def samplecnn_command(*words: str, cwd=None, env=None) -> subprocess.CompletedPr
     return subprocess.run([sys.executable, "-m", "samplecnn", *words], capture_output=True, text=True, cwd=cwd, env=env)
 
 
-def verbs(group=None, prefix=()):
-    """Every verb as the words it is called by, and its click command; groups themselves included."""
+def all_commands(group=None, prefix=()):
+    """All commands: (words, click command), including groups."""
     group = group or get_command(app)
     yield prefix, group
     for name, command in getattr(group, "commands", {}).items():
-        yield from verbs(command, (*prefix, name)) if hasattr(command, "commands") else [((*prefix, name), command)]
+        yield from (
+            all_commands(command, (*prefix, name)) if hasattr(command, "commands") else [((*prefix, name), command)]
+        )
 
 
-ALL = list(verbs())
+ALL = list(all_commands())
 
 
-def test_every_verb_is_known_to_these_tests():
+def test_all_commands_are_covered():
     names = {words[0] for words, _ in ALL if words}
     assert names == {*VERBS, "analyze", "index", "models"} and ("analyze", "filters") in dict(ALL)
 
@@ -45,12 +47,12 @@ def heavy_modules(code: str) -> list[str]:
 
 
 def test_help_imports_nothing_heavy():
-    """What makes --help slow is imports; these are left to the verbs."""
+    """Imports would make --help slow; they are left to the commands."""
     assert heavy_modules("import samplecnn.cli.app") == []
 
 
-def test_help_of_verbs_imports_no_torch():
-    """Choices are looked up in the registries, which must not import the libraries of what they list."""
+def test_help_of_commands_imports_no_torch():
+    """Choices are looked up in registries, which must not import the libraries of their entries."""
     help_of_all = (
         "from typer.testing import CliRunner\nfrom samplecnn.cli.app import app, VERBS\n"
         "outputs = [CliRunner().invoke(app, [verb, '--help']).output for verb in VERBS]\n"
@@ -60,8 +62,8 @@ def test_help_of_verbs_imports_no_torch():
 
 
 @pytest.mark.parametrize(("words", "command"), ALL, ids=[" ".join(words) or "samplecnn" for words, _ in ALL])
-def test_help_names_every_option_in_words(words, command):
-    """Each option and argument is listed with a sentence, and no registry's place is left in place of its names."""
+def test_help_describes_every_option(words, command):
+    """Each option and argument has a sentence, and all references of registries are replaced by names."""
     shown = [words[0], "MODEL", *words[1:]] if words[:1] == ("analyze",) and len(words) > 1 else [*words]
     result = CliRunner().invoke(app, [*shown, "--help"])
     assert result.exit_code == 0 and "Usage" in result.output
@@ -69,16 +71,16 @@ def test_help_names_every_option_in_words(words, command):
     for param in command.params:
         flags = [flag for flag in param.opts if flag.startswith("-")]
         assert all(flag in text for flag in flags), param.name
-        help_text = choices.filled(getattr(param, "help", None) or "").split()
+        help_text = choices.resolve_names(getattr(param, "help", None) or "").split()
         assert len(help_text) >= 2, f"{param.name}: no help"
         assert " ".join(help_text[:8]) in text, param.name
     for name, below in getattr(command, "commands", {}).items():
         assert f" {name} " in text and (below.short_help or below.help), name
-    assert not re.search(r"samplecnn[\w.]*:\w", text), "a registry's place instead of its names"
+    assert not re.search(r"samplecnn[\w.]*:\w", text), "the reference of a registry instead of its names"
 
 
 def test_choices_come_from_the_registry(monkeypatch):
-    """A block that is added to its registry is an option of train at once."""
+    """A block added to its registry is immediately an option of train."""
     assert f"[{'|'.join(BLOCKS)}]" in CliRunner().invoke(app, ["train", "--help"]).output
     refused = CliRunner().invoke(app, ["train", "nowhere", "--block", "se3"])
     assert refused.exit_code == 2 and "'se3' is not one of" in refused.output and "did you mean se?" in refused.output
@@ -89,12 +91,13 @@ def test_choices_come_from_the_registry(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "place", [value for name, value in vars(choices).items() if name.isupper() and str(value).startswith("samplecnn.")]
+    "reference",
+    [value for name, value in vars(choices).items() if name.isupper() and str(value).startswith("samplecnn.")],
 )
-def test_every_registry_is_where_it_is_said_to_be(place):
-    names = choices.names_of(place)
+def test_references_of_registries_resolve(reference):
+    names = choices.names_of(reference)
     assert len(names) >= 1 and all(isinstance(name, str) for name in names)
-    assert choices.names_of(f"auto+{place}") == ("auto", *names)
+    assert choices.names_of(f"auto+{reference}") == ("auto", *names)
 
 
 def test_version():
@@ -102,10 +105,10 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["train", "nowhere"], 2, "nowhere is not built yet"),
-        (["train"], 2, "which data set"),
+        (["train"], 2, "missing argument DATASET"),
         (["train", "scd"], 2, "not built yet"),
         (["train", "scd", "--block", "se9"], 2, "'se9' is not one of"),
         (["train", "scd", "--lr", "-1"], 2, "--lr must be above 0"),
@@ -119,14 +122,14 @@ def test_version():
         (["fly"], 2, "No such command"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, words, code, said):
+def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, words, code, message):
     done = samplecnn_command(*words, cwd=tmp_path)
     assert done.returncode == code
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.lower().startswith("error")]) == 1
 
 
-def test_public_names_are_there():
+def test_public_names_exist():
     for name in samplecnn.__all__:
         assert callable(getattr(samplecnn, name)), name
     with pytest.raises(AttributeError, match="nothing"):

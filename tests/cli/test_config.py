@@ -18,7 +18,9 @@ def normal_verbosity():
 
 @pytest.fixture
 def run(monkeypatch):
-    """run(*words, file text, NAME=value...) -> what the verb `train` of a small program received, or its output."""
+    """run(*words, file text, NAME=value...) -> the arguments of the command `train` of a small program, or its
+    output.
+    """
 
     def call(*words, env=None):
         received = {}
@@ -68,19 +70,19 @@ def test_the_command_line_wins_over_environment_over_file_over_default(run, conf
     assert run("train", env={"SAMPLECNN_TRAIN_MULTI": "1"}).received["multi"] is True
 
 
-def test_the_file_may_be_named_before_or_after_the_verb(run, config):
+def test_the_file_may_be_given_before_or_after_the_command(run, config):
     path = config("[train]\nbatch_size = 7\n[other]\n")
     assert run("--config", path, "train").received == run("train", "--config", path).received
     assert run("train", "--config", path).received["batch_size"] == 7
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[train]\nepochs = 3\n", "[train] has no option epochs; use"),
         ("[train]\nbatchsize = 3\n", "[train] has no option batchsize; did you mean batch-size?"),
-        ("[trian]\nlr = 1\n", "table trian is not a verb of samplecnn; did you mean train?"),
-        ("lr = 1\n", "key lr is not a verb of samplecnn"),
+        ("[trian]\nlr = 1\n", "table trian is not a command of samplecnn; did you mean train?"),
+        ("lr = 1\n", "key lr is not a command of samplecnn"),
         ("train = 1\n", "train must be a table: [train]"),
         ("[train]\nmulti = 1\n", "[train] multi must be true or false, not 1"),
         ("[train]\nlr = [1, 2]\n", "[train] lr must be a single value"),
@@ -89,9 +91,9 @@ def test_the_file_may_be_named_before_or_after_the_verb(run, config):
         ("[train\n", "not TOML"),
     ],
 )
-def test_a_wrong_file_is_one_line_with_the_nearest_name(run, config, text, said):
+def test_a_wrong_file_is_one_line_with_the_nearest_name(run, config, text, message):
     error = str(run("--config", config(text), "train").exception)
-    assert said in error and "samplecnn.toml" in error and "\n" not in error
+    assert message in error and "samplecnn.toml" in error and "\n" not in error
 
 
 def test_what_is_no_file_is_named(run, tmp_path):
@@ -101,8 +103,10 @@ def test_what_is_no_file_is_named(run, tmp_path):
         (".", "a folder where a file is expected"),
         ("pipe", "not a regular"),
     ):
-        said = str(run("--config", tmp_path / name, "train").exception)
-        assert said.startswith(f"{tmp_path / name}: {problem}") and said.endswith("; --config expects a TOML file")
+        message = str(run("--config", tmp_path / name, "train").exception)
+        assert message.startswith(f"{tmp_path / name}: {problem}") and message.endswith(
+            "; --config expects a TOML file"
+        )
 
 
 def test_a_value_of_the_wrong_type_names_its_origin(run, config):
@@ -120,7 +124,7 @@ def test_a_variable_that_is_no_option_is_warned_of(run):
     assert result.received["resume"] is None and "SAMPLECNN_TRAIN_RESUME has no effect" in result.output
 
 
-def test_quiet_and_verbose_before_or_after_the_verb(run, config):
+def test_quiet_and_verbose_before_or_after_the_command(run, config):
     path = config("[train]\nlr = 0.5\n")
     for words in (["-q", "train"], ["train", "--quiet"]):
         run(*words)

@@ -249,13 +249,13 @@ def test_init_from(built, base, tmp_path):
 def test_resume_takes_no_settings(base, tmp_path):
     for words in (["--lr", "0.1"], ["--block", "se"], ["--seed", "0"]):
         result = CliRunner().invoke(app, ["train", "--resume", str(base), *words])
-        assert f"leave out {words[0]}" in str(result.exception)
+        assert f"omit {words[0]}" in str(result.exception)
     config = tmp_path / "samplecnn.toml"
     config.write_text("[train]\nlr = 0.1\nblock = 'basic'\ndata-dir = 'elsewhere'\n")
     for words, env in ((["--config", str(config)], {}), ([], {"SAMPLECNN_TRAIN_LR": "0.1"})):
         result = CliRunner().invoke(app, ["train", "--resume", str(base), *words], env=env)
         assert "this run is finished" in str(result.exception)  # the file and the environment are for new runs
-    assert "leave out DATASET" in str(CliRunner().invoke(app, ["train", "scd", "--resume", str(base)]).exception)
+    assert "omit DATASET" in str(CliRunner().invoke(app, ["train", "scd", "--resume", str(base)]).exception)
     assert "finished" in str(CliRunner().invoke(app, ["train", "--resume", str(base), "--device", "cpu"]).exception)
 
 

@@ -164,4 +164,4 @@ def test_paths_are_read_from_a_list(run, songs, tmp_path):
     (tmp_path / "list").write_text(names[1])
     assert run(names[0], "--files-from", tmp_path / "list", "--format", "csv").stdout == wanted
     assert "cannot be read" in refused(run("--files-from", tmp_path / "missing"))
-    assert "no recordings are given" in refused(run())
+    assert "no recordings given" in refused(run())

@@ -107,7 +107,7 @@ def loudness(waves: np.ndarray) -> np.ndarray:
 def no_excitations(model: "SampleCNN", name: str = "the model") -> UsageError:
     """The error for a model without excitations."""
     return UsageError(
-        f"{name}: its blocks ({model.config.block}) have no excitations; give a model of the blocks se, rese1 or rese2"
+        f"{name}: its blocks ({model.config.block}) have no excitations; use a model with the blocks se, rese1 or rese2"
     )
 
 

@@ -13,7 +13,7 @@ class BlockExcitations:
     """One block's factors over all segments. A segment with several labels counts for each of its classes.
 
     Args:
-        name: "block0", ...; "stem" and "tail" where a network has them.
+        name: "block0", ...; "stem" and "tail" if the network has them.
         mean: per-unit mean over all segments, float64 [units].
         std: per-unit standard deviation over all segments, float64 [units].
         class_mean: per-unit mean over the segments of each class, float64 [classes, units]; NaN for a class without

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WINDOWS = 4  # default number of explained windows
 MAX_TAGS = 3  # tags explained by default
-MIN_SCORE = 0.01  # of a tag that is explained by default
+MIN_SCORE = 0.01  # lowest score of a tag that is explained by default
 
 
 def explain(
@@ -145,7 +145,7 @@ class Explainer:
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
             source = waveform_file(source, sample_rate)
         elif sample_rate is not None:
-            raise UsageError("sample_rate is for waveforms; a file has its own")
+            raise UsageError("sample_rate applies to waveforms only; a file has its own")
         elif hasattr(source, "read") and not source.seekable():
             source = io.BytesIO(source.read())  # it is read twice
         self.source, self.accept_truncated = source, accept_truncated

@@ -16,11 +16,11 @@ class Layer:
     """A convolution whose filters can be visualized.
 
     Args:
-        name: as in the original's files: conv0, block3_conv, block3_conv1, stem_conv, tail_conv0.
+        name: its name in the original's files: conv0, block3_conv, block3_conv1, stem_conv, tail_conv0.
         conv, norm: the convolution, and the batch norm after it.
-        receptive_field: of its frames, for inputs that need no padding.
+        receptive_field: receptive field of its frames, for inputs without padding.
         before: (standardised waveform [batch, samples]) -> the convolution's input; no later layer is computed.
-        min_samples: samples that give it one frame.
+        min_samples: input length for one frame.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Layer:
 
 
 def conv_layers(model: SampleCNN) -> list[Layer]:
-    """All convolutions from the waveform to the last block, first to last; shortcuts are left out.
+    """All convolutions from the waveform to the last block, first to last, without shortcuts.
 
     With log-mel frames in its place, there is no first convolution.
     """

@@ -1,4 +1,4 @@
-"""The layers of a network as a table: shapes, what each step of time sees, parameters, arithmetic, memory."""
+"""The layers of a network as a table: shapes, receptive fields, parameters, arithmetic, memory."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 FLOAT = 4  # bytes of a float32
-NORM_VALUES = 4  # of a batch norm, for each feature: gamma, beta, running mean and running variance
-NORM_STATISTICS = 2  # the latter two
-SAMPLE_RATE = 22050  # Hz, of a model that carries no task
+NORM_VALUES = 4  # values of a batch norm per feature: gamma, beta, running mean and running variance
+NORM_STATISTICS = 2  # running mean and running variance
+SAMPLE_RATE = 22050  # Hz, for a model without a task
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A row.
+    """One row of the table.
 
     Args:
-        name: as in the original's files, with _pool, _ex (excitation) and _scut (shortcut) for what has no file entry.
-        group: the block that it belongs to: conv0, stem, block3, tail, head.
+        name: name in the original's files; _pool, _ex (excitation) and _scut (shortcut) for layers without one.
+        group: its block: conv0, stem, block3, tail, head.
         kind: convolution, log-mel, pool, excitation, sum, dense.
-        time: steps of time of the output; 1 behind the global pooling.
-        features: of the output.
-        kernel, stride: in steps of the layer's own input; None for dense layers and excitations.
-        receptive_field, hop: samples that one step sees, and samples from one step to the next; None where the layer
-            looks at all of the input at once. Those of an excitation's output are the input's, but for the factors.
-        first: sample at which the field of step 0 begins; below zero it begins in the padding.
-        parameters: batch-norm statistics counted, as Keras counts them.
-        statistics: how many of them are batch-norm statistics, which training measures and does not adjust.
+        time: time steps of the output; 1 after the global pooling.
+        features: features of the output.
+        kernel, stride: in time steps of the layer's input; None for dense layers and excitations.
+        receptive_field, hop: samples that one step depends on, and samples from one step to the next; None if the layer
+            depends on the whole input. For an excitation those of its input, without the factors.
+        first: sample at which the receptive field of step 0 begins; negative if in the padding.
+        parameters: number of parameters, including batch-norm statistics, as in Keras.
+        statistics: number of batch-norm statistics among them, which are measured in training, not optimised.
         macs: multiply-accumulates of convolutions and dense layers, for one input.
-        activation_bytes: of the output for one input, float32.
+        activation_bytes: size of the output for one input, float32.
     """
 
     name: str
@@ -55,13 +55,13 @@ class LayerSummary:
 
     @property
     def trainable(self) -> int:
-        """Weights that training adjusts: what the original prints as the number of parameters."""
+        """Trainable weights: what the original prints as the number of parameters."""
         return self.parameters - self.statistics
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows, for inputs of `samples` at `sample_rate` (Hz)."""
+    """All rows, for an input of `samples` at `sample_rate` (Hz)."""
 
     architecture: dict[str, Any]
     samples: int
@@ -73,19 +73,19 @@ class Summary:
         return 1000 * samples / self.sample_rate
 
     def macs_per_second(self, macs: int) -> float:
-        """Of multiply-accumulates for one input: those for each second of sound."""
+        """Multiply-accumulates per second of sound, from those for one input."""
         return macs * self.sample_rate / self.samples
 
     @property
     def ends(self) -> dict[str, LayerSummary]:
-        """The last row of every group: what leaves a block."""
+        """The last row of every group, the output of its block."""
         return {row.group: row for row in self.layers}
 
     @property
     def totals(self) -> dict[str, Any]:
-        """Sums over the layers, and what the last step before the head sees.
+        """Sums over the layers, and receptive field and hop before the head.
 
-        `peak_activation_bytes` is the largest output and the one before it together: what an inference must hold.
+        `peak_activation_bytes` is the largest sum of two consecutive outputs, which inference must hold at a time.
         """
         sizes = [self.samples * FLOAT, *(row.activation_bytes for row in self.layers)]
         macs = sum(row.macs for row in self.layers)
@@ -107,7 +107,7 @@ class Summary:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON file."""
+        """All values, for a JSON file."""
 
         def row(layer: LayerSummary) -> dict[str, Any]:
             times = {
@@ -131,9 +131,9 @@ def summarize(model: "SampleCNN", samples: int | None = None, sample_rate: int |
 
     Args:
         model: any SampleCNN.
-        samples: length of the input; the task's window if not given, or for a model without a task the shortest input
-            that fills every step.
-        sample_rate: Hz; the task's if not given, or 22,050.
+        samples: length of the input; default: the task's window, or for a model without a task the shortest input with
+            one step after the last block.
+        sample_rate: Hz; default: the task's, or 22,050.
 
     Raises:
         UsageError: an input too short for the network.
@@ -158,7 +158,7 @@ def summarize(model: "SampleCNN", samples: int | None = None, sample_rate: int |
 
 
 class _Rows:
-    """Rows from the waveform to the classes; `frames` and `receptive_field` are those of the layer before."""
+    """Rows from the waveform to the classes; `frames` and `receptive_field` are those of the previous layer."""
 
     def __init__(self, spec: NetworkSpec, samples: int) -> None:
         self.spec = spec

@@ -1,4 +1,4 @@
-"""samplecnn analyze MODEL WHAT: what a trained network responds to, as pictures, tables and words."""
+"""samplecnn analyze MODEL WHAT: analyses of a trained network, as plots, tables and text."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -19,21 +19,21 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="DIR",
-        help="Folder for pictures and tables. By default `analysis` in the model's run directory if it is in one, "
+        help="Folder for plots and tables. By default `analysis` in the model's run directory if it is in one, "
         "else the current folder.",
     ),
 ]
 
 
 class ModelFirst(TyperGroup):
-    """A group whose verbs follow the model that they analyze: `analyze MODEL filters --steps 12`."""
+    """A group whose commands follow the model: `analyze MODEL filters --steps 12`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
             if len(args) == 1 or args[1] not in self.commands:
                 if len(args) == 1:
-                    raise UsageError(f"which analysis of {args[0]}? Choose one of {', '.join(self.commands)}")
-                raise UsageError(f"there is no analysis {args[1]!r}{suggestion(args[1], self.commands)}")
+                    raise UsageError(f"missing analysis of {args[0]}; choose one of {', '.join(self.commands)}")
+                raise UsageError(f"unknown analysis {args[1]!r}{suggestion(args[1], self.commands)}")
             args = [args[1], args[0], *args[2:]]
         return super().resolve_command(ctx, args)
 
@@ -42,7 +42,7 @@ class ModelFirst(TyperGroup):
 
 
 class Analysis(Verb):
-    """One of these verbs; its usage line has the model in front."""
+    """One of these commands, with the model first in its usage line."""
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         group = ctx.parent.command_path if ctx.parent else ""
@@ -54,19 +54,19 @@ def filters_command(
     model: Model,
     output: Output = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of gradient ascent from noise.")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise; the same seed gives the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise; the same seed gives the same plots.")] = 0,
     layer: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this layer, conv0 or block3_conv; may be given several times."),
+        typer.Option(metavar="NAME", help="Only this layer, such as conv0 or block3_conv; may be repeated."),
     ] = None,
     precision: Annotated[
-        str, choice(of=PRECISIONS, help="Number format of the activations; auto: bf16 where it is faster, else fp32.")
+        str, choice(of=PRECISIONS, help="Number format of the activations; auto: bf16 if it is faster, else fp32.")
     ] = "auto",
     device: Device = None,
 ) -> None:
-    """Show what excites every filter most: a picture of the spectra of each layer, filters sorted by their peak.
+    """Show what excites every filter most: a plot of the spectra of each layer, with filters sorted by peak frequency.
 
-    Also the first layer's kernels of three samples, the peaks of all layers in one picture, and all spectra as
+    Also writes the first layer's kernels of three samples, the peaks of all layers in one plot, and all spectra as
     filters.parquet.
     """
     require_pytorch("samplecnn analyze filters")
@@ -89,7 +89,7 @@ def excitations_command(
 ) -> None:
     """Show how blocks with excitation rescale their features: by class, by depth, and by loudness.
 
-    Five pictures, and the factors of every block for every segment as excitations.parquet.
+    Writes five plots, and the factors of every block for every segment as excitations.parquet.
     """
     require_pytorch("samplecnn analyze excitations")
     from samplecnn.analysis.run_analyze import run_excitations
@@ -117,7 +117,7 @@ analyze = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Analyze a trained network: what it responds to, and how it is built; as pictures, tables and words.",
+    help="Analyze a trained network: what it responds to, and how it is built; as plots, tables and text.",
 )
 ANALYSES: dict[str, Callable[..., None]] = {
     "filters": filters_command,

@@ -1,4 +1,4 @@
-"""The command `samplecnn`: one verb per module, imported light so that --help answers at once."""
+"""The program `samplecnn`: one module per command, with lazy imports so that --help is fast."""
 
 import os
 import sys
@@ -49,7 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
 
 
 def summary_of(command: Callable[..., None]) -> str:
-    """A verb in a few words for the list of verbs: its docstring up to the first colon."""
+    """A short help for the list of commands: the docstring up to the first colon."""
     return (command.__doc__ or "").split(":")[0].split("\n")[0].rstrip(".")
 
 
@@ -75,7 +75,7 @@ app.callback(invoke_without_command=True)(with_common(about))
 
 
 def run_script(verb: str) -> None:
-    """Runs one verb as a script, as the original's commands do: `train.py` is `samplecnn train`."""
+    """Runs one command as a script, like the original's scripts: `train.py` is `samplecnn train`."""
     run(lambda: app([verb, *sys.argv[1:]], prog_name=PROGRAM))
 
 
@@ -83,5 +83,5 @@ def main() -> None:
     if COMPLETE_VARIABLE in os.environ:
         from typer._completion_classes import completion_init
 
-        completion_init()  # typer's shells, which it does not offer where --install-completion is left out
+        completion_init()  # registers typer's shells, which it omits without --install-completion
     run(lambda: app(prog_name=PROGRAM))

@@ -15,9 +15,9 @@ def bench(
         str | None,
         typer.Argument(
             metavar="[DATASET]",
-            help="build: a data set with its recordings; load: one built with --format tfrecord (and as Arrow, "
-            "to compare), or a folder of TFRecords. By default, temporary data like MagnaTagATune's. listen: clips of "
-            "the model's classes.",
+            help="build: a data set with its recordings; load: one built with --format tfrecord (and optionally "
+            "Arrow, for comparison), or a folder of TFRecords. By default temporary data like MagnaTagATune's. listen: clips "
+            "of the model's classes.",
         ),
     ] = None,
     data_dir: Annotated[
@@ -25,39 +25,44 @@ def bench(
     ] = "./data",
     segments: Annotated[
         int | None,
-        typer.Option(min=10, help="load: segments of noise; with --scale, of the smallest. [default: 3000, or 1000]"),
+        typer.Option(
+            min=10, help="load: segments of noise; with --scale, for the smallest size. [default: 3000, or 1000]"
+        ),
     ] = None,
     clips: Annotated[
         int | None,
-        typer.Option(min=1, help="build: recordings; with --scale, of the smallest. [default: 300, or 50]"),
+        typer.Option(min=1, help="build: recordings; with --scale, for the smallest size. [default: 300, or 50]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="train, infer, load: segments in a batch.")] = 23,
-    num_readers: Annotated[int, typer.Option(min=1, help="load: threads that read, ours and the original's.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="train, infer, load: segments per batch.")] = 23,
+    num_readers: Annotated[
+        int, typer.Option(min=1, help="load: reading threads, of samplecnn and of the original.")
+    ] = 8,
     block: Annotated[str, choice(of=BLOCKS, help="train, infer: the network's block.")] = "se",
     multi: Annotated[bool, typer.Option("--multi", help="train, infer: multi-level aggregation.")] = False,
-    window: Annotated[int, typer.Option(min=9, help="train, infer: samples in a segment.")] = 59049,
+    window: Annotated[int, typer.Option(min=9, help="train, infer: samples per segment.")] = 59049,
     device: Annotated[str, typer.Option(help="train, infer: cpu, or cuda for a GPU.")] = "cpu",
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, help="Rounds whose median is reported. [default: 5; load: 7; with --scale: 3]"),
+        typer.Option(min=1, help="Number of rounds; the median is reported. [default: 5; load: 7; with --scale: 3]"),
     ] = None,
     tensorflow: Annotated[
         str | None,
         typer.Option(
             metavar="PYTHON",
-            help="train, infer, load: a Python interpreter with TensorFlow, to measure that too.",
+            help="train, infer, load: a Python interpreter with TensorFlow, which is then measured as well.",
         ),
     ] = None,
     librosa: Annotated[
         str | None,
         typer.Option(
             metavar="PYTHON",
-            help="build: a Python interpreter with librosa and resampy, to measure them too if this one lacks them.",
+            help="build: a Python interpreter with librosa and resampy, if this one lacks them, to measure them as "
+            "well.",
         ),
     ] = None,
     scale: Annotated[
         bool,
-        typer.Option("--scale", help="Measure instead how time and memory grow over 1, 2, 4, 8 times the work."),
+        typer.Option("--scale", help="Measure time and memory for 1, 2, 4, 8 times the work instead."),
     ] = False,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="listen: the model.")] = None,
     without: Annotated[
@@ -73,30 +78,30 @@ def bench(
     ] = None,
     snr: Annotated[
         list[float] | None,
-        typer.Option(metavar="DB", help="listen: a ratio of signal to noise; may be repeated. [default: 20, 10]"),
+        typer.Option(metavar="DB", help="listen: signal-to-noise ratio; may be repeated. [default: 20, 10]"),
     ] = None,
     utterances: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="listen: clips in a stream, at most. [default: 400]")
+        int | None, typer.Option(min=1, metavar="N", help="listen: maximum number of clips in a stream. [default: 400]")
     ] = None,
     target: Annotated[
         float | None,
-        typer.Option(min=0, help="listen: false alarms an hour at the operating point, at most. [default: 1]"),
+        typer.Option(
+            min=0, help="listen: maximum number of false alarms per hour at the operating point. [default: 1]"
+        ),
     ] = None,
-    split: Annotated[
-        str | None, choice(of=SPLITS, help="listen: whose clips are the utterances. [default: test]")
-    ] = None,
+    split: Annotated[str | None, choice(of=SPLITS, help="listen: split with the utterances. [default: test]")] = None,
     hop: Annotated[
-        float | None, typer.Option(min=0.001, metavar="SECONDS", help="listen: from one window to the next.")
+        float | None, typer.Option(min=0.001, metavar="SECONDS", help="listen: seconds from one window to the next.")
     ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="listen: write the operating point into the model, for `samplecnn listen`.")
     ] = False,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the figures as JSON.")] = None,
-    picture: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw them.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the results as JSON.")] = None,
+    picture: Annotated[str | None, typer.Option(metavar="FILE", help="Also plot the results.")] = None,
 ) -> None:
-    """Measure speed side by side with what others use: medians of interleaved rounds, ratios, the hardware's limit.
+    """Compare the speed with other implementations: medians of interleaved rounds, ratios, a hardware reference.
 
-    And, with listen, false alarms and misses of a model that listens.
+    listen: false alarms and misses of a model in a stream.
     """
     from samplecnn.bench import BENCHMARKS as benchmarks
     from samplecnn.system.files import write_json

@@ -1,4 +1,4 @@
-"""samplecnn build: recordings into shards."""
+"""samplecnn build: decodes recordings into shards."""
 
 from pathlib import Path
 from typing import Annotated, cast
@@ -11,7 +11,7 @@ from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.task import Kind, Padding
 
-SHOWN = 5  # recordings that are listed with the reason why they were skipped; the report has them all
+MAX_SHOWN = 5  # skipped recordings that are printed with the reason; the report lists all
 
 
 def build(
@@ -33,12 +33,12 @@ def build(
         str,
         choice(
             of=PADDINGS,
-            help="How short clips are filled up: tile repeats the clip, zero adds silence, stretch repeats every "
+            help="How short clips are padded: tile repeats the clip, zero adds silence, stretch repeats every "
             "sample, as the original does.",
         ),
     ] = "tile",
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes that decode; by default one per core.")
+        int | None, typer.Option(min=1, metavar="N", help="Decoding processes; by default one per core.")
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the clips' order and, for a folder or manifest, of the split.")
@@ -48,7 +48,7 @@ def build(
         str | None,
         typer.Option(
             metavar="N",
-            help="Length of a segment in samples, or in seconds: 5s. [default: 1s, or the data set's own]",
+            help="Length of a segment in samples, or in seconds: 5s. [default: 1s, or that of the data set]",
         ),
     ] = None,
     clip_seconds: Annotated[
@@ -59,7 +59,8 @@ def build(
         str | None,
         choice(
             of=KINDS,
-            help="Folder or manifest: any number of classes in a clip, or exactly one. [default: as the labels are]",
+            help="Folder or manifest: any number of classes per clip, or exactly one. [default: inferred from the "
+            "labels]",
         ),
     ] = None,
     threshold: Annotated[
@@ -72,7 +73,7 @@ def build(
         bool,
         typer.Option(
             "--skip-unlabelled",
-            help="Manifest: leave out rows without label. By default they are clips that have none of the classes.",
+            help="Manifest: skip rows without a label. By default they are clips without any of the classes.",
         ),
     ] = False,
     path_column: Annotated[
@@ -84,7 +85,7 @@ def build(
     ] = None,
     label_separator: Annotated[
         str | None,
-        typer.Option(metavar="CHARACTER", help="Manifest: separates several labels in a cell. [default: |]"),
+        typer.Option(metavar="CHARACTER", help="Manifest: separator of labels in a cell. [default: |]"),
     ] = None,
     label_from: Annotated[
         str | None,
@@ -98,29 +99,29 @@ def build(
         bool,
         typer.Option(
             "--accept-truncated",
-            help="Keep what can be decoded of recordings that are cut short or damaged. By default they are skipped.",
+            help="Keep the decodable part of truncated or damaged recordings. By default they are skipped.",
         ),
     ] = False,
     background: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Recordings without any of the classes: clips of them become the class _background_, which rejects.",
+            help="Recordings without any of the classes: clips of them become the rejecting class _background_.",
         ),
     ] = None,
     unknown: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Other sounds of the classes' kind, such as other words: they become the class _unknown_.",
+            help="Sounds similar to the classes, such as other words: they become the class _unknown_.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build again what has been built.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild existing shards.")] = False,
 ) -> None:
     """Decode a data set's recordings into shards for training.
 
-    An interrupted build continues where it stopped when the same command is given again. Recordings that cannot be
-    used are skipped and listed, with the reason, in report.csv in the folder of the shards.
+    The same command continues an interrupted build. Recordings that cannot be used are skipped and listed, with the
+    reason, in report.csv in the folder of the shards.
     """
     from samplecnn.shards import build as build_shards
 
@@ -151,13 +152,13 @@ def build(
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues the build", err=True)
         raise
-    for line in report.lines(shown=SHOWN):
+    for line in report.lines(shown=MAX_SHOWN):
         log.show(line)
     next_command("train", dataset, *([] if data_dir == Path("./data") else ["--data-dir", str(data_dir)]))
 
 
 def window_samples(window: str | None, sample_rate: int) -> int | None:
-    """`--window` in samples: "59049" as it is, "5s" times the rate."""
+    """Converts `--window` to samples: "59049" is samples, "5s" is seconds."""
     if window is None:
         return None
     try:

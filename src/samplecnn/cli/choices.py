@@ -1,8 +1,7 @@
-"""Options whose values are the names in a registry, which is imported when they are needed and not before.
+"""Options whose values are the names in a registry, which is imported lazily.
 
-A registry is named by its place, "module:NAME". `samplecnn --help` imports none; `samplecnn train --help`, a value on
-the command line and shell completion look them up, so a block or an engine that is added to its registry is an option
-at once.
+A registry is given as "module:NAME". `samplecnn --help` imports none; `samplecnn train --help`, a value on the command
+line and shell completion look the names up, so a block or an engine added to its registry is immediately an option.
 """
 
 import re
@@ -14,7 +13,7 @@ import typer
 
 from samplecnn.system.arguments import suggestion
 
-# Where the names that options can have are listed. The value is a mapping, a sequence or a Literal.
+# Registries of option values. Each is a mapping, a sequence or a Literal.
 BLOCKS = "samplecnn.models:BLOCKS"
 ENGINES = "samplecnn.inference:ENGINES"
 PRECISIONS = "samplecnn.inference:PRECISIONS"
@@ -38,12 +37,12 @@ LISTEN_FORMATS = "samplecnn.listening.outputs:FORMATS"
 PCM_FORMATS = "samplecnn.listening.sources:PCM_FORMATS"
 BENCHMARKS = "samplecnn.bench:BENCHMARKS"
 
-AUTO = "auto"  # the first choice where a program may choose for itself
+AUTO = "auto"  # an additional choice: selected automatically
 
 
-def names_of(place: str) -> tuple[str, ...]:
-    """The names in a registry; "auto+module:NAME" puts "auto" in front of them."""
-    first, plus, rest = place.rpartition("+")
+def names_of(reference: str) -> tuple[str, ...]:
+    """The names in a registry; "auto+module:NAME" prepends "auto"."""
+    first, plus, rest = reference.rpartition("+")
     module, _, name = rest.partition(":")
     registry = getattr(import_module(module), name)
     names: Iterable[str] = registry if isinstance(registry, dict | tuple | list) else get_args(registry)
@@ -51,25 +50,25 @@ def names_of(place: str) -> tuple[str, ...]:
 
 
 def choice(*flags: str, of: str, help: str, several: bool = False, **more: Any) -> Any:
-    """A typer option that takes the names in a registry.
+    """A typer option whose values are the names in a registry.
 
     Args:
-        flags: as `typer.Option` takes them; by default the parameter's name.
-        of: the registry's place, as `names_of` takes it.
-        help, more: as `typer.Option` takes them.
-        several: more than one name may be given, separated by commas.
+        flags: see `typer.Option`; by default the parameter's name.
+        of: reference of the registry, see `names_of`.
+        help, more: see `typer.Option`.
+        several: allows several names, separated by commas.
     """
     check, complete = _check(of, several), _complete(of, several)
     return typer.Option(*flags, help=help, metavar=of, callback=check, autocompletion=complete, **more)
 
 
 def by_recipe(field: str, metavar: str, help: str) -> Any:
-    """A typer option whose default is that of the recipe; the help names its value in each.
+    """A typer option whose default depends on the recipe; the help lists the default of each recipe.
 
     Args:
-        field: of `samplecnn.training.recipes.Recipe`.
-        metavar: what the value is; the place of a registry for the options that take its names; "" for a flag.
-        help: as `typer.Option` takes it.
+        field: a field of `samplecnn.training.recipes.Recipe`.
+        metavar: the value's metavar; the reference of a registry for options with its names; "" for a flag.
+        help: see `typer.Option`.
     """
     help = f"{help} [{{{RECIPES}.{field}}}]"
     if ":" in metavar:
@@ -78,42 +77,44 @@ def by_recipe(field: str, metavar: str, help: str) -> Any:
 
 
 def choice_argument(of: str, help: str, **more: Any) -> Any:
-    """The same as a positional argument; its metavar stays the parameter's name."""
+    """`choice` as a positional argument; its metavar is the parameter's name."""
     return typer.Argument(help=help, callback=_check(of), autocompletion=_complete(of), **more)
 
 
-def _check(place: str, several: bool = False) -> Callable[..., Any]:
+def _check(reference: str, several: bool = False) -> Callable[..., Any]:
     def check(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
         if value is None or context.resilient_parsing or value == param.default:
             return value
-        known = names_of(place)
+        known = names_of(reference)
         for name in map(str.strip, value.split(",")) if several else [value]:
             if name not in known:
-                raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}{_near(name, known)}")
+                raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}{_hint(name, known)}")
         return value
 
     return check
 
 
-def _near(value: str, known: tuple[str, ...]) -> str:
-    said = suggestion(value, known)
-    return said if said.endswith("?") else ""
+def _hint(value: str, known: tuple[str, ...]) -> str:
+    hint = suggestion(value, known)
+    return hint if hint.endswith("?") else ""
 
 
-def _complete(place: str, several: bool = False) -> Callable[[str], list[str]]:
+def _complete(reference: str, several: bool = False) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
-        return [f"{before}{comma}{name}" for name in names_of(place) if name.startswith(last)]
+        return [f"{before}{comma}{name}" for name in names_of(reference) if name.startswith(last)]
 
     return complete
 
 
-def filled(text: str) -> str:
-    """A metavar or help text with the names of the registries that it refers to: "{samplecnn.models:BLOCKS}"."""
+def resolve_names(text: str) -> str:
+    """Replaces references to registries in a metavar or help text, such as "{samplecnn.models:BLOCKS}", by their
+    names.
+    """
     if text.startswith(("samplecnn.", f"{AUTO}+samplecnn.")):
         return f"[{'|'.join(names_of(text))}]"
-    for place in (DATA_SETS, PUBLISHED, SPLITS):
-        text = text.replace(f"{{{place}}}", ", ".join(names_of(place))) if place in text else text
+    for reference in (DATA_SETS, PUBLISHED, SPLITS):
+        text = text.replace(f"{{{reference}}}", ", ".join(names_of(reference))) if reference in text else text
     if RECIPES in text:
         from samplecnn.training.recipes import said
 

@@ -1,4 +1,4 @@
-"""samplecnn compare DATASET: a grid of training options over seeds and folds, as a table and a picture."""
+"""samplecnn compare DATASET: a grid of training options over seeds and folds, as a table and a plot."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,20 +24,21 @@ def compare_command(
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="N", help="How many seeds, from 0, or which: 3 is the same as 0,1,2.")
+        str, typer.Option(metavar="N", help="Number of seeds, from 0, or a list: 3 is the same as 0,1,2.")
     ] = "1",
     folds: Annotated[
         str | None,
         typer.Option(
             metavar="N",
-            help="Cross-validation over N drawn folds of all clips, no group in two of them; column: over the fold "
-            "column of the manifest. By default the splits that were built.",
+            help="Cross-validation over N drawn folds of all clips, with each group in one fold; column: over the fold "
+            "column of the manifest. By default the splits as built.",
         ),
     ] = None,
     baselines: Annotated[
         bool,
         typer.Option(
-            "--baselines/--no-baselines", help="Log-mel statistics with scikit-learn's classifiers as rows as well."
+            "--baselines/--no-baselines",
+            help="Also evaluate quick baselines, which are classifiers of scikit-learn on log-mel statistics.",
         ),
     ] = True,
     data_dir: DataDir = "./data",
@@ -48,10 +49,10 @@ def compare_command(
     ] = None,
     num_readers: NumReaders = 8,
 ) -> None:
-    """Compare training options: every combination over seeds and folds, next to quick baselines, as table and picture.
+    """Compare training options: every combination over seeds and folds, with quick baselines, as a table and a plot.
 
-    The same command continues an interrupted comparison, and repeats no run that is finished. Runs that fail are
-    listed, and the others follow.
+    The same command continues an interrupted comparison without repeating finished runs. Runs that fail are listed,
+    and the others continue.
     """
     require_pytorch("samplecnn compare", trains=True)
     from samplecnn.comparison import compare
@@ -59,7 +60,7 @@ def compare_command(
 
     words = [*(grid or []), *(more or [])]
     if "=" in dataset and not Path(dataset).exists():
-        raise UsageError(f"{dataset!r} is not a data set; put DATASET first: samplecnn compare DATASET {dataset}")
+        raise UsageError(f"{dataset!r} is not a data set; DATASET comes first: samplecnn compare DATASET {dataset}")
     result = compare(
         dataset,
         read_grid(words),
@@ -74,14 +75,16 @@ def compare_command(
     log.show(result.markdown().rstrip())
     log.note(f"written to {result.folder}: comparison.md, .csv, .json and .png")
     if result.failures:
-        raise SampleCNNError(f"{len(result.failures)} of {len(result.runs)} runs failed; the same command tries again")
+        raise SampleCNNError(
+            f"{len(result.failures)} of {len(result.runs)} runs failed; run the same command to try again"
+        )
 
 
 def _seeds(text: str) -> int | list[int]:
     try:
         return [int(part) for part in text.split(",")] if "," in text else int(text)
     except ValueError as error:
-        raise UsageError(f"--seeds {text}: expected a number, or several with commas") from error
+        raise UsageError(f"--seeds {text}: expected a number, or several separated by commas") from error
 
 
 def _folds(text: str) -> int | str:

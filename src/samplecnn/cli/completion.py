@@ -1,4 +1,4 @@
-"""samplecnn completion SHELL: a script that completes verbs, options and their choices."""
+"""samplecnn completion SHELL: a script that completes commands, options and their choices."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -18,7 +18,7 @@ class Shell(StrEnum):
 def completion(
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="The shell to write for: bash, zsh or fish.")],
 ) -> None:
-    """Print a shell script that completes verbs, options and choices.
+    """Print a shell script that completes commands, options and choices.
 
     bash: add `eval "$(samplecnn completion bash)"` to ~/.bashrc. zsh: the same with zsh in ~/.zshrc, after compinit.
     fish: samplecnn completion fish > ~/.config/fish/completions/samplecnn.fish

@@ -1,4 +1,4 @@
-"""Options from a TOML file: a table for each verb, keys as on the command line, with dashes or underscores.
+"""Options from a TOML file with a table for each command; keys as on the command line, with dashes or underscores.
 
     [train]
     lr = 0.02
@@ -7,7 +7,7 @@
     [analyze.filters]
     steps = 12
 
-An option on the command line wins over an environment variable, which wins over the file, which wins over the default.
+In order of precedence: the command line, environment variables, the file, the defaults.
 """
 
 import tomllib
@@ -25,16 +25,16 @@ def read_config(path: str, root: Any) -> dict[str, Any]:
     """The defaults in a TOML file, checked against the commands below `root`.
 
     Returns:
-        {verb: {parameter: value}}, nested for verbs of verbs, as click's `default_map` takes it.
+        {command: {parameter: value}}, nested for subcommands, as in click's `default_map`.
 
     Raises:
-        UsageError: no such file, not TOML, or a table or key that is not a verb or one of its options; the nearest
-            right one is named.
+        UsageError: no such file, not TOML, or a table or key that is not a command or one of its options, with a
+            suggestion.
     """
     text = read_text(Path(path), "--config expects a TOML file", UsageError)
     try:
         tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UsageError(f"{path}: not TOML ({reason})") from error
     return _group(tables, root, path, "")
@@ -46,19 +46,19 @@ def _group(tables: dict[str, Any], group: Any, path: str, where: str) -> dict[st
         if name not in group.commands:
             what = "table" if isinstance(table, dict) else "key"
             near = suggestion(name, group.commands)
-            raise UsageError(f"{path}: {what} {where}{_short(name)} is not a verb of samplecnn{near}")
+            raise UsageError(f"{path}: {what} {where}{_short(name)} is not a command of samplecnn{near}")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {where}{name} must be a table: [{where}{name}]")
     return {
         name: _group(table, group.commands[name], path, f"{where}{name}.")
         if hasattr(group.commands[name], "commands")
-        else _verb(table, group.commands[name], path, f"{where}{name}")
+        else _command(table, group.commands[name], path, f"{where}{name}")
         for name, table in tables.items()
     }
 
 
-def _verb(table: dict[str, Any], command: Any, path: str, verb: str) -> dict[str, Any]:
-    """The options of one verb, by the names of its parameters."""
+def _command(table: dict[str, Any], command: Any, path: str, name: str) -> dict[str, Any]:
+    """The options of one command, by the names of its parameters."""
     options = {param.name: param for param in command.params if param.param_type_name == "option"}
     known = [name.replace("_", "-") for name in options if name not in NOT_FROM_FILES]
     values = {}
@@ -66,10 +66,10 @@ def _verb(table: dict[str, Any], command: Any, path: str, verb: str) -> dict[str
         dashed = key.replace("_", "-")
         if dashed not in known:
             if dashed == "resume":
-                raise UsageError(f"{path}: [{verb}] resume: give --resume on the command line, not in a file")
-            raise UsageError(f"{path}: [{verb}] has no option {_short(key)}{suggestion(dashed, known)}")
+                raise UsageError(f"{path}: [{name}] resume: give --resume on the command line, not in a file")
+            raise UsageError(f"{path}: [{name}] has no option {_short(key)}{suggestion(dashed, known)}")
         param = options[dashed.replace("-", "_")]
-        values[param.name] = _value(value, param, f"{path}: [{verb}] {key}")
+        values[param.name] = _value(value, param, f"{path}: [{name}] {key}")
     return values
 
 
@@ -78,7 +78,7 @@ def _short(name: str) -> str:
 
 
 def _value(value: Any, param: Any, where: str) -> Any:
-    """A TOML value as the command line would have given it: flags stay true or false, the rest is text."""
+    """A TOML value as it would be given on the command line: flags are booleans, all others are text."""
     if getattr(param, "is_flag", False):
         if not isinstance(value, bool):
             raise UsageError(f"{where} must be true or false, not {shown(value)}")

@@ -24,7 +24,7 @@ def convert_command(
         typer.Option(
             metavar="NAMES",
             help="The classes in the order of the outputs: mtat, msd, jamendo, mtt, scd, dcs, "
-            "mtt-numpy-1.25 (mtt as the original orders it with NumPy 1.25 or newer), or a file with one name a line.",
+            "mtt-numpy-1.25 (the order of the original with NumPy 1.25 or newer), or a file with one name per line.",
         ),
     ] = None,
     head: Annotated[

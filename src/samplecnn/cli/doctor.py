@@ -1,4 +1,4 @@
-"""samplecnn doctor: is this installation complete, and what does it run on."""
+"""samplecnn doctor: checks the installation and the machine."""
 
 import typer
 

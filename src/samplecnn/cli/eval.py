@@ -22,7 +22,7 @@ def evaluate_command(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for the pictures: a confusion matrix, or precision and recall of every class. "
+            help="Folder for the plots: a confusion matrix, or precision and recall of every class. "
             "By default test-DATASET in the model's run directory, if it is in one.",
         ),
     ] = None,
@@ -31,28 +31,29 @@ def evaluate_command(
         str | None,
         choice(
             of=f"auto+{ENGINES}",
-            help="What runs the model; auto: the fastest. By default PyTorch without an engine, in fp32.",
+            help="Inference engine; auto: the fastest. By default the PyTorch model itself, in fp32.",
         ),
     ] = None,
     precision: Annotated[
-        str | None, choice(of=PRECISIONS, help="Of the engine (torch if none is given); auto: bf16 where it is faster.")
+        str | None,
+        choice(of=PRECISIONS, help="Precision of the engine (torch if none is given); auto: bf16 if it is faster."),
     ] = None,
     fit_thresholds: Annotated[
         str | None,
         typer.Option(
             metavar="GOAL",
             help="First calibrate the model and fit each class's threshold to validation clips, for GOAL f1, "
-            "precision=P or recall=R (none: calibrate only); both are written into the model's config.json. "
-            "All that loads it uses them.",
+            "precision=P or recall=R (none: calibrate only); both are written to the model's config.json "
+            "and used wherever it is loaded.",
         ),
     ] = None,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Also test without an engine, in fp32, and report how the two differ."),
+        typer.Option("--compare", help="Also evaluate the PyTorch model in fp32, and report the differences."),
     ] = False,
     fold: Annotated[
         str | None,
-        typer.Option(metavar="FOLD", help="Test clips of this fold of a cross-validation, as train --fold has it."),
+        typer.Option(metavar="FOLD", help="Use the test clips of this fold of a cross-validation; see train --fold."),
     ] = None,
 ) -> None:
     """Score a model on a data set's test clips: ROC-AUC, PR-AUC, accuracy, F1, and a table of all classes."""

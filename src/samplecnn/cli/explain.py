@@ -13,9 +13,7 @@ def explain_command(
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A recording, or a record of a TFRecord: FILE#NUMBER.")],
     tag: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A tag to explain; may be given several times. By default the most probable ones."
-        ),
+        typer.Option(metavar="NAME", help="A tag to explain; may be repeated. By default the most probable ones."),
     ] = None,
     top: Annotated[
         int | None,
@@ -33,7 +31,7 @@ def explain_command(
         bool,
         typer.Option(
             "--over-time",
-            help="Explain all windows: N on each page of a .pdf, or in each of several numbered pictures.",
+            help="Explain all windows: N on each page of a .pdf, or in each of several numbered plots.",
         ),
     ] = False,
     output: Annotated[
@@ -42,31 +40,29 @@ def explain_command(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for the picture explain-CLIP.png. By default `analysis` in the model's run directory if it is "
+            help="Folder for the plot explain-CLIP.png. By default `analysis` in the model's run directory if it is "
             "in one, else the current folder.",
         ),
     ] = None,
     picture: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Name of the picture instead: .png, .svg or .pdf.")
+        str | None, typer.Option(metavar="FILE", help="Path of the plot instead: .png, .svg or .pdf.")
     ] = None,
     table: Annotated[
         str | None, typer.Option(metavar="FILE", help="Also write the numbers: .csv, .parquet or .json.")
     ] = None,
     bands: Annotated[int, typer.Option(min=1, help="Number of frequency bands, equally wide in mel.")] = 16,
-    moments: Annotated[int, typer.Option(min=1, help="Number of time steps that a window is split into.")] = 50,
+    moments: Annotated[int, typer.Option(min=1, help="Number of time intervals that a window is split into.")] = 50,
     steps: Annotated[
         int, typer.Option(min=1, help="Integration steps from silence to the sound; more are slower and more exact.")
     ] = 32,
-    batch_size: Annotated[int, typer.Option(min=1, help="Waveforms in a batch; the result does not depend on it.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Waveforms per batch; the result does not depend on it.")] = 8,
     accept_truncated: Annotated[
         bool,
-        typer.Option(
-            "--accept-truncated", help="Explain what can be decoded of a recording that is cut short or damaged."
-        ),
+        typer.Option("--accept-truncated", help="Explain the decodable part of a truncated or damaged recording."),
     ] = False,
     device: Device = None,
 ) -> None:
-    """Explain a recording's tags: which times and frequencies they depend on, as words, picture and table."""
+    """Explain a recording's tags: which times and frequencies they depend on, as text, plot and table."""
     require_pytorch("samplecnn analyze explain")
     from samplecnn.analysis.explained_window import Settings
     from samplecnn.analysis.run_explain import run_explain
@@ -92,13 +88,13 @@ def report_command(
         ),
     ] = None,
     mistakes: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Number of worst mistakes to show, with their sound.")
+        int, typer.Option(min=0, metavar="N", help="Number of worst mistakes to show, with audio players.")
     ] = 12,
     explained: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Explain the first N of them as `analyze explain` does.")
+        int, typer.Option(min=0, metavar="N", help="Explain the first N mistakes, see `analyze explain`.")
     ] = 4,
-    no_filters: Annotated[bool, typer.Option("--no-filters", help="Leave out what excites the filters.")] = False,
-    no_excitations: Annotated[bool, typer.Option("--no-excitations", help="Leave out the excitations.")] = False,
+    no_filters: Annotated[bool, typer.Option("--no-filters", help="Skip the filters.")] = False,
+    no_excitations: Annotated[bool, typer.Option("--no-excitations", help="Skip the excitations.")] = False,
     filter_steps: Annotated[int | None, typer.Option(min=1, help="Steps of gradient ascent for the filters.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap samples for the confidence intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and of the filters' noise.")] = 0,
@@ -107,9 +103,10 @@ def report_command(
     skip_corrupt: SkipCorrupt = False,
     device: Device = None,
 ) -> None:
-    """Write one HTML file about a model: scores with confidence, mistakes to listen to, curves, pictures, settings.
+    """Write one HTML file about a model: scores with confidence intervals, mistakes to listen to, curves, plots,
+    settings.
 
-    The page needs no network, follows the light or dark theme, and fits a phone's screen.
+    The page works offline, follows the light or dark theme, and fits a phone's screen.
     """
     require_pytorch("samplecnn analyze report")
     from samplecnn.analysis.reporting import Contents, report

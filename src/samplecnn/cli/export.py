@@ -17,8 +17,8 @@ def export_command(
         str,
         choice(
             of=EXPORT_FORMATS,
-            help="The format. keras-h5 is what the original's code saves and loads; onnx and openvino take a waveform "
-            "and give probabilities and the embedding.",
+            help="The format. keras-h5 is that of the original's code; onnx and openvino map a waveform to "
+            "probabilities and the embedding.",
         ),
     ],
 ) -> None:

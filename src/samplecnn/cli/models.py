@@ -10,7 +10,9 @@ from samplecnn.system import log
 
 
 def list_command(context: typer.Context, json: AsJson = False) -> None:
-    """List the packaged models: name, classes, size, score, licence. A command takes the name in place of a path."""
+    """List the packaged models: name, classes, size, score, licence. Every command accepts the name instead of a
+    path.
+    """
     if context.invoked_subcommand is None:
         _list(json)
 
@@ -40,7 +42,7 @@ def _names(incomplete: str) -> list[str]:
 
 
 def show_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a packaged model.", autocompletion=_names)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a packaged model.", autocompletion=_names)],
 ) -> None:
     """Show a packaged model's card: classes, data, scores, limits, and how it was made."""
     from samplecnn.zoo.packaged import packaged_card

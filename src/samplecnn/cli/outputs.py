@@ -1,4 +1,4 @@
-"""Options of the commands that write tags: which scores, by which rules events are found, and where they go."""
+"""Options of the commands that write tags: selection of scores, event rules and destinations."""
 
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,49 +15,47 @@ Top = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Show only classes with a score above this. CSV leaves the others empty."),
+    typer.Option(min=0, max=1, help="Show only classes with a score above this. In CSV the others are empty."),
 ]
 ClassThreshold = Annotated[
     list[str] | None,
-    typer.Option(metavar="CLASS=VALUE", help="Of events: the threshold of one class; may be repeated."),
+    typer.Option(metavar="CLASS=VALUE", help="Events: the threshold of one class; may be repeated."),
 ]
-Smooth = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Of events: windows to smooth scores over, an odd number.")
-]
-SmoothingKind = Annotated[str, choice(of=SMOOTHINGS, help="Of events: how scores are smoothed.")]
+Smooth = Annotated[int, typer.Option(min=1, metavar="N", help="Events: number of windows to smooth scores over, odd.")]
+SmoothingKind = Annotated[str, choice(of=SMOOTHINGS, help="Events: the smoothing filter.")]
 Hysteresis = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
         metavar="SHARE",
-        help="Of events: extend them while scores are above this share of the threshold.",
+        help="Events: extend them while scores are above this share of the threshold.",
     ),
 ]
 MaxGap = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="Of events: join those of a class that are this close.")
+    float, typer.Option(min=0, metavar="SECONDS", help="Events: join those of a class with gaps up to this length.")
 ]
-MinSeconds = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Of events: drop shorter ones.")]
+MinSeconds = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Events: drop shorter ones.")]
 Refractory = Annotated[
     float,
     typer.Option(
         min=0,
         metavar="SECONDS",
-        help="Of events: drop those that begin this soon after the end of the last of the class.",
+        help="Events: drop those that begin this soon after the previous one of the class.",
     ),
 ]
 OutputFile = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, once it is complete.")
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, atomically.")
 ]
 OutputDir = Annotated[
     str | None,
     typer.Option(
         "--output-dir",
         metavar="DIR",
-        help="Write every format into this folder, files of recordings in the same sub-folders as theirs.",
+        help="Write every format into this folder; files per recording keep the recordings' sub-folders.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files in --output-dir that exist already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files in --output-dir.")]
 
 
 def event_rules(
@@ -70,7 +68,7 @@ def event_rules(
     min_seconds: float,
     refractory: float,
 ) -> "EventRules":
-    """The rules that these options stand for."""
+    """The event rules given by these options."""
     from samplecnn.tagging.events import EventRules, Smoothing, class_thresholds
 
     limit = class_thresholds(class_threshold, threshold) if class_threshold else threshold

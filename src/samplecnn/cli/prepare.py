@@ -1,4 +1,4 @@
-"""samplecnn prepare: the published data sets, from their links to DATA/<name>/raw."""
+"""samplecnn prepare: downloads published data sets to DATA/<name>/raw."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +17,14 @@ def prepare(
     ),
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Address of a folder with the same files, tried before the public ones."),
+        typer.Option(metavar="URL", help="URL of a folder with the same files, tried before the public ones."),
     ] = None,
     keep_archives: Annotated[
         bool, typer.Option("--keep-archives", help="Keep the downloaded archives after unpacking.")
     ] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Download what is missing even though an earlier run has finished."),
+        typer.Option("--again", help="Download missing files even if an earlier run has finished."),
     ] = False,
     workers: Annotated[
         int | None,

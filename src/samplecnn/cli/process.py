@@ -1,4 +1,4 @@
-"""How a command runs as a process: streams that take any text, signals, errors as one line, exit codes."""
+"""Runs a command as a process: encoding-safe streams, signals, one-line errors, exit codes."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ from samplecnn.system.log import printable
 PROGRAM = "samplecnn"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells report signals
 
-# What helps against an error of the operating system; any other is worth looking at the file that it names.
+# Remedies for errors of the operating system; by default the path should be checked.
 REMEDIES = {
     errno.ENOSPC: "free some space and run the same command again",
     errno.EDQUOT: "free some space and run the same command again",
@@ -32,12 +32,12 @@ REMEDIES = {
 
 
 def run(command: Callable[[], Any]) -> None:
-    """Runs a command and ends the process; an error that the user can correct becomes one line on stderr.
+    """Runs a command and ends the process; expected errors are printed as one line on stderr.
 
     Exit codes: 0 done, 1 some work failed, 2 usage, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
     """
-    # PyTorch's threads wait for their next task by spinning, on the cores that decoding and the compiled passes need
-    # meanwhile: a training step took a sixth longer. OpenMP reads this once, when PyTorch is loaded.
+    # By default PyTorch's idle threads spin, on cores that decoding and the compiled passes need: a training step took
+    # a sixth longer. OpenMP reads this once, when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     spare_address_space()
     prepare_streams()
@@ -47,7 +47,7 @@ def run(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         end_interrupted(terminated())
     except SystemExit as error:
-        if error.code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        if error.code == INTERRUPTED:  # typer's translation of a KeyboardInterrupt
             end_interrupted(terminated())
         raise
     except OptionError as error:
@@ -60,25 +60,25 @@ def run(command: Callable[[], Any]) -> None:
             fail(f"error: {problem}", 1)
         if isinstance(error, RecursionError):
             fail("error: folders are nested too deeply; move them to a shorter path", 1)
-        if isinstance(error, ModuleNotFoundError):  # of an extra that no check asked for before the work began
+        if isinstance(error, ModuleNotFoundError):  # an extra that was not checked before
             fail(f"error: {from_import_error(PROGRAM, error)}", 2)
         raise
     except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader of our output went away (`| head`)
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is still buffered has no reader either
+        if error.errno == errno.EPIPE:  # the reader of stdout has closed it (`| head`)
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards buffered output
             sys.exit(0)
         fail(f"error: {os_error_message(error)}", 1)
 
 
 def os_error_message(error: OSError) -> str:
-    """An error of the operating system in one line: where, what, and what helps."""
+    """An error of the operating system in one line: path, reason and remedy."""
     where = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes | os.PathLike) else ""
     what = error.strerror or str(error) or type(error).__name__
     return f"{where}{what}; {REMEDIES.get(error.errno or 0, 'check the path and run the same command again')}"
 
 
 def end_interrupted(terminated: bool) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process ends now; a second Ctrl-C has nothing to add
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a second Ctrl-C while the process ends
     fail("terminated" if terminated else "interrupted", TERMINATED if terminated else INTERRUPTED)
 
 
@@ -88,17 +88,19 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def prepare_streams() -> None:
-    """Makes stdout and stderr take any text: what their encoding lacks is escaped; closed streams discard it."""
+    """Lets stdout and stderr accept any text: characters missing in the encoding are escaped; closed streams discard
+    it.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for the life of the process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - stays open
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def terminate_as_interrupt() -> Callable[[], bool]:
-    """Lets SIGTERM act like Ctrl-C, so that work is saved and can be resumed; returns whether it was received."""
+    """Handles SIGTERM like Ctrl-C, so that work is saved and resumable; returns a function: whether it was received."""
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -109,6 +111,6 @@ def terminate_as_interrupt() -> Callable[[], bool]:
         else:
             raise KeyboardInterrupt
 
-    with contextlib.suppress(ValueError):  # outside the main thread, which alone receives signals
+    with contextlib.suppress(ValueError):  # only the main thread can set signal handlers
         signal.signal(signal.SIGTERM, interrupt)
     return lambda: bool(received)

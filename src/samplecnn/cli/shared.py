@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, described once."""
+"""Arguments and options shared by several commands."""
 
 import shlex
 from typing import TYPE_CHECKING, Annotated
@@ -24,45 +24,45 @@ Built = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help=f"A data set that has been built: {{{DATA_SETS}}}, a folder, a manifest, a folder of TFRecords.",
+        help=f"A built data set: {{{DATA_SETS}}}, a folder, a manifest, or a folder of TFRecords.",
     ),
 ]
 DataDir = Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")]
-BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Segments in a batch; results do not depend on it.")]
+BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Segments per batch; results do not depend on it.")]
 NumReaders = Annotated[int, typer.Option(min=1, metavar="N", help="Threads that read ahead.")]
 SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Skip damaged TFRecords, and count them, instead of stopping.")
+    bool, typer.Option("--skip-corrupt", help="Skip and count damaged TFRecords instead of stopping.")
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ...; by default a GPU where there is one.")
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ...; by default a GPU if available.")
 ]
 Engine = Annotated[
     str,
     choice(
         of=f"auto+{ENGINES}",
-        help="What runs the model. auto: the fastest that is installed; for few files, the one with the lowest "
+        help="Inference engine. auto: the fastest that is installed; for few files, the one with the lowest "
         "start-up time.",
     ),
 ]
 EnginePrecision = Annotated[
-    str, choice(of=PRECISIONS, help="fp32 is exact; bf16 has 8 bits of mantissa; auto: bf16 where it is faster.")
+    str, choice(of=PRECISIONS, help="fp32 is exact; bf16 has 8 significant bits; auto: bf16 if it is faster.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def require_pytorch(verb: str, trains: bool = False) -> None:
-    """Refuses a verb where PyTorch is not installed, or in so little address space that PyTorch can crash.
+def require_pytorch(command: str, trains: bool = False) -> None:
+    """Refuses a command if PyTorch is not installed, or with so little address space that PyTorch may crash.
 
     Args:
-        verb: as the user gave it, such as "samplecnn eval".
-        trains: training takes more than other work.
+        command: the command as given by the user, such as "samplecnn eval".
+        trains: whether it trains, which needs more address space.
     """
-    require(verb, "train")
-    require_address_space(verb, TRAINING_SPACE if trains else PYTORCH_SPACE)
+    require(command, "train")
+    require_address_space(command, TRAINING_SPACE if trains else PYTORCH_SPACE)
 
 
 def print_description(info: "Info", as_json: bool) -> None:
-    """Prints what `info` and `doctor` have found."""
+    """Prints the result of `info` and `doctor`."""
     if as_json:
         log.show(log.json_text(info.to_dict(), indent=2))
     else:
@@ -70,6 +70,6 @@ def print_description(info: "Info", as_json: bool) -> None:
 
 
 def next_command(*words: str) -> None:
-    """Suggests the command that usually comes next, quoted for a shell."""
+    """Suggests the usual next command, quoted for a shell."""
     if not log.is_quiet():
         log.show(f"next: samplecnn {shlex.join(words)}")

@@ -35,7 +35,7 @@ def tag_command(
     files_from: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Also take paths from this file, or - for stdin: lines, or separated by NUL."
+            metavar="FILE", help="Also read paths from this file, or - for stdin: one per line, or separated by NUL."
         ),
     ] = None,
     format: Annotated[
@@ -43,15 +43,15 @@ def tag_command(
         choice(
             of=TAG_FORMATS,
             several=True,
-            help="One or more, separated by commas. table: a line for each file; json: one document; jsonl: one object "
-            "a line; csv: a row for each file with columns path, error and one for every class; csv-long: a row for "
-            "each class. audacity to svg: a file for each recording.",
+            help="One or more, separated by commas. table: one line per file; json: one document; jsonl: one object "
+            "per line; csv: one row per file with columns path, error and one per class; csv-long: one row per "
+            "class. audacity to svg: one file per recording.",
         ),
     ] = "table",
     top: Top = None,
     threshold: Threshold = None,
     over_time: Annotated[
-        bool, typer.Option("--over-time", help="Give the scores of every window, with its time.")
+        bool, typer.Option("--over-time", help="Show the scores of every window, with its time.")
     ] = False,
     hop: Annotated[
         float | None,
@@ -67,24 +67,30 @@ def tag_command(
     overwrite: Overwrite = False,
     about: Annotated[
         bool,
-        typer.Option("--about", help="Also write what made the tags (model, hash, engine, ...) to OUTPUT.about.json."),
+        typer.Option(
+            "--about", help="Also write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json."
+        ),
     ] = False,
     embeddings: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Also write embeddings of the recordings, with --over-time of the windows, to this .parquet or .npz.",
+            help="Also write embeddings of the recordings, or with --over-time of the windows, to this .parquet or "
+            ".npz.",
         ),
     ] = None,
     embedding_layer: Annotated[
-        str, typer.Option(metavar="LAYER", help="Of embeddings: hidden, the last hidden layer, or a block's number.")
+        str,
+        typer.Option(
+            metavar="LAYER", help="Layer of the embeddings: hidden, the last hidden layer, or a block's number."
+        ),
     ] = "hidden",
     events: Annotated[
         bool,
         typer.Option(
             "--events",
-            help="Give events (start, end, class, score) instead of scores: where a class is above --threshold, by "
-            "default the model's own.",
+            help="Show events (start, end, class, score) instead of scores: intervals with a class above --threshold, "
+            "by default that of the model.",
         ),
     ] = False,
     class_threshold: ClassThreshold = None,
@@ -100,24 +106,24 @@ def tag_command(
         typer.Option(
             "--resume",
             allow_from_autoenv=False,
-            help="Continue an interrupted --output (jsonl, csv), keep its rows.",
+            help="Continue an interrupted --output (jsonl, csv).",
         ),
     ] = False,
     accept_truncated: Annotated[
         bool,
         typer.Option(
             "--accept-truncated",
-            help="Tag what can be decoded of recordings that are cut short or damaged; CSV gets a column note.",
+            help="Tag the decodable part of truncated or damaged recordings; adds the column note to CSV.",
         ),
     ] = False,
     engine: Engine = "auto",
     precision: EnginePrecision = "auto",
     device: Device = None,
 ) -> None:
-    """Tag recordings with a trained model: files and folders in; tables, JSON, CSV, Parquet, labels, captions out.
+    """Tag recordings with a trained model: files and folders, to tables, JSON, CSV, Parquet, labels, captions.
 
-    A recording is cut into windows; its score is their mean. A file that cannot be used is listed with its error and
-    the others are tagged; the exit code is then 1. The engine in use is named on stderr.
+    A recording is cut into windows; its scores are their means. A file that cannot be used is listed with its error and
+    the others are tagged; the exit code is then 1. The engine in use is printed on stderr.
     """
     from samplecnn.errors import UsageError
     from samplecnn.tagging.events import EventRules
@@ -127,7 +133,7 @@ def tag_command(
 
     given = [*(paths or []), *(listed_paths(files_from) if files_from is not None else [])]
     if not given:
-        raise UsageError("no recordings are given; name files or folders, or a list of them by --files-from")
+        raise UsageError("no recordings given; pass files or folders, or a list of them with --files-from")
     rules = event_rules(threshold, class_threshold, smooth, smoothing, hysteresis, max_gap, min_seconds, refractory)
     selection = Selection(top, threshold, over_time, events=rules if events or rules != EventRules(threshold) else None)
     report = tag_paths(

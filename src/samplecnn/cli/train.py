@@ -21,7 +21,7 @@ from samplecnn.cli.shared import SkipCorrupt, next_command, require_pytorch
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.training.options import TrainOptions as Default
 
-# The options that a run with another's settings may change.
+# Options that may differ when a run is resumed, or repeated with --like.
 RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")
 LIKE = ("data_dir", "log_dir", "device")
 
@@ -77,7 +77,7 @@ def train(
     mels: Annotated[
         int | None, typer.Option(metavar="N", help="Bands of the log-mel frames. [default: 64]")
     ] = Default.mels,
-    batch_size: Annotated[int | None, by_recipe("batch_size", "N", "Segments in a batch.")] = None,
+    batch_size: Annotated[int | None, by_recipe("batch_size", "N", "Segments per batch.")] = None,
     optimizer: Annotated[str | None, by_recipe("optimizer", OPTIMIZERS, "Optimizer.")] = None,
     momentum: Annotated[float | None, by_recipe("momentum", "M", "Momentum (Nesterov), or AdamW's first beta.")] = None,
     lr: Annotated[float | None, by_recipe("lr", "LR", "Learning rate of the first stage.")] = None,
@@ -155,7 +155,7 @@ def train(
         str,
         choice(
             of=TRAIN_PRECISIONS,
-            help="Number format of the arithmetic. auto: bf16 where it is faster, else fp32; tf32: NVIDIA GPUs only.",
+            help="Number format of the arithmetic. auto: bf16 if it is faster, else fp32; tf32: NVIDIA GPUs only.",
         ),
     ] = Default.precision,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, or auto.")] = Default.device,
@@ -250,7 +250,7 @@ def train(
         next_command("tag", str(result.run), "RECORDING")
         return
     if dataset is None:
-        raise UsageError("which data set? samplecnn train DATASET [NAME], or --resume RUN")
+        raise UsageError("missing argument DATASET; usage: samplecnn train DATASET [NAME], or --resume RUN")
     settings = {key: value for key, value in context.params.items() if key in Default.__dataclass_fields__}
     from samplecnn.training import train as train_run
 
@@ -259,13 +259,13 @@ def train(
 
 
 def _changed(context: typer.Context, rule: str, allowed: tuple[str, ...]) -> dict[str, Any]:
-    """The options given on the command line for a run that has another's settings.
+    """The options given on the command line for a run with the settings of an earlier run.
 
-    What a --config file or the environment sets is meant for new runs: the other one has recorded what it started with,
-    and continuing or repeating it must give the same result wherever that is done.
+    A --config file and the environment apply to new runs: the earlier run has recorded its settings, and continuing or
+    repeating it must give the same result regardless of them.
 
     Raises:
-        UsageError: one that is not allowed; `rule` says why.
+        UsageError: an option that is not allowed; `rule` is the reason.
     """
     given = {
         key: value
@@ -276,5 +276,5 @@ def _changed(context: typer.Context, rule: str, allowed: tuple[str, ...]) -> dic
     others = [f"--{key.replace('_', '-')}" for key in given if key not in allowed and key not in ("dataset", "name")]
     others += [key.upper() for key in ("dataset", "name") if key in given]
     if others:
-        raise UsageError(f"{rule}: leave out {', '.join(others)}")
+        raise UsageError(f"{rule}: omit {', '.join(others)}")
     return given

@@ -1,4 +1,4 @@
-"""What all verbs share: --config, --quiet, --verbose, options from the environment, choices in help, completion."""
+"""Shared by all commands: --config, --quiet, --verbose, options from the environment, choices in help, completion."""
 
 import functools
 import inspect
@@ -9,19 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from samplecnn.cli.choices import filled
+from samplecnn.cli.choices import resolve_names
 from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
 from samplecnn.cli.process import PROGRAM
 from samplecnn.system import log
 from samplecnn.system.arguments import suggestion
 
 COMPLETE_VARIABLE = "_SAMPLECNN_COMPLETE"  # set by the scripts of `samplecnn completion`
-PREFIX = "SAMPLECNN"  # of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
+PREFIX = "SAMPLECNN"  # prefix of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,  # plain help: importing rich would take longer than all the rest
+    "rich_markup_mode": None,  # plain help: importing rich would take longer than everything else
     "context_settings": {
         "help_option_names": ["-h", "--help"],
         "max_content_width": 110,
@@ -60,7 +60,7 @@ Config = Annotated[
         metavar="FILE",
         is_eager=True,
         callback=_config,
-        help="Read options from a TOML file, a table for each verb.",
+        help="Read options from a TOML file with a table for each command.",
     ),
 ]
 Quiet = Annotated[
@@ -91,14 +91,14 @@ def with_common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Verb(TyperCommand):
-    """A verb: its choices come from registries, and wrong values name the file or variable that they come from."""
+    """A command with choices from registries, and with the source of wrong values in error messages."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         for param in self.params:
             for attribute in ("metavar", "help"):
                 if text := getattr(param, attribute, None):
-                    setattr(param, attribute, filled(text))
-            if hasattr(param, "show_envvar"):  # the epilog names them all in one sentence
+                    setattr(param, attribute, resolve_names(text))
+            if hasattr(param, "show_envvar"):  # the epilog describes all of them
                 param.show_envvar = False
         names = [param.name for param in self.params if _configurable(param)]
         if names:
@@ -111,7 +111,7 @@ class Verb(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _warn_of_unknown_variables(ctx, self.params)
+            _warn_about_unknown_variables(ctx, self.params)
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except Exception as error:
@@ -122,7 +122,7 @@ class Verb(TyperCommand):
 
 
 def _configurable(param: Any) -> bool:
-    """Whether a file or a variable can set a parameter: all options of its verb, except --resume."""
+    """Whether a file or a variable can set a parameter: all options except those in NOT_FROM_FILES."""
     return param.param_type_name == "option" and param.name not in NOT_FROM_FILES
 
 
@@ -145,7 +145,7 @@ def _source(context: Any, name: str) -> str:
 
 
 def _origin(context: Any, name: str) -> str:
-    """The same in words; "" for the command line and for defaults."""
+    """The source for messages; "" for the command line and for defaults."""
     source = _source(context, name)
     if source == "ENVIRONMENT":
         return _variable(context, name)
@@ -153,7 +153,7 @@ def _origin(context: Any, name: str) -> str:
 
 
 def _name_source(context: Any, error: Exception) -> None:
-    """Adds to click's message where a wrong value comes from, if it is not the command line."""
+    """Adds the source of a wrong value to click's message, unless it is the command line."""
     param, message = getattr(error, "param", None), getattr(error, "message", None)
     if param is not None and isinstance(message, str):
         origin = _origin(context, param.name)
@@ -162,7 +162,7 @@ def _name_source(context: Any, error: Exception) -> None:
 
 
 def _show_options(context: Any, params: list[Any]) -> None:
-    """With --verbose: the options that were given, and where."""
+    """With --verbose: prints the given options and their source."""
     for param in params:
         source = _source(context, param.name)
         if param.param_type_name == "option" and param.name not in COMMON and source not in ("DEFAULT", ""):
@@ -170,8 +170,8 @@ def _show_options(context: Any, params: list[Any]) -> None:
             log.detail(f"--{param.name.replace('_', '-')} {context.params.get(param.name)} ({origin})")
 
 
-def _warn_of_unknown_variables(context: Any, params: list[Any]) -> None:
-    """A variable of this verb that is not one of its options has no effect, which its author should know."""
+def _warn_about_unknown_variables(context: Any, params: list[Any]) -> None:
+    """Warns about variables with this command's prefix that are not options of it, and so have no effect."""
     prefix = f"{context.auto_envvar_prefix}_"
     known = [_variable(context, param.name) for param in params if _configurable(param)]
     common = [_variable(context, name) for name in COMMON]
