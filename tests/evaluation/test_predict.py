@@ -75,7 +75,7 @@ def test_clips_of_different_lengths(tmp_path, task, make_model, write_shards):
 def test_progress_is_shown_on_demand(tmp_path, task, make_model, write_shards, capfd, monkeypatch):
     from samplecnn.system.progress import Progress
 
-    monkeypatch.setattr(Progress, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(Progress, "LINE_INTERVAL", 0.0)
     segments, model = write_shards(tmp_path, task), make_model(task)
     predict(model, segments)
     assert capfd.readouterr().err == ""

@@ -27,7 +27,7 @@ from samplecnn.errors import UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# How the types that are checked are called in a message. Values of any other type are left to the function.
+# Names of the checked types in messages. Values of other types are not checked.
 NAMES: dict[Any, str] = {
     str: "a string",
     int: "an integer",
@@ -39,7 +39,7 @@ NAMES: dict[Any, str] = {
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The same function, with a UsageError instead of a TypeError for arguments that it cannot take."""
+    """Decorator: raises UsageError instead of TypeError for invalid arguments."""
     signature = inspect.signature(function)
     name = function.__name__
 
@@ -62,15 +62,15 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them where none is near."""
+    """The end of a message about an unknown name: the nearest known name, or all names if none is near."""
     names = list(known)
-    name = name[:100]  # comparing takes time with the square of the length
+    name = name[:100]  # the time of comparisons is quadratic in the length
     near = get_close_matches(name, names, n=1, cutoff=0.5) or [other for other in names if name and name in other][:1]
     return f"; did you mean {near[0]}?" if near else f"; use {', '.join(names)}"
 
 
 def type_problem(value: Any, annotation: Any) -> str:
-    """What the annotation allows, in words, where a value is of another type; "" where it fits or cannot be checked."""
+    """A description of the allowed types if a value has another type; "" if it is valid or cannot be checked."""
     allowed = _alternatives(annotation)
     if not allowed or any(_fits(value, kind) for kind in allowed):
         return ""
@@ -85,7 +85,7 @@ class _Value(typing.NamedTuple):
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The types and values an annotation allows; empty where it holds one that is not in NAMES."""
+    """The types and values that an annotation allows; empty if one of them is not in NAMES."""
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return [_Value(value) for value in typing.get_args(annotation)]

@@ -1,7 +1,7 @@
-"""Small answers that are expensive to find out, kept per user in the platform's cache folder.
+"""Cache of small results that are expensive to compute, per user, in the platform's cache folder.
 
-An answer is one JSON file, created once and whole. Whatever is wrong with the folder or the file, the answer is found
-out again: a cache is never a reason to fail.
+A result is one JSON file, created once and atomically. On any error with the folder or the file the result is computed
+again: the cache never causes a failure.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ VARIABLE = "SAMPLECNN_CACHE"
 
 
 def cache_dir() -> Path | None:
-    """SAMPLECNN_CACHE, or the platform's folder for caches; None where the user has no home.
+    """SAMPLECNN_CACHE, or the platform's folder for caches; None if the user has no home directory.
 
     Linux: XDG_CACHE_HOME/samplecnn, by default ~/.cache/samplecnn; macOS: ~/Library/Caches/samplecnn; Windows:
     LOCALAPPDATA/samplecnn/Cache.
@@ -39,19 +39,19 @@ def cache_dir() -> Path | None:
 
 
 def recall(name: str, key: Mapping[str, Any], valid: Callable[[Any], bool]) -> Any | None:
-    """The answer stored under a name and a key; None where there is none, or none that is valid."""
+    """The result stored under a name and a key; None if there is none, or an invalid one."""
     path = _path(name, key)
     return None if path is None else _read(path, key, valid)
 
 
 def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any], bool]) -> Any:
-    """Stores an answer, and returns the one that counts: of several processes at once, that of the first.
+    """Stores a result and returns the valid one: with concurrent processes, that of the first.
 
     Args:
         name: first part of the file's name.
-        key: all that the answer depends on, as JSON takes it.
-        value: the answer, as JSON takes it.
-        valid: whether a stored value can be an answer; a file with another one is replaced.
+        key: everything that the result depends on, JSON-serialisable.
+        value: the result, JSON-serialisable.
+        valid: whether a stored value is valid; a file with an invalid one is replaced.
     """
     path = _path(name, key)
     if path is None:
@@ -64,7 +64,7 @@ def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"key": dict(key), "value": value}, file, indent=2)
         try:
-            os.link(temporary, path)  # fails where a file of that name exists already
+            os.link(temporary, path)  # fails if the file exists
         except OSError:
             stored = _read(path, key, valid)
             if stored is not None:
@@ -80,7 +80,7 @@ def remember(name: str, key: Mapping[str, Any], value: Any, valid: Callable[[Any
 
 
 def is_writable() -> bool:
-    """Whether answers can be stored."""
+    """Whether results can be stored."""
     folder = cache_dir()
     while folder is not None and not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -7,18 +7,18 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-# Variables that keep libraries from instructions which the CPU has. oneDNN's are in its documentation ("CPU Dispatcher
-# Control").
+# Variables that keep libraries from using instructions that the CPU has. For those of oneDNN see its documentation
+# ("CPU Dispatcher Control").
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 LIMITS = (*ONEDNN_LIMITS, "ATEN_CPU_CAPABILITY", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "ONEDNN_DEFAULT_FPMATH_MODE")
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of ONEDNN_LIMITS
-GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia")  # of Linux's drivers
-BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16", "svebf16")  # of x86 and of Arm, as Linux names them
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia")  # files of Linux drivers
+BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx10_2", "bf16", "svebf16")  # Linux's names for x86 and Arm
 REPORTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_fp16", "avx_vnni", "amx_tile", "asimd", "sve", *BF16_FLAGS)
 
 
 def cpu_name() -> str:
-    """The CPU's model as the system calls it."""
+    """The CPU's model name given by the system."""
     for line in _cpuinfo().splitlines():
         label, _, value = line.partition(":")
         if label.strip().lower() in ("model name", "cpu model"):
@@ -27,7 +27,7 @@ def cpu_name() -> str:
 
 
 def cpu_flags() -> frozenset[str] | None:
-    """Instruction sets of the CPU by Linux's names; None where the system does not list them."""
+    """Instruction sets of the CPU by Linux's names; None if the system does not list them."""
     for line in _cpuinfo().splitlines():
         label, _, value = line.partition(":")
         if label.strip().lower() in ("flags", "features"):
@@ -37,14 +37,14 @@ def cpu_flags() -> frozenset[str] | None:
 
 @cache
 def _cpuinfo() -> str:
-    """The first processor's part of /proc/cpuinfo, "" where there is none."""
+    """The first processor's section of /proc/cpuinfo, or ""."""
     with suppress(OSError):
         return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     return ""
 
 
 def num_threads() -> int:
-    """Threads for computing: PyTorch's setting where it is imported, else OMP_NUM_THREADS, else the CPUs we may use."""
+    """Number of compute threads: PyTorch's setting if it is imported, else OMP_NUM_THREADS, else the available CPUs."""
     torch_threads = getattr(sys.modules.get("torch"), "get_num_threads", None)
     if torch_threads is not None:
         return int(torch_threads())
@@ -56,12 +56,12 @@ def num_threads() -> int:
 
 
 def usable_cpus() -> int:
-    """Logical CPUs this process may run on."""
+    """Number of logical CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def may_use_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware and oneDNN may use that; true also where nobody knows.
+    """Whether the CPU multiplies bfloat16 in hardware and oneDNN may use that; true if unknown.
 
     True does not mean that it is faster: that is measured (`auto_precision`).
     """
@@ -71,7 +71,7 @@ def may_use_bf16() -> bool:
 
 
 def may_have_gpu() -> bool:
-    """Whether a GPU that PyTorch could use may be there; false is certain. Costs no import."""
+    """Whether there may be a GPU that PyTorch can use; false is certain. Imports nothing."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or sys.platform == "darwin":
         return False
     return sys.platform != "linux" or any(Path(path).exists() for path in GPU_FILES)

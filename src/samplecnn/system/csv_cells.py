@@ -1,4 +1,4 @@
-"""Rows of CSV whose text cells no spreadsheet runs as formulas, and which read back as they were.
+"""CSV rows whose text cells are escaped so that spreadsheets do not execute them as formulas, and their inverse.
 
 A spreadsheet takes a cell that begins with =, +, -, @, a tab or a carriage return for a formula: a recording called
 `=HYPERLINK(...)` would become a link. Such a cell gets an apostrophe in front, which spreadsheets take for "this is
@@ -17,7 +17,7 @@ _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 
 def csv_row(values: Iterable[Any]) -> str:
-    """A line of CSV, which ends in a line feed.
+    """A line of CSV, terminated by a line feed.
 
     Told to end lines so, the csv module leaves carriage returns unquoted, and then cannot read what it has written.
     """
@@ -27,13 +27,13 @@ def csv_row(values: Iterable[Any]) -> str:
 
 
 def csv_rows(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The rows that `csv_row` has written, as they were."""
+    """The inverse of `csv_row`: the original rows."""
     for row in csv.reader(lines):
         yield [unguarded(cell) for cell in row]
 
 
 def guarded(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; other values as they are.
+    """Escapes a text so that no spreadsheet interprets it as a formula; other values are unchanged.
 
     >>> guarded("=1+1"), guarded("dog"), guarded(-0.5)
     ("'=1+1", 'dog', -0.5)
@@ -42,7 +42,7 @@ def guarded(value: Any) -> Any:
 
 
 def unguarded(cell: str) -> str:
-    """The text that `guarded` has taken.
+    """The inverse of `guarded`.
 
     >>> unguarded("'=1+1"), unguarded("'tis")
     ('=1+1', "'tis")

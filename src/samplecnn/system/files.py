@@ -1,7 +1,7 @@
-"""Results that are whole or absent: written next to their place, then renamed into it.
+"""Atomic file writes: files are written next to their destination and renamed.
 
-This is also the one place that decides where output goes: links are followed, what is not a regular file (a FIFO, a
-device, "-" for the standard output) is written into and never replaced, and an output that is an input is refused.
+The rules for all outputs are also here: links are followed; FIFOs, devices and "-" (stdout) are written to and never
+replaced; an output that is an input is refused.
 """
 
 import errno
@@ -22,68 +22,68 @@ from samplecnn.system.locks import is_free, kept_locked
 from samplecnn.system.log import json_text, printable
 
 STDOUT = "-"
-SYSTEM_FOLDERS, MEMORY_FOLDER = ("/dev/", "/proc/"), "/dev/shm/"  # the last holds files like any other
-PART = ".part"  # ends the name of a file that is not whole yet
+SYSTEM_FOLDERS, MEMORY_FOLDER = ("/dev/", "/proc/"), "/dev/shm/"  # the last contains regular files
+PART = ".part"  # suffix of files that are not complete yet
 STALE_SECONDS = 3600.0
-# Errors of writing, which some libraries raise without the name of the file.
+# Write errors, which some libraries raise without the file name.
 WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def is_regular(output: str | Path) -> bool:
-    """Whether an output is, or will be, a regular file, which can be replaced as a whole."""
+    """Whether an output is, or will be, a regular file, which can be replaced atomically."""
     if str(output) == STDOUT:
         return False
     path = Path(output)
-    name = os.path.abspath(path)  # noqa: PTH100 - links stay: /dev/stdout may lead to a file
+    name = os.path.abspath(path)  # noqa: PTH100 - does not resolve links: /dev/stdout may link to a file
     if name.startswith(SYSTEM_FOLDERS) and not name.startswith(MEMORY_FOLDER):
         return False
     return path.is_file() or path.is_dir() or not path.exists()
 
 
 def target_of(output: str | Path) -> Path:
-    """The file that an output names, links followed.
+    """The file of an output, with links resolved.
 
     Raises:
         UsageError: it is a folder.
     """
     path = Path(output)
     if path.is_dir():
-        raise UsageError(f"{output} is a folder; name a file in it")
+        raise UsageError(f"{output} is a folder; use a file in it")
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def refuse_inputs(output: str | Path, inputs: Iterable[str | Path], suffixes: Iterable[str] = ()) -> None:
-    """Keeps an output from overwriting what is read.
+    """Keeps an output from overwriting an input.
 
     Args:
         inputs: files that are read.
-        suffixes: in lower case; an existing file with one of them is an input too.
+        suffixes: lower-case suffixes; existing files with them also count as inputs.
 
     Raises:
-        UsageError: the output is one of them, under this name or another.
+        UsageError: the output is an input, under this name or another.
     """
     path = Path(output)
     if not path.is_file():
         return
     if path.suffix.lower() in suffixes:
-        raise UsageError(f"{output}: would overwrite a recording; name another file for the output")
+        raise UsageError(f"{output}: would overwrite a recording; use another file for the output")
     status = path.stat()
     for other in inputs:
         with suppress(OSError, ValueError):
-            if os.path.samestat(os.stat(other), status):  # noqa: PTH116 - for 100,000 files a Path each takes its time
-                raise UsageError(f"{output}: is one of the inputs ({other}); name another file for the output")
+            if os.path.samestat(os.stat(other), status):  # noqa: PTH116 - a Path for each of 100,000 files is slow
+                raise UsageError(f"{output}: is one of the inputs ({other}); use another file for the output")
 
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path to write to; what is there becomes `path` when the block ends well, else it is removed.
+    """Yields a temporary path to write to, which is renamed to `path` if the block succeeds, else removed.
 
-    Write from Python, or with pyarrow: other libraries in C report a full disk by errors of their own, or crash. They
-    serialise to memory, and `write_bytes` writes the result.
+    Write from Python, or with pyarrow: other C libraries raise their own errors on a full disk, or crash. With those,
+    serialise to memory and use `write_bytes`.
 
     Raises:
         UsageError: `path` is a folder.
-        OSError: of the system; it names `path`, not the temporary file.
+        OSError: an error of the system, with `path` instead of the temporary file.
     """
     with naming(path), _aside(path) as aside:
         yield aside
@@ -91,7 +91,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Gives an error of writing, such as a full disk, the name of the file that a user knows: `path`."""
+    """Sets the file name of write errors, such as a full disk, to `path`, which the user knows."""
     try:
         yield
     except OSError as error:
@@ -125,10 +125,10 @@ def _aside(path: str | Path) -> Iterator[Path]:
     sweep(path.parent, path.name)
     try:
         with kept_locked(aside):
-            mode = stat.S_IMODE(aside.stat().st_mode)  # by the umask; some libraries make files private
+            mode = stat.S_IMODE(aside.stat().st_mode)  # set by the umask; some libraries make files private
             yield aside
             with aside.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+                os.fsync(file.fileno())  # else a power failure can leave an empty file
             aside.chmod(mode)
             aside.replace(path)
     finally:
@@ -136,13 +136,13 @@ def _aside(path: str | Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Removes what killed processes have left half-written in a folder.
+    """Removes partial files that killed processes have left in a folder.
 
-    Whoever writes a part holds its lock, which ends with the process. Where there are no locks, a part counts as left
-    behind once it has not been written to for an hour.
+    The writer of a part holds its lock, which ends with the process. Without locks, a part is considered abandoned
+    after an hour without writes.
 
     Args:
-        name: of the output whose parts are meant; None means all.
+        name: name of the output whose parts are removed; None: all parts.
     """
     pattern = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.\d+\.part", re.DOTALL)
     with os.scandir(folder) as listing:

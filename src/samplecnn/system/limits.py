@@ -1,4 +1,4 @@
-"""Bounds on what a process may use: set for workers, and met in a process that was started with them."""
+"""Resource limits: set for workers, and handled in processes that were started with limits."""
 
 import contextlib
 import math
@@ -11,10 +11,10 @@ from typing import Any
 from samplecnn.errors import UsageError
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-SCARCE = 4 << 30  # bytes of address space in which every library's threads, of tens of megabytes each, have room
-# Bytes that scoring and training the smallest network take; in less, PyTorch's compiled parts can crash or hang.
+SCARCE = 4 << 30  # bytes of address space, below which the libraries' threads, of tens of megabytes each, may not fit
+# Bytes for scoring and for training the smallest network; with less, PyTorch's compiled code can crash or hang.
 PYTORCH_SPACE, TRAINING_SPACE = 1_250_000_000, 1_400_000_000
-# What libraries say where memory is refused them.
+# Parts of the messages of libraries that cannot allocate memory.
 MEMORY_MESSAGES = (
     "annot allocate memory",
     "can't allocate memory",
@@ -29,12 +29,12 @@ MEMORY_MESSAGES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on a worker; None is no bound.
+    """Limits of a worker; None: unlimited.
 
     Args:
         memory: bytes of address space beyond what the process takes once its modules are imported.
-        cpu_seconds: of processor time beyond that.
-        seconds: of wall time, for each order.
+        cpu_seconds: additional processor time.
+        seconds: wall time per order.
     """
 
     memory: int | None = None
@@ -43,7 +43,7 @@ class Limits:
 
 
 def limit(memory: int | None, cpu_seconds: int | None) -> None:
-    """Bounds this process to so many bytes and seconds of work beyond what it has taken, where the system can."""
+    """Limits this process to an additional number of bytes and CPU seconds, if the system supports it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -64,7 +64,7 @@ def _lower(resource: Any, what: int, bound: int) -> None:
 
 
 def address_space() -> int | None:
-    """Bytes that this process may map (`ulimit -v`); None where that is not limited."""
+    """Bytes that this process may map (`ulimit -v`); None: unlimited."""
     try:
         import resource
     except ImportError:  # Windows
@@ -74,7 +74,7 @@ def address_space() -> int | None:
 
 
 def require_address_space(what: str, needed: int) -> None:
-    """Refuses work that would crash inside a library for want of address space.
+    """Refuses work that would crash in a library due to too little address space.
 
     Raises:
         UsageError: less than `needed` bytes are allowed.
@@ -88,9 +88,9 @@ def require_address_space(what: str, needed: int) -> None:
 
 
 def spare_address_space() -> None:
-    """Gives numeric libraries one thread each where address space is scarce; to be called before they are loaded.
+    """Limits numeric libraries to one thread each if address space is scarce; call it before they are loaded.
 
-    OpenBLAS interrupts a process in which it cannot start its threads, and hangs later.
+    OpenBLAS interrupts the process if it cannot start its threads, and hangs later.
     """
     limited = address_space()
     if limited is not None and limited < SCARCE:
@@ -99,9 +99,9 @@ def spare_address_space() -> None:
 
 
 def memory_problem(error: BaseException) -> str:
-    """What to tell of an error that comes from a lack of memory; "" for any other.
+    """A message for an error due to a lack of memory; "" for any other.
 
-    A library whose parts cannot all be mapped fails to import in ways that do not say so.
+    The import of a library that cannot be mapped completely may fail with unrelated errors.
     """
     limited = address_space()
     chain, link = [], error

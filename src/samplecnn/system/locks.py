@@ -1,4 +1,4 @@
-"""One program at a time: a lock on a file or folder that ends with the process that holds it, however that ends."""
+"""Locks on files and folders, which are released when the process that holds them ends for any reason."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from samplecnn.errors import UsageError
 
-CHECK_SECONDS = 0.1  # between looks at a lock that is waited for
+CHECK_SECONDS = 0.1  # polling interval while waiting for a lock
 CAN_LOCK = find_spec("fcntl") is not None
 
 
@@ -18,13 +18,13 @@ def locked(path: str | Path, busy: str, *, wait: float = 0.0, inheritable: bool 
     """Holds the lock on `path`; yields the open file's descriptor.
 
     Args:
-        path: a folder, or a file, which is made where there is none. The lock belongs to the file and not to its name:
-            a file that is locked may be renamed.
-        busy: the message where another process holds the lock.
-        wait: seconds to wait for it first.
-        inheritable: a `Worker` that inherits handles holds the lock too, until it has ended.
+        path: a folder, or a file, which is created if necessary. The lock belongs to the file and not to its name: a
+            locked file may be renamed.
+        busy: the error message if another process holds the lock.
+        wait: seconds to wait for the lock first.
+        inheritable: whether a `Worker` that inherits handles also holds the lock, until it ends.
 
-    A system or file system that knows no locks goes unguarded.
+    Without support by the system or the file system, nothing is locked.
 
     Raises:
         UsageError: another process holds the lock.
@@ -38,7 +38,7 @@ def locked(path: str | Path, busy: str, *, wait: float = 0.0, inheritable: bool 
                 if time.monotonic() >= deadline:
                     raise UsageError(busy)
                 time.sleep(CHECK_SECONDS)
-            elif _is_at(descriptor, path):  # else its holder has renamed it since it was opened
+            elif _is_at(descriptor, path):  # otherwise its holder has renamed it since it was opened
                 os.set_inheritable(descriptor, inheritable)
                 yield descriptor
                 return
@@ -48,8 +48,8 @@ def locked(path: str | Path, busy: str, *, wait: float = 0.0, inheritable: bool 
 
 @contextlib.contextmanager
 def kept_locked(path: Path) -> Iterator[None]:
-    """Makes a file and holds its lock while it is being written, so that `is_free` can tell it from a leftover."""
-    if not CAN_LOCK:  # Windows, where a file that is open could not be renamed either
+    """Creates a file and holds its lock while it is written, so that `is_free` can distinguish it from a leftover."""
+    if not CAN_LOCK:  # Windows, which also cannot rename open files
         path.touch()
         yield
         return
@@ -58,7 +58,7 @@ def kept_locked(path: Path) -> Iterator[None]:
 
 
 def is_free(path: Path) -> bool | None:
-    """Whether no process holds the lock on a file that is there; None where there are no locks."""
+    """Whether no process holds the lock of an existing file; None without support for locks."""
     if not CAN_LOCK:
         return None
     import fcntl

@@ -1,4 +1,4 @@
-"""Messages for people, and how many of them: results go to stdout, everything here goes to stderr.
+"""Messages and verbosity: results go to stdout, all messages go to stderr.
 
 `--quiet` hides notes and progress, `--verbose` adds details; warnings are always shown. The level belongs to the
 process, like the stream it writes to: a command sets it once, before any work.
@@ -30,29 +30,29 @@ def verbosity() -> Verbosity:
 
 
 def is_quiet() -> bool:
-    """Whether progress and notes are to be left out."""
+    """Whether progress and notes are hidden."""
     return _verbosity == Verbosity.QUIET
 
 
 def warn(text: str) -> None:
-    """Shows a problem that does not stop the work."""
+    """Prints a warning."""
     _write(f"warning: {text}")
 
 
 def note(text: str) -> None:
-    """Shows what a user should know: what is used, what was written where."""
+    """Prints information for the user: what is used, what was written where."""
     if not is_quiet():
         _write(text)
 
 
 def detail(text: str) -> None:
-    """Shows what helps to understand a run, with `--verbose` only."""
+    """Prints a detail, with `--verbose` only."""
     if _verbosity == Verbosity.VERBOSE:
         _write(text)
 
 
 def printable(text: str) -> str:
-    """A text with control characters shown instead of sent: a file's name could clear the screen.
+    """Escapes control characters, since a file name could clear the screen.
 
     >>> print(printable("line 1\\nline 2: caf\u00e9\\x1b[2J"))
     line 1
@@ -62,7 +62,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same for a name among other text: line breaks and tabs are shown too.
+    """`printable` for a name within a line: line breaks and tabs are also escaped.
 
     >>> print(one_line("a\\tb\\nc"))
     a\\tb\\nc
@@ -71,8 +71,8 @@ def one_line(text: str) -> str:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON in which characters that a terminal or a reader could obey are escaped, as are parts of a file's name that
-    are not UTF-8; everything else stays readable.
+    """JSON with escaped control characters, and escaped bytes of file names that are not UTF-8; other characters are
+    kept.
 
     >>> print(json_text({"name": "caf\u00e9\x1b[2J\u202e"}))
     {"name": "café\\u001b[2J\\u202e"}
@@ -86,10 +86,10 @@ def _escaped(line: str) -> str:
 
 
 class PlainTerminal(io.TextIOBase):
-    """A terminal that shows control characters instead of obeying them.
+    """A text stream that escapes control characters.
 
     Args:
-        stream: open for text.
+        stream: a text stream.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -111,7 +111,7 @@ def show(text: str) -> None:
 
 
 def report(text: str) -> None:
-    """Shows on stderr what nobody should miss, whatever the verbosity."""
+    """Prints to stderr regardless of the verbosity."""
     _write(text)
 
 

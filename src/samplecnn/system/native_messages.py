@@ -1,4 +1,4 @@
-"""What libraries in C write to the standard error, caught so that it can be shown with a file's name."""
+"""Captures what C libraries write to stderr, so that it can be shown with a file's name."""
 
 import io
 import os
@@ -10,22 +10,22 @@ from contextlib import contextmanager, suppress
 
 
 class Messages:
-    """Messages, each with the names of what was being read when it came: one name, or several where threads read.
+    """Captured messages with the names that were being read at the time: one, or several with reading threads.
 
     Args:
-        file: a descriptor of the file in which messages gather; -1 for none.
+        file: descriptor of the file that messages are written to; -1: none.
     """
 
     def __init__(self, file: int) -> None:
         self.file = file
-        self.found: dict[tuple[str, ...], list[str]] = {}  # names of what was being read, to lines
+        self.found: dict[tuple[str, ...], list[str]] = {}  # names that were being read -> lines
         self._seen = 0
         self._reading: list[str] = []
         self._lock = threading.Lock()
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
-        """To be open while `name` is read."""
+        """Context manager during which `name` is read."""
         with self._lock:
             self._reading.append(name)
         try:
@@ -36,7 +36,7 @@ class Messages:
                 self._reading.remove(name)
 
     def look(self) -> None:
-        """Takes what has come since the last look."""
+        """Reads the messages since the last call."""
         with self._lock:
             size = os.fstat(self.file).st_size if self.file >= 0 else 0
             if size <= self._seen:
@@ -48,11 +48,11 @@ class Messages:
 
 
 def attributed(messages: Messages, read: Callable[[str], object], most: int) -> dict[str, list[str]]:
-    """Messages by the one name that they belong to; where several things were read at once, these are read again.
+    """Attributes each message to one name; if several were being read at the time, they are read again.
 
     Args:
-        read: reads what has a name; it may fail as it did before.
-        most: names that are read again, at most; beyond them, all the names of a message are given.
+        read: reads by name; it may fail as before.
+        most: maximum number of names that are read again; beyond it, messages keep all their names.
     """
     found: dict[str, list[str]] = {}
     for names, lines in messages.found.items():
@@ -72,9 +72,9 @@ def attributed(messages: Messages, read: Callable[[str], object], most: int) -> 
 
 @contextmanager
 def caught() -> Iterator[Messages]:
-    """Catches all that is written to file descriptor 2 other than by Python's `sys.stderr`.
+    """Captures everything that is written to file descriptor 2 except by Python's `sys.stderr`.
 
-    Catches nothing where `sys.stderr` is not that descriptor, and on Windows.
+    Captures nothing if `sys.stderr` is not that descriptor, or on Windows.
     """
     stream = sys.stderr
     try:

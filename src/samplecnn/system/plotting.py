@@ -1,4 +1,4 @@
-"""The look of every picture: a light and a dark theme, colours that all eyes tell apart, sizes, and how to save."""
+"""Style of all plots: a light and a dark theme, a colour-blind-safe palette, sizes, and saving."""
 
 import io
 import math
@@ -46,15 +46,17 @@ DARK = Theme(
     orange="#f08a4b", over="#0d1116", link="#8cc4f7", grays="Greys_r",
 )  # fmt: skip
 
-# For more than two categories: from the palette of Okabe and Ito (2008), told apart with any colour vision.
+# For more than two categories: from the palette of Okabe and Ito (2008), distinguishable with any colour vision.
 GREEN, PINK, AMBER = "#009e73", "#cc79a7", "#e69f00"
-SEQUENTIAL = "cividis"  # colour map from low to high, the same for all eyes (Nuñez, Anderton, Renslow 2018)
+SEQUENTIAL = (
+    "cividis"  # colour map from low to high, perceived equally with any colour vision (Nuñez, Anderton, Renslow 2018)
+)
 
 WIDTH = 6.4  # inches: as wide as a phone's screen shows without zooming
 DPI = 120
 FONT, SMALL, TINY = 10.5, 9.0, 7.0  # points
 MAX_SIDE = 60_000  # pixels; a side of a PNG holds fewer than 65,536
-MAX_PIXELS = 30e6  # of one picture: 4 bytes each, several times over while it is encoded
+MAX_PIXELS = 30e6  # per plot: 4 bytes each, several copies while it is encoded
 
 
 def new_figure(
@@ -63,7 +65,7 @@ def new_figure(
     """An empty figure of `width` x `height` inches; a very large one gets fewer pixels per inch.
 
     Args:
-        layout: matplotlib's layout engine; None where axes are placed by hand.
+        layout: matplotlib's layout engine; None if axes are placed manually.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar with rate and time left on a terminal, else a line every few seconds."""
+"""Progress of long work: a live bar with rate and remaining time on a terminal, else a line every few seconds."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from samplecnn.system import log
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: 42s, 3m07s, 2h05m."""
+    """Formats a duration: 42s, 3m07s, 2h05m."""
     seconds = round(max(seconds, 0))
     if seconds < 60:
         return f"{seconds}s"
@@ -27,7 +27,7 @@ class Progress:
     nothing is shown.
     """
 
-    LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+    LINE_INTERVAL = 15.0  # seconds between lines without a terminal
 
     def __init__(self, total: int, description: str, unit: str, done: int = 0) -> None:
         self.total, self.description, self.unit = total, description, unit
@@ -61,7 +61,7 @@ class Progress:
         self.done += count
         if note is not None:
             self.note = note
-        if self.live is None and time.monotonic() - self.last_line > self.LINE_EVERY:
+        if self.live is None and time.monotonic() - self.last_line > self.LINE_INTERVAL:
             self.last_line = time.monotonic()
             log.note(self._line())
 
@@ -71,7 +71,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Items per second of this process."""
+        """Items per second, excluding those of an earlier run."""
         return (self.done - self.start_at) / max(self.elapsed, 1e-9)
 
     def _line(self) -> str:

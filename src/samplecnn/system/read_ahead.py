@@ -1,4 +1,4 @@
-"""Work in threads: ahead of its use in order and bounded (`read_ahead`, `map_ahead`), or as it completes (`merged`)."""
+"""Work in threads: ordered and bounded ahead of its use (`read_ahead`, `map_ahead`), or as completed (`merged`)."""
 
 import queue
 import threading
@@ -16,12 +16,12 @@ Part = TypeVar("Part")
 Out = TypeVar("Out")
 Item = TypeVar("Item")
 
-DEPTH = 2  # parts that wait of every source
+DEPTH = 2  # queued parts per source
 THREAD_NAME = "read-ahead"
 
 
 class End:
-    """A source is at its end."""
+    """Marks the end of a source."""
 
 
 END = End()
@@ -34,10 +34,10 @@ class _Failure(NamedTuple):
 def read_ahead(
     sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int
 ) -> Generator[tuple[In, Part | AudioError | End]]:
-    """The parts of every source, source by source in order, each followed by END or by the error that stopped it.
+    """Yields the parts of all sources, in order, each source followed by END or by the error that stopped it.
 
-    At most 2 * `threads` sources are open or read at a time, with `DEPTH` parts of each in memory, however many sources
-    there are and however long they are. An iterator that is closed early stops its threads.
+    At max_open 2 * `threads` sources are open or read at a time, with `DEPTH` parts of each in memory, regardless of
+    the number and length of the sources. Closing the iterator early stops its threads.
     """
     with closing(_ahead(sources, read, threads, 2 * threads)) as parts:
         for source, part in parts:
@@ -45,23 +45,23 @@ def read_ahead(
                 yield source, part
             elif isinstance(part.error, AudioError):
                 yield source, part.error
-            elif isinstance(part.error, Exception):  # one file must not stop ten thousand, whatever a codec raises
+            elif isinstance(part.error, Exception):  # no exception of a codec may stop the other files
                 reason = f"{type(part.error).__name__}: {part.error}"
-                yield source, AudioError(f"{source}: cannot be read ({reason}); leave it out")
+                yield source, AudioError(f"{source}: cannot be read ({reason}); remove it")
             else:
                 raise part.error
 
 
 def map_ahead(work: Callable[[In], Out], items: Iterable[In], threads: int) -> Generator[Out]:
-    """`map(work, items)` in order, with up to `threads` + 1 results made ahead of their use.
+    """`map(work, items)` in order, with up to `threads` + 1 results computed ahead.
 
-    An iterator that is closed early stops the work that has not begun.
+    Closing the iterator early cancels pending work.
 
     Example:
         >>> list(map_ahead(len, ["a", "bc", ""], threads=2))
         [1, 2, 0]
     """
-    # One item more than that, since the item in use counts until the next one is asked for.
+    # One more, since the item in use counts until the next one is requested.
     with closing(_ahead(items, lambda item: iter((work(item),)), threads, threads + 2)) as parts:
         for _, part in parts:
             if isinstance(part, _Failure):
@@ -71,61 +71,63 @@ def map_ahead(work: Callable[[In], Out], items: Iterable[In], threads: int) -> G
 
 
 def _ahead(
-    sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int, most: int
+    sources: Iterable[In], read: Callable[[In], Iterator[Part]], threads: int, max_open: int
 ) -> Generator[tuple[In, Part | _Failure | End]]:
-    """The parts of every source in order, each followed by END or what was raised; `most` sources are open at once."""
+    """The parts of every source in order, each followed by END or what was raised; at most `max_open` sources are
+    open.
+    """
     stop = threading.Event()
 
-    def work(source: In, line: "queue.Queue[Part | _Failure | End]") -> None:
+    def work(source: In, part_queue: "queue.Queue[Part | _Failure | End]") -> None:
         try:
             for part in read(source):
                 if stop.is_set():
                     return
-                line.put(part)
-            line.put(END)
+                part_queue.put(part)
+            part_queue.put(END)
         except BaseException as error:
-            line.put(_Failure(error))
+            part_queue.put(_Failure(error))
 
     source_list = iter(sources)
-    waiting: deque[tuple[In, queue.Queue[Part | _Failure | End]]] = deque()
+    pending: deque[tuple[In, queue.Queue[Part | _Failure | End]]] = deque()
 
     with ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME) as pool:
 
         def begin(count: int) -> None:
             for source in islice(source_list, count):
-                line: queue.Queue[Part | _Failure | End] = queue.Queue(DEPTH)
-                waiting.append((source, line))
-                pool.submit(work, source, line)  # first come, first served: the head of the line never starves
+                part_queue: queue.Queue[Part | _Failure | End] = queue.Queue(DEPTH)
+                pending.append((source, part_queue))
+                pool.submit(work, source, part_queue)  # started in this order, so the first pending one never starves
 
         try:
-            begin(most)
-            while waiting:
-                source, line = waiting[0]
-                part = line.get()
+            begin(max_open)
+            while pending:
+                source, part_queue = pending[0]
+                part = part_queue.get()
                 if isinstance(part, _Failure | End):
-                    waiting.popleft()
+                    pending.popleft()
                     begin(1)
                 yield source, part
         finally:
             stop.set()
-            for _, line in waiting:
-                _make_room(line)
+            for _, part_queue in pending:
+                _unblock(part_queue)
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_room(line: "queue.Queue[Any]") -> None:
-    """Lets a thread that waits to add a part go on: it looks at `stop` before it adds another."""
+def _unblock(part_queue: "queue.Queue[Any]") -> None:
+    """Wakes a producer that is blocked on a full queue; it checks `stop` before it adds another part."""
     while True:
         try:
-            line.get_nowait()
+            part_queue.get_nowait()
         except queue.Empty:
             return
 
 
 def merged(streams: Sequence[Iterable[Item]], stop: Callable[[], None]) -> Generator[Item]:
-    """The items of several streams as they come, each stream read in its own thread.
+    """Yields the items of several streams as they arrive; each stream is read in its own thread.
 
-    The first exception in a stream is raised. However this ends, `stop` is called, which must make the streams end.
+    The first exception in a stream is raised. At the end `stop` is always called, which must end the streams.
     """
     events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 

@@ -1,10 +1,10 @@
-"""Speeds of alternatives, measured in turns."""
+"""Interleaved benchmarks of alternatives."""
 
 import time
 from collections.abc import Callable, Mapping
 
 ROUNDS = 7
-SECONDS = 0.4  # of computing, after which no further round begins
+SECONDS = 0.4  # CPU time after which no further round is started
 
 
 def best_rates(
@@ -12,12 +12,12 @@ def best_rates(
 ) -> dict[str, float]:
     """Items per CPU second of each alternative in its fastest round.
 
-    CPU seconds of the whole process, so that other programs on the machine change little.
+    CPU seconds of the whole process are measured, so that other programs on the machine have little influence.
 
     Args:
-        work: name -> a call that does the work and returns how many items it was. The first call of each is not
-            measured: it allocates and prepares.
-        rounds: turns of each, fewer if they take longer than `seconds` altogether; at least two.
+        work: name -> a call that does the work and returns the number of items. The first call of each is not
+            measured, since it allocates and prepares.
+        rounds: number of rounds, fewer if they take longer than `seconds` in total; at least two.
     """
     for run in work.values():
         run()

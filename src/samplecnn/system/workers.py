@@ -1,18 +1,19 @@
-"""Worker processes: the one protocol between this program and the Python processes that it starts.
+"""Worker processes, and their protocol.
 
     with Worker("samplecnn.shards.worker:build_shard") as worker:
         for value, data in worker.ask({"name": "train-00001-of-00002.arrow"}):
             ...
 
 Parent side. `Worker` starts `python -m samplecnn.system.workers MODULE:FUNCTION`; `ask` sends an order and yields the
-answers as they come. An exception of the function is raised in the parent, and a process that dies raises `WorkerDied`,
-which names the cause. A worker prints nothing on the user's terminal. It ends when its parent does: it listens on its
-standard input, which the system closes then.
+answers as they arrive. An exception of the function is raised in the parent, and a process that dies raises
+`WorkerDied` with the cause. A worker prints nothing on the user's terminal. It ends with its parent, because the system
+then closes its standard input.
 
-Child side. FUNCTION(order, data, answer) does the work; `answer(value, data)` sends an answer. Orders follow each other
-in one process. A program that starts workers needs no `if __name__ == "__main__"`: its own code does not run in them.
+Child side. FUNCTION(order, data, answer) does the work; `answer(value, data)` sends an answer. Orders are processed
+sequentially. A program that starts workers needs no `if __name__ == "__main__"`, since its own code does not run in
+them.
 
-A message is a frame: two uint64 (little-endian), the lengths of a JSON text in UTF-8 and of raw bytes, then these two.
+A message is a frame: two uint64 (little-endian), the lengths of a JSON text in UTF-8 and of raw bytes, then both.
 """
 
 import contextlib
@@ -38,23 +39,23 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.system.limits import SINGLE_THREADED, Limits, limit
 
 FRAME = struct.Struct("<QQ")
-LAST_WORDS_BYTES = 4096  # of a worker's complaints are looked at
+LAST_WORDS_BYTES = 4096  # bytes at the end of a worker's stderr that are read
 
 
 class Message(NamedTuple):
-    """What a frame holds: a value that JSON can represent, and raw bytes."""
+    """The content of a frame: a JSON-serialisable value, and raw bytes."""
 
     value: Any
     data: bytes = b""
 
 
 class WorkerDied(SampleCNNError):
-    """A worker process has ended before its order was done.
+    """A worker process has died before its order was done.
 
     Attributes:
-        status: its exit status, negative for a signal.
-        out_of_time: it was stopped by its limit of wall or processor time.
-        last_words: the last line that it wrote to its standard error, or "".
+        status: exit status, negative for a signal.
+        out_of_time: whether it exceeded its limit of wall or processor time.
+        last_words: the last line of its stderr, or "".
     """
 
     def __init__(self, status: int, out_of_time: bool, last_words: str) -> None:
@@ -76,16 +77,16 @@ class WorkerDied(SampleCNNError):
 
 
 class Worker:
-    """A process that carries out orders, one after the other. Use as a context manager.
+    """A process that executes orders sequentially. Use as a context manager.
 
     Args:
         target: "module:function" of the child side.
         preload: modules to import before the limits are set.
         limits: see `Limits`.
-        environment: variables to set for it.
-        inherit: also hand on the file handles that are inheritable: a lock is then held until the worker has ended.
+        environment: environment variables to set.
+        inherit: also passes on inheritable file handles; a lock is then held until the worker has ended.
 
-    A worker computes with a single thread. Ctrl-C does not reach it: the parent stops it.
+    A worker computes with a single thread. It does not receive Ctrl-C; the parent stops it.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Worker:
     ) -> None:
         self.limits = limits or Limits()
         self._out_of_time = False
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         single = dict.fromkeys(SINGLE_THREADED, "1")
         try:
@@ -107,13 +108,13 @@ class Worker:
                 [sys.executable, "-P", "-m", __name__, target],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._complaints,
+                stderr=self._stderr,
                 env={**os.environ, "PYTHONPATH": paths, **single, **(environment or {})},
                 close_fds=not inherit,
                 start_new_session=True,
             )
         except BaseException:
-            self._complaints.close()
+            self._stderr.close()
             raise
         self._send(Message({"preload": list(preload), "limits": asdict(self.limits)}))
 
@@ -122,8 +123,8 @@ class Worker:
 
         Raises:
             WorkerDied: the process has ended.
-            SampleCNNError, OSError, MemoryError: as the function raised it.
-            RuntimeError: anything else that it raised, with its traceback: a bug.
+            SampleCNNError, OSError, MemoryError: raised by the function.
+            RuntimeError: any other exception of the function, with its traceback: a bug.
         """
         assert self.process.stdout
         timer = threading.Timer(self.limits.seconds, self._time_is_up) if self.limits.seconds else None
@@ -144,7 +145,7 @@ class Worker:
                 timer.cancel()
 
     def kill(self) -> None:
-        """Ends the process at once; may be called from any thread. `ask` then raises WorkerDied."""
+        """Kills the process; may be called from any thread. `ask` then raises WorkerDied."""
         self.process.kill()
 
     def close(self) -> int:
@@ -154,7 +155,7 @@ class Worker:
             self.process.stdin.close()
         self.process.stdout.close()
         status = self.process.wait()
-        self._complaints.close()
+        self._stderr.close()
         return status
 
     def __enter__(self) -> "Worker":
@@ -169,7 +170,7 @@ class Worker:
 
     def _send(self, message: Message) -> None:
         assert self.process.stdin
-        with contextlib.suppress(OSError):  # it has died: reading its answers finds out
+        with contextlib.suppress(OSError):  # it has died, which is noticed when its answers are read
             _write(self.process.stdin, message.value, message.data)
 
     def _time_is_up(self) -> None:
@@ -177,12 +178,12 @@ class Worker:
         self.process.kill()
 
     def _dead(self) -> tuple[str, Message]:
-        """Raises what is known of a process whose answers have ended."""
-        self.process.kill()  # it may live on with its output closed or garbled
+        """Raises WorkerDied for a process whose answers have ended."""
+        self.process.kill()  # it may still run, with its output closed or corrupt
         status = self.process.wait()
         out_of_time = self._out_of_time or -status == getattr(signal, "SIGXCPU", None)
-        self._complaints.seek(max(self._complaints.seek(0, os.SEEK_END) - LAST_WORDS_BYTES, 0))
-        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        self._stderr.seek(max(self._stderr.seek(0, os.SEEK_END) - LAST_WORDS_BYTES, 0))
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         raise WorkerDied(status, out_of_time, lines[-1].strip() if lines else "")
 
 
@@ -194,7 +195,7 @@ def _write(file: IO[bytes], value: Any, data: bytes) -> None:
 
 
 def _read(file: IO[bytes]) -> Message | None:
-    """The next frame; None at the end of the stream, and for what is not a frame."""
+    """The next frame; None at the end of the stream, or for an invalid frame."""
     try:
         lengths = FRAME.unpack(file.read(FRAME.size))
         head, data = (file.read(length) for length in lengths)
@@ -206,7 +207,7 @@ def _read(file: IO[bytes]) -> Message | None:
 
 
 def _received(file: IO[bytes]) -> tuple[str, Message] | None:
-    """The kind of the next answer and the answer; None as for `_read`."""
+    """The next answer and its kind; None as for `_read`."""
     message = _read(file)
     if message is None or not isinstance(message.value, list) or len(message.value) != 2:
         return None
@@ -214,8 +215,8 @@ def _received(file: IO[bytes]) -> tuple[str, Message] | None:
     return kind, Message(value, message.data)
 
 
-def _described(error: BaseException) -> dict[str, Any]:
-    """An exception as data; `_exception` makes one of it again."""
+def _to_data(error: BaseException) -> dict[str, Any]:
+    """An exception as data; `_exception` is the inverse."""
     filename = getattr(error, "filename", None)
     return {
         "type": type(error).__name__ if isinstance(error, SampleCNNError | MemoryError) else "",
@@ -241,20 +242,20 @@ def _exception(described: dict[str, Any]) -> Exception:
 
 
 def main(target: str) -> None:
-    """The child side: carries out orders until the parent closes the pipe or ends."""
+    """The child side: executes orders until the parent closes the pipe or ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    complaints = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)  # decoders print there; what matters comes as an error
-    sys.stderr = complaints
+    os.dup2(nowhere, 2)  # discards what decoders print; errors are sent as exceptions
+    sys.stderr = stderr
 
     orders: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
     def listen() -> None:
         while message := _read(sys.stdin.buffer):
             orders.put(message)
-        os._exit(0)  # what is half-written stays aside
+        os._exit(0)  # partial files keep their temporary names
 
     threading.Thread(target=listen, daemon=True).start()
     setup = orders.get().value
@@ -265,8 +266,8 @@ def main(target: str) -> None:
             import_module(needed)
     except Exception:
         traceback.print_exc()
-        complaints.flush()
-        os._exit(1)  # a normal exit would wait for the thread that listens
+        stderr.flush()
+        os._exit(1)  # a normal exit would wait for the listening thread
     limit(setup["limits"]["memory"], setup["limits"]["cpu_seconds"])
     while True:
         order = orders.get()
@@ -275,11 +276,11 @@ def main(target: str) -> None:
             _write(answers, ["done", None], b"")
         except Exception as error:
             with contextlib.suppress(OSError):  # the parent has ended
-                _write(answers, ["raised", _described(error)], b"")
+                _write(answers, ["raised", _to_data(error)], b"")
 
 
 if __name__ == "__main__":
-    # Imported under its own name: a module that runs as a program exists twice, and so would its classes.
+    # Imported by its name, since a module that runs as a program has a second copy of its classes.
     from samplecnn.system import workers
 
     workers.main(sys.argv[1])
