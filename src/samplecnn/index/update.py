@@ -86,7 +86,10 @@ def update_index(
 
 
 def _refuse_other_folders(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """A new index needs an empty folder; half-written settings of an update that was killed do not count."""
+    if not folder.exists():
+        return
+    if not folder.is_dir() or any(not path.name.startswith(f".{NAME}.") for path in folder.iterdir()):
         raise UsageError(f"{folder}: exists and is not an index; name another folder")
 
 
