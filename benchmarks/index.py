@@ -2,11 +2,11 @@
 
     python benchmarks/index.py [--files 100000] [--windows 1000000] [--rounds 3] [--json index.json]
 
-Updates are the command `samplecnn index update`, a process each, on recordings of a tenth of a second and a tiny network,
-so that what is measured is the index and not the model. Bytes are those of 10 minutes of generated music at a hop of 1 s,
-with an untrained `se` network of MagnaTagATune's size (50 classes, embeddings of 512 values). The search runs over an index
-of random embeddings of that size. Files are in the page cache. Seconds of the processor are those of all its cores: on a
-busy machine, they tell more than the clock.
+Updates are the command `samplecnn index update`, a process each, on recordings of a tenth of a second and a tiny
+network, so that what is measured is the index and not the model. Bytes are those of 10 minutes of generated music at
+a hop of 1 s, with an untrained `se` network of MagnaTagATune's size (50 classes, embeddings of 512 values). The
+search runs over an index of random embeddings of that size. Files are in the page cache. Seconds of the processor are
+the sum over its cores: on a busy machine, they tell more than the clock.
 """
 
 import argparse
@@ -132,25 +132,8 @@ def measured_search(folder: Path, model: Path, windows: int, rounds: int) -> lis
         entries = []
         for number in range(first, min(first + RECORDINGS_PER_PART, count)):
             vectors = np.maximum(random.standard_normal((WINDOWS_PER_RECORDING, size), np.float32), 0)
-            entries.append(
-                Entry(
-                    f"/music/{number}.flac",
-                    1,
-                    1,
-                    "",
-                    "numpy fp32",
-                    None,
-                    int(starts[-1]) + window,
-                    len(starts),
-                    False,
-                    "",
-                    False,
-                    scores[0],
-                    starts,
-                    scores,
-                    packed(vectors),
-                )  # fmt: skip
-            )
+            facts = f"/music/{number}.flac", 1, 1, "", "numpy fp32", None, int(starts[-1]) + window, len(starts)
+            entries.append(Entry(*facts, False, "", False, scores[0], starts, scores, packed(vectors)))
         write_part(index, part, entries, settings)
     known = read_index(index)
     queries = [Query(np.maximum(random.standard_normal(size, np.float32), 0)) for _ in range(rounds + 1)]

@@ -242,6 +242,27 @@ def test_parts_of_bounded_size(tmp_path, model, sounds, monkeypatch, rows):
     assert not list((tmp_path / "many").glob("files-*")) and not list((tmp_path / "many").glob("journal-*"))
 
 
+def test_parts_are_merged_and_emptied(index, sounds, noise, monkeypatch, rows, tmp_path, model):
+    """After many small updates there are few parts; one that is mostly unused is rewritten. Nothing else changes."""
+    monkeypatch.setattr("samplecnn.index.compaction.SMALL_PARTS", 3)
+    for number in range(5):
+        noise(sounds / "c" / f"{number}.wav", 60 + number)
+        before = rows(index)
+        update_index(index)
+        after = rows(index)
+        assert {path: after[path] for path in before} == before and len(after) == len(before) + 1
+    update_index(index)
+    assert len(list(index.glob("windows-*"))) <= 3
+    monkeypatch.setattr("samplecnn.index.compaction.SMALL_PARTS", 100)
+    for number in range(9):
+        noise(sounds / ("a" if number < 5 else "b") / f"{number}.wav", 20 + number)
+    update_index(index)
+    update_index(index)
+    stored = sum(len(np.load(path)) for path in index.glob("embeddings-*"))
+    used = {(place["recording"], place["windows"]) for place in read_index(index).table.to_pylist()}
+    assert stored == sum(windows for _, windows in used)
+
+
 def test_windows_of_files_that_are_gone_are_left_out(index, sounds):
     whole = sum(table.num_rows for table in read_index(index).windows())
     gone = read_index(index).table["windows"][read_index(index).rows[str(sounds / "a" / "1.wav")]].as_py()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from samplecnn.errors import UsageError
 from samplecnn.index.changes import COLUMNS, Found, Known, find, plan, refuse_nothing
+from samplecnn.index.compaction import compact
 from samplecnn.index.new_files import Pass, Work
 from samplecnn.index.report import UpdateReport
 from samplecnn.index.settings import NAME, Asked, IndexSettings, full_path
@@ -197,6 +198,7 @@ def _update(folder: Path, settings: IndexSettings, opener: _Opener, found: Found
         last = {path: row for row, path in enumerate(paths_of(whole))} if work.copies else {}
         added += [Change(last[source], path, *stamp) for path, stamp, source in work.copies]
         rewrite(folder, settings, whole, following, changed, added)
+        compact(folder, settings)
     after = settings.with_roots(found.roots)
     if opener.tagger is not None and tagged:
         after = replace(after, made_by=provenance(opener.tagger, opener.digest))
