@@ -153,7 +153,7 @@ def test_what_cannot_be_trained_or_be_an_h5_is_refused(kind, built, tmp_path):
     path = peers.save(net.state_dict(), tmp_path / "a.pt")
     run("convert", path, tmp_path / "ours", "--classes", "mtat")
     block = "rese2" if kind == "SotaSE" else "basic"
-    with pytest.raises(UsageError, match="cannot be trained on"):
+    with pytest.raises(UsageError, match="cannot be trained; convert"):
         train("sounds", data_dir=str(built / "data"), block=block, features=8, init_from=str(tmp_path / "ours"))
     assert "cannot express" in fails("convert", path, tmp_path / "ours.h5", "--classes", "mtat")
     assert not (tmp_path / "ours.h5").exists()

@@ -1,15 +1,15 @@
-"""Augmentation: each effect on signals with a known answer; the same place gives the same batch."""
+"""Augmentation: each effect on signals with a known answer; the same position gives the same batch."""
 
 import numpy as np
 import pytest
 import torch
 
 from samplecnn.shards import open_split
-from samplecnn.training.augmentation import Augmentation, Crops, Place, fast_length, level_of, resampled
+from samplecnn.training.augmentation import Augmentation, Crops, Position, fast_length, level_of, resampled
 from samplecnn.training.options import TrainOptions
 
 RATE, LENGTH = 8000, 4000
-PLACE = Place(seed=1, stage=0, epoch=2, step=3)
+POSITION = Position(seed=1, stage=0, epoch=2, step=3)
 LABELS = torch.eye(4)
 
 
@@ -18,9 +18,9 @@ def tones(frequencies=(200.0, 400.0, 800.0, 1600.0), samples=LENGTH) -> torch.Te
     return torch.stack([0.5 * torch.sin(2 * torch.pi * f * time) for f in frequencies])
 
 
-def varied(x=None, place=PLACE, background=None, **options):
+def varied(x=None, position=POSITION, background=None, **options):
     x = tones() if x is None else x
-    return Augmentation(TrainOptions("demo", **options), LENGTH, background)(x.clone(), LABELS, place)
+    return Augmentation(TrainOptions("demo", **options), LENGTH, background)(x.clone(), LABELS, position)
 
 
 def decibels(x: torch.Tensor) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_the_same_place_gives_the_same_batch_and_any_other_another():
     one, again = (varied(x, background=background, **EVERYTHING) for _ in range(2))
     assert torch.equal(one[0], again[0]) and torch.equal(one[1], again[1])
     assert one[0].shape == (4, LENGTH) and torch.isfinite(one[0]).all()
-    for other in (Place(2, 0, 2, 3), Place(1, 1, 2, 3), Place(1, 0, 3, 3), PLACE.next()):
+    for other in (Position(2, 0, 2, 3), Position(1, 1, 2, 3), Position(1, 0, 3, 3), POSITION.next()):
         assert not torch.equal(varied(x, other, background, **EVERYTHING)[0], one[0])
 
 
@@ -50,7 +50,7 @@ def test_int16_and_floats_of_the_same_sound_are_varied_alike():
 
 def test_gain_stays_within_its_bounds_and_polarity_turns_some():
     x = torch.cat([tones()] * 16)
-    out, _ = Augmentation(TrainOptions("demo", gain=6.0, polarity=True), LENGTH)(x, torch.zeros(64, 4), PLACE)
+    out, _ = Augmentation(TrainOptions("demo", gain=6.0, polarity=True), LENGTH)(x, torch.zeros(64, 4), POSITION)
     change = decibels(out) - decibels(x)
     assert change.abs().max() <= 6.001 and change.max() > 4 and change.min() < -4
     signs = torch.sign((out * x).sum(1))
@@ -69,7 +69,7 @@ def test_resampling_moves_frequencies_by_the_ratio_and_keeps_the_rest():
 
 def test_noise_has_the_level_that_was_drawn_and_half_of_the_segments_keep_their_spectrum():
     x = torch.cat([tones()] * 32)
-    out, _ = Augmentation(TrainOptions("demo", noise=0.5), LENGTH)(x, torch.zeros(128, 4), PLACE)
+    out, _ = Augmentation(TrainOptions("demo", noise=0.5), LENGTH)(x, torch.zeros(128, 4), POSITION)
     changed = (out - x).abs().amax(1) > 1e-3
     assert 40 < changed.sum() < 88
     below = decibels(x)[changed] - decibels(out - x)[changed]
@@ -78,7 +78,7 @@ def test_noise_has_the_level_that_was_drawn_and_half_of_the_segments_keep_their_
 
 def test_a_filter_changes_the_level_of_tones_by_no_more_than_its_bound():
     x = torch.cat([tones()] * 16)
-    out, _ = Augmentation(TrainOptions("demo", filter=6.0), LENGTH)(x, torch.zeros(64, 4), PLACE)
+    out, _ = Augmentation(TrainOptions("demo", filter=6.0), LENGTH)(x, torch.zeros(64, 4), POSITION)
     change = decibels(out) - decibels(x)
     assert change.abs().max() < 6.1 and (change.abs() > 1).sum() > 10
     assert torch.allclose(out[change.abs() < 1e-4], x[change.abs() < 1e-4], atol=1e-4)
@@ -86,7 +86,7 @@ def test_a_filter_changes_the_level_of_tones_by_no_more_than_its_bound():
 
 def test_background_is_a_stretch_of_the_recordings_at_the_level_that_was_drawn():
     x, ramp = torch.cat([tones()] * 16), np.linspace(0.1, 1, 30_000, dtype=np.float32)
-    out, _ = Augmentation(TrainOptions("demo", background="x"), LENGTH, ramp)(x, torch.zeros(64, 4), PLACE)
+    out, _ = Augmentation(TrainOptions("demo", background="x"), LENGTH, ramp)(x, torch.zeros(64, 4), POSITION)
     added = out - x
     mixed = added.abs().amax(1) > 1e-4
     assert 30 < mixed.sum() < 60
@@ -152,7 +152,7 @@ class Clips:
 def test_crops_are_stretches_of_their_own_clip_with_silence_outside(options):
     crops = Crops(Clips(), TrainOptions("demo", **options))
     rows, starts = np.array([0, 1, 2, 3] * 25), []
-    for row, out in zip(rows, crops(rows, PLACE), strict=True):
+    for row, out in zip(rows, crops(rows, POSITION), strict=True):
         assert len(out) == round(options.get("crop", 1.0) * 100)
         heard = out[out > 0]
         assert (np.diff(heard) == 1).all() and (heard[0] > 1000) == (row == 3)
@@ -175,7 +175,7 @@ def test_speed_reads_more_and_gives_the_same_length(built):
     segments = open_split(str(built / "sounds"), built / "data", "train")
     options = TrainOptions("demo", speed=0.25, crop=0.5)
     crops = Crops(segments, options)
-    audio = torch.from_numpy(crops(np.arange(8), PLACE))
+    audio = torch.from_numpy(crops(np.arange(8), POSITION))
     assert audio.shape == (8, crops.read_length) and crops.read_length > 1.18 * crops.length
-    out, _ = Augmentation(options, crops.length)(audio, torch.zeros(8, 3), PLACE)
+    out, _ = Augmentation(options, crops.length)(audio, torch.zeros(8, 3), POSITION)
     assert out.shape == (8, round(0.5 * 729)) and torch.isfinite(out).all()

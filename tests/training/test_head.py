@@ -103,7 +103,7 @@ def test_what_cannot_be_is_said(built, tmp_path, encoder):
     for change, message in (
         (
             {"sample_rate": 16000},
-            "hears sound at 16,000 Hz, and sounds is built at 8,000 Hz; build it with --sample-rate 16000",
+            "takes audio at 16,000 Hz, and sounds is built at 8,000 Hz; build it with --sample-rate 16000",
         ),
     ):
         task = Task("other", ("a", "b"), window=WINDOW, **change)

@@ -1,4 +1,4 @@
-"""Recipes: defaults of the options, partly chosen by the data's size; resumed runs equal uninterrupted ones."""
+"""Recipes: defaults of the options, partly chosen from the data set's size; resumed runs equal uninterrupted ones."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from samplecnn.training.averaging import Average, estimate_norms, scored_weights
 from samplecnn.training.checkpoint import RunState, load_checkpoint
 from samplecnn.training.losses import class_weights, cross_entropy, soft_cross_entropy
 from samplecnn.training.options import default_recipe, resolved
-from samplecnn.training.recipes import FIELDS, MODERN, ORIGINAL, plan, said, values_of
+from samplecnn.training.recipes import FIELDS, MODERN, ORIGINAL, plan, values_of, values_text
 from samplecnn.training.schedule import learning_rate
 from samplecnn.training.step import new_optimizer
 
@@ -93,11 +93,10 @@ def test_a_wrong_value_is_one_line(change, said):
 
 
 def test_the_help_names_the_values_of_every_recipe():
-    assert said("lr") == f"original: 0.01, modern: {MODERN.lr:g}"
-    assert said("features") == "original: 128, modern: by the data's size"
-    assert (
-        said("polarity").startswith("original: no, modern: ") and said("background") == "original: none, modern: none"
-    )
+    assert values_text("lr") == f"original: 0.01, modern: {MODERN.lr:g}"
+    assert values_text("features") == "original: 128, modern: from the data set's size"
+    assert values_text("polarity").startswith("original: no, modern: ")
+    assert values_text("background") == "original: none, modern: none"
 
 
 def test_a_cosine_rises_over_the_warm_up_and_falls_to_zero():

@@ -116,9 +116,9 @@ def resolve_names(text: str) -> str:
     for reference in (DATA_SETS, PUBLISHED, SPLITS):
         text = text.replace(f"{{{reference}}}", ", ".join(names_of(reference))) if reference in text else text
     if RECIPES in text:
-        from samplecnn.training.recipes import said
+        from samplecnn.training.recipes import values_text
 
-        text = re.sub(rf"\{{{RECIPES}\.(\w+)\}}", lambda found: said(found[1]), text)
+        text = re.sub(rf"\{{{RECIPES}\.(\w+)\}}", lambda found: values_text(found[1]), text)
     if BENCHMARKS in text:
         from samplecnn.bench import BENCHMARKS as benchmarks
 

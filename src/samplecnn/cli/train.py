@@ -133,21 +133,21 @@ def train(
     ] = None,
     crop: Annotated[
         float | None,
-        by_recipe("crop", "P", "Train on stretches of this share of a window from anywhere in a clip; 0: segments."),
+        by_recipe("crop", "P", "Train on crops of this share of a window, from anywhere in a clip; 0: whole segments."),
     ] = None,
-    shift: Annotated[float | None, by_recipe("shift", "P", "Largest shift in time, as a share of the window.")] = None,
-    speed: Annotated[float | None, by_recipe("speed", "N", "Largest change of speed and pitch, in octaves.")] = None,
-    gain: Annotated[float | None, by_recipe("gain", "DB", "Largest change of level.")] = None,
-    polarity: Annotated[bool | None, by_recipe("polarity", "", "Turn every second waveform upside down.")] = None,
+    shift: Annotated[float | None, by_recipe("shift", "P", "Maximum shift in time, as a share of the window.")] = None,
+    speed: Annotated[float | None, by_recipe("speed", "N", "Maximum change of speed and pitch, in octaves.")] = None,
+    gain: Annotated[float | None, by_recipe("gain", "DB", "Maximum change of level.")] = None,
+    polarity: Annotated[bool | None, by_recipe("polarity", "", "Invert the polarity of half of the segments.")] = None,
     filter: Annotated[
-        float | None, by_recipe("filter", "DB", "Largest deviation of random frequency responses.")
+        float | None, by_recipe("filter", "DB", "Maximum deviation of random frequency responses.")
     ] = None,
     noise: Annotated[float | None, by_recipe("noise", "P", "Share of segments to which noise is added.")] = None,
     background: Annotated[
         str | None, by_recipe("background", "PATH", "Recordings that are mixed with segments: a folder or a file.")
     ] = None,
     mask: Annotated[
-        float | None, by_recipe("mask", "P", "Longest stretch that is silenced, as a share of the window.")
+        float | None, by_recipe("mask", "P", "Maximum length of a span set to zero, as a share of the window.")
     ] = None,
     mixing: Annotated[str | None, by_recipe("mixing", MIXINGS, "Train on sums of two segments.")] = None,
     mixing_share: Annotated[float | None, by_recipe("mixing_share", "P", "Share of segments that are mixed.")] = None,
@@ -172,13 +172,13 @@ def train(
         str,
         typer.Option(
             metavar="N|all",
-            help="Blocks, from the first on, that stay as --init-from has them, with the first layer before them.",
+            help="Blocks, counted from the input, that are not trained, nor is the first layer; needs --init-from.",
         ),
     ] = str(Default.freeze),
     depth_rate: Annotated[
         float,
         typer.Option(
-            metavar="F", help="Learning rate of each part, as a share of the next one's towards the classifier."
+            metavar="F", help="Ratio of learning rates from the classifier through the blocks down to the first layer."
         ),
     ] = Default.depth_rate,
     head_only: Annotated[

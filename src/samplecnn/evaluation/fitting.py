@@ -163,7 +163,7 @@ def _probabilities(model: "SampleCNN", segments: "Segments", options: dict[str, 
     """Of all segments of a split, float32 [segments, classes]."""
     prob = np.concatenate(list(segment_probabilities(model, segments, **options)))
     if not np.isfinite(prob).all():
-        raise SampleCNNError("the model answers with NaN or infinite values; its weights are damaged")
+        raise SampleCNNError("the model returns NaN or infinite values; its weights are damaged")
     return prob
 
 

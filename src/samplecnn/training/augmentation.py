@@ -1,10 +1,10 @@
-"""Augmentation: training segments are varied at random, in batches, on the device that trains.
+"""Augmentation: random changes to training segments, in batches, on the training device.
 
 Everything random in a batch comes from generators seeded with the run's seed and the batch's stage, epoch and number
 alone. So a resumed run sees the same batches as an uninterrupted one, and nothing has to be kept in a checkpoint.
 
-A batch is read as crops of the clips (`Crops`), longer than needed where speed varies; the rest happens to whole
-batches of float32 waveforms in [-1, 1] (`Augmentation`).
+A batch is read as crops of the clips (`Crops`), longer than needed if the speed is changed; everything else is applied
+to whole batches of float32 waveforms in [-1, 1] (`Augmentation`).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from samplecnn.training.options import TrainOptions
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
 
-CROPS, EFFECTS = 1, 2  # the last number of a generator's seed: what it is for
+CROPS, EFFECTS = 1, 2  # last number of a generator's seed: its purpose
 MARGIN = 3  # samples around a position that the resampler reads
 NOISE_DB = (5.0, 40.0)  # of a segment over the noise that is added to it
 BACKGROUND_DB = (0.0, 30.0)  # of a segment over the recording that is mixed with it
@@ -32,7 +32,7 @@ SMALLEST = 1e-6  # keeps the level of silence above zero
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """The position of a batch in a run, and the run's seed."""
 
     seed: int
@@ -40,7 +40,7 @@ class Place:
     epoch: int
     step: int
 
-    def next(self) -> "Place":
+    def next(self) -> "Position":
         return replace(self, step=self.step + 1)
 
     def generator(self, use: int) -> np.random.Generator:
@@ -48,12 +48,12 @@ class Place:
 
 
 def crop_length(options: TrainOptions, window: int) -> int:
-    """Samples of the stretches that are trained on."""
+    """Samples of a training crop."""
     return max(round(options.crop * window), 1) if options.crop else window
 
 
 class Crops:
-    """Reads stretches of clips at random positions, across the borders of their segments.
+    """Reads crops of clips at random positions, across segment boundaries.
 
     Args:
         segments: of the training split.
@@ -69,30 +69,30 @@ class Crops:
         counts = np.diff(starts, append=len(segments))
         self._first, self._count = np.repeat(starts, counts), np.repeat(counts, counts)
 
-    def at(self, first: Place) -> Callable[[np.ndarray, int], np.ndarray]:
+    def at(self, first: Position) -> Callable[[np.ndarray, int], np.ndarray]:
         """Reads the batches of an epoch: (rows, number of the batch) -> audio."""
         return lambda rows, step: self(rows, replace(first, step=step))
 
-    def __call__(self, rows: np.ndarray, place: Place) -> np.ndarray:
-        """Stretches around the segments `rows`: [batch, read_length], as stored; silence outside of the clips."""
+    def __call__(self, rows: np.ndarray, position: Position) -> np.ndarray:
+        """Crops around the segments `rows`: [batch, read_length], as stored; zeros outside the clips."""
         window, length = self.segments.task.window, self.read_length
         total = self._count[rows] * window
         nominal = (rows - self._first[rows]) * window + (window - length) // 2
         lowest, highest = np.minimum(0, total - length), np.maximum(0, total - length)
-        rng = place.generator(CROPS)
-        position = rng.random(len(rows))
+        rng = position.generator(CROPS)
+        fraction = rng.random(len(rows))
         if self.options.crop:
             # The part of the clip that is nearer to this segment than to others; of a clip of one segment, all of it.
             reach = np.where(self._count[rows] > 1, window / 2, window)
-            start = nominal + (2 * position - 1) * reach
+            start = nominal + (2 * fraction - 1) * reach
             alone = self._count[rows] == 1
-            start = np.where(alone, lowest + position * (highest - lowest), np.clip(start, lowest, highest))
+            start = np.where(alone, lowest + fraction * (highest - lowest), np.clip(start, lowest, highest))
         else:
             start = nominal
         start = np.rint(start + (2 * rng.random(len(rows)) - 1) * self.options.shift * window).astype(np.int64)
-        return self._stretches(rows, start)
+        return self._read(rows, start)
 
-    def _stretches(self, rows: np.ndarray, start: np.ndarray) -> np.ndarray:
+    def _read(self, rows: np.ndarray, start: np.ndarray) -> np.ndarray:
         """`read_length` samples of each row's clip from sample `start` of the clip on."""
         window, length = self.segments.task.window, self.read_length
         first, count = self._first[rows], self._count[rows]
@@ -110,28 +110,28 @@ class Crops:
 
 
 class Augmentation:
-    """Varies batches of waveforms.
+    """Augments batches of waveforms.
 
     Args:
         options: of the run.
         length: samples of a result.
-        background: float32 [samples], recordings that are mixed with segments; None: none.
+        background: float32 [samples], recordings to mix with segments; None: none.
     """
 
     def __init__(self, options: TrainOptions, length: int, background: np.ndarray | None = None) -> None:
         self.options, self.length = options, length
         self.background = None if background is None else torch.from_numpy(np.ascontiguousarray(background))
 
-    def __call__(self, audio: Tensor, labels: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """Varied waveforms and their labels, which mixing makes fractional.
+    def __call__(self, audio: Tensor, labels: Tensor, position: Position) -> tuple[Tensor, Tensor]:
+        """Augmented waveforms and their labels, which mixing makes fractional.
 
         Args:
-            audio: int16, or float32 in [-1, 1], [batch, samples]; more than `length` of them where speed varies.
+            audio: int16, or float32 in [-1, 1], [batch, samples]; more than `length` of them if the speed is changed.
             labels: float32 [batch, classes].
-            place: of the batch; the same place gives the same result.
+            position: of the batch; the same position gives the same result.
         """
         options = self.options
-        draws = place.generator(EFFECTS)
+        draws = position.generator(EFFECTS)
         noises = torch.Generator(audio.device).manual_seed(int(draws.integers(2**63)))
         x = audio.float().mul_(1 / INT16_SCALE) if audio.dtype == torch.int16 else audio.clone()
 
@@ -199,11 +199,11 @@ class Augmentation:
         return x
 
     def _with_background(self, x: Tensor, draws: np.random.Generator) -> Tensor:
-        """Adds stretches of the background recordings."""
+        """Adds excerpts of the background recordings."""
         assert self.background is not None
         count, samples = x.shape
-        place = draws.integers(0, max(len(self.background) - samples, 0) + 1, count)
-        added = torch.stack([self.background[at : at + samples] for at in place]).to(x.device)
+        starts = draws.integers(0, max(len(self.background) - samples, 0) + 1, count)
+        added = torch.stack([self.background[at : at + samples] for at in starts]).to(x.device)
         decibels, chosen = draws.uniform(*BACKGROUND_DB, count), draws.random(count) < BACKGROUND_SHARE
         factor = torch.from_numpy((10 ** (-decibels / 20) * chosen).astype(np.float32)).to(x.device)[:, None]
         return x.add_(added * (level_of(x) / level_of(added) * factor))
@@ -232,11 +232,11 @@ def level_of(x: Tensor) -> Tensor:
 
 
 def resampled(x: Tensor, ratio: Tensor, length: int) -> Tensor:
-    """Every row at another speed, around its middle, by cubic interpolation (Catmull-Rom).
+    """Changes the speed of every row, about its centre, by cubic interpolation (Catmull-Rom).
 
     Args:
         x: [batch, samples].
-        ratio: samples of x for one of the result, [batch, 1].
+        ratio: input samples per output sample, [batch, 1].
         length: samples of the result.
     """
     time = torch.arange(length, device=x.device, dtype=torch.float32) - (length - 1) / 2

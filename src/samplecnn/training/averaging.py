@@ -1,8 +1,8 @@
 """The weights that a run is scored with: averages over its last steps, with batch-norm statistics of their own.
 
-A batch norm that keeps 0.99 of its running averages has seen a hundred batches when they fit the weights. With few
-steps an epoch, and fast changing weights, they lag behind, and validation measures the lag. So they can be estimated
-anew before every validation, from training segments as they are scored: without augmentation.
+Running averages that keep 0.99 take about a hundred batches to follow the weights. With few steps per epoch and fast
+changing weights they lag behind, and validation measures the lag. So they can be re-estimated before every validation,
+from training segments without augmentation.
 """
 
 from collections.abc import Iterable, Iterator
@@ -51,7 +51,7 @@ class Average:
 
     Args:
         model: whose parameters are averaged.
-        steps: time constant; after so many steps, a third of a weight's old value is left in its average.
+        steps: time constant; after this many steps, a weight's old value has a share of 1/e in its average.
     """
 
     def __init__(self, model: SampleCNN, steps: float) -> None:
@@ -61,7 +61,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """To be called after every step. The first steps count equally, so that the initial values are forgotten."""
+        """Call after every step. The first steps have equal weights, so that the initial values are forgotten."""
         self.count += 1
         share = max(1 / self.steps, 1 / self.count) if self.steps > 1 else 1.0
         torch._foreach_lerp_(list(self.values.values()), [value.detach() for _, value in trained(self.model)], share)
@@ -86,7 +86,7 @@ class Average:
 
 @contextmanager
 def scored_weights(model: SampleCNN, average: Average | None, inputs: Iterable[Tensor] | None) -> Iterator[None]:
-    """Gives the model the weights that are scored and kept, for as long as it lasts.
+    """A context in which the model has the weights that are scored and kept.
 
     Args:
         model: of the run.

@@ -74,7 +74,7 @@ class RunState:
 class Checkpoint:
     """A run state with everything it refers to.
 
-    Of a finished run it is that of the last epoch's end, so that the last stage can get more epochs.
+    For a finished run, the state at the end of its last epoch, so that the last stage can be extended.
     """
 
     options: dict[str, Any]
@@ -171,9 +171,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -
             raise ValueError("its optimizer has other parameters than its model")
         for name, value in (held if isinstance(held, dict) else {"": held}).items():
             if name != "step" and value is not None and (_tensor(value, "") or value.shape != parameters[index].shape):
-                raise ValueError(f"the momentum of parameter {index} does not fit it")
+                raise ValueError(f"the momentum of parameter {index} does not have its shape")
             if name == "step" and (_tensor(value, "") or value.shape != ()):
-                raise ValueError(f"the number of steps of parameter {index} is none")
+                raise ValueError(f"the number of steps of parameter {index} is not a number")
     optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
 
 

@@ -1,4 +1,4 @@
-"""The data of a run: its three splits, whether they are those it began with, and which clips its model has seen."""
+"""The data of a run: its splits, a check that they are unchanged, and the clips that its model is trained on."""
 
 from pathlib import Path
 
@@ -64,30 +64,30 @@ def record_of(segments: Segments) -> BuildRecord:
 
 
 def check_same_data(run: Path, checkpoint: Checkpoint, train: Segments) -> None:
-    """Raises SampleCNNError, naming both builds, where a run is to be resumed on other data than it began with."""
+    """Raises SampleCNNError, naming both builds, if the data set is not the one that the run started with."""
     now = record_of(train)
     if checkpoint.data is None:
         note(
             f"{run} does not record the fingerprint of its data (earlier versions did not): only the task and the "
             "number of segments are compared"
         )
-        began, same = f"{checkpoint.segments:,} training segments", True
+        started, same = f"{checkpoint.segments:,} training segments", True
         found = f"{len(train):,}"
     else:
         try:
             recorded = BuildRecord.from_dict(checkpoint.data)
         except ValueError as error:
             raise SampleCNNError(f"{run}: its checkpoint is damaged ({error}); start the training again") from error
-        began, found, same = str(recorded), str(now), recorded.fingerprint == now.fingerprint
+        started, found, same = str(recorded), str(now), recorded.fingerprint == now.fingerprint
     if not same or train.task != Task.from_dict(checkpoint.task) or len(train) != checkpoint.segments:
         raise SampleCNNError(
-            f"{run}: {train.folder} has been built again since: the run began with {began}, now there is {found}; "
+            f"{run}: {train.folder} was rebuilt after the run started: then it was {started}, now {found}; "
             "build the data set as it was, or start a new run"
         )
 
 
 def seen_clips(options: TrainOptions, splits: dict[str, Segments], run: Path | None = None) -> SeenClips:
-    """The clips that a model is trained on, with a warning where test clips are among them.
+    """The clips that a model is trained on, with a warning if test clips are among them.
 
     The clips of the validation split count, because they decide which epoch is the best; so do those that the model of
     --init-from was trained on, and those that an interrupted `run` has recorded.

@@ -1,4 +1,4 @@
-"""Layers by depth: those that stay fixed (--freeze), and rates that fall towards the input (--depth-rate)."""
+"""Frozen layers (--freeze) and learning rates that fall towards the input (--depth-rate)."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ ALL = "all"
 
 
 def freeze(model: SampleCNN, options: TrainOptions) -> None:
-    """Freezes the first blocks of a network, and what comes before them, as the options have it.
+    """Freezes the first blocks of a network, and the layers before them.
 
     Raises:
         OptionError: more blocks than the network has.
@@ -39,7 +39,7 @@ def by_depth(model: SampleCNN) -> list[tuple[str, list[nn.Parameter]]]:
 
 
 def description(model: SampleCNN, options: TrainOptions) -> list[str]:
-    """What is frozen, and which rates the parts have, a line each; nothing where all is trained alike."""
+    """Lines on what is frozen and on the learning rates of the parts; none if all parts are trained at one rate."""
     lines, parts = [], by_depth(model)
     fixed = sum(value.numel() for value in model.parameters() if not value.requires_grad)
     if fixed:

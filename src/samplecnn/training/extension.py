@@ -1,4 +1,4 @@
-"""Training a run further than it was meant to go: more stages, more epochs in a stage, more patience."""
+"""Extending a run beyond its original bounds: more stages, more epochs in a stage, more patience."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ EXTENDABLE = ("num_stages", "max_epochs", "patience")
 def extended(run: Path, checkpoint: Checkpoint, options: TrainOptions, wanted: dict[str, int]) -> TrainOptions:
     """The options of a run that is resumed, with larger bounds where `wanted` has them.
 
-    The checkpoint's state is set to where training goes on; what was extended becomes a row of its history. A stage
-    that has ended for good stays as it is: only the current or last one gets more epochs. Everything else is as if
-    the run had been started with the larger bounds, bit for bit.
+    Sets the checkpoint's state to where training continues, and adds a row to its history. Only the current or last
+    stage gets more epochs; earlier stages are not reopened. Apart from that, the result is that of a run started with
+    the larger bounds, bit for bit.
 
     Args:
         run: the run's directory, for messages.
@@ -59,7 +59,7 @@ def extended(run: Path, checkpoint: Checkpoint, options: TrainOptions, wanted: d
 def _reopen(
     run: Path, checkpoint: Checkpoint, options: TrainOptions, larger: TrainOptions, grown: dict[str, int]
 ) -> None:
-    """Takes a finished run back to the end of its last epoch."""
+    """Sets a finished run back to the end of its last epoch."""
     state = checkpoint.state
     if not grown:
         raise UsageError(

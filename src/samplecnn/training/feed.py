@@ -1,4 +1,4 @@
-"""What a run is fed with: the batches of an epoch, varied where the recipe says so."""
+"""The batches of an epoch, augmented if the recipe says so."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samplecnn.training.augmentation import Augmentation, Crops, Place
+from samplecnn.training.augmentation import Augmentation, Crops, Position
 from samplecnn.training.batches import batches, epoch_order, standardised
 from samplecnn.training.checkpoint import RunState
 from samplecnn.training.options import TrainOptions
@@ -22,7 +22,7 @@ class Feed:
     Args:
         segments: of the training split.
         options: of the run.
-        device: that trains.
+        device: of the training.
         background: float32 [samples], recordings to mix with segments; None: none.
     """
 
@@ -53,7 +53,7 @@ class Feed:
             epoch_order(count, options.seed, state.stage, state.epoch * options.passes + number)
             for number in range(options.passes)
         ]
-        first = Place(options.seed, state.stage, state.epoch, state.step)
+        first = Position(options.seed, state.stage, state.epoch, state.step)
         read = None if self.crops is None else self.crops.at(first)
         plain = batches(
             self.segments,
@@ -66,16 +66,16 @@ class Feed:
         )
         if self.augmentation is None:
             return plain
-        return self._varied(plain, first)
+        return self._augmented(plain, first)
 
-    def _varied(self, plain: Iterator[tuple[Tensor, Tensor]], place: Place) -> Iterator[tuple[Tensor, Tensor]]:
+    def _augmented(self, plain: Iterator[tuple[Tensor, Tensor]], position: Position) -> Iterator[tuple[Tensor, Tensor]]:
         assert self.augmentation is not None
         for audio, labels in plain:
-            yield self.augmentation(audio, labels, place)
-            place = place.next()
+            yield self.augmentation(audio, labels, position)
+            position = position.next()
 
-    def unvaried(self) -> Iterator[Tensor] | None:
-        """Inputs of the model as it is scored, for the statistics of batch norms, always the same; None: not wanted."""
+    def unaugmented(self) -> Iterator[Tensor] | None:
+        """Inputs for estimating batch-norm statistics, always the same; None if --norm-estimate is 0."""
         options, task = self.options, self.segments.task
         if not options.norm_estimate:
             return None

@@ -17,7 +17,7 @@ from samplecnn.training.data import check_same_data, every_clip, open_splits, wi
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import SCORES, ScoredRun
-from samplecnn.training.setup import begun
+from samplecnn.training.setup import start_run
 
 
 @checked
@@ -56,7 +56,7 @@ def train_on_all(
     if options.freeze:
         with_statistics(splits, Task.from_dict(checkpoint.task))
     check_same_data(run, checkpoint, splits["train"])
-    return begun(options, {"train": every_clip(splits)}, scored_run(run, checkpoint, splits))
+    return start_run(options, {"train": every_clip(splits)}, scored_run(run, checkpoint, splits))
 
 
 def _check_scored(run: Path, checkpoint: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""How long a run will take, from a few steps that are taken on a copy of its network."""
+"""Estimates the duration of a run from a few steps on a copy of its network."""
 
 import copy
 import time
@@ -11,11 +11,11 @@ from samplecnn.system.progress import duration
 from samplecnn.training.loop import Run
 from samplecnn.training.step import Step, new_optimizer
 
-STEPS = 3  # that are timed; the first one, which may compile kernels, is only counted where it is the only one
+STEPS = 3  # timed; the first, which may compile kernels, only counts if it is the only one
 
 
 def forecast(run: Run) -> str:
-    """One line on the size of a run whose number of epochs is fixed, and the time it takes on this machine.
+    """One line with the size of a run whose number of epochs is fixed, and the time it will take on this machine.
 
     The run itself, and PyTorch's random numbers, stay as they are.
     """

@@ -1,7 +1,7 @@
 """A new output layer on a trained network: logistic regression on the activations of its last hidden layer.
 
-The network stays as it is, so its activations are computed once, kept next to the shards, and used by every later head
-for the same data and network. The penalty is chosen by the loss on the validation split.
+The network is not changed, so its activations are computed once, stored next to the shards and reused for later heads
+on the same data and network. The penalty is chosen by the loss on the validation split.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from samplecnn.task import Task
 from samplecnn.training.batches import batches, standardised
 from samplecnn.training.losses import cross_entropy
 
-PENALTIES = tuple(10.0**power for power in range(-6, 1))  # tried: of the squared weights, beside the mean loss
+PENALTIES = tuple(10.0**power for power in range(-6, 1))  # weights of the L2 penalty that are tried
 STEPS = 200  # of L-BFGS, at most
 FOLDER = "activations"  # in the data set's folder
 
@@ -37,7 +37,7 @@ class Head:
     Args:
         weight: float32 [classes, hidden].
         bias: float32 [classes].
-        penalty: that was chosen.
+        penalty: the chosen one.
         losses: mean loss on the validation split for each of PENALTIES.
     """
 
@@ -55,7 +55,7 @@ def hidden(model: SampleCNN, x: Tensor) -> Tensor:
 
 
 def activations(model: SampleCNN, segments: Segments, batch_size: int, num_readers: int) -> np.ndarray:
-    """Activations of a split's segments, float32 [segments, hidden], from the file where they are kept, if it is there.
+    """Activations of a split's segments, float32 [segments, hidden], read from their file if it exists.
 
     Args:
         model: on its device, with the task whose mean and deviation standardise.
@@ -84,7 +84,7 @@ def activations(model: SampleCNN, segments: Segments, batch_size: int, num_reade
 
 
 def _file(model: SampleCNN, segments: Segments) -> Path:
-    """Where activations are kept: the name depends on the network's values and on the segments."""
+    """The file of the activations, named by a hash of the network's values and of the segments."""
     digest = hashlib.sha256(repr(model.config).encode())
     assert model.task is not None
     digest.update(repr((model.task.mean, model.task.std, segments.task.window, len(segments))).encode())
@@ -118,7 +118,7 @@ def fit_head(train: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels:
     weight, bias = torch.zeros(y.shape[1], x.shape[1]), torch.zeros(y.shape[1])
     best: tuple[float, Tensor, Tensor, float] | None = None
     losses = []
-    for penalty in reversed(PENALTIES):  # each starts from the one before, which is smoother
+    for penalty in reversed(PENALTIES):  # each starts from the solution with the stronger penalty
         weight, bias = _fit(x, y, task, penalty, weight, bias)
         with torch.no_grad():
             losses.append(float(cross_entropy(F.linear(other, weight, bias), other_y, task)))
@@ -159,7 +159,7 @@ def with_head(model: SampleCNN, head: Head, task: Task) -> SampleCNN:
 
 
 def task_on(model: SampleCNN, data: Task, source: str) -> Task:
-    """The task of a data set for a network that is not trained again: with the network's mean and deviation.
+    """The task of a data set with the mean and standard deviation of a network that is not changed.
 
     Raises:
         UsageError: the data set has another sample rate, or windows that are too short.
@@ -167,7 +167,7 @@ def task_on(model: SampleCNN, data: Task, source: str) -> Task:
     assert model.task is not None
     if data.sample_rate != model.task.sample_rate:
         raise UsageError(
-            f"--head-only: {source} hears sound at {model.task.sample_rate:,} Hz, and {data.name} is built at "
+            f"--head-only: {source} takes audio at {model.task.sample_rate:,} Hz, and {data.name} is built at "
             f"{data.sample_rate:,} Hz; build it with --sample-rate {model.task.sample_rate}"
         )
     if data.window < model.min_samples:

@@ -1,4 +1,4 @@
-"""`samplecnn train --head-only`: a run that fits an output layer, and leaves what other runs leave but a checkpoint."""
+"""`samplecnn train --head-only`: a run that fits an output layer and writes the files of a run, but no checkpoint."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def train_head(options: TrainOptions, splits: dict[str, Segments]) -> TrainResul
         splits: of the data set.
 
     Raises:
-        UsageError: no such model, or one that hears sound at another rate than the data set is built at.
+        UsageError: no such model, or the data set is built at another sample rate than the model's.
     """
     assert options.init_from is not None  # TrainOptions has checked it
     model = load_on_device(options.init_from, None if options.device == "auto" else options.device)

@@ -95,7 +95,7 @@ class Run:
             while True:
                 while not stage_has_ended(options, state, self.scored):
                     self.train_epoch()
-                    with scored_weights(self.model, self.average, self.feed.unvaried()):
+                    with scored_weights(self.model, self.average, self.feed.unaugmented()):
                         self.end_epoch(self.validate())
                     self.save()
                 is_last = state.stage + 1 >= options.num_stages

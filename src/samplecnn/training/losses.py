@@ -28,12 +28,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, task: Task) -> Tensor:
 def soft_cross_entropy(
     logits: Tensor, labels: Tensor, task: Task, smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
-    """The same for labels that may be fractions, with label smoothing and a weight for each class.
+    """`cross_entropy` with fractional labels, label smoothing and class weights.
 
     Args:
         logits, labels: [batch, classes].
         task: of the labels.
-        smoothing: share of the labels that is spread evenly: over all classes, or over yes and no.
+        smoothing: share of the labels that is spread evenly: over all classes, or, with several labels, over 0 and 1.
         weights: float32 [classes].
     """
     if task.kind == "multilabel":
@@ -59,7 +59,7 @@ def loss_of(options: TrainOptions, task: Task, labels: np.ndarray, device: torch
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
-    """Weights that fall with the square root of a class's frequency, with a mean of 1 over segments: float32 [classes].
+    """One over the square root of each class's frequency, scaled to a mean of 1 over segments: float32 [classes].
 
     Example:
         >>> class_weights(np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]])).astype(float).round(2).tolist()

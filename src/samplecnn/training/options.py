@@ -17,9 +17,9 @@ LARGEST = {
     "passes": 1 << 20,
     "num_readers": 1024,
     "features": MAX_FEATURES,
-}  # what costs memory or threads
+}  # upper bounds of options that cost memory or threads
 
-# Options that a network is made with as they are (`models.fitting.config_for_window`).
+# Options passed unchanged to the network (`models.fitting.config_for_window`).
 ARCHITECTURE = (
     "multi", "features", "amplifying_ratio", "dropout", "pool_size", "filter_size", "first_size", "pooling", "frontend",
     "mels",
@@ -28,7 +28,7 @@ ARCHITECTURE = (
 
 @dataclass(frozen=True)
 class TrainOptions(Recipe):
-    """The settings of a run: the recipe's fields, and all others that `train` takes, which describes each of them.
+    """All settings of a run: the fields of the recipe and the other arguments of `train`, which describes them.
 
     Raises:
         OptionError: a value outside its range.
@@ -146,15 +146,15 @@ class TrainOptions(Recipe):
 
     @property
     def augments(self) -> bool:
-        """Whether training segments are varied."""
+        """Whether training segments are augmented."""
         changed = ("crop", "shift", "speed", "gain", "polarity", "filter", "noise", "background", "mask")
         return any(getattr(self, name) for name in changed) or self.mixing != "none"
 
 
 def default_recipe(dataset: str) -> str:
-    """The recipe of a data set for which none is named: the original's data sets and files have its recipe.
+    """The recipe used for a data set if none is given: `original` for the original's data sets and files.
 
-    So has `demo`, whose settings are a short form of it.
+    `demo` uses it too, with shorter settings.
     """
     from samplecnn.datasets.published import PUBLISHED
     from samplecnn.shards import holds_tfrecords
@@ -163,11 +163,11 @@ def default_recipe(dataset: str) -> str:
 
 
 def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions:
-    """The settings of a run from those that were given, the recipe's, and what follows from the data set's size.
+    """Completes the given settings with those of the recipe and those that depend on the data set's size.
 
     Args:
         given: arguments of TrainOptions; None leaves a setting to the recipe, and that to the data set.
-        segments: of the training split; None where they are not known yet: the result is good for checks only.
+        segments: of the training split; None if not known yet: the result can only be used for checks.
 
     Raises:
         OptionError: a value outside its range.

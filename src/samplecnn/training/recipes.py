@@ -19,7 +19,7 @@ MIXINGS = ("none", "mixup", "between-class")
 class Recipe:
     """The options that recipes set, with the original's values as defaults. `samplecnn.train` describes each of them.
 
-    0 for `features`, `passes` and `max_epochs`, and -1 for `warmup`, let `plan` choose from the data set's size.
+    0 for `features`, `passes` and `max_epochs`, and -1 for `warmup`, are chosen by `plan` from the data set's size.
     """
 
     # Network and batches.
@@ -100,27 +100,27 @@ def values_of(name: str) -> dict[str, Any]:
     return {field: getattr(RECIPES[name], field) for field in FIELDS}
 
 
-def said(field: str) -> str:
-    """A field's value in every recipe, for people.
+def values_text(field: str) -> str:
+    """The values of a field in all recipes, for help texts.
 
     Example:
-        >>> said("optimizer")
+        >>> values_text("optimizer")
         'original: sgd, modern: adamw'
     """
 
-    def word(value: Any) -> str:
+    def text(value: Any) -> str:
         if (field, value) in PLANNED:
-            return "by the data's size"
+            return "from the data set's size"
         if value is None or isinstance(value, bool):
             return {None: "none", True: "yes", False: "no"}[value]
         return value if isinstance(value, str) else f"{value:g}"
 
-    return ", ".join(f"{name}: {word(getattr(recipe, field))}" for name, recipe in RECIPES.items())
+    return ", ".join(f"{name}: {text(getattr(recipe, field))}" for name, recipe in RECIPES.items())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is chosen from a data set's size: width, epochs, passes over the data in each, steps of warm-up."""
+    """Settings chosen from a data set's size: width, epochs, passes over the data per epoch, warm-up steps."""
 
     features: int
     max_epochs: int
@@ -128,20 +128,20 @@ class Plan:
     warmup: int
 
 
-EPOCH_SEGMENTS = 1000  # an epoch passes over the data as often as gives at least so many segments
+EPOCH_SEGMENTS = 1000  # minimum of an epoch, which passes over small data sets several times
 WARMUP_SHARE = 0.15  # of all steps
 
 
 def plan(segments: int, batch_size: int, max_epochs: int = 0, passes: int = 0) -> Plan:
-    """The choices for a training split of so many segments.
+    """Chooses the settings that depend on the size of the training split.
 
     Args:
         segments: of the training split.
         batch_size: of the run.
-        max_epochs, passes: where they were given; 0 chooses. Epochs that were given are single passes.
+        max_epochs, passes: given values; 0 to choose. With a given max_epochs, passes defaults to 1.
     """
     passes = passes or (1 if max_epochs else max(1, -(-EPOCH_SEGMENTS // segments)))
-    seen = min(max(160 * segments, 20_000), max(60_000, 30 * segments))  # segments until the end
+    seen = min(max(160 * segments, 20_000), max(60_000, 30 * segments))  # segments in the whole run
     epochs = max_epochs or max(1, round(seen / (segments * passes)))
     steps = epochs * -(-segments * passes // batch_size)
     return Plan(32 if segments < 30_000 else 64, epochs, passes, max(1, round(WARMUP_SHARE * steps)))

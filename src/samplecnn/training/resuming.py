@@ -20,7 +20,7 @@ from samplecnn.training.loop import Run
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import ScoredRun
-from samplecnn.training.setup import fitted
+from samplecnn.training.setup import run_to_end
 from samplecnn.training.start import background_of
 
 
@@ -107,4 +107,4 @@ def resume(
         f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
         + (f", extended to {grown}" if grown else "")
     )
-    return fitted(continued)
+    return run_to_end(continued)

@@ -12,14 +12,14 @@ LR_TIME_DECAY = 1e-6  # the original's SGD(decay=1e-6): lr / (1 + 1e-6 * step), 
 
 
 def learning_rate(options: "TrainOptions", state: "RunState", steps: int) -> float:
-    """Of the next step. `steps` are those of a stage of `max_epochs`, over which the schedule "cosine" falls to 0.
+    """Learning rate of the next step. `steps`: of a stage of `max_epochs`, over which the schedule "cosine" falls to 0.
 
     In the original's schedule it is the stage's rate, slowly decaying. In the first stage both rise from 0 over the
     steps of the warm-up.
 
     With the original's initial values the gradient of a kernel is a hundred times the kernel. At the full rate, the
-    first step turns all filters of a layer towards what varies most in the first batch, its loudness, and thousands of
-    steps pass before they differ again (docs/training.md has the measurement).
+    first step rotates all filters of a layer towards the dominant direction of variation in the first batch, its
+    loudness, and it takes thousands of steps until they differ again (docs/training.md has the measurement).
     """
     warming = state.stage == 0 and state.stage_steps < options.warmup
     if options.schedule == "cosine":

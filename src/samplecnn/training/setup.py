@@ -96,7 +96,7 @@ def train(
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
         name: of the run, part of its directory's name; None takes the block, with "_multi" where it applies.
         recipe: "original", the paper's procedure, or "modern": augmentation, AdamW over one cosine cycle, averaged
-            weights. None: original for mtt, scd, dcs and demo, modern for all else.
+            weights. None: original for mtt, scd, dcs and demo, modern for other data.
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
         block: building block of the network: basic, se, res1, res2, rese1 or rese2.
@@ -132,19 +132,19 @@ def train(
         norm_estimate: training segments, without augmentation, from which the statistics of the batch norms are
             estimated before each validation; 0 takes the running averages.
         label_smoothing: share of the labels that is spread over all classes, from 0 to below 1.
-        class_weights: weighs classes by one over the square root of their frequency.
-        crop: length of the stretches that are trained on, as a share of the window, from any place in their clip; 0
-            takes the segments as they are.
-        shift: largest displacement in time, as a share of the window; silence fills up.
-        speed: largest change of speed and pitch, in octaves.
-        gain: largest change of level, in dB.
-        polarity: turns every second segment's waveform upside down.
-        filter: largest deviation of a random frequency response, in dB, for half of the segments.
+        class_weights: weights classes by one over the square root of their frequency.
+        crop: length of the training crops, as a share of the window; they are taken from anywhere in a clip. 0: whole
+            segments.
+        shift: maximum shift in time, as a share of the window; padded with zeros.
+        speed: maximum change of speed and pitch, in octaves.
+        gain: maximum change of level, in dB.
+        polarity: inverts the polarity of segments, with a probability of one half.
+        filter: maximum deviation of a random frequency response, in dB, for half of the segments.
         noise: share of the segments to which noise is added, coloured at random, 5 to 40 dB below them.
-        background: folder of recordings, or one; stretches of them are mixed with segments, 0 to 30 dB below them.
-        mask: longest stretch that is silenced, as a share of the window.
+        background: folder of recordings, or one file; excerpts are mixed with segments, 0 to 30 dB below them.
+        mask: maximum length of a span that is set to zero, as a share of the window.
         mixing: "mixup" or "between-class": segments are sums of two, with labels to match; or "none".
-        mixing_share: of the segments that are mixed.
+        mixing_share: share of the segments that are mixed.
         num_readers: threads that read batches ahead.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 where it is faster.
@@ -153,11 +153,10 @@ def train(
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
             model's name.
-        freeze: number of blocks that stay as `init_from` has them, counted from the input and with the first layer
-            before them; or "all". Their batch norms use the stored statistics, and waveforms are standardised as for
-            that model.
-        depth_rate: share of the next part's learning rate that each part nearer to the input has, from the classifier
-            by way of the blocks to the first layer; 1: all have the same.
+        freeze: number of blocks, counted from the input, that are not trained, nor is the first layer; or "all". Their
+            batch norms use the stored statistics, and waveforms are standardised as for the model of `init_from`.
+        depth_rate: ratio of learning rates from one part to the next, from the classifier through the blocks down to
+            the first layer; 1: the same rate for all.
         head_only: fits a new output layer on the network of `init_from`, which stays as it is, in seconds.
         fold: of a cross-validation, in place of the splits that the data set was built with: "2/5" is the second of
             five drawn folds, anything else a value of the data set's fold column.
@@ -191,11 +190,11 @@ def train(
     options = resolved(given)
     splits = open_splits(options)
     options = resolved(given, len(splits["train"]))
-    return train_head(options, splits) if options.head_only else begun(options, splits)
+    return train_head(options, splits) if options.head_only else start_run(options, splits)
 
 
-def begun(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun | None = None) -> TrainResult:
-    """A new run from its first step to its end.
+def start_run(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun | None = None) -> TrainResult:
+    """Starts a new run and trains it to its end.
 
     Args:
         options: of the run.
@@ -211,7 +210,7 @@ def begun(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun 
         **{name: getattr(options, name) for name in ARCHITECTURE},
     )
     problem = unsupported(config)
-    if problem is not None:  # said now, not when the run is over
+    if problem is not None:  # reported before training, not after it
         log(f"Keras cannot represent {problem}: the run ends with model.safetensors, without an .h5 file")
     torch_device = choose_device(None if options.device == "auto" else options.device)
     chosen = training_precision(options.precision, torch_device)
@@ -227,11 +226,11 @@ def begun(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun 
     data, seen = record_of(splits["train"]), seen_clips(options, splits)
     run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
     state, where = RunState(), (torch_device, chosen)
-    return fitted(Run(run, options, model, splits, *where, state, data, seen.save(run), recordings, scored))
+    return run_to_end(Run(run, options, model, splits, *where, state, data, seen.save(run), recordings, scored))
 
 
-def fitted(run: Run) -> TrainResult:
-    """The result of a run; a line on its length before, where that is known, and one on quick baselines after it."""
+def run_to_end(run: Run) -> TrainResult:
+    """Trains a run to its end, with a line on its expected duration before and one on quick baselines after it."""
     result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
     if run.options.baseline and run.scored is None:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)

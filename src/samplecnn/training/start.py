@@ -1,4 +1,4 @@
-"""What a run starts with: its directory, initial weights, background recordings."""
+"""Inputs of a new run: its directory, initial weights, background recordings."""
 
 import time
 from datetime import datetime
@@ -17,19 +17,20 @@ from samplecnn.training.options import TrainOptions
 
 
 def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
-    """The recordings of --background, one after the other: float32 [samples] at the task's rate; None without any.
+    """The recordings of --background, concatenated: float32 [samples] at the task's rate; None without the option.
 
     Raises:
-        OptionError: there are none, or they are shorter than a window.
+        OptionError: no recordings, or less than a window in all.
     """
     if options.background is None:
         return None
-    place = Path(options.background)
-    paths = list(Scan().recordings(place)) if place.is_dir() else [str(place)]
-    waves = [decode(path, task.sample_rate) for path in paths]
+    path = Path(options.background)
+    paths = list(Scan().recordings(path)) if path.is_dir() else [str(path)]
+    waves = [decode(recording, task.sample_rate) for recording in paths]
     wave = np.concatenate([np.zeros(0, np.float32), *waves])
     if len(wave) < task.window:
-        raise OptionError("background", f"{place} holds {len(wave) / task.sample_rate:.1f} s of sound; more is needed")
+        found, needed = (count / task.sample_rate for count in (len(wave), task.window))
+        raise OptionError("background", f"{path} holds {found:.1f} s of audio; at least {needed:.1f} s are needed")
     return wave
 
 
@@ -49,16 +50,16 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
     """
     ours, theirs = model.config, other.config
     if theirs.block not in BLOCKS:
-        raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained on; take another model")
+        raise UsageError(f"--init-from {source}: its block {theirs.block} cannot be trained; use another model")
     if theirs.tail:
         raise UsageError(
-            f"--init-from {source}: its layer between the last block and the head cannot be trained on; convert the "
+            f"--init-from {source}: its layer between the last block and the head cannot be trained; convert the "
             "encoder alone (samplecnn convert --encoder-only)"
         )
     if ours.logmel != theirs.logmel:
         frames = {True: "the waveform", False: "log-mel frames"}
         raise UsageError(
-            f"--init-from {source}: its first layer sees {frames[theirs.logmel is None]}, this run's "
+            f"--init-from {source}: its first layer takes {frames[theirs.logmel is None]}, this run's "
             f"{frames[ours.logmel is None]}; rate, frames and mels must be the same"
         )
     for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
