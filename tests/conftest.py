@@ -167,7 +167,7 @@ def workspace(tmp_path_factory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, small_sound(kind, rng), SOUND_RATE)
     build(str(folder / "sounds"), folder / "data", workers=1, sample_rate=SOUND_RATE, window=SOUND_WINDOW)
-    options = {"features": 16, "num_stages": 1, "max_epochs": 20, "patience": 20, "lr": 0.02, "batch_size": 6}
+    options = {"features": 16, "num_stages": 1, "max_epochs": 10, "patience": 10, "lr": 0.02, "batch_size": 6}
 
     def trained(log: Path) -> None:
         places = {"data_dir": str(folder / "data"), "log_dir": str(log)}

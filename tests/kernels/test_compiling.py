@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
 
 CALL = """
-import torch
-from samplecnn.kernels import batch_norm
+import numpy as np
 from samplecnn.kernels.norm_passes import moments
-y, mean, var = batch_norm(torch.randn(2, 9, 4), torch.ones(4), torch.zeros(4), 1e-3, True, True)
-print(y.shape == (2, 3, 4), sum(moments.stats.cache_hits.values()), sum(moments.stats.cache_misses.values()))
+sums = np.zeros((2, 4))
+moments(0, 6, np.arange(24, dtype=np.float32).reshape(6, 4), np.zeros(4, np.float32), sums)
+computed = sums[0].tolist() == [60, 66, 72, 78]
+print(computed, sum(moments.stats.cache_hits.values()), sum(moments.stats.cache_misses.values()))
 """
 
 
@@ -59,6 +60,5 @@ def test_on_a_full_disk_kernels_are_compiled_and_not_cached(package):
     """No file may grow beyond 0 bytes."""
     pytest.importorskip("resource")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
-    for _ in range(2):
-        assert call(package, limit)[0] == 0
-    assert call(package) == (0, 1) and call(package) == (1, 0), "no half-written file is left"
+    assert call(package, limit)[0] == 0
+    assert call(package) == (0, 1), "no half-written file is left"

@@ -160,7 +160,8 @@ def test_resume_from_every_checkpoint_gives_the_same_weights(built, tmp_path, mo
     monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", 1e9)
     points = len(copies) - 1  # the last is that of the finished run
     assert points > 20
-    for index in sorted({0, 1, points // 4, points // 2, points // 2 + 1, points - 2, points - 1}):
+    chosen = {0, 1, points // 4, points // 2, points // 2 + 1, points - 2, points - 1}
+    for index in sorted(chosen if precision == "fp32" else {0, points // 2, points - 1}):
         run = tmp_path / f"resumed{index}"
         run.mkdir()
         (run / CHECKPOINT).write_bytes(copies[index])
@@ -173,14 +174,13 @@ def test_resume_from_every_checkpoint_gives_the_same_weights(built, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_killed_processes_resume_to_the_same_weights(built, tmp_path, root):
+def test_killed_processes_resume_to_the_same_weights(built, tmp_path):
     """kill -9 at arbitrary moments, again and again, then to the end."""
-    options = ["--block", "se", "--features", "8", "--num-stages", "2", "--max-epochs", "6", "--batch-size", "4"]
-    options += ["--recipe", "original"]
+    changes = {"block": "se", "features": 8, "max_epochs": 4, "batch_size": 4}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**SMALL, **changes}.items()]
     command = [sys.executable, "-m", "samplecnn", "train"]
-    start = [*command, str(built / "sounds"), "--data-dir", str(built / "data"), *options, "--precision", "fp32"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*start, "--log-dir", str(whole)], check=True, capture_output=True)
+    start = [*command, str(built / "sounds"), "--data-dir", str(built / "data"), *options]
+    killed = tmp_path / "killed"
     process = subprocess.Popen([*start, "--log-dir", str(killed)], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(killed.glob(f"*/{CHECKPOINT}")) and time.monotonic() < deadline:
@@ -198,8 +198,8 @@ def test_killed_processes_resume_to_the_same_weights(built, tmp_path, root):
         process.send_signal(signal.SIGKILL)
         process.wait()
     if not load_checkpoint(run).state.finished:
-        subprocess.run([*command, "--resume", str(run)], check=True, capture_output=True)
-    assert same(next(whole.iterdir()), run)
+        resume(run)
+    assert same(run_small(built, tmp_path / "whole", **changes).run, run)
 
 
 @pytest.mark.slow
