@@ -6,17 +6,10 @@ import torch
 
 from samplecnn.bench import infer
 from samplecnn.bench.infer import bench_infer, scale_infer
-from samplecnn.bench.matmul import matrix_rate
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.inference import ENGINES, installed
 
 SMALL = {"window": 729, "num_classes": 3, "features": 8, "batch_size": 30}
-
-
-@pytest.fixture(autouse=True)
-def small_limit(monkeypatch):
-    """The reference from a small matrix product, because a large one takes seconds."""
-    monkeypatch.setattr(infer, "matrix_rate", lambda *given: matrix_rate(*given, size=256, times=3))
 
 
 def test_every_engine_and_every_peer_is_measured():
