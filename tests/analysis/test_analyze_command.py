@@ -88,7 +88,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
         ((model("se"), "filters", "--precision", "fp8"), "'fp8' is not one of auto, fp32, bf16"),
         ((model("se"), "summary", "--samples", "20"), "20 samples are too few"),
         (("nowhere", "summary"), "nowhere: there is no such model"),
-        ((model("se"), "spectra"), "no analysis 'spectra'; use filters, excitations, summary"),
+        ((model("se"), "spectra"), "unknown analysis 'spectra'; use filters, excitations, summary"),
         ((model("se"),), "missing analysis of"),
     )
     for words, message in wrong:

@@ -145,7 +145,7 @@ def test_what_cannot_be_is_one_line(built, scored, tmp_path):
         (["--train-on", "all"], "takes --train-on all and --like RUN"),
         (["--like", str(scored)], "takes --train-on all and --like RUN"),
         (["--train-on", "most", "--like", str(scored)], "train_on must be train or all, not most"),
-        ([*both, "--lr", "1"], "keeps the settings of the run it is like: leave out --lr"),
+        ([*both, "--lr", "1"], "keeps the settings of the run it is like: omit --lr"),
         ([*both, "--resume", "x"], "leave out --resume"),
     ):
         result = CliRunner().invoke(app, ["train", *arguments])
