@@ -21,11 +21,15 @@ from samplecnn.shards import open_split
 
 DATASET = {"sample_rate": words_data.RATE, "window": words_data.SAMPLES, "clip_seconds": 1.0, "padding": "zero"}
 REJECTING = (UNKNOWN, BACKGROUND)
-COMMON = {
-    "recipe": "modern", "block": "se", "batch_size": 64, "max_epochs": 30, "passes": 1, "crop": 1.0, "shift": 0.1,
-    "speed": 0.15, "filter": 6.0, "noise": 0.2, "label_smoothing": 0.05,
+COMMON = {"recipe": "modern", "block": "se", "batch_size": 64, "passes": 1, "crop": 1.0, "shift": 0.1}
+RECIPES = {
+    "words": {
+        **COMMON, "features": 64, "max_epochs": 13, "speed": 0.1, "filter": 4.0, "noise": 0.15, "class_weights": True,
+    },
+    "words-tiny": {
+        **COMMON, "features": 32, "max_epochs": 30, "speed": 0.15, "filter": 6.0, "noise": 0.2, "label_smoothing": 0.05,
+    },
 }  # fmt: skip
-RECIPES = {"words": {**COMMON, "features": 32}, "words-tiny": {**COMMON, "features": 16}}
 MOST_BYTES = {"words": 4_000_000, "words-tiny": 500_000}
 ABOUT = "15 spoken words of English, other words and background"
 THRESHOLD = 0.5  # of a false alarm
