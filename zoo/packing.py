@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "samplecnn" / "zoo"
 def pack_weights(run: Path, folder: Path) -> None:
     """Writes a run's weights in float16, with its config.json; `measure` them before `pack_card`."""
     recorded = json.loads((run / model_files.CONFIG).read_text(encoding="utf-8"))
-    model_files.save(model_files.load_stored(run), folder, recorded.get("training"), half=True)
+    stored = model_files.load_stored(run)
+    named = replace(stored, task=replace(stored.task, name=folder.name))
+    model_files.save(named, folder, recorded.get("training"), half=True)
 
 
 def pack_card(folder: Path, facts: dict[str, Any], most_bytes: int) -> dict[str, Any]:
