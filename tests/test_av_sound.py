@@ -178,6 +178,25 @@ def test_a_worker_that_dies_is_one_files_error(files, monkeypatch):
     assert len(decode(files / "x.wv", RATE)) == 3 * RATE
 
 
+def test_a_worker_of_which_only_the_first_seconds_were_wanted_decodes_the_next_file(files):
+    av_sound._workers.close()
+    for _ in range(3):
+        assert len(decode(files / "x.m4a", RATE, 0.2)) == int(0.2 * RATE)
+    ((_, count, worker),) = av_sound._workers.idle
+    assert count == 3 and worker.process.poll() is None
+    assert len(decode(files / "x.wv", RATE)) == 3 * RATE
+
+
+def test_transport_streams_are_told_from_programs_by_their_content(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.ts").write_bytes(encoded("mpegts", "aac", RATE, [signal()]))
+    (tmp_path / "in/program.ts").write_text("Get: const G = 1\n" * 500)
+    found = find_files([tmp_path / "in"])
+    assert [name.rpartition("/")[2] for name in found.files] == ["x.ts"] and "1 .ts" in found.notes[0]
+    wave = decode(found.files[0], RATE)
+    assert abs(len(wave) / RATE - 3) < 0.1 and abs(onset(wave, RATE) - 1) < 0.001
+
+
 def test_without_pyav_the_remedy_is_named(files, without_av):
     for suffix in ("m4a", "webm", "wv"):
         with pytest.raises(AudioError, match=r"not decoded here; convert it .* or pip install 'samplecnn\[av\]'"):

@@ -45,6 +45,7 @@ LAYERS = (
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",
+    "file_tags",
     "index",
     "listening",
     "hear",

@@ -23,8 +23,9 @@ import numpy as np
 
 from samplecnn.errors import AudioError
 from samplecnn.extras import is_installed
+from samplecnn.system.frames import Message
 from samplecnn.system.limits import Limits
-from samplecnn.system.workers import Message, Worker, WorkerDied
+from samplecnn.system.workers import Worker, WorkerDied
 from samplecnn.truncation import REMEDY
 
 DEMUXERS = (
@@ -38,7 +39,8 @@ OPEN_FRAMES = 1 << 62  # for streams that do not tell their length
 BLOCK = 1 << 16  # frames that a worker sends at a time
 MISSING_SECONDS = 1.0  # that may be missing at the end: lengths in headers are rounded, and count other streams
 MOST_CHANNELS = 64
-LIMITS = Limits(memory=1 << 30, cpu_seconds=7200)  # of a worker, for all its files
+# Of a worker, for all its files, and for a block of frames, which a decoder that hangs without computing never gives.
+LIMITS = Limits(memory=1 << 30, cpu_seconds=7200, waiting=120.0)
 FILES = 200  # that a worker decodes before it is replaced
 
 
@@ -199,9 +201,13 @@ def _decoded(path: str, data: bytes) -> Generator[Message]:
         last = str(error).strip().splitlines()[-1]
         raise AudioError(f"cannot be decoded ({last[:200]}); convert it to flac or wav") from error
     finally:
+        with suppress(WorkerDied):
+            if worker.busy and not whole:  # its answers that are left would be taken for the next file's
+                worker.skip_rest()
+                whole = True
         if whole:
             _workers.give_back(files + 1, worker)
-        else:  # what it has still to say would be taken for the next file's
+        else:
             worker.kill()
             worker.close()
 

@@ -21,6 +21,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "onnx": {"onnxruntime": "ONNX Runtime", "onnx": "ONNX"},
     "av": {"av": "PyAV"},
     "mic": {"miniaudio": "miniaudio"},
+    "tags": {"mutagen": "mutagen"},
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from samplecnn.containers.signatures import HEAD, is_transport_stream
 from samplecnn.extras import is_installed
 
 SUFFIXES = frozenset({
@@ -25,6 +26,8 @@ UNSUPPORTED = frozenset({
     ".mka", ".mkv", ".mov", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".mpc", ".tta", ".alac", ".ra", ".rm", ".dsf",
     ".dff", ".spx", ".mp2", ".m2a", ".avi", ".flv", ".gsm",
 })  # fmt: skip
+# Of MPEG transport streams; but most .ts are programs in TypeScript, so that files in folders are looked into.
+TRANSPORT = frozenset({".ts", ".mts", ".m2ts"})
 MAX_LISTED = 5  # names or suffixes in a note
 
 
@@ -96,7 +99,7 @@ class Scan:
                 suffix = suffix_of(entry.name)
                 if suffix in SUFFIXES:
                     recordings.append(entry.name)
-                elif suffix in UNSUPPORTED:
+                elif suffix in UNSUPPORTED or (suffix in TRANSPORT and _is_transport(entry.path)):
                     if is_installed("av"):
                         recordings.append(entry.name)
                     else:
@@ -192,6 +195,14 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "nothing" if entry.is_symlink() and not Path(entry.path).exists() else "special"
     except OSError:  # a link to itself, or into a folder that may not be read
         return "nothing"
+
+
+def _is_transport(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a text, as `scandir` gives it
+            return is_transport_stream(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def _identity(folder: str) -> tuple[int, int]:

@@ -66,6 +66,7 @@ def test_an_exception_of_the_worker_is_raised_here_and_the_worker_lives_on(order
         ("exit", Limits(), r"ended with status 7 \(the last words\)"),
         ("loop", Limits(cpu_seconds=1), "did not finish in time"),
         ("sleep", Limits(seconds=2), "did not finish in time"),
+        ("sleep", Limits(waiting=2), "did not finish in time"),
     ],
 )
 def test_a_death_is_named(order, limits, words):
@@ -78,6 +79,27 @@ def test_a_worker_that_cannot_start_says_why():
         list(worker.ask(1))
     with Worker("worker_target:echo", preload=["nothing_there"]) as worker, pytest.raises(WorkerDied, match="nothing_"):
         list(worker.ask(1))
+
+
+def test_the_time_between_answers_is_that_of_the_worker():
+    """Not that of a program which takes its time before it asks for the next one."""
+    with Worker("worker_target:count", limits=Limits(waiting=1.0)) as worker:
+        answers = worker.ask(3)
+        assert next(answers).value == 0
+        time.sleep(1.5)
+        assert [answer.value for answer in answers] == [1, 2]
+
+
+def test_the_rest_of_an_order_can_be_skipped():
+    with Worker("worker_target:count") as worker:
+        for _ in range(2):
+            answers = worker.ask(100_000_000)
+            assert next(answers).value == 0
+            answers.close()
+            worker.skip_rest()
+            assert [answer.value for answer in worker.ask(3)] == [0, 1, 2]
+        worker.skip_rest()  # of an order that has ended: nothing
+        assert [answer.value for answer in worker.ask(1)] == [0]
 
 
 def test_leaving_early_ends_the_worker():

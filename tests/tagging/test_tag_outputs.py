@@ -80,7 +80,7 @@ def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs
     assert "middle" in (folder / "inner" / "a.vtt").read_text() and "middle" not in (folder / "a.vtt").read_text()
     about = json.loads((folder / "about.json").read_text())
     assert about["provenance"]["samplecnn"] == __version__ and about["classes"] == ["low", "middle", "high"]
-    again = run(songs, "--format", "vtt,csv", "--output-dir", folder)
+    again = run(songs, "--format", "vtt", "--format", "csv", "--output-dir", folder)
     assert "already exists" in refused(again) and "--overwrite" in refused(again)
     assert run(songs, "--format", "vtt,csv", "--output-dir", folder, "--overwrite").exit_code == 1
 
@@ -116,6 +116,7 @@ def test_options_that_exclude_each_other_are_refused(run, songs, options, messag
     assert message in refused(run(songs / "a.wav", *given))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert run(songs, "--format", "csv,xml").exit_code == 2
+    assert run(songs, "--format", "csv", "--format", "xml").exit_code == 2
 
 
 def test_an_output_folder_contains_no_partial_files(model_folder, songs, tmp_path, monkeypatch):

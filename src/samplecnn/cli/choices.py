@@ -56,7 +56,7 @@ def choice(*flags: str, of: str, help: str, several: bool = False, **more: Any) 
         flags: see `typer.Option`; by default the parameter's name.
         of: reference of the registry, see `names_of`.
         help, more: see `typer.Option`.
-        several: allows several names, separated by commas.
+        several: allows several names, separated by commas or by repeating the option.
     """
     check, complete = _check(of, several), _complete(of, several)
     return typer.Option(*flags, help=help, metavar=of, callback=check, autocompletion=complete, **more)
@@ -86,7 +86,8 @@ def _check(reference: str, several: bool = False) -> Callable[..., Any]:
         if value is None or context.resilient_parsing or value == param.default:
             return value
         known = names_of(reference)
-        for name in map(str.strip, value.split(",")) if several else [value]:
+        given = [value] if isinstance(value, str) else value
+        for name in [name.strip() for text in given for name in text.split(",")] if several else given:
             if name not in known:
                 raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}{_hint(name, known)}")
         return value

@@ -84,6 +84,8 @@ def _value(value: Any, param: Any, where: str) -> Any:
             raise UsageError(f"{where} must be true or false, not {shown(value)}")
         return value
     if getattr(param, "multiple", False):
+        if isinstance(value, str) and param.default:  # such as formats, which have one by default
+            return [value]
         if not isinstance(value, list):
             raise UsageError(f"{where} must be a list, not {shown(value)}")
         return [str(item) for item in value]

@@ -15,6 +15,7 @@ from samplecnn.cli.index_queries import (
 )
 from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision
 from samplecnn.cli.verbs import Verb, with_common
+from samplecnn.cli.write_tags import write_tags_command
 from samplecnn.system import log
 
 
@@ -118,6 +119,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tags": tags_command,
     "events": events_command,
     "similar": similar_command,
+    "write-tags": write_tags_command,
     "verify": verify_command,
     "diff": diff_command,
     "info": info_command,

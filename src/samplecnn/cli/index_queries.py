@@ -28,8 +28,8 @@ Paths = Annotated[
     list[str] | None, typer.Argument(metavar="PATH", help="Files and folders of the index; by default all.")
 ]
 Formats = Annotated[
-    str,
-    choice(of=TAG_FORMATS, several=True, help="One or more, separated by commas, as in `samplecnn tag`."),
+    list[str],
+    choice(of=TAG_FORMATS, several=True, help="One or more, separated by commas or repeated, as in `samplecnn tag`."),
 ]
 Tag = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ About = Annotated[bool, typer.Option("--about", help="Also write what made the t
 def tags_command(
     index: IndexFolder,
     paths: Paths = None,
-    format: Formats = "table",
+    format: Formats = ["table"],  # noqa: B006 - typer copies it
     top: Top = None,
     threshold: Threshold = None,
     tag: Tag = None,
@@ -94,7 +94,7 @@ def tags_command(
 def events_command(
     index: IndexFolder,
     paths: Paths = None,
-    format: Formats = "table",
+    format: Formats = ["table"],  # noqa: B006 - typer copies it
     top: Top = None,
     threshold: Threshold = None,
     tag: Tag = None,

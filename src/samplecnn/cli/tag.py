@@ -39,15 +39,15 @@ def tag_command(
         ),
     ] = None,
     format: Annotated[
-        str,
+        list[str],
         choice(
             of=TAG_FORMATS,
             several=True,
-            help="One or more, separated by commas. table: one line per file; json: one document; jsonl: one object "
-            "per line; csv: one row per file with columns path, error and one per class; csv-long: one row per "
-            "class. audacity to svg: one file per recording.",
+            help="One or more, separated by commas or repeated. table: one line per file; json: one document; jsonl: "
+            "one object per line; csv: one row per file with columns path, error and one per class; csv-long: one row "
+            "per class. audacity to svg: one file per recording.",
         ),
-    ] = "table",
+    ] = ["table"],  # noqa: B006 - typer copies it
     top: Top = None,
     threshold: Threshold = None,
     over_time: Annotated[

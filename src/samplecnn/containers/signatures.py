@@ -62,7 +62,19 @@ def is_other_sound(head: bytes) -> bool:
     return known is not None and known[1] == CONVERT
 
 
+def is_transport_stream(head: bytes) -> bool:
+    """Whether a file is an MPEG transport stream: packets of 188 bytes that begin with G, or of 192 with a time first.
+
+    Example:
+        >>> is_transport_stream((b"G" + bytes(187)) * 5), is_transport_stream(b"Get" + bytes(900))
+        (True, False)
+    """
+    return any(head[first::size][:5] == b"GGGGG" for first, size in ((0, 188), (4, 192)))
+
+
 def _known(head: bytes) -> tuple[str, str] | None:
+    if is_transport_stream(head):
+        return "an MPEG transport stream (ts)", CONVERT
     for offset, content, name, remedy in SIGNATURES:
         if head.startswith(content, offset):
             return name, remedy

@@ -41,6 +41,7 @@ class Change:
     size: int
     mtime_ns: int
     deleted: bool = False
+    sha256: str | None = None
 
 
 def read_files(folder: Path, settings: IndexSettings, columns: Sequence[str] | None = None) -> tuple[pa.Table, int]:
@@ -165,6 +166,11 @@ def rewrite(
                 values[position] = value(change)
             place = result.schema.get_field_index(name)
             result = result.set_column(place, name, pa.array(values, dict(FIXED)[name]))
+        hashes = {position: change.sha256 for position, change in changes if change.sha256 is not None}
+        if hashes:
+            values = [hashes.get(position, value) for position, value in enumerate(result["sha256"].to_pylist())]
+            place = result.schema.get_field_index("sha256")
+            result = result.set_column(place, "sha256", pa.array(values, dict(FIXED)["sha256"]))
     write_files(folder / FILES, result.replace_schema_metadata(files_schema(settings, following).metadata))
     for number in part_numbers(folder, "files"):
         if number < following:

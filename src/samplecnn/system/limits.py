@@ -35,11 +35,13 @@ class Limits:
         memory: bytes of address space beyond what the process takes once its modules are imported.
         cpu_seconds: additional processor time.
         seconds: wall time per order.
+        waiting: wall time until the next answer, not counting the time in which none is awaited.
     """
 
     memory: int | None = None
     cpu_seconds: int | None = None
     seconds: float | None = None
+    waiting: float | None = None
 
 
 def limit(memory: int | None, cpu_seconds: int | None) -> None:

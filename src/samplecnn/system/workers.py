@@ -13,15 +13,13 @@ Child side. FUNCTION(order, data, answer) does the work; `answer(value, data)` s
 sequentially. A program that starts workers needs no `if __name__ == "__main__"`, since its own code does not run in
 them.
 
-A message is a frame: two uint64 (little-endian), the lengths of a JSON text in UTF-8 and of raw bytes, then both.
+Messages are frames, see `frames`.
 """
 
 import contextlib
-import json
 import os
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -32,21 +30,14 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import Any
 
-from samplecnn import errors
 from samplecnn.errors import SampleCNNError
+from samplecnn.system.frames import Message, exception, read, received, to_data, write
 from samplecnn.system.limits import SINGLE_THREADED, Limits, limit
 
-FRAME = struct.Struct("<QQ")
+CANCEL = "cancel"  # key of a message that ends the order with this number
 LAST_WORDS_BYTES = 4096  # bytes at the end of a worker's stderr that are read
-
-
-class Message(NamedTuple):
-    """The content of a frame: a JSON-serialisable value, and raw bytes."""
-
-    value: Any
-    data: bytes = b""
 
 
 class WorkerDied(SampleCNNError):
@@ -101,6 +92,8 @@ class Worker:
         self.limits = limits or Limits()
         self._out_of_time = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._orders = 0
+        self.busy = False  # whether an order is being processed
         paths = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         single = dict.fromkeys(SINGLE_THREADED, "1")
         try:
@@ -126,23 +119,49 @@ class Worker:
             SampleCNNError, OSError, MemoryError: raised by the function.
             RuntimeError: any other exception of the function, with its traceback: a bug.
         """
-        assert self.process.stdout
-        timer = threading.Timer(self.limits.seconds, self._time_is_up) if self.limits.seconds else None
-        if timer:
-            timer.daemon = True
-            timer.start()
-        try:
+        with self._within(self.limits.seconds):
+            self._orders += 1
+            self.busy = True
             self._send(Message(value, data))
             while True:
-                kind, answer = _received(self.process.stdout) or self._dead()
+                kind, answer = self._next()
                 if kind == "done":
                     return
                 if kind == "raised":
-                    raise _exception(answer.value)
+                    raise exception(answer.value)
                 yield answer
+
+    def skip_rest(self) -> None:
+        """Ends the current order early and discards its answers, so that the worker can take another order.
+
+        Raises:
+            WorkerDied: the process has ended.
+        """
+        self._send(Message({CANCEL: self._orders}))
+        while self.busy:
+            self._next()
+
+    def _next(self) -> tuple[str, Message]:
+        """The next answer and its kind."""
+        assert self.process.stdout
+        with self._within(self.limits.waiting):
+            kind, answer = received(self.process.stdout) or self._dead()
+        self.busy = kind == "answer"
+        return kind, answer
+
+    @contextlib.contextmanager
+    def _within(self, seconds: float | None) -> Generator[None]:
+        """Kills the process if the block takes longer."""
+        if seconds is None:
+            yield
+            return
+        timer = threading.Timer(seconds, self._time_is_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
         finally:
-            if timer:
-                timer.cancel()
+            timer.cancel()
 
     def kill(self) -> None:
         """Kills the process; may be called from any thread. `ask` then raises WorkerDied."""
@@ -171,7 +190,7 @@ class Worker:
     def _send(self, message: Message) -> None:
         assert self.process.stdin
         with contextlib.suppress(OSError):  # it has died, which is noticed when its answers are read
-            _write(self.process.stdin, message.value, message.data)
+            write(self.process.stdin, message.value, message.data)
 
     def _time_is_up(self) -> None:
         self._out_of_time = True
@@ -187,58 +206,8 @@ class Worker:
         raise WorkerDied(status, out_of_time, lines[-1].strip() if lines else "")
 
 
-def _write(file: IO[bytes], value: Any, data: bytes) -> None:
-    head = json.dumps(value).encode()
-    file.write(FRAME.pack(len(head), memoryview(data).nbytes) + head)
-    file.write(data)
-    file.flush()
-
-
-def _read(file: IO[bytes]) -> Message | None:
-    """The next frame; None at the end of the stream, or for an invalid frame."""
-    try:
-        lengths = FRAME.unpack(file.read(FRAME.size))
-        head, data = (file.read(length) for length in lengths)
-        if (len(head), len(data)) != lengths:
-            return None
-        return Message(json.loads(head), data)
-    except (struct.error, ValueError, OverflowError, MemoryError, RecursionError, OSError):
-        return None
-
-
-def _received(file: IO[bytes]) -> tuple[str, Message] | None:
-    """The next answer and its kind; None as for `_read`."""
-    message = _read(file)
-    if message is None or not isinstance(message.value, list) or len(message.value) != 2:
-        return None
-    kind, value = message.value
-    return kind, Message(value, message.data)
-
-
-def _to_data(error: BaseException) -> dict[str, Any]:
-    """An exception as data; `_exception` is the inverse."""
-    filename = getattr(error, "filename", None)
-    return {
-        "type": type(error).__name__ if isinstance(error, SampleCNNError | MemoryError) else "",
-        "text": str(error),
-        "system": isinstance(error, OSError),
-        "errno": getattr(error, "errno", None),
-        "strerror": getattr(error, "strerror", None),
-        "filename": filename if isinstance(filename, str) else None,
-        "trace": traceback.format_exc(),
-    }
-
-
-def _exception(described: dict[str, Any]) -> Exception:
-    if described["type"] == "MemoryError":
-        return MemoryError(described["text"])
-    if described["type"]:
-        return getattr(errors, described["type"], SampleCNNError)(described["text"])
-    if described["system"] and described["errno"] is not None:
-        return OSError(described["errno"], described["strerror"], described["filename"])
-    if described["system"]:
-        return OSError(described["text"])
-    return RuntimeError(f"a bug in a worker process:\n{described['trace']}")
+class _Cancelled(BaseException):
+    """Ends an order early. Not an Exception, so that no function handles it as a failure."""
 
 
 def main(target: str) -> None:
@@ -252,9 +221,15 @@ def main(target: str) -> None:
 
     orders: queue.SimpleQueue[Message] = queue.SimpleQueue()
 
+    cancelled = 0  # the number of the last order that is to end early
+
     def listen() -> None:
-        while message := _read(sys.stdin.buffer):
-            orders.put(message)
+        nonlocal cancelled
+        while message := read(sys.stdin.buffer):
+            if isinstance(message.value, dict) and CANCEL in message.value:
+                cancelled = message.value[CANCEL]
+            else:
+                orders.put(message)
         os._exit(0)  # partial files keep their temporary names
 
     threading.Thread(target=listen, daemon=True).start()
@@ -269,14 +244,23 @@ def main(target: str) -> None:
         stderr.flush()
         os._exit(1)  # a normal exit would wait for the listening thread
     limit(setup["limits"]["memory"], setup["limits"]["cpu_seconds"])
+    number = 0
+
+    def answer(value: Any, data: bytes = b"") -> None:
+        if cancelled == number:
+            raise _Cancelled
+        write(answers, ["answer", value], data)
+
     while True:
         order = orders.get()
+        number += 1
         try:
-            function(order.value, order.data, lambda value, data=b"": _write(answers, ["answer", value], data))
-            _write(answers, ["done", None], b"")
+            with contextlib.suppress(_Cancelled):
+                function(order.value, order.data, answer)
+            write(answers, ["done", None], b"")
         except Exception as error:
             with contextlib.suppress(OSError):  # the parent has ended
-                _write(answers, ["raised", _to_data(error)], b"")
+                write(answers, ["raised", to_data(error)], b"")
 
 
 if __name__ == "__main__":

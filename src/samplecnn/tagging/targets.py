@@ -83,13 +83,13 @@ class Targets:
 
 
 def named_formats(formats: str | Sequence[str]) -> list[str]:
-    """The formats of "a,b" or ["a", "b"], each once.
+    """The formats of "a,b" or ["a", "b,c"], each once.
 
     Raises:
         UsageError: an unknown one, or one whose package is not installed.
     """
-    given = formats.split(",") if isinstance(formats, str) else formats
-    names = list(dict.fromkeys(name.strip() for name in given))
+    given = [formats] if isinstance(formats, str) else formats
+    names = list(dict.fromkeys(name.strip() for text in given for name in text.split(",")))
     for name in names:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}: choose one of {', '.join(FORMATS)}")
