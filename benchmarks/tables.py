@@ -11,7 +11,8 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model.
+row per trained model. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a row per method and a column per
+number of recordings.
 """
 
 import json
@@ -32,7 +33,9 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
     """The Markdown of one measurement, with a line that says what it was measured on."""
     if result.get("bench") == "accuracy":
         return _accuracy(result)
-    if "starts" in result:
+    if "transfer" in result:
+        rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
+    elif "starts" in result:
         rows = _start_rows(result)
     else:
         rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
@@ -89,7 +92,25 @@ def _accuracy(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{result['machine']}.", "", *commands, ""])
 
 
+def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Accuracies in percent by method and recordings per class; of several draws, mean ± standard deviation."""
+    counts = sorted({row["count"] for row in found})
+    rows = [["test accuracy, %", *(f"{count} a class" for count in counts), f"CPU seconds at {counts[-1]}"]]
+    for method in dict.fromkeys(row["method"] for row in found):
+        cells = []
+        for count in counts:
+            values = [100 * row["accuracy"] for row in found if (row["method"], row["count"]) == (method, count)]
+            deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{deviation}" if values else "")
+        last = [row["cpu_seconds"] for row in found if (row["method"], row["count"]) == (method, counts[-1])]
+        name = f"`{method}`" if method.startswith("--") else method
+        rows.append([name, *cells, f"{statistics.median(last):.0f}" if last else ""])
+    return rows
+
+
 def _source(result: dict[str, Any]) -> str:
+    if "transfer" in result:
+        return f"{result['about']}."
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
     parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
