@@ -88,7 +88,7 @@ def points(grid: Grid) -> list[dict[str, Any]]:
 
 
 def label_of(point: Mapping[str, Any], grid: Grid) -> str:
-    """A combination in words: the options that vary, or all of them where none does."""
+    """A combination in words: the options that vary, or all of them if none does."""
     varying = [name for name in point if len(grid[name]) > 1] or list(point)
     return " ".join(f"{name.replace('_', '-')}={_word(point[name])}" for name in varying) or "the defaults"
 

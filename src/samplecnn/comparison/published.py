@@ -32,7 +32,7 @@ def is_published_split(dataset: str, test_clips: int, folds: object) -> bool:
 
 
 def published_roc_auc(dataset: str, options: Mapping[str, Any]) -> float | None:
-    """Of a block, with or without --multi, at the paper's width; None where nothing is published.
+    """Of a block, with or without --multi, at the paper's width; None if nothing is published.
 
     Args:
         dataset: its name.

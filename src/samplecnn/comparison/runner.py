@@ -54,7 +54,7 @@ def compare(
             those of the data set's fold column; None takes the splits that the data set was built with.
         baselines: whether log-mel statistics with a logistic regression and a random forest are rows as well.
         data_dir: folder of the built data sets.
-        log_dir: of the folder `compare-DATASET`, which is used where `out` is None.
+        log_dir: of the folder `compare-DATASET`, which is used if `out` is None.
         out: folder of the result: comparison.md, .csv, .json and .png, a record of each run in records/, and the run
             directories in runs/.
         num_readers: threads that read for the baselines.
@@ -147,7 +147,7 @@ def _varies(baseline: str) -> bool:
 
 
 class _Pace:
-    """How long the runs take, and how long those that are left will."""
+    """The time that the runs have taken, and an estimate for the remaining ones."""
 
     def __init__(self, jobs: list[Job], found: list[RunRecord]) -> None:
         self.jobs, self.began = jobs, time.monotonic()
@@ -163,7 +163,7 @@ class _Pace:
         self.seconds.setdefault(self.jobs[index].label, []).append(seconds)
 
     def line(self, index: int) -> str:
-        """The run that begins, how many are done, and, once a network has been timed, the time that is left."""
+        """The run that begins, how many are done, and, once a network has been timed, the remaining time."""
         count = len(self.jobs) - len(self.left)
         networks = {job.label for job in self.jobs if job.kind == NETWORK}
         timed = [seconds for label in networks for seconds in self.seconds.get(label, [])]

@@ -73,7 +73,7 @@ def options_of(dataset: str, given: dict[str, Any], segments: int | None = None)
 
 
 def record_for(job: Job, data: Data, records: Records) -> RunRecord:
-    """The record of the job's run, a new one where it has not begun."""
+    """The record of the job's run, a new one if it has not begun."""
     if job.given is None:
         from samplecnn.evaluation.baselines import VERSION
 

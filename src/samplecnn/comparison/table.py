@@ -28,15 +28,15 @@ class Row:
         kind: NETWORK, or the name of a baseline.
         options: the combination; empty for a baseline.
         values: the main score of every finished run.
-        mean, deviation: of these; NaN where there are none, or of fewer than two.
-        low, high: ends of the 95 % interval of the mean; NaN where there is none.
+        mean, deviation: of these; NaN if there are none, or of fewer than two.
+        low, high: ends of the 95 % interval of the mean; NaN if there is none.
         roc_auc: mean over the runs.
         failed: number of runs that failed.
         errors: why, each reason once.
         waiting: number of runs that are still to come.
         parameters, macs, segments_per_second, seconds: as in `RunRecord`, the latter two means over the runs; None for
             a baseline.
-        published: ROC-AUC in the paper; None where there is none for this data set and split.
+        published: ROC-AUC in the paper; None if there is none for this data set and split.
     """
 
     label: str
@@ -207,7 +207,7 @@ def row_of(
 
 
 def _interval(runs: Sequence[RunRecord], measure: str) -> tuple[float, float]:
-    """Of the mean, by Student's t over the folds, or over the seeds where there are none.
+    """Of the mean, by Student's t over the folds, or over the seeds if there are no folds.
 
     Runs of one fold with other seeds are no further data: their mean counts once. Folds share most of their training
     clips, for which t makes no allowance. A single accuracy gets Wilson's interval over its test clips.

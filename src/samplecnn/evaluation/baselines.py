@@ -123,7 +123,7 @@ def random_forest(x: np.ndarray, y: np.ndarray, kind: str, seed: int = 0) -> Cal
 
     def probabilities(features: np.ndarray) -> np.ndarray:
         found = forest.predict_proba(features)
-        found = found if isinstance(found, list) else [found]  # a list where there are several classes
+        found = found if isinstance(found, list) else [found]  # a list if there are several classes
         classes = forest.classes_ if isinstance(forest.classes_, list) else [forest.classes_]
         return np.stack([_spread(part, known, 2)[:, 1] for part, known in zip(found, classes, strict=True)], axis=1)
 
@@ -159,7 +159,7 @@ def main_score(scores: Scores) -> tuple[str, float]:
 def baseline_remark(
     model: "SampleCNN", splits: "dict[str, Segments]", num_readers: int = 8, batch_size: int = 23
 ) -> str:
-    """A line with the model's score on the validation clips and that of each baseline; "" where there are many clips.
+    """A line with the model's score on the validation clips and that of each baseline; "" if there are many clips.
 
     Args:
         model: with its task.
@@ -227,7 +227,7 @@ def _cache_file(fingerprint: str) -> Path | None:
 
 
 def _recall(fingerprint: str) -> dict[str, np.ndarray]:
-    """The statistics that are kept, by clip; empty where there are none, or a damaged file."""
+    """The statistics that are kept, by clip; empty if there are none, or a damaged file."""
     path = _cache_file(fingerprint)
     if path is None:
         return {}

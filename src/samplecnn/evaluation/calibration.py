@@ -3,7 +3,7 @@
 One label per clip: temperature scaling (Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017),
 one factor for all logits. Several labels: Platt scaling, a factor and a shift for the logit of each class. Both
 minimise the log loss of whole clips, whose probabilities are the mean over their segments. Targets are smoothed as by
-Platt (Probabilistic Outputs for Support Vector Machines, 1999): where all of a few clips are right, it is not certain
+Platt (Probabilistic Outputs for Support Vector Machines, 1999): if all of a few clips are right, it is not certain
 that all others will be.
 """
 

@@ -27,7 +27,7 @@ from samplecnn.task import Kind, Task, threshold_text
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of one class; NaN where undefined.
+    """Scores of one class; NaN if undefined.
 
     `accuracy`, `precision`, `recall` and `f1` compare the predictions of `decide` with the labels, clip by clip.
     `support` is the number of clips that have the class.

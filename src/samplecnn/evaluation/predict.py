@@ -29,7 +29,7 @@ class Predictions:
         y_true: labels, uint8 [clips, classes].
         y_prob: probabilities, float32 [clips, classes]: the mean over a clip's segments.
         segments: number of segments of every clip, int64 [clips].
-        groups: of every clip, "" where it has none; None if the data set has no groups.
+        groups: of every clip, "" if it has none; None if the data set has no groups.
     """
 
     ids: list[str]
@@ -130,7 +130,7 @@ class Clips:
         of_segment: the index of each segment's clip, int64 [segments].
         ids: clip ids.
         labels: 0 or 1, uint8 [clips, classes].
-        groups: of every clip, "" where it has none; None if the data set has no groups.
+        groups: of every clip, "" if it has none; None if the data set has no groups.
     """
 
     of_segment: np.ndarray

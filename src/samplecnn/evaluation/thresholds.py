@@ -1,8 +1,8 @@
 """The threshold of each class that meets a goal on validation clips: best F1, or a wanted precision or recall.
 
-A class is predicted where its probability is above its threshold. Only thresholds half-way between two neighbouring
+A class is predicted if its probability is above its threshold. Only thresholds half-way between two neighbouring
 probabilities are considered: all others predict the same clips as one of these. Intervals are percentiles over
-bootstrap resamples of the clips (of groups of clips, such as speakers, where these are known), each of which counts its
+bootstrap resamples of the clips (of groups of clips, such as speakers, if these are known), each of which counts its
 clips by Poisson weights of mean 1.
 """
 
@@ -66,10 +66,10 @@ class ClassThreshold:
         name: of the class.
         threshold: probability above which it counts as present.
         low, high: 95 % interval of the threshold.
-        precision, recall, f1: on the clips it was fitted to; NaN where undefined.
+        precision, recall, f1: on the clips it was fitted to; NaN if undefined.
         clips: validation clips that have the class.
-        met: whether the goal is met; where it is not, the threshold comes as close to it as possible.
-        fitted: False where there are too few clips: the threshold is the one the class had.
+        met: whether the goal is met; if not, the threshold comes as close to it as possible.
+        fitted: False if there are too few clips: the threshold is the one the class had.
     """
 
     name: str

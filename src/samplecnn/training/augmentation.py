@@ -1,7 +1,7 @@
 """Augmentation: random changes to training segments, in batches, on the training device.
 
 Everything random in a batch comes from generators seeded with the run's seed and the batch's stage, epoch and number
-alone. So a resumed run sees the same batches as an uninterrupted one, and nothing has to be kept in a checkpoint.
+alone. So a resumed run sees the same batches as an uninterrupted one, and a checkpoint need not hold their state.
 
 A batch is read as crops of the clips (`Crops`), longer than needed if the speed is changed; everything else is applied
 to whole batches of float32 waveforms in [-1, 1] (`Augmentation`).
@@ -221,7 +221,7 @@ class Augmentation:
         mixed_labels = labels * r + labels[partner] * (1 - r)
         if not between:
             return x * r + other * (1 - r), mixed_labels
-        # p is chosen so that the two sounds are heard in the ratio r; the sum keeps its energy.
+        # p is chosen so that the loudness of the two sounds has the ratio r; the sum keeps its energy.
         p = 1 / (1 + level_of(x) / level_of(other) * (1 - r) / r.clamp(min=1e-6))
         return (x * p + other * (1 - p)) / (p.square() + (1 - p).square()).sqrt(), mixed_labels
 

@@ -88,7 +88,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None  # None: a new one
     random_state: Tensor
     device_random_state: Tensor | None = None
-    average: dict[str, Any] | None = None  # of the weights, where the run has one
+    average: dict[str, Any] | None = None  # of the weights, if the run has one
     data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
     scored: dict[str, Any] | None = None  # the ScoredRun that a final model is like
 

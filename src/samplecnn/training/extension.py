@@ -13,7 +13,7 @@ EXTENDABLE = ("num_stages", "max_epochs", "patience")
 
 
 def extended(run: Path, checkpoint: Checkpoint, options: TrainOptions, wanted: dict[str, int]) -> TrainOptions:
-    """The options of a run that is resumed, with larger bounds where `wanted` has them.
+    """The options of a run that is resumed, with the larger bounds in `wanted`.
 
     Sets the checkpoint's state to where training continues, and adds a row to its history. Only the current or last
     stage gets more epochs; earlier stages are not reopened. Apart from that, the result is that of a run started with

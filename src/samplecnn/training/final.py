@@ -1,7 +1,7 @@
 """The final model: trained on every clip of a data set, by the recipe of a run whose scores are known.
 
-Its epochs are those of that run's best weights, since no clips are left to decide when to stop. No clips are left to
-score it either: it has the other run's scores, with the name of that run.
+Its epochs are those of that run's best weights, since there are no other clips to decide when to stop, nor to score the
+model: it has the other run's scores, with the name of that run.
 """
 
 from dataclasses import replace

@@ -52,7 +52,7 @@ class Events:
 
     Args:
         run: folder of the file.
-        purge_from: first step of which events of earlier files are invalid; None where there are none.
+        purge_from: first step of which events of earlier files are invalid; None if there are none.
     """
 
     FLUSH_SECONDS = 60.0
@@ -86,7 +86,7 @@ class Events:
             self.file.flush()
 
     def close(self) -> None:
-        """Writes what is left. Does not fail: it is called when a run ends, also by an error, which counts more."""
+        """Flushes and closes. Does not fail: it is also called after an error, which matters more."""
         with suppress(OSError):
             self.file.close()
 
@@ -145,7 +145,7 @@ def log(text: str) -> None:
 
 
 def epoch_line(position: str, row: Row, seconds: float, left: tuple[int, int]) -> str:
-    """An epoch's figures and the time that is left, for people.
+    """An epoch's figures and the remaining time, for people.
 
     Args:
         position: of the epoch.

@@ -168,7 +168,7 @@ class Run:
         )
 
     def new_average(self) -> Average | None:
-        """A new average of the weights, where the run has one."""
+        """A new average of the weights, if the run has one."""
         share = self.options.average
         return Average(self.model, share * self.feed.steps) if share else None
 

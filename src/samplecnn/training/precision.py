@@ -15,10 +15,10 @@ CONVOLUTIONS = ((128, 128, 6561), (128, 256, 729), (256, 256, 729))
 
 
 def training_precision(name: str, device: torch.device | None) -> str:
-    """The precision to train in on a device (None: a CPU): `name`, or where it is "auto" the faster one.
+    """The precision to train in on a device (None: a CPU): `name`, or the faster one if it is "auto".
 
     Raises:
-        UsageError: an unknown name, or tf32 where there is none.
+        UsageError: an unknown name, or tf32 on a device without it.
     """
     return choose_precision(name, device, "training", measure)
 

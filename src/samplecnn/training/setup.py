@@ -94,7 +94,7 @@ def train(
 
     Args:
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
-        name: of the run, part of its directory's name; None takes the block, with "_multi" where it applies.
+        name: of the run, part of its directory's name; None takes the block, with "_multi" if it applies.
         recipe: "original", the paper's procedure, or "modern": augmentation, AdamW over one cosine cycle, averaged
             weights. None: original for mtt, scd, dcs and demo, modern for other data.
         data_dir: folder of the built data sets.
@@ -147,8 +147,8 @@ def train(
         mixing_share: share of the segments that are mixed.
         num_readers: threads that read batches ahead.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
-        precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 where it is faster.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+        precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 if it is faster.
+        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU if there is one.
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
@@ -157,7 +157,7 @@ def train(
             batch norms use the stored statistics, and waveforms are standardised as for the model of `init_from`.
         depth_rate: ratio of learning rates from one part to the next, from the classifier through the blocks down to
             the first layer; 1: the same rate for all.
-        head_only: fits a new output layer on the network of `init_from`, which stays as it is, in seconds.
+        head_only: fits a new output layer on the network of `init_from`, which is not changed, in seconds.
         fold: of a cross-validation, in place of the splits that the data set was built with: "2/5" is the second of
             five drawn folds, anything else a value of the data set's fold column.
         baseline: after a training on few clips, reports what quick baselines reach on the validation clips.

@@ -85,12 +85,12 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
     missing = [name.rsplit(".", 1)[0] for name in frozen if name not in copied]
     if missing:
         raise UsageError(
-            f"--init-from {source}: it has no {missing[0]} of this network's size, which --freeze would leave as it is "
+            f"--init-from {source}: it has no {missing[0]} of this network's size, which --freeze would not train "
             f"(it has {theirs.num_blocks} blocks, this run {ours.num_blocks}); freeze fewer blocks, or build the data "
             "set with that model's window"
         )
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
-    # A first convolution with padding 1 sees the waveform shifted by one sample, which makes no difference to training.
+    # A first convolution with padding 1 gets the waveform shifted by one sample, which makes no difference to training.
     return f"weights from {source}; fresh: {left}"
 
 

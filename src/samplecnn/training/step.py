@@ -35,9 +35,9 @@ def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimi
     """A new optimizer of the parameters that are trained: SGD with Nesterov momentum, or AdamW.
 
     With SGD, the penalty wd * sum(w ** 2) on convolution kernels has the gradient 2 * wd * w, which is PyTorch's weight
-    decay of 2 * wd. AdamW shrinks all kernels and matrices by wd * rate a step; biases and batch norms are left alone.
+    decay of 2 * wd. AdamW shrinks all kernels and matrices by wd * rate a step; not biases and batch norms.
 
-    A group's "rate_factor", 1 where it has none, is its share of the learning rate.
+    A group's "rate_factor", 1 if absent, is its share of the learning rate.
     """
     fused = all(value.device.type in ("cpu", "cuda") for value in model.parameters())
     adamw = options.optimizer == "adamw"

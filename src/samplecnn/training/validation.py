@@ -25,7 +25,7 @@ def validate(
     """Loss and scores over all segments, each of which counts as a clip.
 
     Args:
-        model: with its task, on the device; it is left in eval mode.
+        model: with its task, on the device; left in eval mode.
         segments: of the validation split.
         batch_size: segments in a batch.
         num_readers: threads that read batches ahead.
@@ -33,7 +33,7 @@ def validate(
         title: of the progress bar.
 
     Returns:
-        val_loss (mean over segments), val_roc_auc and, where a clip has one class, val_accuracy; None where the model
+        val_loss (mean over segments), val_roc_auc and, where a clip has one class, val_accuracy; None if the model
         gives values that are not finite.
     """
     task = segments.task

@@ -22,7 +22,7 @@ class PackagedModel:
         about: one line that says what the model recognises.
         classes: in the order of its outputs.
         bytes: size of the file of weights.
-        score: name of the measure, its value, its 95 % interval (low, high) and the test it is from; empty where the
+        score: name of the measure, its value, its 95 % interval (low, high) and the test it is from; empty if the
             model has none.
         licence: of the model and of the recordings it was trained on.
     """
@@ -40,7 +40,7 @@ class PackagedModel:
 
     @property
     def score_text(self) -> str:
-        """The score for a table: "accuracy 96.3 % (95.6 to 96.9)"; empty where there is none."""
+        """The score for a table: "accuracy 96.3 % (95.6 to 96.9)"; empty if there is none."""
         if not self.score:
             return ""
         interval = ""
@@ -55,7 +55,7 @@ def packaged_names() -> tuple[str, ...]:
 
 
 def packaged_folder(name: str | Path) -> Path | None:
-    """The folder of a packaged model; None where there is none of this name."""
+    """The folder of a packaged model; None if there is none of this name."""
     return FOLDER / str(name) if str(name) in packaged_names() else None
 
 
