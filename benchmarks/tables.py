@@ -25,6 +25,7 @@ from typing import Any
 from samplecnn.bench.results import baseline, limit_name, paired_ratio
 from samplecnn.bench.scale import exponent
 
+LISTENING_THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 HERE = Path(__file__).resolve().parent
 TABLE = re.compile(r"(<!-- table: (?P<file>[\w.-]+)(?: \| (?P<against>.+?))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -33,6 +34,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
     """The Markdown of one measurement, with a line that says what it was measured on."""
     if result.get("bench") == "accuracy":
         return _accuracy(result)
+    if result.get("bench") == "listen":
+        return _listening(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
     elif "starts" in result:
@@ -106,6 +109,25 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         name = f"`{method}`" if method.startswith("--") else method
         rows.append([name, *cells, f"{statistics.median(last):.0f}" if last else ""])
     return rows
+
+
+def _listening(result: dict[str, Any]) -> str:
+    """Misses and false alarms: a row for some of the thresholds."""
+    noises = list(result["rows"][0]["misses"])
+    lines = [f"| threshold | false alarms an hour | {' | '.join(f'missed, {name}' for name in noises)} | wrong class |"]
+    lines.append(f"|---:|---|{'---:|' * (len(noises) + 1)}")
+    for row in result["rows"]:
+        if row["threshold"] in LISTENING_THRESHOLDS:
+            alarms = f"{row['false_alarms']:.1f} ({row['false_alarms_low']:.1f} to {row['false_alarms_high']:.1f})"
+            shares = [*(row["misses"][name] for name in noises), row["wrong"]["no noise"]]
+            lines.append(
+                f"| {row['threshold']:g} | {alarms} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |"
+            )
+    about = (
+        f"`{result['model']}`, {result['utterances']:,} utterances, {result['hours']:.2f} hours without its classes; "
+        f"hop {result['hop']:g} s, mean of {result['rules']['smooth']} windows."
+    )
+    return "\n".join([*lines, "", about, ""])
 
 
 def _source(result: dict[str, Any]) -> str:
