@@ -1,5 +1,7 @@
 """Starting from a trained network: frozen blocks, rates by depth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -190,6 +192,10 @@ def test_what_cannot_be_frozen_is_one_line(built, tmp_path, encoder):
     model_files.save(shallow, tmp_path / "shallow")
     with pytest.raises(UsageError, match=r"it has no blocks\.3\.conv of this network's size.*has 4 blocks, this run 5"):
         train("sounds", **settings(built, tmp_path, tmp_path / "shallow", freeze="all"))
+    other = SampleCNN(ModelConfig("se", num_blocks=5, num_classes=3, features=8), replace(TASK, sample_rate=16000))
+    model_files.save(other, tmp_path / "other")
+    with pytest.raises(UsageError, match="takes audio at 16,000 Hz, and the data set is built at 8,000 Hz; build"):
+        train("sounds", **settings(built, tmp_path, tmp_path / "other", freeze=1))
     assert not list(tmp_path.glob("2*"))  # no run directory is left
 
 

@@ -71,6 +71,13 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
                 f"--init-from {source}: its {name} is {_shown(wanted)}, this run's {_shown(given)}; "
                 + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
             )
+    frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
+    rates = [network.task.sample_rate for network in (other, model) if network.task is not None]
+    if frozen and len(set(rates)) > 1:
+        raise UsageError(
+            f"--freeze: {source} takes audio at {rates[0]:,} Hz, and the data set is built at {rates[1]:,} Hz; build "
+            f"it with --sample-rate {rates[0]}"
+        )
     same_classes = model.task is not None and other.task is not None and model.task.classes == other.task.classes
     values, copied, fresh = model.state_dict(), set(), []
     with torch.no_grad():
@@ -81,7 +88,6 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
                 copied.add(name)
             else:
                 fresh.append(name.rsplit(".", 1)[0])
-    frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
     missing = [name.rsplit(".", 1)[0] for name in frozen if name not in copied]
     if missing:
         raise UsageError(
