@@ -59,6 +59,7 @@ def test_pages(page, workspace, monkeypatch):
     run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0))
 
 
+RUN = "20261122_101500-sounds-se"  # in the workspace
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -70,6 +71,14 @@ def programs() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "code"), programs(), ids=lambda text: text.partition("\n")[0][:30])
 def test_programs_in_pages(page, code, workspace, monkeypatch):
+    for package in re.findall(r"^import (pandas|polars|duckdb)\b", code, re.MULTILINE):
+        pytest.importorskip(package, reason=f"a recipe for {package}, which is not installed")
+    if "demo.index" in code:
+        from samplecnn.index import update_index
+
+        update_index(
+            workspace / "demo.index", workspace / "log" / RUN, [workspace / "sounds"], hop=0.05, engine="numpy"
+        )
     monkeypatch.chdir(workspace)
     exec(compile(code, page, "exec"), {})
 

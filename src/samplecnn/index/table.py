@@ -116,11 +116,10 @@ def recover(folder: Path, settings: IndexSettings) -> None:
             )
             if entries:
                 write_part(folder, number, entries, settings)
-    numbers = part_numbers(folder, "files")
-    table, following = read_files(folder, settings)
-    if numbers:
-        following = max(following, numbers[-1] + 1)
+    if part_numbers(folder, "files"):
+        table, following = read_files(folder, settings)
         rewrite(folder, settings, table, following, {}, [])
+    table, following = read_files(folder, settings, ["part"])
     remove_leftovers(folder, following, set(table["part"].drop_null().unique().to_pylist()))
 
 
