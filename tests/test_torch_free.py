@@ -25,6 +25,7 @@ from samplecnn.task import Task
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "samplecnn"
+SLOW = pytest.mark.slow
 BLOCKED = ("torch", "sklearn", "scipy", "matplotlib", "tensorboard", "numba")
 BLOCK = f"""
 import sys
@@ -148,7 +149,9 @@ def wanted_tags(models, recordings):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["run directory", ".safetensors", ".h5"])
+@pytest.mark.parametrize(
+    "kind", ["run directory", pytest.param(".safetensors", marks=SLOW), pytest.param(".h5", marks=SLOW)]
+)
 @pytest.mark.parametrize("engine", ["numpy", "openvino", "onnx"])
 def test_every_engine_tags_without_torch(models, recordings, wanted_tags, engine, kind):
     """A folder, by each kind of model."""
@@ -163,6 +166,7 @@ def test_every_engine_tags_without_torch(models, recordings, wanted_tags, engine
         assert found[name] == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_a_file_has_the_same_scores_alone_and_among_many(models, recordings, monkeypatch, precision, bound):
     """Engines follow the number of segments, the precision does not; bf16 differs by its rounding."""

@@ -1,6 +1,7 @@
 """The program: fast help, one-line errors, exit codes, and all commands."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -107,8 +108,10 @@ def test_version():
 def in_this_process(monkeypatch, capsys, words: list[str]) -> tuple[int, str]:
     """The exit code and the errors of a command, without what a new process spends on imports."""
     monkeypatch.setattr(sys, "argv", ["samplecnn", *words])
+    usual = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         main()
+    signal.signal(signal.SIGTERM, usual)
     return ended.value.code, capsys.readouterr().err
 
 

@@ -10,6 +10,13 @@ import pytest
 from samplecnn.datasets import Table, open_dataset
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Reading label files of 25,000 and 50,000 clips takes a while, and is the same on every Python."""
+    for item in items:
+        if "tables" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def labels(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Label files of mtt, dcs and scd as in DATA/<name>/raw, and of scd empty files with the names of recordings."""

@@ -71,7 +71,7 @@ def test_a_published_task_keeps_its_numbers(recordings, tmp_path):
     assert build(table, tmp_path / "made").task == table.task
 
 
-@pytest.mark.parametrize("clip_seconds", [None, 0.55])
+@pytest.mark.parametrize("clip_seconds", [None, pytest.param(0.55, marks=pytest.mark.slow)])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(recordings, tmp_path, digests, clip_seconds):
     table = recordings(clip_seconds=clip_seconds)
     found = []
@@ -92,6 +92,7 @@ def test_the_seed_determines_the_order_of_the_clips(recordings, tmp_path):
     assert sorted(orders[0]) == sorted(orders[1])
 
 
+@pytest.mark.slow
 def test_padding_reaches_the_shards_and_the_task(recordings, tmp_path):
     table = recordings(clip_seconds=2.0)
     short = min(table.clips, key=lambda clip: soundfile.info(clip.path).frames if clip.split == "train" else 1e9)
@@ -232,6 +233,7 @@ def test_a_killed_worker_is_replaced(recordings, tmp_path, digests, start_build)
     assert digests(tmp_path / "made" / "arrow") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["set_statistics", "write_json", "publish", "rename", "rmtree"])
 def test_interruptions_of_the_final_steps(recordings, tmp_path, digests, monkeypatch, step):
     """After an interruption at any step the next call gives the same result; also with shards of an earlier build."""
@@ -584,6 +586,7 @@ def test_workers_import_no_torch():
 # Real recordings
 
 
+@pytest.mark.slow
 def test_real_speech(shared, tmp_path, digests):
     import io
     import tarfile
@@ -616,6 +619,7 @@ def test_real_speech(shared, tmp_path, digests):
     assert digests(build(table, tmp_path / "one", workers=1, clips_per_shard=50).folder) == digests(report.folder)
 
 
+@pytest.mark.slow
 def test_damaged_recordings_are_kept_in_part_where_asked(recordings, tmp_path):
     table = recordings(12, seconds=2.0)  # several blocks of flac
     whole = build_table(table, tmp_path / "whole", workers=1, progress=False)

@@ -15,6 +15,8 @@ from samplecnn.shards.tfrecord.reader import TFRecordSegments
 
 TO_NUMPY_1_25 = [TAGS.index(tag) for tag in TAGS_NUMPY_1_25]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def annotations(shared: Path) -> dict[str, np.ndarray]:
