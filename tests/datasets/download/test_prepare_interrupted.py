@@ -58,7 +58,11 @@ def start(name, published, data_dir, slow=False, workers=1):
         "workers": workers,
     }
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, json.dumps(job)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER, json.dumps(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
 
 
