@@ -170,7 +170,7 @@ def test_folder_that_cannot_be_written(server, tmp_path):
 
 
 def test_progress_is_shown_in_megabytes(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("samplecnn.system.progress.Progress.LINE_EVERY", 0.0)
+    monkeypatch.setattr("samplecnn.system.progress.Progress.LINE_INTERVAL", 0.0)
     fetch("big", [server.put("f", bytes(5_000_000))], tmp_path, network=QUICK)
     assert re.search(r"big ━+╌* [1-5]/5 MB", capsys.readouterr().err)
 
