@@ -11,8 +11,8 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a row per method and a column per
-number of recordings.
+row per trained model, one of the index a row per figure. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a
+row per method and a column per number of recordings.
 """
 
 import json
@@ -38,6 +38,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         return _listening(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
+    elif "figures" in result:
+        rows = _figure_rows(result)
     elif "starts" in result:
         rows = _start_rows(result)
     else:
@@ -128,6 +130,14 @@ def _listening(result: dict[str, Any]) -> str:
         f"hop {result['hop']:g} s, mean of {result['rules']['smooth']} windows."
     )
     return "\n".join([*lines, "", about, ""])
+
+
+def _figure_rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = [["", "median"]]
+    for figure in result["figures"]:
+        value = statistics.median(figure["values"])
+        rows.append([figure["name"].strip(), f"{f'{value:,.0f}' if value >= 100 else f'{value:.2g}'} {figure['unit']}"])
+    return rows
 
 
 def _source(result: dict[str, Any]) -> str:
