@@ -142,7 +142,8 @@ def _figure_rows(result: dict[str, Any]) -> list[list[str]]:
 
 def _source(result: dict[str, Any]) -> str:
     if "transfer" in result:
-        return f"{result['about']}."
+        draws = max(row["seed"] for row in result["transfer"]) + 1
+        return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about']}."
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
     parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
