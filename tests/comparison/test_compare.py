@@ -153,7 +153,7 @@ def test_a_run_that_fails_is_listed_and_the_others_follow(built, tmp_path):
     where = ["--data-dir", str(built / "data"), "--out", str(tmp_path / "out"), "--no-baselines"]
     result = CliRunner().invoke(app, ["compare", "sounds", "--grid", "block=se,basic", *words, *where])
     assert result.exit_code == 1
-    assert str(result.exception) == "1 of 2 runs failed; the same command tries again"
+    assert str(result.exception) == "1 of 2 runs failed; run the same command to try again"
     assert "| block=se (1 failed) | –" in result.stdout and "| block=basic" in result.stdout
     assert "Failed: block=se: amplifying ratio 0.125 leaves no hidden unit" in result.stdout
     assert "run 1 of 2: block=se, seed 0" in result.stderr and "stage 1/1 epoch 1" in result.stderr
@@ -170,7 +170,7 @@ def test_a_run_that_fails_is_listed_and_the_others_follow(built, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["block=se", "sounds"], "put DATASET first"),
+        (["block=se", "sounds"], "DATASET comes first"),
         (["sounds", "blok=se"], "train has no option 'blok'"),
         (["sounds", "--folds", "many"], "--folds many: expected a number of folds, or column"),
         (["sounds", "--folds", "column"], "sounds has no folds of its own"),

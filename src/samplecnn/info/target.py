@@ -21,8 +21,8 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
     """Describes a model, a recording or a data set.
 
     Args:
-        target: a run directory, a .safetensors or an .h5 file; a recording; a packaged model's name, unless a file or
-            folder has it; or a data set: its name, a folder, a manifest.
+        target: a run directory, a .safetensors or an .h5 file; a recording; a packaged model's name, unless a file, a
+            folder or a data set that was built has it; or a data set: its name, a folder, a manifest.
         data_dir: folder of the data sets.
 
     Raises:
@@ -44,9 +44,10 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
             return ModelDescription.of(path)
         if os.path.isfile(path) and not is_manifest_name(path):  # noqa: PTH113
             return RecordingDescription.of(path)
-        if not os.path.exists(path) and packaged_folder(name):  # noqa: PTH110
+        is_built = (Path(data_dir) / name).is_dir()
+        if not os.path.exists(path) and not is_built and packaged_folder(name):  # noqa: PTH110
             return ModelDescription.of(Path(name))
-        if not os.path.exists(path) and not (Path(data_dir) / name).is_dir():  # noqa: PTH110
+        if not os.path.exists(path) and not is_built:  # noqa: PTH110
             raise UsageError(
                 f"{name}: there is no such model, recording or data set; give a run directory, a model or sound file, "
                 f"a folder or manifest, or one of {', '.join(REGISTRY)}"
