@@ -40,6 +40,7 @@ from samplecnn.datasets.download.records import Records
 from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.manifest import Manifest
 from samplecnn.errors import SampleCNNError
+from samplecnn.file_tags import read_changes
 from samplecnn.interop import class_names
 from samplecnn.interop.keras import h5
 from samplecnn.interop.third_party import checkpoint as third_party
@@ -53,7 +54,9 @@ from samplecnn.shards.tfrecord.reader import TFRecordSegments, task_of
 from samplecnn.system import cache
 from samplecnn.system.csv_cells import csv_row
 from samplecnn.system.log import printable
-from samplecnn.tagging.output import Output
+from samplecnn.tagging.output import Output, Settings
+from samplecnn.tagging.run_journal import RunJournal
+from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter, Selection
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import (
@@ -264,6 +267,24 @@ def make_settings(folder: Path) -> Path:
     return folder / "o.jsonl.part.json"
 
 
+def make_run_journal(folder: Path) -> Path:
+    path = folder / "unfinished.tags"
+    path.touch()
+    (folder / "a.wav").write_bytes(b"sound")
+    journal = RunJournal(path, resume=False)
+    journal.begin(Settings("numpy", "fp32", over_time=False), TASK.classes, "hidden", "[]", [str(folder / "a.wav")])
+    scores = np.array([[0.5, 0.25, 0.25]] * 2, np.float32)
+    journal.add(str(folder / "a.wav"), Tags(TASK, scores, np.arange(2) * 81, 162, embeddings=scores[:, :2]))
+    journal.close()
+    return path
+
+
+def make_changes(folder: Path) -> Path:
+    change = {"path": "/music/a.mp3", "before": {"GENRE": []}, "after": {"GENRE": ["Rain", "ü"]}, "had_tags": True}
+    (folder / "j.jsonl").write_text(json.dumps(change) + "\n" + json.dumps({**change, "path": "/music/b.mp3"}) + "\n")
+    return folder / "j.jsonl"
+
+
 def make_cache(folder: Path) -> Path:
     with cache_in(folder):
         cache.remember("rates", {"cpu": "x"}, {"fp32": 1.0}, lambda value: isinstance(value, dict))
@@ -467,6 +488,21 @@ def read_lines(path: Path) -> None:
     check_done(Output(path.with_suffix(""), JsonLinesWriter).read_done(Selection(), TASK.classes), path)
 
 
+def read_run_journal(path: Path) -> None:
+    journal = RunJournal(path, resume=True)
+    try:
+        assert journal.settings is not None
+    finally:
+        journal.close()
+
+
+def read_file_changes(path: Path) -> None:
+    for change in read_changes(path):
+        assert Path(change.path).is_absolute() and isinstance(change.had_tags, bool)
+        for values in [*change.before.values(), *change.after.values()]:
+            assert all(isinstance(text, str) for text in values)
+
+
 def read_table(path: Path) -> None:
     check_done(Output(path.with_suffix(""), CsvWriter).read_done(Selection(), TASK.classes), path)
 
@@ -562,6 +598,8 @@ PARSERS = {
     "audacity": Parser(make_audacity, read_audacity),
     "tags as lines": Parser(make_lines, read_lines),
     "tags as table": Parser(make_table, read_table),
+    "run journal": Parser(make_run_journal, read_run_journal),
+    "file tags": Parser(make_changes, read_file_changes),
     "tag settings": Parser(make_settings, read_settings),
     "cache": Parser(make_cache, read_cache),
     "options": Parser(make_toml, read_toml, share=0.1),

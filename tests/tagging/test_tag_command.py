@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from samplecnn.cli.tag import tag_command
 from samplecnn.errors import UsageError
 from samplecnn.tagging.find import find_files
-from samplecnn.tagging.tag_files import MAX_LISTED_FILES, TagReport, tag_paths
+from samplecnn.tagging.report import MAX_LISTED_FILES, TagReport
+from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.tagging.writers import Selection
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]

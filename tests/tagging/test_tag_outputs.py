@@ -106,7 +106,7 @@ def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_p
         (("--output-dir", "{songs}/a.wav"), "not a folder"),
         (("--about",), "requires --output"),
         (("--format", "vtt", "-o", "{songs}/a.wav"), "would overwrite a recording"),
-        (("--resume", "--output-dir", "x"), "--resume requires --output"),
+        (("--resume", "--output-dir", "{songs}/no"), "there is no interrupted run to continue"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(run, songs, options, message, tmp_path, monkeypatch):
@@ -131,7 +131,72 @@ def test_an_output_folder_contains_no_partial_files(model_folder, songs, tmp_pat
     folder = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         tag_paths(model_folder, [songs], "csv,jsonl,parquet,vtt", output_dir=folder)
-    assert os.listdir(folder) == ["a.vtt"]  # noqa: PTH208 - names are enough
+    assert sorted(os.listdir(folder)) == ["a.vtt", "unfinished.tags"]  # noqa: PTH208 - names are enough
+
+
+def interrupted(monkeypatch, after: int, *given, **options) -> list[str]:
+    """Runs `tag_paths`, which breaks off when `after` files are tagged; the files that went through the model."""
+    heard: list[str] = []
+    real = Tagger.tag_files
+
+    def counted(self, paths):
+        for path, outcome in real(self, paths):
+            if len(heard) == after:
+                raise KeyboardInterrupt
+            heard.append(os.path.basename(path))  # noqa: PTH119
+            yield path, outcome
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tagger, "tag_files", counted)
+        if after < 9:
+            with pytest.raises(KeyboardInterrupt):
+                tag_paths(*given, engine="numpy", precision="fp32", **options)
+        else:
+            tag_paths(*given, engine="numpy", precision="fp32", **options)
+    return heard
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".parquet", ".json")
+    }
+
+
+def test_an_interrupted_folder_is_continued_and_is_as_if_it_had_not_been(model_folder, songs, tmp_path, monkeypatch):
+    import pyarrow.parquet
+
+    options = {"format": "csv,jsonl,parquet,vtt", "embeddings": str(tmp_path / "e.parquet")}
+    whole, folder = tmp_path / "whole", tmp_path / "out"
+    assert len(interrupted(monkeypatch, 9, model_folder, [songs], output_dir=whole, **options)) == 3
+    vectors = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    (tmp_path / "e.parquet").unlink()
+    assert interrupted(monkeypatch, 2, model_folder, [songs], output_dir=folder, **options) == ["a.wav", "bad.wav"]
+    with (folder / "unfinished.tags").open("ab") as file:
+        file.write(b"cut off")
+    with pytest.raises(UsageError, match="an interrupted run; continue it with --resume, or delete this file"):
+        tag_paths(model_folder, [songs / "inner"], "csv", output_dir=folder)
+    with pytest.raises(UsageError, match=r"the interrupted run used --engine numpy .* --hop 0\.5|and no --hop"):
+        tag_paths(model_folder, [songs], output_dir=folder, hop=0.05, resume=True, **options)
+    rest = interrupted(monkeypatch, 9, model_folder, [songs], output_dir=folder, resume=True, **options)
+    assert rest == ["a.wav"] and contents(folder) == contents(whole) and not (folder / "unfinished.tags").exists()
+    assert pyarrow.parquet.read_table(tmp_path / "e.parquet").equals(vectors)
+    one, other = (pyarrow.parquet.read_table(each / "tags.parquet") for each in (folder, whole))
+    assert one.equals(other)
+
+
+def test_files_that_changed_and_other_formats_when_a_run_is_continued(model_folder, songs, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    assert len(interrupted(monkeypatch, 2, model_folder, [songs], format="vtt", output_dir=folder)) == 2
+    os.utime(songs / "bad.wav", (1, 1))
+    both = {"format": ["srt", "csv"], "output_dir": folder, "resume": True}
+    assert interrupted(monkeypatch, 9, model_folder, [songs], **both) == ["bad.wav", "a.wav"]
+    assert {"a.vtt", "a.srt", "inner/a.srt", "tags.csv", "about.json"} == {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    }
+    with pytest.raises(UsageError, match="there is no interrupted run to continue; omit --resume"):
+        tag_paths(model_folder, [songs], **both)
 
 
 def test_every_output_contains_the_provenance(run, songs, model_folder, tmp_path):

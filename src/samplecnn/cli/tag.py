@@ -106,7 +106,7 @@ def tag_command(
         typer.Option(
             "--resume",
             allow_from_autoenv=False,
-            help="Continue an interrupted --output (jsonl, csv).",
+            help="Continue an interrupted run into --output (jsonl, csv) or --output-dir, or with --embeddings.",
         ),
     ] = False,
     accept_truncated: Annotated[

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from samplecnn.recordings import counted
-from samplecnn.tagging.tag_files import TagReport
+from samplecnn.tagging.report import TagReport
 
 COUNTS = ("new", "changed", "moved", "copies", "touched", "restored", "deleted", "unchanged")
 

@@ -3,21 +3,22 @@
 import json
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.audio import stream
-from samplecnn.errors import AudioError, UsageError
+from samplecnn.errors import UsageError
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
+from samplecnn.parsing import require_file
 from samplecnn.recordings import is_special
 from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.files import STDOUT, write_json
+from samplecnn.system.files import STDOUT, is_regular, write_json
 from samplecnn.system.native_messages import attributed, caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.done import Done
@@ -25,10 +26,12 @@ from samplecnn.tagging.find import find_files
 from samplecnn.tagging.formats.embeddings import embeddings_writer
 from samplecnn.tagging.output import Settings
 from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
+from samplecnn.tagging.report import TagReport, counted
+from samplecnn.tagging.run_journal import NAME, RunJournal, kept_note, open_journal
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepare_targets
-from samplecnn.tagging.writers import Selection, reason
+from samplecnn.tagging.writers import Outcome, Selection
 from samplecnn.task import Task
 
 if TYPE_CHECKING:
@@ -38,61 +41,6 @@ SAMPLED_FILES = 3  # files from which the mean length of all is estimated
 MAX_REREAD_FILES = (
     32  # files that are decoded again to attribute decoder messages that appeared during parallel reading
 )
-MAX_SHOWN_MESSAGES = 3  # decoder messages shown per file
-MAX_LISTED_FILES = 10  # files listed in a message
-
-
-@dataclass
-class TagReport:
-    """Summary of a run: the number of files; those that failed, with the reason; those that are silent, tagged only in
-    part (`kept`, with the extent), or whose channels cancel in their mean (`cancelled`); and the decoders' messages, by
-    the names of the files that were being read.
-    """
-
-    files: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    kept: list[tuple[str, str]] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    messages: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, path: str, outcome: Tags | AudioError) -> None:
-        self.files += 1
-        if isinstance(outcome, AudioError):
-            self.failed.append((path, reason(path, outcome)))
-            return
-        if outcome.remarks.cancels:
-            self.cancelled.append(path)
-        elif outcome.silent:
-            self.silent.append(path)
-        if outcome.remarks.missing:
-            self.kept.append((path, outcome.remarks.kept))
-
-    def lines(self) -> list[str]:
-        """Warnings and failures to print."""
-        lines = []
-        if self.silent:
-            names = _join_limited(self.silent, ", ")
-            lines.append(
-                f"warning: {_count(len(self.silent), 'file')} with only silence, so the tags are meaningless: {names}"
-            )
-        if self.cancelled:
-            names = _join_limited(self.cancelled, ", ")
-            count = _count(len(self.cancelled), "file")
-            lines.append(f"warning: {count} with channels that cancel in their mean: {names}")
-        if self.kept:
-            named = _join_limited([f"{path}: {why}" for path, why in self.kept], "\n  ")
-            lines.append(f"warning: {_count(len(self.kept), 'file')} tagged only in part:\n  {named}")
-        if self.messages:
-            shown = [
-                f"{names or 'unknown'}: {'; '.join(found[:MAX_SHOWN_MESSAGES])}"
-                for names, found in self.messages.items()
-            ]
-            lines.append("warning: decoder messages:\n  " + _join_limited(shown, "\n  "))
-        if self.failed:
-            named = _join_limited([f"{path}: {why}" for path, why in self.failed], "\n  ")
-            lines.append(f"{len(self.failed):,} of {_count(self.files, 'file')} could not be tagged:\n  {named}")
-        return lines
 
 
 def tag_paths(
@@ -125,7 +73,8 @@ def tag_paths(
         selection: which scores to show.
         batch_size: segments per batch.
         device: None uses a GPU if available.
-        resume: continues OUTPUT.part, with the engine that it was started with; files in it are not tagged again.
+        resume: continues an interrupted run, with the engine that it was started with: files in OUTPUT.part, or in the
+            journal of an output folder or of embeddings, are not tagged again unless they have changed.
         engine, precision, hop, accept_truncated: see `Tagger`.
         output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for formats
             with one file per recording, the sub-folders of the recordings; and about.json with the provenance.
@@ -139,14 +88,12 @@ def tag_paths(
             resumed, or an interrupted output with different settings.
     """
     formats = named_formats(format)
-    if resume and (output is None or str(output) == STDOUT):
-        raise UsageError("--resume requires --output")
+    if resume and output_dir is None and (output is None or str(output) == STDOUT):
+        raise UsageError("--resume requires --output or --output-dir")
     if about and (output is None or str(output) == STDOUT):
         raise UsageError("--about requires --output; --output-dir always contains an about.json")
     if embeddings is not None:
         embeddings_writer(str(embeddings))
-        if resume:
-            raise UsageError("--embeddings cannot be resumed; omit --embeddings or --resume")
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("the windows of a TFRecord are fixed; omit --hop")
@@ -155,14 +102,27 @@ def tag_paths(
     net = network(model)
     if embeddings is not None:
         net = with_embedding(net, embedding_layer)
-    with prepare_targets(formats, found.files, output, output_dir, selection, overwrite, embeddings) as targets:
+    kept_at = _journal_path(output_dir, embeddings)
+    if resume and kept_at is not None:
+        require_file(kept_at, "there is no interrupted run to continue; omit --resume", UsageError)
+    with (
+        prepare_targets(
+            formats, found.files, output, output_dir, selection, overwrite or resume, embeddings, kept_at is None
+        ) as targets,
+        open_journal(kept_at, resume, overwrite) as journal,
+    ):
         single = targets.single
-        if resume and single is None:
-            raise UsageError(f"only jsonl and csv files can be resumed, not {format}; omit --resume")
-        done = single.read_done(selection, net.task.classes) if resume and single is not None else Done()
-        earlier = single.settings() if single is not None and done.size else None
+        done, earlier = Done(), None if journal is None else journal.settings
+        if resume and journal is None:
+            if single is None:
+                raise UsageError(f"only jsonl and csv files can be resumed, not {format}; omit --resume")
+            done = single.read_done(selection, net.task.classes)
+            earlier = single.settings() if done.size else None
         digest = model_digest(model)
         settings = _settings(engine, precision, hop, scores_digest(model, digest), selection)
+        outputs = json.dumps([sorted(formats), {**asdict(settings), "engine": "", "precision": ""}])
+        if journal is not None:  # it holds what any selection shows
+            settings = Settings(engine, precision, hop, settings.model, over_time=False, notes=accept_truncated)
         if earlier is not None:
             engine, precision = earlier.resumed_with(settings)
         with caught():  # the same messages appear again when the files are decoded
@@ -188,8 +148,13 @@ def tag_paths(
         }
         if embeddings is not None:
             facts |= {"embedding": net.embedding, "embedding_size": embedding_size(net)}
+        if journal is not None:
+            layer = "" if embeddings is None else str(net.embedding)
+            journal.begin(settings, tagger.classes, layer, outputs, found.files)
+            if resume:
+                kept_note(journal, len(found.files))
         with caught() as tagger.messages:
-            report = _write(tagger, found.files, targets, selection, done, facts, settings)
+            report = _write(tagger, found.files, targets, selection, done, facts, settings, journal)
         if targets.folder is not None:
             write_json(targets.folder / ABOUT, {**facts, "classes": list(tagger.classes)})
         elif about:
@@ -217,30 +182,60 @@ def _write(
     done: Done,
     about: dict[str, Any],
     settings: Settings,
+    journal: RunJournal | None,
 ) -> TagReport:
     """Tags the files that are not done yet and writes their tags."""
     report = TagReport(len(done.errors), [(path, why) for path, why in done.errors.items() if why])
     left = [file for file in files if file not in done.errors]
+    begun = len(done.errors) if journal is None else len(journal.kept)
     single = targets.single
     try:
         with (
             targets.open(done, settings, selection, tagger.classes, about, files) as sinks,
-            _progress(len(left) + len(done.errors), len(done.errors), targets) as bar,
+            _progress(len(left) + len(done.errors), begun, targets) as bar,
         ):
             seconds = 0.0
-            for path, outcome in tagger.tag_files(left):
+            for path, outcome, kept in _outcomes(tagger, left, journal):
                 for sink in sinks:
-                    sink.write(str(path), outcome)
-                report.add(str(path), outcome)
+                    if not (kept and journal is not None and journal.same_outputs and sink.has(path)):
+                        sink.write(path, outcome)
+                report.add(path, outcome)
+                if kept:
+                    continue
                 seconds += outcome.seconds if isinstance(outcome, Tags) else 0
                 if bar:
                     failed = f", {len(report.failed):,} failed" if report.failed else ""
                     bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
     except BaseException:
-        if single is not None and single.part is not None and single.kind.resumable and report.files:
-            log.report(f"{report.files:,} files are done and kept in {single.part}; continue with --resume")
+        place = None if journal is None else journal.path
+        if place is None and single is not None and single.kind.resumable:
+            place = single.part
+        if place is not None and report.files:
+            log.report(f"{report.files:,} files are done and kept in {place}; continue with --resume")
         raise
     return report
+
+
+def _outcomes(tagger: Tagger, files: list[str], journal: RunJournal | None) -> Iterator[tuple[str, Outcome, bool]]:
+    """Each file's tags or error, in order, and whether an interrupted run had them already."""
+    fresh = tagger.tag_files(files if journal is None else [file for file in files if file not in journal.kept])
+    if journal is None:
+        yield from ((str(path), outcome, False) for path, outcome in fresh)
+        return
+    for file in files:
+        if file in journal.kept:
+            yield file, journal.outcome(file, tagger.task), True
+        else:
+            _, outcome = next(fresh)
+            journal.add(file, outcome)
+            yield file, outcome, False
+
+
+def _journal_path(output_dir: str | Path | None, embeddings: str | Path | None) -> Path | None:
+    """The journal of a run whose outputs cannot be continued one by one; None for a single output."""
+    if output_dir is not None:
+        return Path(output_dir) / NAME
+    return Path(f"{embeddings}.{NAME}") if embeddings is not None and is_regular(embeddings) else None
 
 
 def expected_segments(files: Sequence[str], task: Task, hop: float | None) -> int:
@@ -263,7 +258,7 @@ def engine_line(tagger: Tagger) -> str:
     if tagger.hop != tagger.task.window:
         line += f"; hop {tagger.hop / tagger.task.sample_rate:.6g} s"
         blocks = tagger.sharing.depth if tagger.sharing else 0
-        line += f", windows share {_count(blocks, 'block')}" if blocks else ", windows computed independently"
+        line += f", windows share {counted(blocks, 'block')}" if blocks else ", windows computed independently"
     return line
 
 
@@ -271,12 +266,3 @@ def _progress(total: int, done: int, targets: Targets) -> Any:
     """A progress bar on stderr, unless the tags are printed to the terminal."""
     shown = not (targets.is_stdout and sys.stdout.isatty())
     return Progress(total=total, description="tag", unit="files", done=done) if shown else nullcontext()
-
-
-def _count(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"
-
-
-def _join_limited(items: list[str], separator: str) -> str:
-    more = [f"and {len(items) - MAX_LISTED_FILES:,} more"] if len(items) > MAX_LISTED_FILES else []
-    return separator.join([*items[:MAX_LISTED_FILES], *more])

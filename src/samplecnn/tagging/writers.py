@@ -88,6 +88,10 @@ class Writer:
         """Writes one recording."""
         raise NotImplementedError
 
+    def has(self, path: str) -> bool:
+        """Whether a recording has been written by an interrupted run, whose partial output is kept."""
+        return False
+
     def end(self) -> None:
         """Writes what comes after the last recording."""
 

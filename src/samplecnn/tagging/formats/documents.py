@@ -53,6 +53,10 @@ class DocumentFiles:
         if not isinstance(outcome, AudioError):
             write_bytes(self.targets[path], self.document.content(path, outcome))
 
+    def has(self, path: str) -> bool:
+        """Whether a recording's file is there."""
+        return Path(self.targets[path]).exists()
+
     def end(self) -> None:
         """Does nothing: every file is complete."""
 
