@@ -166,7 +166,7 @@ class RunJournal:
             return
         values: dict[str, Any] = {"path": path, "size": stamp[0], "mtime_ns": stamp[1]}
         if isinstance(outcome, Tags):
-            arrays = [outcome.starts.astype(np.int64), outcome.over_time.astype(np.float32)]
+            arrays: list[np.ndarray] = [outcome.starts.astype(np.int64), outcome.over_time.astype(np.float32)]
             if outcome.embeddings is not None:
                 arrays.append(outcome.embeddings.astype(np.float32))
             remarks = outcome.remarks
