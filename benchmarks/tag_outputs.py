@@ -2,9 +2,9 @@
 
     python benchmarks/tag_outputs.py MODEL FOLDER [--rounds 7] [--engine auto]
 
-The variants run one after the other in each round, in one process and in an order that is drawn anew, after a round that
-is not counted. CPU seconds of this process and wall time are measured; the figure is the median over rounds of the ratio
-to the plain variant of the same round, with its quartiles. Run it on a machine that does nothing else.
+The variants run in one process, in each round in an order that is drawn anew, after a round that is not counted. CPU
+seconds of this process and wall time are measured; the figures are quartiles over rounds of the ratio to the plain
+variant of the same round. Run it on a machine that does nothing else.
 """
 
 import argparse
