@@ -48,6 +48,7 @@ LAYERS = (
     "file_tags",
     "index",
     "listening",
+    "serving",
     "hear",
     "analysis",
     "comparison",  # behind analysis, whose summary counts what a network takes

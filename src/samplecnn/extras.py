@@ -22,6 +22,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "av": {"av": "PyAV"},
     "mic": {"miniaudio": "miniaudio"},
     "tags": {"mutagen": "mutagen"},
+    "serve": {"starlette": "Starlette", "uvicorn": "uvicorn"},
 }
 
 

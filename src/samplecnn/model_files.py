@@ -201,6 +201,12 @@ def calibration_of(path: str | Path) -> dict[str, Any] | None:
     return description_of(path).get("calibration")
 
 
+def training_of(path: str | Path) -> dict[str, Any] | None:
+    """How a model was trained, from its config.json; None where that is not recorded."""
+    file = _file_of(path)
+    return None if is_keras(file) else read_description(file).get("training")
+
+
 def update_description(path: str | Path, changes: dict[str, Any]) -> None:
     """Replaces entries of a model's config.json; its weights stay as they are.
 

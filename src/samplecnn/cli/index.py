@@ -13,6 +13,7 @@ from samplecnn.cli.index_queries import (
     tags_command,
     verify_command,
 )
+from samplecnn.cli.review import review_command
 from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision
 from samplecnn.cli.verbs import Verb, with_common
 from samplecnn.cli.write_tags import write_tags_command
@@ -122,6 +123,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "write-tags": write_tags_command,
     "verify": verify_command,
     "diff": diff_command,
+    "review": review_command,
     "info": info_command,
 }
 for _name, _command in COMMANDS.items():

@@ -118,38 +118,57 @@ def fit_thresholds(
         (0.6, 1.0, 0.5)
     """
     rng = np.random.default_rng(seed)
-    unit = _units(len(true), groups)
+    unit = units_of(len(true), groups)
     weights = rng.poisson(1.0, (resamples, int(unit.max(initial=-1)) + 1))[:, unit].astype(np.float32)
     kept = task.class_thresholds
     return [
-        _fit_class(name, np.asarray(true[:, index], bool), prob[:, index].astype(float), goal, weights, kept[index])
+        fit_class(name, np.asarray(true[:, index], bool), prob[:, index].astype(float), goal, weights, kept[index])
         for index, name in enumerate(task.classes)
     ]
 
 
-def _units(clips: int, groups: Sequence[str] | None) -> np.ndarray:
+def units_of(clips: int, groups: Sequence[str] | None) -> np.ndarray:
     """The number of the unit that each clip is resampled with: its group, or itself."""
     numbers: dict[Any, int] = {}
     keys = range(clips) if groups is None else ((group,) if group else index for index, group in enumerate(groups))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], int)
 
 
-def _fit_class(
-    name: str, true: np.ndarray, prob: np.ndarray, goal: Goal, weights: np.ndarray, kept: float
+def fit_class(
+    name: str,
+    true: np.ndarray,
+    prob: np.ndarray,
+    goal: Goal,
+    weights: np.ndarray,
+    kept: float,
+    weight: np.ndarray | None = None,
 ) -> ClassThreshold:
+    """Fits one class.
+
+    Args:
+        name: of the class.
+        true: bool [clips].
+        prob: probabilities, [clips].
+        goal: as in `fit_thresholds`.
+        weights: how often each resample has each clip, float32 [resamples, clips].
+        kept: its threshold where there are too few clips.
+        weight: how many clips each one stands for, [clips]; None: 1.
+    """
     positives = int(true.sum())
     if min(positives, len(true) - positives) < FEWEST:
         return ClassThreshold(name, kept, kept, kept, math.nan, math.nan, math.nan, positives, fitted=False)
     order = np.argsort(-prob, kind="stable")
-    true, prob = true[order], prob[order]
+    true, prob, weights = true[order], prob[order], weights[:, order]
     ends = np.append(np.flatnonzero(np.diff(prob)), len(prob) - 1)  # the last clip of each probability, highest first
     cuts = np.append(
         (prob[ends[:-1]] + prob[ends[:-1] + 1]) / 2, prob[-1] / 2
     )  # below it: all down to it are predicted
     ones = np.ones((1, len(true)), np.float32)
+    if weight is not None:
+        ones, weights = ones * weight[order], weights * weight[order]
     (chosen,), curves = _choose(true, ends, ones, goal)
     precision, recall, f1 = (float(curve[0, chosen]) for curve in curves)
-    resampled, _ = _choose(true, ends, weights[:, order], goal)
+    resampled, _ = _choose(true, ends, weights, goal)
     low, high = np.percentile(cuts[resampled], [2.5, 97.5])
     met = goal.measure == "f1" or {"precision": precision, "recall": recall}[goal.measure] >= goal.value
     return ClassThreshold(
