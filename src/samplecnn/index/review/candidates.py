@@ -103,7 +103,8 @@ def find_peaks(index: Index, recordings: Recordings, name: str) -> Peaks:
         found.append((recording[keep], start[keep], end[keep], score[keep]))
     if not found:
         return Peaks(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
-    return Peaks(*(np.concatenate(columns) for columns in zip(*found, strict=True)), seed=number)
+    recording, start, end, score = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return Peaks(recording, start, end, score, number)
 
 
 def are_peaks(score: np.ndarray, group: np.ndarray, reach: int) -> np.ndarray:
