@@ -233,6 +233,17 @@ def test_answers_survive_a_rename_and_an_update(reviewed, judged_sounds, run):
         moved.rename(judged_sounds / "sounds")
 
 
+def test_answers_survive_tags_that_are_written_but_not_another_sound(reviewed, run):
+    """The content of the files is another, as after writing tags; path, time and score are the same, or not."""
+    before = run("review", reviewed, "--answers").output
+    path = reviewed / stored.NAME
+    lines = [json.loads(line) | {"sha256": "0" * 64} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run("review", reviewed, "--answers").output == before
+    path.write_text("".join(json.dumps(line | {"score": line["score"] / 2}) + "\n" for line in lines))
+    assert "40 answers to recordings that are not in the index" in run("review", reviewed, "--answers").output
+
+
 def test_what_cannot_be_done_is_refused(tmp_path, model, noise, run):
     noise(tmp_path / "s" / "1.wav", 1)
     update_index(tmp_path / "i", model, [tmp_path / "s"], engine="numpy", embedding_layer="2")

@@ -28,17 +28,19 @@ class Recordings:
 
     Attributes:
         rows: the files with each recording's content, by its number.
-        by_hash: the number of a recording by its content.
+        by_hash, by_path: the number of a recording by its content, and by the printable path of a file.
+        hashes: the content of a recording by its number.
     """
 
     def __init__(self, index: Index) -> None:
         self.rows: dict[int, list[int]] = defaultdict(list)
         self.by_hash: dict[str, int] = {}
+        self.by_path: dict[str, int] = {}
         self.hashes: dict[int, str] = {}
-        numbers, hashes = index.table["recording"].to_pylist(), index.table["sha256"].to_pylist()
+        numbers, hashes, paths = (index.table[name].to_pylist() for name in ("recording", "sha256", "path"))
         for row in np.flatnonzero(~index.deleted & ~index.failed).tolist():
             self.rows[numbers[row]].append(row)
-            self.by_hash[hashes[row]] = numbers[row]
+            self.by_hash[hashes[row]] = self.by_path[paths[row]] = numbers[row]
             self.hashes[numbers[row]] = hashes[row]
         self.parts = sorted(set(index.table["part"].to_numpy(zero_copy_only=False)[[r[0] for r in self.rows.values()]]))
 

@@ -15,7 +15,7 @@ from samplecnn.index.review.estimates import Estimate, Judged, calibration, esti
 from samplecnn.index.review.logistic import sigmoid
 from samplecnn.system.arguments import suggestion
 
-DEFAULT_GOAL = "precision=0.9"
+SAME_SCORE = 1e-5  # scores of answers have six decimals
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,14 @@ class Review:
 
     def position(self, answer: Answer) -> int | None:
         """The peak that an answer is about; None where the index does not have it."""
-        recording = self.recordings.by_hash.get(answer.sha256)
-        return None if recording is None else self.peaks(answer.name).position(recording, answer.key.milliseconds)
+        recording, peaks = self.recordings.by_hash.get(answer.sha256), self.peaks(answer.name)
+        if recording is not None:
+            return peaks.position(recording, answer.key.milliseconds)
+        # Written tags change the hash of a file, but not its sound: the same path with the same score.
+        recording = self.recordings.by_path.get(answer.path)
+        position = None if recording is None else peaks.position(recording, answer.key.milliseconds)
+        is_same = position is not None and abs(float(peaks.score[position]) - answer.score) < SAME_SCORE
+        return position if is_same else None
 
     def of_class(self, name: str) -> list[tuple[int, Answer]]:
         """The answers about a class, with the positions of their peaks."""
@@ -146,9 +152,12 @@ class Review:
         """All that answers say: recording, milliseconds, class, and whether it is there."""
         said = []
         for answer in self.answers.values():
-            recording = self.recordings.by_hash.get(answer.sha256)
-            if recording is None or answer.right is None or answer.name not in self.index.classes:
+            if answer.right is None or answer.name not in self.index.classes:
                 continue
+            position = self.position(answer)
+            if position is None:
+                continue
+            recording = int(self.peaks(answer.name).recording[position])
             said.append((recording, answer.key.milliseconds, answer.name, answer.right))
             if answer.verdict == RELABEL and answer.label in self.index.classes:
                 said.append((recording, answer.key.milliseconds, str(answer.label), True))
