@@ -30,8 +30,6 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT_VERSION = 1
 
 TRAINING = fields({"options": or_null(table_of(anything()))}, optional=["options"])
-
-
 CALIBRATION = fields({"scale": list_of(number(0, 1e6, above=True)), "shift": list_of(number(-1e6, 1e6))})
 OUTPUT_LAYER = "logit"
 
