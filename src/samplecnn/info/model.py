@@ -103,7 +103,7 @@ def _span(samples: int, rate: int) -> str:
     return f"{samples:,} samples ({samples / rate:.3g} s)"
 
 
-NESTED = ("options", "data", "extended", "scored_by")
+NESTED = ("options", "data", "extended", "scored_by", "reviews")
 
 
 def _training(record: dict[str, Any]) -> str:
@@ -115,6 +115,8 @@ def _training(record: dict[str, Any]) -> str:
     data = record.get("data")
     if isinstance(data, dict):
         parts.append(f"data {str(data.get('fingerprint'))[:12]} ({data.get('clips')} clips)")
+    for review in filter(lambda each: isinstance(each, dict), record.get("reviews") or []):
+        parts.append(f"output layer fitted to {review.get('answers')} answers in {review.get('index')}")
     scored = record.get("scored_by")
     if isinstance(scored, dict):
         parts.append(f"scored by {scored.get('run')}: {_scores(scored.get('scores'))}")
