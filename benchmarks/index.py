@@ -45,6 +45,15 @@ SAMPLES = 800  # of a recording, at 8 kHz
 PER_FOLDER = 1_000
 WINDOWS_PER_RECORDING, RECORDINGS_PER_PART = 600, 40  # 10 minutes at a hop of 1 s; parts of about 16 MB
 TEN_MINUTES = 600
+# The command, which also says its peak memory: ru_maxrss would be that of this process, from which it is started.
+UPDATE = """
+import sys
+from samplecnn.cli.app import main
+try:
+    main()
+finally:
+    print(*(line for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+"""
 
 
 def recordings(folder: Path, first: int, last: int) -> None:
@@ -63,14 +72,16 @@ def recordings(folder: Path, first: int, last: int) -> None:
 
 def update(index: Path, *words: str) -> tuple[float, float, int]:
     """Seconds, seconds of the processor, and peak memory in bytes of `samplecnn index update`."""
-    command = [sys.executable, "-m", "samplecnn", "index", "update", str(index), *words, "--quiet"]
+    command = [sys.executable, "-c", UPDATE, "index", "update", str(index), *words, "--quiet"]
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.read().split()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, int(said[-2]) * 1024
 
 
 def tiny_model(folder: Path) -> Path:
