@@ -11,6 +11,8 @@ from samplecnn.index.packing import packed, rounded
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import reason
 
+OVERHEAD = 4000  # bytes of an entry besides the content of its arrays
+
 
 class Stamp(NamedTuple):
     """By what a file is known without being read: its size in bytes and its time of modification in nanoseconds."""
@@ -89,9 +91,9 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """Memory that its arrays take, about."""
+        """Memory that it takes, about: of short recordings, most of it is not the arrays' content."""
         arrays = (self.scores, self.starts, self.over_time, self.embeddings)
-        return 500 + sum(array.nbytes for array in arrays if array is not None)
+        return OVERHEAD + sum(array.nbytes for array in arrays if array is not None)
 
     def to_values(self) -> dict[str, Any]:
         """All but the arrays, for JSON."""

@@ -7,6 +7,8 @@ An embedding is stored as a byte for each value: value = low + step * byte, with
 and step 1/255 of its range. A value is off by at most half a step, 1/510 of the range. Behind a ReLU, low is usually 0.
 """
 
+from functools import cache
+
 import numpy as np
 
 SCORE_STEP = 2.0**-16
@@ -24,6 +26,7 @@ def rounded(scores: np.ndarray) -> np.ndarray:
     return (np.rint(scores / SCORE_STEP) * SCORE_STEP).astype(np.float32)
 
 
+@cache  # every entry of an update has one
 def record_type(size: int) -> np.dtype:
     """One window's embedding of `size` values: low, step, the norm of the vector that they stand for, and the bytes."""
     return np.dtype([("low", "<f4"), ("step", "<f4"), ("norm", "<f4"), ("bytes", "u1", (size,))])

@@ -92,7 +92,7 @@ def write_part(folder: Path, number: int, entries: Sequence[Entry], settings: In
     """Writes recordings as part `number`, complete or not at all."""
     used = [entry for entry in entries if entry.error is None]
     if used:
-        tables = [_windows(entry, ordinal, number, settings) for ordinal, entry in enumerate(used)]
+        tables = [_windows(used, number, settings)]
         embeddings = np.concatenate([entry.embeddings for entry in used if entry.embeddings is not None])
         write_windows(folder, number, tables, embeddings, settings)
     rows = np.cumsum([0, *(entry.windows for entry in used)])
@@ -147,12 +147,16 @@ def _compact(schema: pa.Schema) -> dict[str, Any]:
     return {"compression": "zstd", "use_dictionary": others, "use_byte_stream_split": floats}
 
 
-def _windows(entry: Entry, ordinal: int, number: int, settings: IndexSettings) -> pa.Table:
+def _windows(entries: Sequence[Entry], number: int, settings: IndexSettings) -> pa.Table:
+    """The windows of recordings, of which the first one has the number `number` * RECORDINGS."""
     task = settings.task
-    assert entry.starts is not None and entry.over_time is not None
-    ends = np.minimum(entry.starts + task.window, entry.samples) / task.sample_rate
-    recording = np.full(entry.windows, number * RECORDINGS + ordinal, np.int64)
-    columns = [recording, entry.starts / task.sample_rate, ends, *np.ascontiguousarray(entry.over_time.T)]
+    recording = np.repeat(number * RECORDINGS + np.arange(len(entries)), [entry.windows for entry in entries])
+    starts = np.concatenate([entry.starts for entry in entries if entry.starts is not None])
+    ends = np.concatenate(
+        [np.minimum(entry.starts + task.window, entry.samples) for entry in entries if entry.starts is not None]
+    )
+    scores = np.concatenate([entry.over_time for entry in entries if entry.over_time is not None])
+    columns = [recording, starts / task.sample_rate, ends / task.sample_rate, *np.ascontiguousarray(scores.T)]
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=windows_schema(settings))
 
 
