@@ -203,3 +203,32 @@ def unit(request, monkeypatch):
     chosen = {"amx": amx_products.AMX, "plain": amx_products.PLAIN}[request.param]
     monkeypatch.setattr(selection, "selected", lambda: chosen)
     return chosen
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A real Chromium, without a window."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium with chromedriver here; apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here; pip install selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    quiet = ("background-networking", "component-update", "sync", "quic", "gpu")
+    for word in (
+        "headless",
+        "no-sandbox",
+        "no-first-run",
+        "mute-audio",
+        f"user-data-dir={profile}",
+        *(f"disable-{q}" for q in quiet),
+    ):
+        options.add_argument(f"--{word}")
+    options.add_argument("--autoplay-policy=no-user-gesture-required")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened.set_script_timeout(30)
+    yield opened
+    opened.quit()

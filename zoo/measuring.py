@@ -16,6 +16,7 @@ from samplecnn.audio import decode, standardise
 from samplecnn.evaluation import Evaluation, Predictions, examine, score
 from samplecnn.evaluation.confusion import confusion_counts
 from samplecnn.inference import Engine, open_engine
+from samplecnn.listening.spliced import loud_power
 from samplecnn.model_files import load_graph
 from samplecnn.shards import Segments, open_split
 from samplecnn.tagging import Tagger
@@ -125,13 +126,6 @@ def mixed(wave: np.ndarray, noise: np.ndarray, snr: float, task: Task, rng: np.r
     gain = np.sqrt(loud_power(wave, task.sample_rate) / max(float(np.mean(part**2)), 1e-12) / 10 ** (snr / 10))
     sum_ = wave + gain * part
     return (sum_ / max(1.0, float(np.abs(sum_).max()))).astype(np.float32)
-
-
-def loud_power(wave: np.ndarray, rate: int) -> float:
-    """Mean power of the frames of 10 ms that have at least 1 % of the loudest frame's power."""
-    frame = max(rate // 100, 1)
-    power = (wave[: len(wave) // frame * frame].reshape(-1, frame) ** 2).mean(axis=1)
-    return float(power[power >= 0.01 * power.max()].mean())
 
 
 def false_alarms(

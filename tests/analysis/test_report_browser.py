@@ -1,7 +1,5 @@
 """The report in a real Chromium: no errors, no network, pictures drawn, sound that plays, and a phone's width."""
 
-import shutil
-
 import pytest
 import torch
 
@@ -44,33 +42,6 @@ return [...document.body.querySelectorAll('*')]
   .filter(element => !held(element) && element.getBoundingClientRect().right > wide + 0.5)
   .map(element => element.outerHTML.slice(0, 100));
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver here; apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here; pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    quiet = ("background-networking", "component-update", "sync", "quic", "gpu")
-    for word in (
-        "headless",
-        "no-sandbox",
-        "no-first-run",
-        f"user-data-dir={profile}",
-        *(f"disable-{q}" for q in quiet),
-    ):
-        options.add_argument(f"--{word}")
-    options.add_argument("--autoplay-policy=no-user-gesture-required")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    opened.set_script_timeout(30)
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture(scope="module")

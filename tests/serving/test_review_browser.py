@@ -1,6 +1,5 @@
 """The page of a review in a real Chromium, by keyboard alone."""
 
-import shutil
 import time
 
 import pytest
@@ -32,24 +31,6 @@ return {
     .filter(name => !name.startsWith(location.origin) && !name.startsWith('data:')),
 };
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver here; apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium here; pip install selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for word in ("headless", "no-sandbox", "no-first-run", f"user-data-dir={profile}", "disable-gpu", "mute-audio"):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture

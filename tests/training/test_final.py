@@ -82,18 +82,9 @@ def test_eval_of_the_final_model_says_that_it_was_trained_on_the_clips(built, sc
         assert any(line.startswith(said) for line in found.warnings) == warned, found.warnings
 
 
-def test_a_final_model_resumes_bit_for_bit(built, scored, tmp_path, monkeypatch):
-    copies: list[bytes] = []
-    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", -1.0)
-    original = loop.save_checkpoint
-
-    def keep(run, checkpoint) -> None:
-        original(run, checkpoint)
-        copies.append((run / CHECKPOINT).read_bytes())
-
-    monkeypatch.setattr(loop, "save_checkpoint", keep)
-    whole = train_on_all(scored, log_dir=tmp_path).run
-    monkeypatch.setattr(loop, "save_checkpoint", original)
+def test_a_final_model_resumes_bit_for_bit(built, scored, tmp_path, every_checkpoint):
+    with every_checkpoint() as copies:
+        whole = train_on_all(scored, log_dir=tmp_path).run
     run = tmp_path / "resumed"
     run.mkdir()
     (run / CHECKPOINT).write_bytes(copies[len(copies) // 2])

@@ -11,7 +11,7 @@ from samplecnn import Task, model_files
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm
-from samplecnn.training import TrainOptions, loop, resume, train
+from samplecnn.training import TrainOptions, resume, train
 from samplecnn.training.averaging import Average, estimate_norms
 from samplecnn.training.checkpoint import CHECKPOINT
 from samplecnn.training.depth import by_depth, description, freeze
@@ -125,18 +125,9 @@ def test_rates_fall_from_the_classifier_to_the_first_layer():
     ]
 
 
-def test_a_frozen_run_resumes_bit_for_bit_and_says_what_is_frozen(built, tmp_path, encoder, monkeypatch, capsys):
-    copies: list[bytes] = []
-    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL", -1.0)
-    original = loop.save_checkpoint
-
-    def keep(run, checkpoint) -> None:
-        original(run, checkpoint)
-        copies.append((run / CHECKPOINT).read_bytes())
-
-    monkeypatch.setattr(loop, "save_checkpoint", keep)
-    whole = train("sounds", **settings(built, tmp_path, encoder, freeze=2, depth_rate=0.5)).run
-    monkeypatch.setattr(loop, "save_checkpoint", original)
+def test_a_frozen_run_resumes_bit_for_bit_and_says_what_is_frozen(built, tmp_path, encoder, every_checkpoint, capsys):
+    with every_checkpoint() as copies:
+        whole = train("sounds", **settings(built, tmp_path, encoder, freeze=2, depth_rate=0.5)).run
     lines = capsys.readouterr().out.splitlines()
     stored, found = model_files.load(encoder), model_files.load(whole)
     fixed = sum(

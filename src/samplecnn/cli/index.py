@@ -13,6 +13,7 @@ from samplecnn.cli.index_queries import (
     tags_command,
     verify_command,
 )
+from samplecnn.cli.outputs import FilesFrom
 from samplecnn.cli.review import review_command
 from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision
 from samplecnn.cli.verbs import Verb, with_common
@@ -32,12 +33,7 @@ def update_command(
         str | None,
         typer.Option(metavar="MODEL", help="As `samplecnn tag` takes it. A new index needs one; else the index's own."),
     ] = None,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Also take paths from this file, or - for stdin: lines, or separated by NUL."
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     hop: Annotated[
         float | None,
         typer.Option(

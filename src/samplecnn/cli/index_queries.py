@@ -6,12 +6,15 @@ import typer
 
 from samplecnn.cli.choices import TAG_FORMATS, choice
 from samplecnn.cli.outputs import (
+    About,
     ClassThreshold,
+    EmbeddingsFile,
     Hysteresis,
     MaxGap,
     MinSeconds,
     OutputDir,
     OutputFile,
+    OverTime,
     Overwrite,
     Refractory,
     Smooth,
@@ -40,15 +43,6 @@ Tag = Annotated[
         "all must hold.",
     ),
 ]
-EmbeddingsFile = Annotated[
-    str | None,
-    typer.Option(
-        "--embeddings",
-        metavar="FILE",
-        help="Also write embeddings of the recordings, with --over-time of the windows, to this .parquet or .npz.",
-    ),
-]
-About = Annotated[bool, typer.Option("--about", help="Also write what made the tags to OUTPUT.about.json.")]
 
 
 def tags_command(
@@ -58,9 +52,7 @@ def tags_command(
     top: Top = None,
     threshold: Threshold = None,
     tag: Tag = None,
-    over_time: Annotated[
-        bool, typer.Option("--over-time", help="Give the scores of every window, with its time.")
-    ] = False,
+    over_time: OverTime = False,
     errors: Annotated[bool, typer.Option("--errors", help="Only files that cannot be used, with the reason.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Also files that were gone at the last update.")] = False,
     output: OutputFile = None,

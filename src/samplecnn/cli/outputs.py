@@ -55,6 +55,27 @@ OutputDir = Annotated[
         help="Write every format into this folder; files per recording keep the recordings' sub-folders.",
     ),
 ]
+About = Annotated[
+    bool,
+    typer.Option(
+        "--about", help="Also write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json."
+    ),
+]
+EmbeddingsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        metavar="FILE",
+        help="Also write embeddings of the recordings, or with --over-time of the windows, to this .parquet or .npz.",
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Also read paths from this file, or - for stdin: one per line, or separated by NUL."
+    ),
+]
+OverTime = Annotated[bool, typer.Option("--over-time", help="Show the scores of every window, with its time.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files in --output-dir.")]
 
 

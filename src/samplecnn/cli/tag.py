@@ -6,12 +6,16 @@ import typer
 
 from samplecnn.cli.choices import TAG_FORMATS, choice
 from samplecnn.cli.outputs import (
+    About,
     ClassThreshold,
+    EmbeddingsFile,
+    FilesFrom,
     Hysteresis,
     MaxGap,
     MinSeconds,
     OutputDir,
     OutputFile,
+    OverTime,
     Overwrite,
     Refractory,
     Smooth,
@@ -32,12 +36,7 @@ def tag_command(
             metavar="PATH", help="Recordings, folders to search for recordings, TFRecords, folders of TFRecords."
         ),
     ] = None,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Also read paths from this file, or - for stdin: one per line, or separated by NUL."
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     format: Annotated[
         list[str],
         choice(
@@ -50,9 +49,7 @@ def tag_command(
     ] = ["table"],  # noqa: B006 - typer copies it
     top: Top = None,
     threshold: Threshold = None,
-    over_time: Annotated[
-        bool, typer.Option("--over-time", help="Show the scores of every window, with its time.")
-    ] = False,
+    over_time: OverTime = False,
     hop: Annotated[
         float | None,
         typer.Option(
@@ -65,20 +62,8 @@ def tag_command(
     output: OutputFile = None,
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
-    about: Annotated[
-        bool,
-        typer.Option(
-            "--about", help="Also write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json."
-        ),
-    ] = False,
-    embeddings: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also write embeddings of the recordings, or with --over-time of the windows, to this .parquet or "
-            ".npz.",
-        ),
-    ] = None,
+    about: About = False,
+    embeddings: EmbeddingsFile = None,
     embedding_layer: Annotated[
         str,
         typer.Option(

@@ -70,7 +70,7 @@ class ThresholdFile:
             log.warn(f"{error}; the thresholds stay as they were")
 
     def _read(self) -> None:
-        self._stamp, self._next = self._stamp_now(), time.monotonic() + CHECK_SECONDS
+        self._stamp = self._stamp_now()
         rules = EventRules(thresholds_in(self.path))
         self.detector.thresholds = rules.thresholds(self.detector.task.classes, list(self.default))
 
