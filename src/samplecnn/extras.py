@@ -22,7 +22,13 @@ EXTRAS: dict[str, dict[str, str]] = {
     "av": {"av": "PyAV"},
     "mic": {"miniaudio": "miniaudio"},
     "tags": {"mutagen": "mutagen"},
-    "serve": {"starlette": "Starlette", "uvicorn": "uvicorn"},
+    "serve": {
+        "starlette": "Starlette",
+        "uvicorn": "uvicorn",
+        "wsproto": "wsproto",
+        "python_multipart": "python-multipart",
+        "prometheus_client": "prometheus-client",
+    },
 }
 
 

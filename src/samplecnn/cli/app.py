@@ -24,6 +24,7 @@ from samplecnn.cli.listen import listen_command
 from samplecnn.cli.models import models
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.process import PROGRAM, run
+from samplecnn.cli.serve import serve_command
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
 from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Verb, with_common
@@ -39,6 +40,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "compare": compare_command,
     "tag": tag_command,
     "listen": listen_command,
+    "serve": serve_command,
     "export": export_command,
     "convert": convert_command,
     "bench": bench,

@@ -1,0 +1,127 @@
+"""Who may use the server of `samplecnn serve`: programs, and its own page, but no page of another origin.
+
+On the loopback interface every program of this machine may. Opened wider, a server has a token: in the header
+`Authorization: Bearer TOKEN`, or for a browser once in the address `/?token=TOKEN`, which sets a cookie.
+
+Web pages can send requests anywhere, so two headers are checked. Host must be an IP address, localhost or a name that
+was allowed: otherwise an attacker could make a name of theirs point to this server (DNS rebinding). Origin, which
+browsers send with whatever a page of another origin asks for, must be that of this server.
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from samplecnn.serving.problems import Problem
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+OPEN_PATHS = ("/health", "/ready")  # for checks by whatever runs the server
+COOKIE = "samplecnn-token"
+
+
+class Access:
+    """Middleware that lets only permitted requests through.
+
+    Args:
+        app: behind it.
+        token: that requests must have; None: none.
+        hosts: names under which the server may be asked, besides localhost and IP addresses.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, hosts: Iterable[str] = ()) -> None:
+        self.app, self.token = app, token
+        self.hosts = {"localhost", *(host.lower() for host in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._check(scope)
+            answer = self._entrance(scope) or self.app
+        except Problem as problem:
+            answer = problem.response()
+        await answer(scope, receive, with_headers)
+
+    def _check(self, scope: Scope) -> None:
+        """Raises a Problem for a Host or Origin that is not this server's."""
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._is_own(host):
+            raise Problem(421, "this name is not allowed; ask by IP address or localhost, or allow it by --allow-host")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise Problem(403, "requests of pages of another origin are refused")
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in self.hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _entrance(self, scope: Scope) -> Response | None:
+        """For the first request of a browser: sets the cookie and leads to the page.
+
+        Raises:
+            Problem: without the token.
+        """
+        if self.token is None or scope["path"] in OPEN_PATHS:
+            return None
+        headers = Headers(scope=scope)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._fits(given.strip()):
+            return None
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["type"] == "http" and scope["path"] == "/" and self._fits(asked):
+            response = RedirectResponse("/", 303)
+            # Lax: the address may be opened from another program. What pages of another origin send, Origin refuses.
+            response.set_cookie(COOKIE, self.token, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+            return response
+        if self._fits(_cookie(headers.get("cookie", ""))):
+            return None
+        raise Problem(
+            401, "this server needs its token, as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+        )
+
+    def _fits(self, token: str) -> bool:
+        return self.token is not None and secrets.compare_digest(token.encode(), self.token.encode())
+
+
+def _cookie(text: str) -> str:
+    try:
+        found: Any = SimpleCookie(text).get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value

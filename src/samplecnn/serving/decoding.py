@@ -1,0 +1,168 @@
+"""Decoding of uploaded files in worker processes with limits of memory and time.
+
+A file of a stranger may crash a decoder, or ask for gigabytes or for days. A worker sends the sound in blocks, as it
+decodes, and stops at the declared length; the server stops reading blocks while it has enough of them.
+"""
+
+import io
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samplecnn.audio import Remarks, is_silent, stream, to_int16
+from samplecnn.errors import AudioError
+from samplecnn.system.limits import Limits
+from samplecnn.system.workers import Worker, WorkerDied
+
+MEMORY = 1 << 30  # bytes of address space for decoding one file
+CPU_SECONDS = 3600  # of a worker, for all its files
+NAMELESS = "the given audio: "  # with which messages about a file without a name begin
+FILES = 500  # that a worker decodes before it is replaced
+
+
+class Block(NamedTuple):
+    """Some sound.
+
+    Args:
+        samples: int16 [samples], mono at the rate that was asked for.
+        silent: whether every sample is zero, before it was rounded.
+    """
+
+    samples: np.ndarray
+    silent: bool
+
+
+class TooLongError(AudioError):
+    """A recording longer than the limit."""
+
+
+class Decoders:
+    """Worker processes, started when they are needed.
+
+    Args:
+        count: of processes at most.
+        seconds: that a file may take.
+    """
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._limits = Limits(memory=MEMORY, cpu_seconds=CPU_SECONDS, seconds=seconds)
+        self._free: queue.LifoQueue[tuple[int, Worker | None]] = queue.LifoQueue()
+        self._lock = threading.Lock()
+        self._workers: set[Worker] = set()
+        self._closed = False
+        for _ in range(count):
+            self._free.put((0, None))
+
+    def warm_up(self) -> None:
+        """Starts the first process, so that the first request need not wait for it."""
+        files, worker = self._free.get()
+        self._free.put((files, worker or self._start()))
+
+    def decode(
+        self, upload: tuple[bytes, str], rate: int, max_seconds: float, remarks: Remarks, keep: bool, wait: float
+    ) -> Generator[Block]:
+        """Decodes a file.
+
+        Args:
+            upload: its bytes, or b"" and its path.
+            rate: Hz of the result.
+            max_seconds: of sound; a longer recording raises TooLongError.
+            remarks: completed after the last block.
+            keep: see `accept_truncated` of `audio.stream`.
+            wait: seconds to wait for a free process.
+
+        Raises:
+            AudioError: as `audio.stream`; the decoder crashed or needed too much memory or time.
+            TimeoutError: no process became free.
+        """
+        try:
+            files, worker = self._free.get(timeout=wait)
+        except queue.Empty:
+            raise TimeoutError from None
+        data, path = upload
+        order = {"path": path, "rate": rate, "max_seconds": max_seconds, "keep": keep}
+        reusable = False
+        try:
+            if worker is None or worker.process.poll() is not None:
+                self._forget(worker)
+                files, worker = 0, self._start()
+            try:
+                with closing(worker.ask(order, data)) as answers:
+                    for answer in answers:
+                        if "remarks" in answer.value:
+                            remarks.__dict__.update(answer.value["remarks"])
+                        elif "too_long" in answer.value:
+                            raise TooLongError(f"longer than {max_seconds:g} s, the limit of this server; send a part")
+                        else:
+                            yield Block(np.frombuffer(answer.data, np.int16), answer.value["silent"])
+                reusable = True
+            except TooLongError:
+                raise
+            except AudioError as error:
+                raise AudioError(str(error).removeprefix(NAMELESS)) from error
+            except WorkerDied as death:
+                raise AudioError(f"damaged, its decoder {death.how}; leave it out") from death
+            except MemoryError as error:
+                raise AudioError("damaged, it needs more memory than sound can; leave it out") from error
+            finally:
+                with suppress(WorkerDied):
+                    if worker.busy:  # the rest of its answers is not wanted
+                        worker.skip_rest()
+                    reusable = worker.process.poll() is None
+        finally:
+            if not reusable or files + 1 >= FILES:
+                self._forget(worker)
+                worker = None
+            self._free.put((files + 1, worker))
+
+    def close(self) -> None:
+        """Ends all processes; what they are decoding fails."""
+        with self._lock:
+            self._closed = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.kill()  # whoever waits for it forgets it
+        while True:
+            try:
+                self._forget(self._free.get_nowait()[1])
+            except queue.Empty:
+                return
+
+    def _start(self) -> Worker:
+        worker = Worker(f"{__name__}:decode", preload=("samplecnn.audio",), limits=self._limits)
+        with self._lock:
+            self._workers.add(worker)
+            if self._closed:
+                worker.kill()
+        return worker
+
+    def _forget(self, worker: Worker | None) -> None:
+        if worker is None:
+            return
+        with self._lock:
+            self._workers.discard(worker)
+        worker.kill()
+        with suppress(OSError, ValueError):
+            worker.close()
+
+
+def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> None:
+    """The worker's task: sends blocks of int16 samples, then the remarks; or that the recording is too long."""
+    remarks = Remarks()
+    left = order["max_seconds"] * order["rate"]
+    # A file that is opened by a descriptor has no name, which would mean nothing in a message to the client.
+    file = open(os.open(order["path"], os.O_RDONLY), "rb", buffering=0) if order["path"] else io.BytesIO(data)  # noqa: PTH123, SIM115
+    with file:
+        for wave in stream(file, order["rate"], None, order["keep"], remarks):  # type: ignore[arg-type]
+            left -= len(wave)
+            if left < 0:
+                answer({"too_long": True})
+                return
+            answer({"silent": is_silent(wave)}, to_int16(wave).data)
+    answer({"remarks": asdict(remarks)})
