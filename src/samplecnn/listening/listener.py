@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from samplecnn.errors import UsageError
-from samplecnn.inference import ENGINES, open_engine
+from samplecnn.inference import ENGINES, Engine, open_engine
 from samplecnn.inference.windows import hop_samples, windows
 from samplecnn.listening.detector import Detector, DetectorRules, Heard
 from samplecnn.listening.sources import Source
@@ -78,7 +78,7 @@ class Listener:
         hop: seconds from one window to the next; None: a tenth of a window.
         rules: how scores become events.
         thresholds: of each class, float [classes]; None: the model's.
-        engine: what runs the model; "auto": the installed one that starts fastest, never PyTorch.
+        engine: what runs the model; "auto": the installed one that starts fastest, never PyTorch. Or an open engine.
         precision: as for `samplecnn.Tagger`; short windows gain nothing from "bf16".
 
     Attributes:
@@ -104,7 +104,7 @@ class Listener:
         hop: float | None = None,
         rules: DetectorRules | None = None,
         thresholds: np.ndarray | None = None,
-        engine: str = "auto",
+        engine: str | Engine = "auto",
         precision: str = "fp32",
     ) -> None:
         net = network(model)
@@ -113,7 +113,9 @@ class Listener:
         self.hop = max(window // HOPS_PER_WINDOW, 1) if hop is None else hop_samples(hop, self.task)
         if engine == "auto":
             engine = next(name for name in STARTS_FAST if ENGINES[name].installed)
-        self.engine = open_engine(net, engine, precision, segments=1, device=None if engine == "torch" else "cpu")
+        if isinstance(engine, str):
+            engine = open_engine(net, engine, precision, segments=1, device=None if engine == "torch" else "cpu")
+        self.engine = engine
         limits = np.asarray(self.task.class_thresholds if thresholds is None else thresholds)
         self.detector = Detector(self.task, limits, rules or DetectorRules(), self.hop / self.task.sample_rate)
         self.counts = Counts()

@@ -1,15 +1,10 @@
-"""The application of `samplecnn serve`: its routes, and what they do."""
+"""The application of `samplecnn serve`: its routes."""
 
 import asyncio
-import shutil
 import sys
-import tempfile
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from importlib.resources import files
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +12,26 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models.graph import Graph
+from samplecnn.serving import metrics
 from samplecnn.serving.access import Access
-from samplecnn.serving.answers import Answer, answer_of
-from samplecnn.serving.decoding import Decoders
-from samplecnn.serving.hosted import CancelledRequest, HostedModel, Work
-from samplecnn.serving.problems import Problem, busy, handler, problem_of
-from samplecnn.serving.query import FORMATS, TagQuery, parse_query
+from samplecnn.serving.hosted import named_models
+from samplecnn.serving.live import hear
+from samplecnn.serving.openapi import description
+from samplecnn.serving.page import page_routes
+from samplecnn.serving.problems import Problem, handler, problem_of
+from samplecnn.serving.query import FORMATS, parse_query
+from samplecnn.serving.service import Service
 from samplecnn.serving.settings import ServeLimits
-from samplecnn.serving.uploads import file_name, receive_upload
+from samplecnn.serving.uploads import receive_upload
 
-TYPES = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".svg": "image/svg+xml",
-    ".json": "application/json",
-    ".wasm": "application/wasm",
-    ".txt": "text/plain",
-}
 CLIENT_GONE = 499  # the status that is counted for a request whose client has gone; nobody receives it
-
-
-class Service:
-    """The state of a server: its models, decoders and threads."""
-
-    def __init__(self, models: list[HostedModel], limits: ServeLimits) -> None:
-        self.models, self.limits = {model.name: model for model in models}, limits
-        self.decoders = Decoders(limits.decoders, limits.request_timeout)
-        self.threads = ThreadPoolExecutor(limits.max_queue, thread_name_prefix="request")
-        self.folder = tempfile.mkdtemp(prefix="samplecnn-serve-")
-        self.active = 0
-        self.stopping = False
-
-    def model(self, name: str | None) -> HostedModel:
-        if name is None:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            raise Problem(404, f"there is no model {name[:100]!r}; this server has {', '.join(self.models)}")
-        return self.models[name]
-
-    def check_room(self) -> None:
-        """Raises a Problem where no further request can be taken."""
-        if self.stopping:
-            raise busy("the server is stopping", seconds=5)
-        if self.active >= self.limits.max_queue:
-            raise busy(f"{self.active} requests are waiting already; try again later", 429)
-
-    def tag(self, model: HostedModel, query: TagQuery, work: Work) -> Answer:
-        """In a thread."""
-        name = file_name(query.name or work.upload.name)
-        try:
-            return answer_of(model, query, name, model.tag(work, self.decoders), work.hop)
-        finally:
-            work.upload.close()
-
-    def close(self) -> None:
-        self.stopping = True
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        self.decoders.close()
-        for model in self.models.values():
-            model.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+Endpoint = Callable[[Service, Request], Awaitable[Response]]
 
 
 def create_app(
@@ -107,14 +56,10 @@ def create_app(
     Raises:
         UsageError: no models, two of the same name, or as `samplecnn.Tagger`.
     """
-    from samplecnn.serving.hosted import named_models
-
-    limits = limits or ServeLimits()
     named = models if isinstance(models, Mapping) else named_models([str(model) for model in models])
     if not named:
         raise UsageError("no model to serve; name one or more")
-    hosted = [HostedModel(name, model, limits, engine, precision) for name, model in named.items()]
-    service = Service(hosted, limits)
+    service = Service(named, limits or ServeLimits(), engine, precision)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -124,88 +69,53 @@ def create_app(
         finally:
             service.close()
 
-    def answering(endpoint: Callable[[Service, Request], Awaitable[Response]]) -> Callable[[Request], Any]:
-        async def answered(request: Request) -> Response:
-            try:
-                return await endpoint(service, request)
-            except (Problem, SampleCNNError, HTTPException) as error:
-                return problem_of(error).response()
-            except ClientDisconnect:
-                return Response(status_code=CLIENT_GONE)
-            except Exception as error:
-                traceback.print_exc(file=sys.stderr)
-                return problem_of(error).response()
+    async def listen(socket: WebSocket) -> None:
+        await hear(service, socket)
 
-        return answered
-
+    pages = page_routes()
+    routes = [Route(path, _answering(service, endpoint), methods=[verb]) for path, (verb, endpoint) in ROUTES.items()]
     app = Starlette(
-        routes=[
-            Route("/v1/tag", answering(tag), methods=["POST"]),
-            Route("/v1/models", answering(list_models)),
-            Route("/health", answering(health)),
-            Route("/ready", answering(ready)),
-            *page_routes(),
-        ],
+        routes=[*routes, WebSocketRoute("/v1/listen", listen), *pages],
         exception_handlers={HTTPException: handler},
         lifespan=lifespan,
     )
-    return Access(app, token, hosts)
+    counted = [*ROUTES, *(page.path for page in pages)]
+    return metrics.Measured(Access(app, token, hosts), service.metrics, counted)
+
+
+def _answering(service: Service, endpoint: Endpoint) -> Callable[[Request], Any]:
+    """A route that answers every error with a problem."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(service, request)
+        except (Problem, SampleCNNError, HTTPException) as error:
+            return problem_of(error).response()
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_GONE)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            return problem_of(error).response()
+
+    return answered
 
 
 async def tag(service: Service, request: Request) -> Response:
-    """POST /v1/tag: tags one recording."""
+    """Tags one recording."""
     service.check_room()  # before anything is received
     parse_query(request.query_params.multi_items())
     upload = await receive_upload(request, service.limits, service.folder)
     try:
-        service.check_room()
         query = parse_query([*request.query_params.multi_items(), *upload.fields])
-        model = service.model(query.model)
-        deadline = time.monotonic() + service.limits.request_timeout
-        work = Work(upload, model.hop(query.hop), query.accept_truncated, deadline)
     except BaseException:
         upload.close()
         raise
-    answer = await _in_thread(service, request, model, query, work)
+    answer = await service.tag(request, upload, query)
     return Response(answer.content, headers=answer.headers, media_type=answer.media_type)
 
 
-async def _in_thread(service: Service, request: Request, model: HostedModel, query: TagQuery, work: Work) -> Answer:
-    """Processes a request in a thread, until it is done, its client has gone or its time is up."""
-    loop = asyncio.get_running_loop()
-    service.active += 1
-    running = loop.run_in_executor(service.threads, service.tag, model, query, work)
-
-    def done(_: Any) -> None:
-        service.active -= 1
-        running.cancelled() or running.exception()  # it is retrieved, even where nobody waits any more
-
-    running.add_done_callback(done)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((running, gone), timeout=service.limits.request_timeout, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            return running.result()
-        if gone.done():
-            raise ClientDisconnect
-        raise CancelledRequest
-    except (CancelledRequest, TimeoutError):
-        detail = f"not done after {service.limits.request_timeout:g} s; send a shorter recording, or try again later"
-        raise busy(detail, seconds=5) from None
-    finally:
-        work.cancelled.set()
-        gone.cancel()
-        with suppress(asyncio.CancelledError):
-            await gone
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def list_models(service: Service, request: Request) -> Response:
-    """GET /v1/models: what can be asked for."""
+    """The models, formats and limits."""
     limits = service.limits
     return JSONResponse(
         {
@@ -217,36 +127,31 @@ async def list_models(service: Service, request: Request) -> Response:
 
 
 async def health(service: Service, request: Request) -> Response:
-    """GET /health: the process answers."""
+    """The process answers."""
     return JSONResponse({"status": "ok"})
 
 
 async def ready(service: Service, request: Request) -> Response:
-    """GET /ready: it takes requests."""
+    """It takes requests."""
     service.check_room()
     return JSONResponse({"status": "ready"})
 
 
-def page_routes() -> list[Route]:
-    """The files of the page; without it, the addresses do not exist."""
-    folder = files("samplecnn.serving") / "page"
-    if not folder.is_dir():
-        return []
-    return [_static(path, file) for path, file in _page_files(folder, "/")]
+async def show_metrics(service: Service, request: Request) -> Response:
+    """Counters for Prometheus."""
+    return Response(service.metrics.text(), headers={"Content-Type": metrics.MEDIA_TYPE})
 
 
-def _page_files(folder: Any, prefix: str) -> Iterable[tuple[str, Any]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.is_dir():
-            yield from _page_files(entry, f"{prefix}{entry.name}/")
-        elif "." + entry.name.rpartition(".")[2] in TYPES:
-            yield ("/" if entry.name == "index.html" and prefix == "/" else f"{prefix}{entry.name}"), entry
+async def show_description(service: Service, request: Request) -> Response:
+    """The OpenAPI document."""
+    return JSONResponse(description(service))
 
 
-def _static(path: str, file: Any) -> Route:
-    content, kind = file.read_bytes(), TYPES["." + file.name.rpartition(".")[2]]
-
-    async def send(request: Request) -> Response:
-        return Response(content, media_type=kind)
-
-    return Route(path, send)
+ROUTES: dict[str, tuple[str, Endpoint]] = {
+    "/v1/tag": ("POST", tag),
+    "/v1/models": ("GET", list_models),
+    "/health": ("GET", health),
+    "/ready": ("GET", ready),
+    "/metrics": ("GET", show_metrics),
+    "/openapi.json": ("GET", show_description),
+}

@@ -15,6 +15,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.inference.base import Engine
 
 Outputs = Future[np.ndarray]
+TIMEOUT = 60.0  # seconds after which an engine is taken to hang
 
 
 class Batcher:
@@ -89,3 +90,14 @@ class Batcher:
                 if taken or self._closed:
                     return taken
                 self._changed.wait()
+
+
+class SharedEngine(Engine):
+    """An engine for one user among many: its windows are computed by a batcher. Any thread may call it."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        super().__init__(batcher.engine.net, batcher.engine.precision)
+        self.name, self.batcher = batcher.engine.name, batcher
+
+    def infer(self, segments: np.ndarray) -> np.ndarray:
+        return self.batcher.submit(segments).result(TIMEOUT)

@@ -20,7 +20,7 @@ from samplecnn.inference.windows import hop_samples, windows
 from samplecnn.model_files import CONFIG
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph
-from samplecnn.serving.batcher import Batcher, Outputs
+from samplecnn.serving.batcher import Batcher, Outputs, SharedEngine
 from samplecnn.serving.decoding import Decoders
 from samplecnn.serving.settings import ServeLimits
 from samplecnn.serving.uploads import Upload
@@ -170,6 +170,10 @@ class HostedModel:
                 recording.silent &= block.silent
                 yield from_int16(block.samples)
                 _ = work.left
+
+    def shared_engine(self) -> SharedEngine:
+        """The model as an engine for one listener."""
+        return SharedEngine(self.batcher)
 
     def about(self, hop: int) -> dict[str, Any]:
         """What outputs say of the model, as those of `samplecnn tag` do; `hop` in samples."""

@@ -10,11 +10,12 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from samplecnn.serving.problems import MEDIA_TYPE, Problem
+from samplecnn.serving.problems import MEDIA_TYPE, Problem, busy
 
 HEADER_SECONDS = 10.0  # from the connection, or the first byte of a further request, to the end of its headers
 READ_SECONDS = 30.0  # in which a client has to take some of an answer
 LINGER_SECONDS = 2.0  # for which the rest of a refused body is read, so that its client sees the answer
+MAX_CONNECTIONS = 1000
 
 
 class DeadlineProtocol(H11Protocol):
@@ -29,7 +30,10 @@ class DeadlineProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._expect_headers()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._send_problem(busy("too many connections"))
+        else:
+            self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._deadline, self._stuck):
@@ -53,6 +57,16 @@ class DeadlineProtocol(H11Protocol):
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._send_problem(Problem(408, f"no complete request within {self.header_seconds:g} s"))
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self.loop.call_later(self.linger_seconds, self._end_refused, self.cycle)
+
+    def _end_refused(self, cycle: Any) -> None:
+        """Closes the connection of a client that still sends what was refused."""
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:
         self._send_problem(Problem(400, "not a valid HTTP request"))
 
@@ -63,6 +77,7 @@ class DeadlineProtocol(H11Protocol):
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
+            *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
         ]
         try:
             for event in (h11.Response(status_code=problem.status, headers=headers), h11.Data(data=body)):

@@ -14,7 +14,6 @@ from samplecnn.system import log
 
 LOOPBACK = "127.0.0.1"
 GRACE = 30.0  # seconds that requests may still take after the server was asked to end
-MAX_CONNECTIONS = 1000
 MAX_FRAME = 1 << 20  # bytes of a WebSocket message
 PING_SECONDS = 20.0
 
@@ -89,7 +88,6 @@ class ApiServer:
             lifespan="on",
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=int(grace),
         )

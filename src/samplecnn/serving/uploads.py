@@ -169,7 +169,7 @@ def file_name(text: str) -> str:
 
 
 def _too_large(limits: ServeLimits) -> Problem:
-    return Problem(413, f"more than {limits.max_megabytes:,} MiB, the limit of this server", {"Connection": "close"})
+    return Problem(413, f"more than {limits.max_megabytes:,} MiB, the limit of this server")
 
 
 __all__ = ["ClientDisconnect", "Upload", "file_name", "receive_upload"]

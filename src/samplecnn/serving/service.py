@@ -1,0 +1,145 @@
+"""The state of a server: its models, decoders, threads and counters."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from samplecnn import __version__
+from samplecnn.models.graph import Graph
+from samplecnn.serving.answers import Answer, answer_of
+from samplecnn.serving.decoding import Decoders
+from samplecnn.serving.hosted import CancelledRequest, HostedModel, Work
+from samplecnn.serving.metrics import Metrics
+from samplecnn.serving.problems import Problem, busy
+from samplecnn.serving.query import TagQuery
+from samplecnn.serving.settings import ServeLimits
+from samplecnn.serving.uploads import Upload, file_name
+
+
+class Service:
+    """What the routes of a server share.
+
+    Args:
+        models: by name; the first one is the default.
+        limits: what requests may take.
+        engine, precision: see `samplecnn.Tagger`.
+
+    Attributes:
+        active: requests that are processed or wait for it.
+        listening: open WebSocket connections.
+        stopping: no further requests are taken.
+
+    Raises:
+        UsageError: as `samplecnn.Tagger`.
+    """
+
+    def __init__(
+        self, models: Mapping[str, str | Path | Graph], limits: ServeLimits, engine: str, precision: str
+    ) -> None:
+        self.limits = limits
+        self.active = self.listening = 0
+        self.stopping = False
+        self.metrics = Metrics(lambda: self.active)
+        self.models = {
+            name: HostedModel(name, model, limits, engine, precision, self.metrics.batches.labels(name).observe)
+            for name, model in models.items()
+        }
+        for name, hosted in self.models.items():
+            opened = hosted.batcher.engine
+            self.metrics.build.labels(__version__, name, opened.name, opened.precision).set(1)
+        self.decoders = Decoders(limits.decoders, limits.request_timeout)
+        self.threads = ThreadPoolExecutor(limits.max_queue, thread_name_prefix="request")
+        self.listeners = ThreadPoolExecutor(max(limits.max_listeners, 1), thread_name_prefix="listener")
+        self.folder = tempfile.mkdtemp(prefix="samplecnn-serve-")
+
+    def model(self, name: str | None) -> HostedModel:
+        """A model by its name; the first one for None.
+
+        Raises:
+            Problem: there is none of this name.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Problem(404, f"there is no model {name[:100]!r}; this server has {', '.join(self.models)}")
+        return self.models[name]
+
+    def check_room(self) -> None:
+        """Raises a Problem where no further request can be taken."""
+        if self.stopping:
+            raise busy("the server is stopping", seconds=5)
+        if self.active >= self.limits.max_queue:
+            raise busy(f"{self.active} requests are waiting already; try again later", 429)
+
+    async def tag(self, request: Request, upload: Upload, query: TagQuery) -> Answer:
+        """Tags an upload in a thread, until it is done, its client has gone or its time is up.
+
+        Raises:
+            Problem: there is no room or no such model; its time is up.
+            SampleCNNError: the recording cannot be used, or the parameters do not fit the model.
+            ClientDisconnect: the client has gone.
+        """
+        try:
+            self.check_room()
+            model = self.model(query.model)
+            deadline = time.monotonic() + self.limits.request_timeout
+            work = Work(upload, model.hop(query.hop), query.accept_truncated, deadline)
+        except BaseException:
+            upload.close()
+            raise
+        self.active += 1
+        running = asyncio.get_running_loop().run_in_executor(self.threads, self._tag, model, query, work)
+        running.add_done_callback(self._done)
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait(
+                (running, gone), timeout=self.limits.request_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not running.done():
+                raise ClientDisconnect if gone.done() else CancelledRequest
+            return running.result()
+        except (CancelledRequest, TimeoutError):
+            detail = f"not done after {self.limits.request_timeout:g} s; send a shorter recording, or try again later"
+            raise busy(detail, seconds=5) from None
+        finally:
+            work.cancelled.set()
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+
+    def _tag(self, model: HostedModel, query: TagQuery, work: Work) -> Answer:
+        name = file_name(query.name or work.upload.name)
+        try:
+            tags = model.tag(work, self.decoders)
+        finally:
+            work.upload.close()
+        self.metrics.audio.labels(model.name).inc(tags.seconds)
+        return answer_of(model, query, name, tags, work.hop)
+
+    def _done(self, running: "asyncio.Future[Any]") -> None:
+        self.active -= 1
+        if not running.cancelled():
+            running.exception()  # marks it as seen, also where nobody waits for it any more
+
+    def close(self) -> None:
+        """Ends all work."""
+        self.stopping = True
+        for pool in (self.threads, self.listeners):
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.decoders.close()
+        for model in self.models.values():
+            model.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
