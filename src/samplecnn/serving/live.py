@@ -2,7 +2,7 @@
 
 The client sends binary messages of samples, and a text message "end" (or closes) at the end of the sound. The server
 first sends {"type": "start", ...} with what it expects, then a message for every event as `samplecnn listen` prints
-them, and at the end {"type": "end", "seconds": ...}. Sound that comes faster than it is processed is not taken from
+them, and at the end {"type": "done", "seconds": ...}. Sound that comes faster than it is processed is not taken from
 the connection, so a client cannot fill the memory.
 """
 
@@ -154,7 +154,7 @@ async def _converse(
             await running
         if running.done():
             running.result()
-            await send({"type": "end", "seconds": round(listener.counts.seconds, 3)})
+            await send({"type": "done", "seconds": round(listener.counts.seconds, 3)})
             await socket.close()
     except (WebSocketDisconnect, CancelledRequest, TimeoutError, RuntimeError):
         pass  # nobody is there to be told

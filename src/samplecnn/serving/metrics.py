@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -23,7 +24,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # memory, processor time, open files
 
-        def named(kind: type, name: str, about: str, labels: Iterable[str] = (), **options: object) -> object:
+        def named(kind: type, name: str, about: str, labels: Iterable[str] = (), **options: Any) -> Any:
             return kind(f"samplecnn_{name}", about, tuple(labels), registry=self.registry, **options)
 
         self.requests: Counter = named(Counter, "requests", "Answered requests.", ("route", "code"))

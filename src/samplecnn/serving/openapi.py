@@ -99,7 +99,7 @@ def _listen(names: list[str]) -> dict[str, Any]:
     return {
         "summary": "Live sound by WebSocket",
         "description": "Send samples as binary messages, and the text message end at their end. Received are JSON "
-        "messages of type start, event, near, end, scores or problem.",
+        "messages of type start, event, near, end, scores, done or problem.",
         "operationId": "listen",
         "parameters": _parameters(LISTEN_PARAMETERS, names),
         "responses": {"101": {"description": "The connection is a WebSocket now."}, **_errors(("404", *PLAIN_ERRORS))},
