@@ -37,6 +37,7 @@ LAYERS = (
     "models",
     "interop.folding",
     "interop.keras",  # before model_files, which opens an .h5 like any other model
+    "interop.hub.cache",  # before model_files, which opens models of the hub by their ids
     "zoo.packaged",  # before model_files, which opens packaged models by their names
     "model_files",
     "inference",
@@ -45,6 +46,7 @@ LAYERS = (
     "evaluation",  # before training, which evaluates the test set after each stage
     "training",
     "tagging",
+    "interop.hub",  # after zoo, whose cards it uses, and tagging, whose hash of a model
     "file_tags",
     "index",
     "listening",

@@ -29,6 +29,7 @@ EXTRAS: dict[str, dict[str, str]] = {
         "python_multipart": "python-multipart",
         "prometheus_client": "prometheus-client",
     },
+    "hub": {"huggingface_hub": "huggingface_hub"},
 }
 
 

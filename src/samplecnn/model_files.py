@@ -11,6 +11,7 @@ import numpy as np
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.extras import require
+from samplecnn.interop.hub import cache as hub
 from samplecnn.models.config import DESCRIPTION as MODEL
 from samplecnn.models.config import ModelConfig
 from samplecnn.models.stored import StoredModel
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
     from samplecnn.models.graph import Graph
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG = hub.WEIGHTS, hub.CONFIG
 FORMAT_VERSION = 1
 
 TRAINING = fields({"options": or_null(table_of(anything()))}, optional=["options"])
@@ -109,8 +110,8 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
     """Loads a trained model as a PyTorch module, ready for use.
 
     Args:
-        path: a run directory, a `.safetensors` with its config.json next to it, an original `.h5`, or the name of a
-            packaged model. A path that exists comes first.
+        path: a path that exists (a run directory, a `.safetensors` with its config.json, an original `.h5`), else a
+            packaged model's name, else a hub id (`org/name`, `org/name@revision`), downloaded unless it is cached.
         device: where the weights go.
 
     Returns:
@@ -118,7 +119,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
 
     Raises:
         UsageError: there is no model at `path`.
-        SampleCNNError: the files are damaged or do not fit each other.
+        SampleCNNError: files that are damaged or do not fit each other; the hub cannot be reached.
 
     Example:
         >>> model = samplecnn.load("log/20261122_101500-sounds-se")
@@ -166,8 +167,7 @@ def _read(path: Path) -> StoredModel:
 
         return h5.read(path)
     values = read_description(path)
-    config, task = _described(path, values)
-    weights = _safetensors(path)
+    (config, task), weights = _described(path, values), _safetensors(path)
     if values.get("calibration") is not None:
         _calibrate(weights, values["calibration"], path)
     return StoredModel(weights, config, task)
@@ -201,8 +201,7 @@ def calibration_of(path: str | Path) -> dict[str, Any] | None:
 
 def training_of(path: str | Path) -> dict[str, Any] | None:
     """How a model was trained, from its config.json; None where that is not recorded."""
-    file = _file_of(path)
-    return None if is_keras(file) else read_description(file).get("training")
+    return description_of(path).get("training")
 
 
 def update_description(path: str | Path, changes: dict[str, Any]) -> None:
@@ -213,9 +212,11 @@ def update_description(path: str | Path, changes: dict[str, Any]) -> None:
         changes: by key.
 
     Raises:
-        UsageError: a packaged model, or a model without config.json.
+        UsageError: a packaged model, one of the hub, or a model without config.json.
     """
     file = _file_of(path)
+    if not Path(path).exists() and hub.possible_id(path) is not None:
+        raise UsageError(f"{path}: a model of the hub is not changed; copy it with `samplecnn pull {path} FOLDER`")
     if is_keras(file):
         raise UsageError(f"{path}: has no config.json; make a folder of it with `samplecnn convert {path} FOLDER`")
     if packaged_folder(file.parent.name) == file.parent:
@@ -254,7 +255,7 @@ def _array(tensor: Any, where: str) -> np.ndarray:
 
 
 def _file_of(path: str | Path) -> Path:
-    """The file of weights at `path`, or of the packaged model of this name: a .safetensors, or a Keras file."""
+    """The file of weights at `path`, or of the model of this name: a .safetensors, or a Keras file."""
     path = resolved(path)
     if path.is_dir():
         path = path / WEIGHTS
@@ -282,14 +283,13 @@ def is_keras(path: Path) -> bool:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The content of the config.json next to a .safetensors: `format_version`, `model`, `task`, and where they are
-    recorded `sha256` and `training`, which are absent in files of other programs.
+    """The content of the config.json next to a .safetensors; files of other programs have no `sha256` and `training`.
 
     Raises:
         SampleCNNError: absent, not a regular file, damaged, of a later version, or a value that cannot be, named.
     """
-    description = path.with_name(CONFIG)
-    return read_object(description, f"it holds the class names; copy it from where {path.name} came", DESCRIPTION)
+    remedy = f"it holds the class names; copy it from where {path.name} came"
+    return read_object(path.with_name(CONFIG), remedy, DESCRIPTION)
 
 
 def _described(path: Path, values: dict[str, Any]) -> tuple[ModelConfig, Task]:

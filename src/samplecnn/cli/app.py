@@ -24,6 +24,8 @@ from samplecnn.cli.listen import listen_command
 from samplecnn.cli.models import models
 from samplecnn.cli.prepare import prepare
 from samplecnn.cli.process import PROGRAM, run
+from samplecnn.cli.pull import pull_command
+from samplecnn.cli.push import push_command
 from samplecnn.cli.serve import serve_command
 from samplecnn.cli.tag import tag_command
 from samplecnn.cli.train import train
@@ -43,6 +45,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "serve": serve_command,
     "export": export_command,
     "convert": convert_command,
+    "push": push_command,
+    "pull": pull_command,
     "bench": bench,
     "info": info_command,
     "doctor": doctor,

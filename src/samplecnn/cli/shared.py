@@ -17,7 +17,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A run directory, a .safetensors file, an .h5 file of the original, or a packaged model's name.",
+        help="A run directory, a .safetensors file, an .h5 file of the original, a packaged model's name, or a hub id "
+        "(org/name).",
     ),
 ]
 Built = Annotated[

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from samplecnn.errors import UsageError
+from samplecnn.extras import is_installed
 
 
 class Info(Protocol):
@@ -22,7 +23,8 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
 
     Args:
         target: a run directory, a .safetensors or an .h5 file; a recording; a packaged model's name, unless a file, a
-            folder or a data set that was built has it; or a data set: its name, a folder, a manifest.
+            folder or a data set that was built has it; the id of a model on the hub; or a data set: its name, a folder,
+            a manifest.
         data_dir: folder of the data sets.
 
     Raises:
@@ -34,7 +36,9 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
     from samplecnn.info.dataset import DataSetDescription
     from samplecnn.info.model import ModelDescription
     from samplecnn.info.recording import RecordingDescription
+    from samplecnn.interop.hub.cache import possible_id
     from samplecnn.model_files import CONFIG, WEIGHTS, is_keras
+    from samplecnn.recordings import SUFFIXES
     from samplecnn.zoo.packaged import packaged_folder
 
     name, path = str(target), Path(target).expanduser()
@@ -48,6 +52,9 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
         if not os.path.exists(path) and not is_built and packaged_folder(name):  # noqa: PTH110
             return ModelDescription.of(Path(name))
         if not os.path.exists(path) and not is_built:  # noqa: PTH110
+            is_file_name = path.suffix.lower() in SUFFIXES or is_manifest_name(path)
+            if not is_file_name and possible_id(name) and is_installed("huggingface_hub"):
+                return ModelDescription.of(Path(name))
             raise UsageError(
                 f"{name}: there is no such model, recording or data set; give a run directory, a model or sound file, "
                 f"a folder or manifest, or one of {', '.join(REGISTRY)}"

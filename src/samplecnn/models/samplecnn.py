@@ -1,5 +1,9 @@
 """SampleCNN: stacks of tiny convolutions on the waveform (Kim, Lee, Nam: ICASSP 2018 and IEEE JSTSP 2019)."""
 
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -172,3 +176,54 @@ class SampleCNN(nn.Module):
     def num_values(self) -> int:
         """All values of the model, batch-norm statistics counted, as Keras counts parameters."""
         return sum(value.numel() for value in self.state_dict().values())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "cpu",
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> "SampleCNN":
+        """As `samplecnn.load`, with the options that are usual for models of the hub.
+
+        Args:
+            model: a path, the name of a packaged model, or a hub id, in this order.
+            revision: a branch, a tag or a commit of a model on the hub.
+            device: where the weights go.
+            token: for private models; None: HF_TOKEN, or that of `hf auth login`.
+            cache_dir: of downloads; None: that of huggingface_hub.
+            local_files_only: does not use the network.
+
+        Raises:
+            UsageError, SampleCNNError: as `samplecnn.load`.
+        """
+        options = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        loaded: SampleCNN = _later("interop.hub.upload").load_pretrained(model, device, **options)
+        return loaded
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes a model folder, model.safetensors and config.json, with a card, README.md."""
+        _later("interop.hub.upload").write_folder(self, folder, Path(folder).resolve().name)
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Uploads the model with its card to the hub, in one commit.
+
+        Args:
+            repository: "org/name", made if it does not exist; or "org/name@branch".
+            options: `private`, `token`, `message`, `licence`, `scores`, `replace_card`, as of
+                `samplecnn.interop.hub.upload.push`.
+
+        Returns:
+            The address of the commit.
+        """
+        address: str = _later("interop.hub.upload").push(self, repository, **options)
+        return address
+
+
+def _later(module: str) -> Any:
+    """A module that comes after this one in the flow of data: what is called on a model, but belongs to its files."""
+    return import_module(f"samplecnn.{module}")

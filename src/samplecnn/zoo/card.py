@@ -54,24 +54,24 @@ def card_text(facts: dict[str, Any]) -> str:
         _use(facts),
         _classes(facts),
         "## Data\n\n"
-        + _table(("recordings", "licence", "used for"), (_row(d, "name licence use") for d in facts["data"])),
+        + markdown_table(("recordings", "licence", "used for"), (_row(d, "name licence use") for d in facts["data"])),
         f"Split: {facts['split']}",
         _scores(facts),
     ]
     if facts.get("per_class"):
-        sections.append(_per_class(facts["per_class"]))
+        sections.append(per_class_table(facts["per_class"]))
     if facts.get("confusion"):
         sections.append(_confusion(**facts["confusion"]))
     if facts.get("snr"):
         rows = [(_decibels(row["snr"]), f"{100 * row['value']:.1f} %") for row in facts["snr"]]
         sections.append(
-            f"## With background noise\n\n{facts['snr_about']}\n\n" + _table(("SNR", "accuracy"), rows, "rr")
+            f"## With background noise\n\n{facts['snr_about']}\n\n" + markdown_table(("SNR", "accuracy"), rows, "rr")
         )
     if facts.get("false_alarms"):
         sections.append(_false_alarms(facts["false_alarms"]))
     if facts.get("speed"):
         rows = [(row["what"], row["value"]) for row in facts["speed"]]
-        sections.append(f"## Speed\n\n{facts['speed_about']}\n\n" + _table(("what", "time"), rows, "lr"))
+        sections.append(f"## Speed\n\n{facts['speed_about']}\n\n" + markdown_table(("what", "time"), rows, "lr"))
     if facts.get("limits"):
         sections.append("## Limits\n\n" + "\n".join(f"- {line}" for line in facts["limits"]))
     sections.append(
@@ -96,7 +96,7 @@ def _classes(facts: dict[str, Any]) -> str:
     rows = [(_code(name), *(f"{by_split.get(split, 0):,}" for split in splits)) for name, by_split in counts.items()]
     totals = (f"{sum(by_split.get(split, 0) for by_split in counts.values()):,}" for split in splits)
     rows.append(("all", *totals))
-    return f"## Classes\n\nClips of each of the {len(counts)} classes.\n\n" + _table(
+    return f"## Classes\n\nClips of each of the {len(counts)} classes.\n\n" + markdown_table(
         ("class", *splits), rows, "l" + "r" * len(splits)
     )
 
@@ -106,10 +106,10 @@ def _scores(facts: dict[str, Any]) -> str:
         (row["name"], f"{100 * row['value']:.2f} %", _interval(row), f"{row['clips']:,}") for row in facts["scores"]
     ]
     note = f"\n\n{facts['scores_about']}" if facts.get("scores_about") else ""
-    return "## Scores\n\n" + _table(("measure", "value", "95 % interval", "clips"), rows, "lrrr") + note
+    return "## Scores\n\n" + markdown_table(("measure", "value", "95 % interval", "clips"), rows, "lrrr") + note
 
 
-def _per_class(per_class: Sequence[dict[str, Any]]) -> str:
+def per_class_table(per_class: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
             _code(row["name"]),
@@ -118,7 +118,9 @@ def _per_class(per_class: Sequence[dict[str, Any]]) -> str:
         )
         for row in per_class
     ]
-    return "## Every class\n\n" + _table(("class", "clips", "precision", "recall", "F1", "ROC-AUC"), rows, "lrrrrr")
+    return "## Every class\n\n" + markdown_table(
+        ("class", "clips", "precision", "recall", "F1", "ROC-AUC"), rows, "lrrrrr"
+    )
 
 
 def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -126,7 +128,7 @@ def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         (_code(name), *(str(count) if count else "" for count in row))
         for name, row in zip(classes, counts, strict=True)
     ]
-    return "## Confusion\n\nRows: the clip's class; columns: the most probable class.\n\n" + _table(
+    return "## Confusion\n\nRows: the clip's class; columns: the most probable class.\n\n" + markdown_table(
         ("", *map(_code, classes)), rows, "l" + "r" * len(classes)
     )
 
@@ -137,12 +139,12 @@ def _false_alarms(rows: Sequence[dict[str, Any]]) -> str:
         rate, low, high = poisson_rate(row["events"], row["hours"])
         interval = f"{low:.1f} to {high:.1f}"
         cells.append((row["what"], f"{row['threshold']:g}", f"{row['hours'] * 60:.1f} min", f"{rate:.1f}", interval))
-    return "## False alarms\n\n" + _table(
+    return "## False alarms\n\n" + markdown_table(
         ("on", "threshold", "heard", "false alarms an hour", "95 % interval"), cells, "lrrrr"
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
     marks = {"l": ":--", "r": "--:"}
     rule = [marks[side] for side in (align or "l" * len(header))]
     return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (header, rule, *rows))

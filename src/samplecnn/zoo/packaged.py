@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.extras import is_installed
+from samplecnn.interop.hub.cache import CONFIG, WEIGHTS, model_folder, possible_id
 from samplecnn.system.arguments import suggestion
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.md"
+CARD = "card.md"
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -60,9 +62,14 @@ def packaged_folder(name: str | Path) -> Path | None:
 
 
 def resolved(model: str | Path) -> Path:
-    """The path that a model's name means: a path that exists, else a packaged model of this name, else the path.
+    """The path that a model's name means: a path that exists, else a packaged model of this name, else a model of the
+    hub of this id (`org/name` or `org/name@revision`), else the path.
 
-    A folder that holds no model does not hide the packaged model of its name.
+    A folder that holds no model does not hide the packaged model of its name. Without huggingface_hub no name is an id.
+
+    Raises:
+        UsageError: the hub has no such model.
+        SampleCNNError: the model is not in the cache, and the hub cannot be reached or delivers damaged files.
 
     Example:
         >>> resolved("nowhere").name
@@ -73,7 +80,11 @@ def resolved(model: str | Path) -> Path:
         exists = path.is_file() or (path / WEIGHTS).exists()
     except OSError:  # too long for a file's name
         exists = False
-    return path if exists else packaged_folder(model) or path
+    folder = path if exists else packaged_folder(model)
+    if folder is not None:
+        return folder
+    hub_id = possible_id(model) if is_installed("huggingface_hub") else None
+    return path if hub_id is None else model_folder(hub_id)
 
 
 def packaged_models() -> list[PackagedModel]:
@@ -118,11 +129,14 @@ def packaged_card(name: str) -> str:
 
 
 def no_such_model(path: str | Path, expected: str) -> UsageError:
-    """The error for a model that is neither a path nor a packaged name."""
+    """The error for a model that is neither a path nor a packaged name nor the id of a hub model."""
     names = packaged_names()
     packaged = f", or a packaged model ({', '.join(names)})" if names else ""
     near = suggestion(str(path), names) if names else ""
-    return UsageError(f"{path}: there is no such model; {expected}{packaged}{near if near.endswith('?') else ''}")
+    hint = near if near.endswith("?") else ""
+    if possible_id(path) is not None and not is_installed("huggingface_hub"):
+        hint = f", or a hub id after pip install 'samplecnn[hub]'{hint}"
+    return UsageError(f"{path}: there is no such model; {expected}{packaged}{hint}")
 
 
 def _existing(name: str) -> Path:
