@@ -252,7 +252,11 @@ def test_python_names_that_need_an_extra_name_it(models, name):
 def test_extras_are_those_of_the_package():
     """The modules named in messages are those that pip installs for each extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    packages = {"sklearn": "scikit-learn"}
+    packages = {
+        "sklearn": "scikit-learn",
+        "python_multipart": "python-multipart",
+        "prometheus_client": "prometheus-client",
+    }
     for extra, modules in EXTRAS.items():
         listed = {line.partition(">")[0] for line in project["optional-dependencies"][extra]}
         assert listed == {packages.get(module, module) for module in modules}
