@@ -1,12 +1,12 @@
-"""What `samplecnn serve` stands: many clients at once, next to a plain FastAPI server with PyTorch, and hostile clients.
+"""How `samplecnn serve` copes with many clients, next to a plain server of FastAPI and PyTorch, and with hostile ones.
 
-    python benchmarks/serve.py RECORDINGS [--model words] [--minutes 10] [--clients 50] [--peer PYTHON] [--json serve.json]
+    python benchmarks/serve.py RECORDINGS [--minutes 10] [--clients 50] [--peer PYTHON] [--json serve.json]
 
-First, both servers are asked in turns by clients that each send one recording after the other, and every answer is
+First, the servers are asked in turns by clients that each send one recording after the other, and every answer is
 compared with the tags of a Tagger. Then a part of the requests to `samplecnn serve` is hostile: files that are not
-sound, damaged ones, hours of silence in a small FLAC, bodies above the limit, clients that send slowly or never end, clients
-that go before the answer. Every status is compared with what it should be, and the memory of the server with its
-processes is measured over time. Clients and servers share the machine.
+sound, damaged ones, hours of silence in a small FLAC, bodies above the limit, clients that send slowly or never end,
+clients that go before the answer. Every status is compared with what it should be, and the memory of the server with
+its processes is measured over time. Clients and servers share the machine.
 
 RECORDINGS is a folder of WAV files. They are sent as they are, joined to longer ones, and as FLAC, Ogg and mp3.
 """
@@ -357,6 +357,11 @@ async def siege(
     return counts, memory
 
 
+def ratios(first: list[float], other: list[float]) -> list[float]:
+    """Of turns that followed each other."""
+    return [a / b for a, b in zip(first, other, strict=True)]
+
+
 def figure(name: str, values: list[float], unit: str) -> dict[str, Any]:
     print(f"{name}: {statistics.median(values):,.3g} {unit}", flush=True)
     return {"name": name, "values": values, "unit": unit}
@@ -375,34 +380,37 @@ def main() -> None:
     options = parser.parse_args()
 
     known, engine = sounds(options.recordings, 200, options.model, options.engine, 0)
-    ours = Server(
-        [sys.executable, "-m", "samplecnn", "serve", options.model, "--port", "0", "--engine", options.engine,
-         "--max-megabytes", str(MEGABYTES), "--max-seconds", str(SECONDS), "--max-queue", str(options.clients + 14)],
-        form=True, tolerance=TOLERANCE,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "samplecnn", "serve", options.model, "--port", "0", "--engine", options.engine]
+    command += ["--max-megabytes", str(MEGABYTES), "--max-seconds", str(SECONDS)]
+    command += ["--max-queue", str(options.clients + 14)]
+    ours = Server(command, form=True, tolerance=TOLERANCE)
+    single = Server([*command, "--batch-size", "1"], form=True, tolerance=TOLERANCE)
     plain = [options.peer, str(Path(__file__).parent / "peers" / "fastapi_serve.py"), options.model]
     peer = Server(plain, form=True, tolerance=PEER_TOLERANCE)
-    names = (f"samplecnn serve ({engine})", "FastAPI and PyTorch")
-    servers, tallies = (ours, peer), (Tally(), Tally())
-    rates: tuple[list[float], list[float]] = ([], [])
-    for server in servers:  # warm-up
+    servers = {f"samplecnn serve ({engine})": ours, "  without batches": single, "FastAPI and PyTorch": peer}
+    tallies, rates = {name: Tally() for name in servers}, {name: list[float]() for name in servers}
+    for server in servers.values():  # warm-up
         asyncio.run(load(server, known, options.clients, 2, Tally(), 99))
-    for turn in range(max(round(options.minutes * 60 / options.turn / 2), 1)):
-        for server, tally, rate in zip(servers, tallies, rates, strict=True):
+    for turn in range(max(round(options.minutes * 60 / options.turn / len(servers)), 1)):
+        for name, server in servers.items():
+            tally = tallies[name]
             answered, wall = len(tally.seconds), tally.wall
             asyncio.run(load(server, known, options.clients, options.turn, tally, turn))
-            rate.append((len(tally.seconds) - answered) / (tally.wall - wall))
+            rates[name].append((len(tally.seconds) - answered) / (tally.wall - wall))
+    single.stop()
     peer.stop()
     figures = []
-    for name, tally, rate in zip(names, tallies, rates, strict=True):
+    for name, tally in tallies.items():
         figures += [
-            figure(f"{name}: requests", rate, "/s"),
+            figure(f"{name}: requests", rates[name], "/s"),
             figure("  50 % of answers within", [1e3 * tally.percentile(0.5)], "ms"),
             figure("  99 % of answers within", [1e3 * tally.percentile(0.99)], "ms"),
             figure("  wrong answers", [len(tally.wrong)], f"of {len(tally.seconds):,}"),
         ]
         print(*tally.wrong[:5], sep="\n")
-    figures.append(figure("ratio of requests", [a / b for a, b in zip(*rates, strict=True)], "×"))
+    first, *others = rates.values()
+    for name, other in zip(list(rates)[1:], others, strict=True):
+        figures.append(figure(f"requests, times those of: {name.strip()}", ratios(first, other), "×"))
     before = ours.memory()
     tally = Tally()
     counts, memory = asyncio.run(siege(ours, known, options.clients, options.minutes * 60, tally))
@@ -426,7 +434,7 @@ def main() -> None:
     print(f"afterwards {len(check_after.wrong)} wrong of {len(check_after.seconds)}; exit status {status}")
     if options.json:
         about = machine() | {"starlette": version("starlette"), "uvicorn": version("uvicorn")}
-        settings = {"rounds": len(rates[0]), "clients": options.clients, "minutes": options.minutes}
+        settings = {"rounds": len(first), "clients": options.clients, "minutes": options.minutes}
         settings |= {"model": options.model, "hostile": dict(counts)}
         write_json(options.json, {"bench": "serve", "figures": figures, "machine": about, "settings": settings})
 

@@ -30,6 +30,7 @@ from samplecnn.listening.listener import Listener
 from samplecnn.model_files import load_graph
 from samplecnn.serving import ServeLimits, create_app
 from samplecnn.serving.access import Access
+from samplecnn.serving.answers import Answer
 from samplecnn.serving.batcher import Batcher
 from samplecnn.serving.hosted import HostedModel, named_models
 from samplecnn.serving.protocol import DeadlineProtocol
@@ -149,7 +150,7 @@ def test_a_format_is_the_file_that_tag_writes(server, model, tmp_path, format, m
     status, headers, found = ask(
         server, "POST", f"/v1/tag?format={format}&threshold=0.3&name=x.wav", (tmp_path / "x.wav").read_bytes()
     )
-    assert status == 200 and "attachment; filename*=UTF-8''x." in headers["Content-Disposition"]
+    assert status == 200 and headers["Content-Disposition"].startswith('attachment; filename="x.')
     if format == "parquet":
         from pyarrow import parquet
 
@@ -157,6 +158,13 @@ def test_a_format_is_the_file_that_tag_writes(server, model, tmp_path, format, m
         assert_close(parquet.read_table(io.BytesIO(found)).drop_columns("path").to_pylist(), written)
     else:
         assert found == (tmp_path / "out").read_bytes()
+
+
+def test_the_name_of_a_download_is_safe():
+    headers = Answer(b"", "text/plain", 'a"\r\n\u00e9.txt').headers
+    assert headers == {
+        "Content-Disposition": "attachment; filename=\"a____.txt\"; filename*=UTF-8''a%22%0D%0A%C3%A9.txt"
+    }
 
 
 def test_every_format_answers(server):

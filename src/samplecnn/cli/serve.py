@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from samplecnn.cli.shared import Engine, EnginePrecision
+from samplecnn.cli.shared import BatchSize, Engine, EnginePrecision
 
 
 def serve_command(
@@ -39,6 +39,7 @@ def serve_command(
     request_timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Time for processing a request.")
     ] = 60.0,
+    batch_size: BatchSize = 32,
     engine: Engine = "auto",
     precision: EnginePrecision = "auto",
 ) -> None:
@@ -58,7 +59,11 @@ def serve_command(
     if token is None and not is_loopback(host):
         raise UsageError(f"--host {host}: others can reach this address; set a token with --token-file")
     limits = ServeLimits(
-        max_megabytes=max_megabytes, max_seconds=max_seconds, max_queue=max_queue, request_timeout=request_timeout
+        max_megabytes=max_megabytes,
+        max_seconds=max_seconds,
+        max_queue=max_queue,
+        request_timeout=request_timeout,
+        batch_size=batch_size,
     )
     app = create_app(models, limits=limits, token=token, hosts=allow_host or (), engine=engine, precision=precision)
     serve(app, host, port, token)

@@ -1,6 +1,7 @@
 """The answer to a tagged recording: a JSON object, or the file that `samplecnn tag --format` would write."""
 
 import io
+import re
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -39,7 +40,9 @@ class Answer(NamedTuple):
     def headers(self) -> dict[str, str]:
         if not self.file_name:
             return {}
-        return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(self.file_name, safe='')}"}
+        plain = re.sub(r"[^\w. -]", "_", self.file_name, flags=re.ASCII)  # for clients that know only this form
+        encoded = quote(self.file_name, safe="")
+        return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"}
 
 
 def answer_of(model: HostedModel, query: TagQuery, name: str, tags: Tags, hop: int) -> Answer:

@@ -55,6 +55,9 @@ def create_app(
 
     Raises:
         UsageError: no models, two of the same name, or as `samplecnn.Tagger`.
+
+    Example:
+        >>> app = create_app({"sounds": "log/20261122_101500-sounds-se"}, engine="numpy")
     """
     named = models if isinstance(models, Mapping) else named_models([str(model) for model in models])
     if not named:
@@ -63,7 +66,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.decoders.warm_up)
+        await asyncio.to_thread(service.start)
         try:
             yield
         finally:

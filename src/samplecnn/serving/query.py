@@ -163,7 +163,9 @@ _COMMON = {
     "model": Parameter("Name of the model; by default the first one.", _TEXT),
     "hop": _number("Seconds from one window to the next.", MOST_SECONDS, above=True),
     "threshold": _number("Score above which a class counts; by default that of the model.", 1),
-    "class_threshold": Parameter("CLASS=VALUE, the threshold of one class.", _TEXT, several=True),
+    "class_threshold": Parameter(
+        "CLASS=VALUE, the threshold of one class.", {**_TEXT, "pattern": "=[0-9.]+$"}, several=True
+    ),
     "refractory": _number("Seconds after an event in which its class gives no other.", MOST_SECONDS),
 }
 TAG_PARAMETERS: dict[str, Parameter] = {

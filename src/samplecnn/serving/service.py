@@ -1,7 +1,6 @@
 """The state of a server: its models, decoders, threads and counters."""
 
 import asyncio
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -58,7 +57,12 @@ class Service:
         self.decoders = Decoders(limits.decoders, limits.request_timeout)
         self.threads = ThreadPoolExecutor(limits.max_queue, thread_name_prefix="request")
         self.listeners = ThreadPoolExecutor(max(limits.max_listeners, 1), thread_name_prefix="listener")
-        self.folder = tempfile.mkdtemp(prefix="samplecnn-serve-")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def folder(self) -> str | None:
+        """For temporary files; None: the system's, where the application runs without a start."""
+        return None if self._folder is None else self._folder.name
 
     def model(self, name: str | None) -> HostedModel:
         """A model by its name; the first one for None.
@@ -129,6 +133,11 @@ class Service:
         if not running.cancelled():
             running.exception()  # marks it as seen, also where nobody waits for it any more
 
+    def start(self) -> None:
+        """Prepares what the first request would otherwise wait for."""
+        self._folder = tempfile.TemporaryDirectory(prefix="samplecnn-serve-", ignore_cleanup_errors=True)
+        self.decoders.warm_up()
+
     def close(self) -> None:
         """Ends all work."""
         self.stopping = True
@@ -137,7 +146,8 @@ class Service:
         self.decoders.close()
         for model in self.models.values():
             model.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 async def _disconnected(request: Request) -> None:

@@ -1,6 +1,7 @@
 """Receives a recording: the body of a request, or a file in a form. Large ones go to a temporary file."""
 
 import asyncio
+import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -21,6 +22,8 @@ MAX_FIELDS, MAX_FIELD_BYTES = 32, 10_000  # of a form, besides the file
 NAME_BYTES = 255
 # Types of raw bodies. curl sends the last one for --data-binary, whatever the file is.
 ACCEPTED = ("audio/", "video/", "application/ogg", "application/octet-stream", "application/x-www-form-urlencoded")
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the client is told; the server's log is not theirs
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Upload:
 class _Spool:
     """Gathers a file, in memory up to IN_MEMORY."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | None) -> None:
         self.folder, self.data, self.size, self.path = folder, bytearray(), 0, ""
         self._file: Any = None
 
@@ -76,7 +79,7 @@ class _Spool:
         self.finish().close()
 
 
-async def receive_upload(request: Request, limits: ServeLimits, folder: str) -> Upload:
+async def receive_upload(request: Request, limits: ServeLimits, folder: str | None) -> Upload:
     """Reads a request's file.
 
     Args:
@@ -123,7 +126,7 @@ def _limited(request: Request, limits: ServeLimits) -> Any:
     return receive
 
 
-async def _from_body(request: Request, folder: str) -> Upload:
+async def _from_body(request: Request, folder: str | None) -> Upload:
     spool = _Spool(folder)
     try:
         async for block in request.stream():
@@ -134,7 +137,7 @@ async def _from_body(request: Request, folder: str) -> Upload:
     return spool.finish()
 
 
-async def _from_form(request: Request, folder: str) -> Upload:
+async def _from_form(request: Request, folder: str | None) -> Upload:
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
     )
