@@ -30,7 +30,7 @@ from samplecnn.datasets import REGISTRY
 from samplecnn.index import read_index, update_index
 from samplecnn.index.entry import Entry
 from samplecnn.index.packing import packed
-from samplecnn.index.parts import write_part
+from samplecnn.index.part_writer import write_part
 from samplecnn.index.settings import IndexSettings
 from samplecnn.index.similar import Query, find_similar
 from samplecnn.index.summary import describe_index

@@ -235,7 +235,7 @@ def test_parts_of_bounded_size(tmp_path, model, sounds, monkeypatch, rows):
     options = {"hop": 0.05, "engine": "numpy", "precision": "fp32", "batch_size": 1}
     update_index(tmp_path / "one", model, [sounds], **options)
     monkeypatch.setattr("samplecnn.index.new_files.PART_BYTES", 2000)
-    monkeypatch.setattr("samplecnn.index.parts.GROUP_CELLS", 1)
+    monkeypatch.setattr("samplecnn.index.part_writer.GROUP_CELLS", 1)
     update_index(tmp_path / "many", model, [sounds], **options)
     assert len(list((tmp_path / "many").glob("windows-*"))) > 3
     assert rows(tmp_path / "one") == rows(tmp_path / "many")

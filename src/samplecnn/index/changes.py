@@ -1,24 +1,22 @@
 """Which files are new, changed or gone since the last update: by size and time of modification, then by content."""
 
-import hashlib
 import os
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from samplecnn.errors import UsageError
-from samplecnn.index.entry import Stamp
-from samplecnn.index.settings import full_path
-from samplecnn.index.table import Change, paths_of
+from samplecnn.index.digests import HASH_BYTES, Digests, key
+from samplecnn.index.file_list import FileList, Stamp, path_bytes, rows_of
+from samplecnn.index.settings import IndexSettings, full_path
+from samplecnn.index.table import file_groups, path_column
 from samplecnn.recordings import Scan, is_special, listed
 from samplecnn.shards.tfrecord.clips import record_files
 from samplecnn.sound_file import STDIN
 
-HASH_BYTES = 16  # of a SHA-256 are compared
 COLUMNS = ("path", "raw_path", "size", "mtime_ns", "sha256", "error", "deleted")
 
 
@@ -33,7 +31,7 @@ class Found:
         notes: on what was left out.
     """
 
-    files: dict[str, Stamp]
+    files: FileList
     roots: list[str]
     unreadable: list[str]
     notes: list[str]
@@ -45,19 +43,22 @@ def find(paths: Sequence[str | Path]) -> Found:
     Raises:
         UsageError: a path that an index cannot hold: the standard input, a FIFO, TFRecords.
     """
-    scan, files, roots = Scan(), {}, []
+    scan, roots = Scan(), [full_path(path) for path in paths]
     for path in paths:
         if str(path) == STDIN or is_special(path):
             raise UsageError(f"{path}: an index holds files and folders, which can be read again")
         if record_files(path):
             raise UsageError(f"{path}: an index holds recordings, not TFRecords")
-        root = full_path(path)
-        roots.append(root)
-        for name in scan.recordings(root) if Path(root).is_dir() else [root]:
-            stamp = stamp_of(name)
-            if stamp is not None:
-                files[name] = stamp
-    return Found(files, roots, [full_path(folder) for folder, _ in scan.unreadable], scan.notes())
+
+    def files() -> Iterator[tuple[str, Stamp]]:
+        for root in roots:
+            for name in scan.recordings(root) if Path(root).is_dir() else [root]:
+                stamp = stamp_of(name)
+                if stamp is not None:
+                    yield name, stamp
+
+    found = FileList.of(files())
+    return Found(found, roots, [full_path(folder) for folder, _ in scan.unreadable], scan.notes())
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -69,71 +70,79 @@ def stamp_of(path: str) -> Stamp | None:
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Known:
-    """The files of an index as columns, and their rows by path."""
+    """The files of an index, by row.
 
-    table: pa.Table
-    rows: dict[str, int]
-    sizes: np.ndarray
-    times: np.ndarray
+    Args:
+        files: their paths and stamps.
+        deleted, failed: whether the file was gone at the last update, or has an error; bool [files].
+        digests: `digests.key` of the content, S16 [files]; empty where it is not known.
+    """
+
+    files: FileList
     deleted: np.ndarray
     failed: np.ndarray
+    digests: np.ndarray
 
     @classmethod
-    def of(cls, table: pa.Table) -> "Known":
-        rows = {path: row for row, path in enumerate(paths_of(table))}
-        sizes, times, deleted = (table[name].to_numpy() for name in ("size", "mtime_ns", "deleted"))
-        return cls(table, rows, sizes, times, deleted, table["error"].is_valid().to_numpy())
+    def read(cls, folder: Path, settings: IndexSettings) -> "Known":
+        """What an index knows, read in small groups of rows."""
+        paths: list[pa.Array] = []
+        columns: list[list[np.ndarray]] = []
+        for group in file_groups(folder, settings, COLUMNS):
+            paths.append(path_column(group))
+            hashes = [key(text) if text else b"" for text in group["sha256"].to_pylist()]
+            columns.append([
+                *(group[name].to_numpy() for name in ("size", "mtime_ns", "deleted")),
+                group["error"].is_valid().to_numpy(),
+                np.array(hashes, f"S{HASH_BYTES}"),
+            ])  # fmt: skip
+        kinds: list[np.dtype] = [np.dtype(kind) for kind in (np.int64, np.int64, bool, bool, f"S{HASH_BYTES}")]
+        sizes, times, deleted, failed, digests = (
+            np.concatenate([np.zeros(0, kind), *(group[number] for group in columns)])
+            for number, kind in enumerate(kinds)
+        )
+        column = pa.concat_arrays(paths) if paths else pa.array([], pa.large_binary())
+        return cls(FileList(column, sizes, times), deleted, failed, digests)
 
-    def sha256(self, row: int) -> str:
-        return str(self.table["sha256"][row].as_py())
+    def has_content(self, row: int, digest: bytes) -> bool:
+        return bytes(self.digests[row]).ljust(HASH_BYTES, b"\0") == digest
 
-    def hashes(self, without_failed: bool, gone: set[int]) -> dict[bytes, int]:
+    def contents(self, without_failed: bool, gone: np.ndarray) -> Digests:
         """A row for each content, preferably one whose file is gone.
 
         Args:
             without_failed: leaves out files that could not be used.
-            gone: rows whose files are not there.
+            gone: whether each row's file is not there, bool [files].
         """
-        found: dict[bytes, int] = {}
-        for row, text in enumerate(self.table["sha256"].to_pylist()):
-            if not text or (without_failed and self.failed[row]):
-                continue
-            if key(text) not in found or row in gone:
-                found[key(text)] = row
-        return found
+        usable = self.digests != b""
+        if without_failed:
+            usable &= ~self.failed
+        rows = np.concatenate([np.flatnonzero(usable & ~gone)[::-1], np.flatnonzero(usable & gone)])
+        return Digests(self.digests[rows], rows)
 
 
-def key(sha256: str) -> bytes:
-    return bytes.fromhex(sha256)[:HASH_BYTES]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Plan:
     """What an update has to do.
 
     Args:
-        candidates: files that are new or have another size or time, in order: paths and stamps.
-        changed: rows of the table that become others (`table.rewrite`).
-        gone: rows whose files are not there any more, by path.
-        unchanged: files that are as they were.
-        restored: files that had been deleted and are there again.
-        failed: files that are as they were and cannot be used.
+        candidates: files that are new or have another size or time, in order.
+        rows: the index's row of each candidate, -1 for none, int64 [candidates].
+        shared: whether another candidate has the same size, so that one may be a copy of the other, bool [candidates].
+        restored: rows of files that had been deleted and are there again, int64.
+        gone: rows whose files are not there any more, int64.
+        unchanged: number of files that are as they were; `failed` of them cannot be used.
     """
 
-    candidates: dict[str, Stamp] = field(default_factory=dict)
-    changed: dict[int, Change | None] = field(default_factory=dict)
-    gone: dict[str, int] = field(default_factory=dict)
-    unchanged: int = 0
-    restored: int = 0
-    failed: int = 0
-
-    @property
-    def shared_sizes(self) -> set[int]:
-        """Sizes of several candidates, which may be copies of one another."""
-        counts = Counter(stamp.size for stamp in self.candidates.values())
-        return {size for size, count in counts.items() if count > 1}
+    candidates: FileList
+    rows: np.ndarray
+    shared: np.ndarray
+    restored: np.ndarray
+    gone: np.ndarray
+    unchanged: int
+    failed: int
 
 
 def plan(known: Known, found: Found, retry: bool) -> Plan:
@@ -144,39 +153,49 @@ def plan(known: Known, found: Found, retry: bool) -> Plan:
         found: on the disk.
         retry: files that could not be used are candidates again.
     """
-    made = Plan()
-    for path, stamp in found.files.items():
-        row = known.rows.get(path)
-        if row is None or known.sizes[row] != stamp.size or known.times[row] != stamp.mtime_ns:
-            made.candidates[path] = stamp
-            continue
-        if retry and known.failed[row]:
-            made.candidates[path] = stamp
-        elif known.deleted[row]:
-            made.changed[row] = Change(row, path, *stamp)
-            made.restored += 1
-        else:
-            made.unchanged += 1
-            made.failed += int(known.failed[row])
-    for path, row in known.rows.items():
-        if path in found.files or not is_below(path, found.roots) or is_below(path, found.unreadable):
-            continue
-        made.gone[path] = row
-    return made
+    files = found.files
+    rows = rows_of(files.paths, known.files.paths)
+    there, row = np.flatnonzero(rows >= 0), rows[rows >= 0]
+    same = (known.files.sizes[row] == files.sizes[there]) & (known.files.times[row] == files.times[there])
+    if retry:
+        same &= ~known.failed[row]
+    is_candidate = np.ones(len(files), bool)
+    is_candidate[there[same]] = False
+    as_before = row[same]
+    present = np.zeros(len(known.files), bool)
+    present[row] = True
+    candidates = files.select(np.flatnonzero(is_candidate))
+    _, size, count = np.unique(candidates.sizes, return_inverse=True, return_counts=True)
+    unchanged = as_before[~known.deleted[as_before]]
+    return Plan(
+        candidates,
+        rows[is_candidate],
+        count[size] > 1,
+        as_before[known.deleted[as_before]],
+        _gone(known.files.paths, np.flatnonzero(~present), found),
+        len(unchanged),
+        int(known.failed[unchanged].sum()),
+    )
 
 
-def is_below(path: str, folders: Sequence[str]) -> bool:
-    """Whether a path is one of some paths, or lies below one."""
-    return any(path == folder or path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+def _gone(paths: pa.Array, missing: np.ndarray, found: Found) -> np.ndarray:
+    """Those of the missing rows that were searched for."""
+    roots, unreadable = ({path_bytes(path) for path in each} for each in (found.roots, found.unreadable))
+    searched = [
+        row for row in missing.tolist()
+        if is_inside(path := paths[row].as_py(), roots) and not is_inside(path, unreadable)
+    ]  # fmt: skip
+    return np.array(searched, np.int64)
 
 
-def content_hash(path: str) -> str:
-    """SHA-256 of a file; "" where it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+def is_inside(path: bytes, folders: set[bytes]) -> bool:
+    """Whether a path is one of some absolute paths, or lies below one; takes time by the path's depth only."""
+    while path not in folders:
+        parent = os.path.dirname(path)  # noqa: PTH120 - of bytes
+        if parent == path:
+            return False
+        path = parent
+    return True
 
 
 def refuse_nothing(found: Found, paths: Sequence[str], new: bool) -> None:
@@ -193,6 +212,6 @@ def refuse_nothing(found: Found, paths: Sequence[str], new: bool) -> None:
     for path, root in zip(paths, found.roots, strict=False):
         if not Path(root).exists():
             raise UsageError(f"{path}: no such file or folder; an update without paths marks what was deleted")
-    if new and not found.files:
+    if new and not len(found.files):
         more = f" ({'; '.join(found.notes)})" if found.notes else ""
         raise UsageError(f"{listed(paths)}: no recording there{more}")

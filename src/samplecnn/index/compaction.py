@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from samplecnn.index.packing import record_type
-from samplecnn.index.parts import FILES, FIXED, PART_BYTES, files_schema, write_files, write_windows
-from samplecnn.index.reader import Index
+from samplecnn.index.part_reader import PartReader
+from samplecnn.index.part_writer import windows_writer
+from samplecnn.index.parts import PART_BYTES
+from samplecnn.index.rewrite import TableChanges, rewrite
 from samplecnn.index.settings import IndexSettings
 from samplecnn.index.table import read_files
 
 SMALL_PARTS = 8  # that are merged
 SMALL_BYTES = PART_BYTES // 4
+OPEN = 4  # parts that are open while others are written
 
 
 def compact(folder: Path, settings: IndexSettings) -> None:
@@ -29,37 +31,37 @@ def compact(folder: Path, settings: IndexSettings) -> None:
         return
     columns = [used[name].to_numpy() for name in ("part", "row", "recording", "windows")]
     places = np.unique(np.stack([column.astype(np.int64) for column in columns], axis=1), axis=0)
-    index = Index(folder)
-    chosen = _chosen(index, places, settings)
+    parts = PartReader(folder, settings, OPEN)
+    chosen = _chosen(parts, places, settings)
     if not chosen:
         return
-    moved: dict[int, tuple[int, int]] = {}
-    for batch in _batches(places[np.isin(places[:, 0], list(chosen))], settings):
-        rows = np.cumsum([0, *batch[:, 3]]).tolist()
-        tables = [index.part_window_rows(part, row, count) for part, row, _, count in batch.tolist()]
-        embeddings = [index.part_embeddings(part)[row : row + count] for part, row, _, count in batch.tolist()]
-        write_windows(folder, following, tables, np.concatenate(embeddings), settings)
-        moved.update({int(place[2]): (following, rows[number]) for number, place in enumerate(batch)})
+    places = places[np.isin(places[:, 0], list(chosen))]
+    moved = np.empty((len(places), 2), np.int64)  # part and row
+    done = 0
+    for batch in _batches(places, settings):
+        with windows_writer(folder, following, settings) as writer:
+            for part, row, _, count in batch.tolist():
+                moved[done] = following, writer.count
+                writer.add(parts.rows(part, row, count), parts.embeddings(part)[row : row + count])
+                done += 1
         following += 1
-    whole = index.table
-    places_now = [
-        moved.get(recording, (part, row))
-        for recording, part, row in zip(
-            *(whole[name].to_pylist() for name in ("recording", "part", "row")), strict=True
-        )
-    ]
-    for number, name in enumerate(("part", "row")):
-        column = pa.array([place[number] for place in places_now], dict(FIXED)[name])
-        whole = whole.set_column(whole.schema.get_field_index(name), name, column)
-    write_files(folder / FILES, whole.replace_schema_metadata(files_schema(settings, following).metadata))
+    recording = table["recording"].fill_null(-1).to_numpy()
+    order = np.argsort(places[:, 2])
+    at = order[np.minimum(np.searchsorted(places[:, 2], recording, sorter=order), len(order) - 1)]
+    is_moved = places[at, 2] == recording
+    now = {
+        name: np.where(is_moved, moved[at, number], table[name].fill_null(-1).to_numpy())
+        for number, name in enumerate(("part", "row"))
+    }
+    rewrite(folder, settings, TableChanges(), now, following)
 
 
-def _chosen(index: Index, places: np.ndarray, settings: IndexSettings) -> set[int]:
+def _chosen(parts: PartReader, places: np.ndarray, settings: IndexSettings) -> set[int]:
     """Parts to rewrite: less than half in use, or small where there are several such."""
     window = record_type(settings.embedding_size).itemsize + 4 * settings.task.num_classes
     small, sparse = set(), set()
     for part in np.unique(places[:, 0]).tolist():
-        rows = len(index.part_embeddings(part))
+        rows = len(parts.embeddings(part))
         if rows * window < SMALL_BYTES:
             small.add(part)
         if 2 * places[places[:, 0] == part, 3].sum() < rows:

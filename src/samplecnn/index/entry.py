@@ -1,24 +1,18 @@
 """One recording of an index, as an update gets it from the model."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from samplecnn import parsing
 from samplecnn.errors import AudioError
+from samplecnn.index.file_list import Stamp
 from samplecnn.index.packing import packed, rounded
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import reason
 
 OVERHEAD = 4000  # bytes of an entry besides the content of its arrays
-
-
-class Stamp(NamedTuple):
-    """By what a file is known without being read: its size in bytes and its time of modification in nanoseconds."""
-
-    size: int
-    mtime_ns: int
 
 
 _FIELDS = {

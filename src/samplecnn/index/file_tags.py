@@ -6,14 +6,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.extras import require
 from samplecnn.file_tags import read_changes, undo_changes, write_fields
 from samplecnn.file_tags.fields import GENRE, MODEL, MOOD, SCORES, TAGS, Fields
 from samplecnn.file_tags.journal import Journal
-from samplecnn.index.changes import content_hash, stamp_of
+from samplecnn.index.changes import stamp_of
+from samplecnn.index.digests import content_hash
+from samplecnn.index.file_list import path_bytes, rows_of
 from samplecnn.index.reader import Index
-from samplecnn.index.table import Change, read_files, recover, rewrite
+from samplecnn.index.rewrite import TableChanges, recover, rewrite, table_paths
 from samplecnn.system.locks import locked
 
 HASH_SHOWN = 16  # digits of the model's hash in the field of the model
@@ -158,11 +162,11 @@ def _keeping_index(index: Index, dry_run: bool) -> Iterator[Callable[[str], None
         finally:
             if changed:
                 recover(folder, settings)
-                table, following = read_files(folder, settings)
-                rows = {path: row for row, path in enumerate(Index(folder).paths)}
-                new = {}
-                for path in changed:
+                paths = table_paths(folder, settings)
+                rows = rows_of(pa.array(map(path_bytes, changed), pa.large_binary()), paths)
+                changes = TableChanges()
+                for path, row in dict(zip(changed, rows.tolist(), strict=True)).items():
                     stamp = stamp_of(path)
-                    if path in rows and stamp is not None:
-                        new[rows[path]] = Change(rows[path], path, *stamp, sha256=content_hash(path))
-                rewrite(folder, settings, table, following, dict(new), [])
+                    if row >= 0 and stamp is not None:
+                        changes.change(row, stamp, sha256=content_hash(path))
+                rewrite(folder, settings, changes)

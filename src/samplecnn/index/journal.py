@@ -29,13 +29,16 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file: IO[bytes] = path.open("wb")
+        self.size = 0  # bytes that were written
 
     def add(self, entry: Entry) -> None:
         values, arrays = entry.to_values(), [entry.scores, entry.starts, entry.over_time, entry.embeddings]
         raw = b"".join(array.tobytes() for array in arrays if array is not None)
         head = json.dumps(values).encode()
-        self.file.write(FRAME.pack(MARK, len(head), len(raw), zlib.crc32(raw, zlib.crc32(head))) + head + raw)
+        frame = FRAME.pack(MARK, len(head), len(raw), zlib.crc32(raw, zlib.crc32(head))) + head + raw
+        self.file.write(frame)
         self.file.flush()
+        self.size += len(frame)
 
     def close(self) -> None:
         self.file.close()

@@ -1,7 +1,8 @@
 """The part of an update that runs the model: files that are new or have changed, unless their content is known."""
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -9,15 +10,18 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import pyarrow as pa
 
 from samplecnn.audio import stream
-from samplecnn.index.changes import Known, Plan, content_hash, key, stamp_of
-from samplecnn.index.entry import Entry, Stamp
+from samplecnn.index.changes import Known, Plan, stamp_of
+from samplecnn.index.digests import Digests, content_hash, key
+from samplecnn.index.entry import Entry
+from samplecnn.index.file_list import Stamp, rows_of
 from samplecnn.index.journal import Journal
-from samplecnn.index.parts import PART_BYTES, part_file, write_part
+from samplecnn.index.parts import PART_BYTES, part_file
 from samplecnn.index.report import UpdateReport
+from samplecnn.index.rewrite import TableChanges, seal_journal, table_paths
 from samplecnn.index.settings import IndexSettings
-from samplecnn.index.table import Change
 from samplecnn.system import log
 from samplecnn.system.native_messages import attributed, caught
 from samplecnn.system.progress import Progress
@@ -32,66 +36,86 @@ class Work:
     """What is to be done with the candidates of a plan, decided one after the other by their content.
 
     Attributes:
-        changed: rows of the table that get another stamp.
-        moved: rows whose files are now under another path.
-        added: rows for files whose content is that of another row.
-        copies: files (path, stamp) whose content is that of a file of this update, and that file's path.
+        changes: of the table, for files whose content the index knows.
+        moved: whether the file of each row is now under another path, bool [files].
+        copies: files with the content of a file of this update: numbers of both candidates, and size and time.
     """
 
     known: Known
     todo: Plan
     retry: bool
     report: UpdateReport
-    changed: dict[int, Change | None] = field(default_factory=dict)
-    moved: set[int] = field(default_factory=set)
-    added: list[Change] = field(default_factory=list)
-    copies: list[tuple[str, Stamp, str]] = field(default_factory=list)
+    changes: TableChanges = field(default_factory=TableChanges)
+    copies: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]  # four for each
     in_progress: deque[tuple[str, Stamp, str]] = field(default_factory=deque)
-    gone: set[int] = field(default_factory=set)  # rows whose files are not there
+
+    def __post_init__(self) -> None:
+        self.moved = np.zeros(len(self.known.files), bool)
+        self.gone = self.known.deleted.copy()  # whether each row's file is not there
+        self.gone[self.todo.gone] = True
 
     def unknown(self, done: Callable[[], None]) -> Iterator[str]:
         """The files that are to be run through the model; `done` is called for each of the others.
 
         Files are read ahead in a thread for their hashes, so that the decoder finds them in the system's cache.
         """
-        self.gone = set(self.todo.gone.values()) | set(np.flatnonzero(self.known.deleted).tolist())
-        hashes = self.known.hashes(self.retry, self.gone)
-        shared, seen = self.todo.shared_sizes, dict[bytes, str]()
-        with closing(map_ahead(_read, self.todo.candidates.items(), 1)) as files:
-            for path, stamp, digest in files:
-                row = self.known.rows.get(path)
-                if digest and self._is_known(path, stamp, digest, row, hashes):
+        contents, seen = self.known.contents(self.retry, self.gone), Digests()
+        candidates = self.todo.candidates
+        files = ((path, candidates.stamp(number)) for number, path in enumerate(candidates))
+        with closing(map_ahead(_read, files, 1)) as read:
+            for number, (path, stamp, digest) in enumerate(read):
+                row = int(self.todo.rows[number])
+                if digest and self._is_known(path, stamp, key(digest), row, contents):
                     done()
                     continue
-                if digest and key(digest) in seen:
-                    self.copies.append((path, stamp, seen[key(digest)]))
+                first = seen.get(key(digest)) if digest and self.todo.shared[number] else None
+                if first is not None:
+                    self.copies.extend((number, first, *stamp))
                     self.report.copies += 1
                     done()
                     continue
-                if digest and stamp.size in shared:
-                    seen[key(digest)] = path
-                if row is None or self.known.deleted[row]:
+                if digest and self.todo.shared[number]:
+                    seen.add(key(digest), number)
+                if row < 0 or self.known.deleted[row]:
                     self.report.new += 1
                 else:
                     self.report.changed += 1
                 self.in_progress.append((path, stamp, digest))
                 yield path
 
-    def _is_known(self, path: str, stamp: Stamp, digest: str, row: int | None, hashes: dict[bytes, int]) -> bool:
-        if row is not None and self.known.sha256(row) == digest and not (self.retry and self.known.failed[row]):
-            self.changed[row] = Change(row, path, *stamp)
+    def _is_known(self, path: str, stamp: Stamp, digest: bytes, row: int, contents: Digests) -> bool:
+        if row >= 0 and self.known.has_content(row, digest) and not (self.retry and self.known.failed[row]):
+            self.changes.change(row, stamp)
             self.report.touched += 1
             return True
-        source = hashes.get(key(digest))
+        source = contents.get(digest)
         if source is None:
             return False
-        self.added.append(Change(source, path, *stamp))
-        if source in self.gone and source not in self.moved:
-            self.moved.add(source)
+        self.changes.add(source, path, stamp)
+        if self.gone[source] and not self.moved[source]:
+            self.moved[source] = True
+            self.changes.drop(source)
             self.report.moved += 1
         else:
             self.report.copies += 1
         return True
+
+    def finish(self, folder: Path, settings: IndexSettings) -> TableChanges:
+        """All changes of the table, once the parts of what was run are written."""
+        for row in self.todo.restored.tolist():
+            self.changes.change(row, self.known.files.stamp(row))
+        for row in self.todo.gone.tolist():
+            if not self.moved[row] and not self.known.deleted[row]:
+                self.changes.change(row, self.known.files.stamp(row), deleted=True)
+                self.report.deleted += 1
+        if self.copies:
+            copies = np.array(self.copies).reshape(-1, 4)
+            paths = table_paths(folder, settings)
+            newest = paths.take(pa.array(np.arange(len(paths))[::-1]))  # the last row of a path comes first
+            sources = len(paths) - 1 - rows_of(self.todo.candidates.paths.take(pa.array(copies[:, 1])), newest)
+            for source, (number, _, *stamp) in zip(sources.tolist(), copies.tolist(), strict=True):
+                self.changes.add(source, self.todo.candidates[number], Stamp(*stamp))
+        return self.changes
 
 
 def _read(candidate: tuple[str, Stamp]) -> tuple[str, Stamp, str]:
@@ -112,8 +136,7 @@ class Pass:
 
     def __init__(self, folder: Path, settings: IndexSettings, number: int, work: Work) -> None:
         self.folder, self.settings, self.number, self.work = folder, settings, number, work
-        self.entries: list[Entry] = []
-        self.bytes = self.kept = 0
+        self.kept = 0
         self.journal: Journal | None = None
 
     def __enter__(self) -> "Pass":
@@ -134,10 +157,8 @@ class Pass:
         if self.journal is None:
             self.journal = Journal(part_file(self.folder, "journal", self.number))
         self.journal.add(entry)
-        self.entries.append(entry)
-        self.bytes += entry.bytes
         self.kept += 1
-        if self.bytes >= PART_BYTES:
+        if self.journal.size >= PART_BYTES:
             self.seal()
 
     def seal(self) -> None:
@@ -145,12 +166,12 @@ class Pass:
         if self.journal is None:
             return
         self.journal.close()
-        write_part(self.folder, self.number, self.entries, self.settings)
+        seal_journal(self.folder, self.number, self.settings)
         self.journal.path.unlink()
-        self.journal, self.entries, self.bytes = None, [], 0
+        self.journal = None
         self.number += 1
 
-    def tag(self, opened: Callable[[list[str]], Tagger]) -> None:
+    def tag(self, opened: Callable[[Sequence[str]], Tagger]) -> None:
         """Runs the model, which `opened` opens for the candidates once there is something for it to do."""
         candidates = self.work.todo.candidates
         with Progress(total=len(candidates), description="index", unit="files") as bar:
@@ -159,7 +180,7 @@ class Pass:
                 first = next(unknown, None)
                 if first is not None:
                     with caught() as messages:
-                        tagger = opened(list(candidates))
+                        tagger = opened(candidates)
                         tagger.messages = messages
                         log.note(engine_line(tagger))
                         self._tag(tagger, chain([first], unknown), bar)

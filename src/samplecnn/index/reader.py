@@ -1,26 +1,25 @@
 """An index as it is read: its files as a table, and the tags, windows and embeddings of each, without any sound."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
 
 from samplecnn.audio import Remarks
 from samplecnn.errors import AudioError, UsageError
-from samplecnn.index.changes import is_below
-from samplecnn.index.packing import record_type, unpacked
-from samplecnn.index.parts import FIXED, WINDOW_FIXED, part_file, windows_schema
+from samplecnn.index.packing import unpacked
+from samplecnn.index.part_reader import PartReader
+from samplecnn.index.parts import FIXED, WINDOW_FIXED
 from samplecnn.index.settings import IndexSettings, full_path
-from samplecnn.index.table import DAMAGED, paths_of, read_files
+from samplecnn.index.table import paths_of, read_files
 from samplecnn.tagging.tags import Tags
 from samplecnn.task import Task
 
-GROUPS = 8  # row groups of windows that are kept in memory
 SHOWN = (
     "path",
     "seconds",
@@ -59,6 +58,7 @@ class Index:
 
     Attributes:
         settings: what made it (`settings.IndexSettings`).
+        parts: windows and embeddings by part.
 
     Raises:
         UsageError: the folder is no index, or is damaged.
@@ -69,9 +69,7 @@ class Index:
         self.settings = IndexSettings.read(self.folder)
         self.table, _ = read_files(self.folder, self.settings)
         self.paths = paths_of(self.table)
-        self._windows = lru_cache(GROUPS)(self._window_group)
-        self._files = lru_cache(64)(self._open_windows)
-        self._embeddings = lru_cache(64)(self._open_embeddings)
+        self.parts = PartReader(self.folder, self.settings)
 
     @property
     def task(self) -> Task:
@@ -123,7 +121,7 @@ class Index:
         live = self.table.filter(pa.array(~self.deleted & ~self.failed))
         wanted = live["recording"].unique()
         for part in sorted(live["part"].unique().to_pylist()):
-            table = _read(lambda part=part: self._files(part)[0].read(), part_file(self.folder, "windows", part))
+            table = self.parts.windows(part)
             yield table.filter(pa.compute.is_in(table["recording"], value_set=wanted))
 
     def select(self, paths: Sequence[str | Path] = (), deleted: bool = False) -> np.ndarray:
@@ -141,7 +139,12 @@ class Index:
             roots = [full_path(path) for path in paths]
             below = np.zeros(len(self.paths), bool)
             for given, root in zip(paths, roots, strict=True):
-                rows = [row for row, name in enumerate(self.paths) if is_below(name, [root])]
+                inside = root.rstrip(os.sep) + os.sep
+                rows = (
+                    [self.rows[root]]
+                    if root in self.rows
+                    else [row for row, name in enumerate(self.paths) if name.startswith(inside)]
+                )
                 if not rows:
                     raise UsageError(f"{given}: the index {self.folder} has no files of it")
                 below[rows] = True
@@ -168,7 +171,7 @@ class Index:
             return AudioError(known["error"])
         task = self.task
         if windows:
-            found = self.part_window_rows(known["part"], known["row"], known["windows"])
+            found = self.parts.rows(known["part"], known["row"], known["windows"])
             starts = np.rint(found["start"].to_numpy() * task.sample_rate).astype(np.int64)
             columns = found.columns[len(WINDOW_FIXED) :]
             over_time = np.stack([column.to_numpy() for column in columns], axis=1)
@@ -192,59 +195,7 @@ class Index:
     def embedding_records(self, row: int) -> np.ndarray:
         """The embeddings of a file's windows as they are stored, records [windows] (`packing.record_type`)."""
         known = self.facts(row)
-        return np.asarray(self._embeddings(known["part"])[known["row"] : known["row"] + known["windows"]])
-
-    def part_embeddings(self, part: int) -> np.ndarray:
-        """All embeddings of a part, memory-mapped, records [windows]."""
-        return self._embeddings(part)
-
-    def part_windows(self, part: int, columns: Sequence[str]) -> pa.Table:
-        """Columns of all windows of a part."""
-        return _read(lambda: self._files(part)[0].read(columns=list(columns)), part_file(self.folder, "windows", part))
-
-    def part_window_rows(self, part: int, row: int, count: int) -> pa.Table:
-        """Windows of a part, from a row on."""
-        starts = self._files(part)[1]
-        first = int(np.searchsorted(starts, row, side="right")) - 1
-        tables, end = [], row + count
-        while first < len(starts) - 1 and starts[first] < end:
-            group, begin = self._windows(part, first), int(starts[first])
-            tables.append(group.slice(max(row - begin, 0), min(end, begin + len(group)) - max(row, begin)))
-            first += 1
-        table = pa.concat_tables(tables) if tables else windows_schema(self.settings).empty_table()
-        if len(table) != count:
-            raise UsageError(f"{part_file(self.folder, 'windows', part)}: has too few windows; {DAMAGED}")
-        return table
-
-    def _window_group(self, part: int, group: int) -> pa.Table:
-        path = part_file(self.folder, "windows", part)
-        return _read(lambda: self._files(part)[0].read_row_group(group), path)
-
-    def _open_windows(self, part: int) -> tuple[parquet.ParquetFile, np.ndarray]:
-        """A part's file, and the first row of each of its groups, with the end behind them."""
-        path = part_file(self.folder, "windows", part)
-        file = _read(lambda: parquet.ParquetFile(path), path)
-        if file.schema_arrow.remove_metadata() != windows_schema(self.settings):
-            raise UsageError(f"{path}: its columns are not those of the index's settings.json; {DAMAGED}")
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return file, np.cumsum([0, *sizes])
-
-    def _open_embeddings(self, part: int) -> np.ndarray:
-        path = part_file(self.folder, "embeddings", part)
-        found = _read(lambda: np.load(path, mmap_mode="r", allow_pickle=False), path)
-        if found.dtype != record_type(self.settings.embedding_size) or found.ndim != 1:
-            raise UsageError(f"{path}: not the embeddings of this index; {DAMAGED}")
-        return found
-
-
-def _read(read: Any, path: Path) -> Any:
-    """What `read` reads from a file; its errors name the file and the remedy."""
-    try:
-        return read()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: not there any more; if an update has just ended, run the command again") from None
-    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{path}: {DAMAGED} ({str(error).partition(chr(10))[0]})") from error
+        return np.asarray(self.parts.embeddings(known["part"])[known["row"] : known["row"] + known["windows"]])
 
 
 def read_index(path: str | Path) -> Index:

@@ -150,7 +150,7 @@ def _similarities(index: Index, vector: np.ndarray, parts: list[int]) -> Iterato
     threads = usable_cpus()
     with ThreadPoolExecutor(threads) as pool:
         for part in parts:
-            records = index.part_embeddings(part)
+            records = index.parts.embeddings(part)
             found = np.empty(len(records), np.float32)
             edges = [len(records) * number // threads for number in range(threads + 1)]
             jobs = [pool.submit(compute, records, found, *limits) for limits in pairwise(edges)]
@@ -161,7 +161,7 @@ def _similarities(index: Index, vector: np.ndarray, parts: list[int]) -> Iterato
 
 def _leave_out(index: Index, own: _Place, query: Query, similarities: np.ndarray) -> None:
     """Takes the windows of the query itself out of the running."""
-    windows = index.part_window_rows(own.part, own.row, own.windows)
+    windows = index.parts.rows(own.part, own.row, own.windows)
     overlaps = (windows["start"].to_numpy() < query.end) & (windows["end"].to_numpy() > query.start)
     similarities[own.row : own.row + own.windows][overlaps] = -np.inf
 
@@ -196,6 +196,6 @@ def _best(found: list[tuple[float, int, int]], count: int) -> list[tuple[float, 
 
 def _hits(index: Index, places: dict[int, _Place], similarity: float, recording: int, window: int) -> list[Hit]:
     place = places[recording]
-    row = index.part_window_rows(place.part, place.row + window, 1)
+    row = index.parts.rows(place.part, place.row + window, 1)
     start, end = row["start"][0].as_py(), row["end"][0].as_py()
     return [Hit(index.paths[file], start, end, similarity) for file in place.files]

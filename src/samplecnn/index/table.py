@@ -1,47 +1,24 @@
-"""The table of an index's files: read in one consistent state, and brought up to date."""
+"""The table of an index's files, read in one consistent state: as a whole, or in small groups of rows."""
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from samplecnn import parsing
 from samplecnn.errors import UsageError
-from samplecnn.index.journal import read_journal
-from samplecnn.index.parts import (
-    FILES,
-    FIXED,
-    files_schema,
-    part_file,
-    part_numbers,
-    printable_path,
-    raw_path,
-    remove_leftovers,
-    write_files,
-    write_part,
-)
+from samplecnn.index.file_list import path_text
+from samplecnn.index.parts import FILES, files_schema, part_file, part_numbers
 from samplecnn.index.settings import IndexSettings
 
 ATTEMPTS = 5  # at reading a state that an update replaces meanwhile
+GROUPS = 4  # row groups that `FileRows` keeps in memory
 DAMAGED = "damaged; update the index again after removing this file, or make a new index"
 _ABOUT = parsing.fields({"next": parsing.whole(1, 1 << 31)})
-
-
-@dataclass(frozen=True)
-class Change:
-    """A row of the table to be: that of another row (`source`), under this path and with this stamp."""
-
-    source: int
-    path: str
-    size: int
-    mtime_ns: int
-    deleted: bool = False
-    sha256: str | None = None
 
 
 def read_files(folder: Path, settings: IndexSettings, columns: Sequence[str] | None = None) -> tuple[pa.Table, int]:
@@ -55,129 +32,122 @@ def read_files(folder: Path, settings: IndexSettings, columns: Sequence[str] | N
     Raises:
         UsageError: a file of the index is damaged.
     """
+    files, following = open_files(folder, settings)
+    if files:
+        return pa.concat_tables([_read(file, path, None, columns) for path, file in files]), following
+    names = [name for name in files_schema(settings, 1).names if columns is None or name in columns]
+    return files_schema(settings, 1).empty_table().select(names), following
+
+
+def file_groups(folder: Path, settings: IndexSettings, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of `read_files` in groups of rows. Errors: as there."""
+    for path, file in open_files(folder, settings)[0]:
+        for group in range(file.num_row_groups):
+            yield _read(file, path, group, columns)
+
+
+def open_files(folder: Path, settings: IndexSettings) -> tuple[list[tuple[Path, parquet.ParquetFile]], int]:
+    """The files of one state, open, and the number of the next part. Errors: as `read_files`."""
     for _ in range(ATTEMPTS):
         numbers = part_numbers(folder, "files")
-        following, tables = 1, []
+        following, files = 1, []
         base = folder / FILES
         try:
             if base.exists():
-                table, following = _read(base, settings, columns)
-                tables.append(table)
+                file, following = _open(base, settings)
+                files.append((base, file))
             for number in numbers:
                 if number >= following:
-                    tables.append(_read(part_file(folder, "files", number), settings, columns)[0])
+                    path = part_file(folder, "files", number)
+                    files.append((path, _open(path, settings)[0]))
         except FileNotFoundError:  # an update has just finished
             continue
-        if not tables:
-            names = [name for name in files_schema(settings, 1).names if columns is None or name in columns]
-            return files_schema(settings, 1).empty_table().select(names), following
-        return pa.concat_tables(tables), max([following, *(number + 1 for number in numbers)])
+        return files, max([following, *(number + 1 for number in numbers)])
     raise UsageError(f"{folder}: an update keeps changing the index; run the command again once it has finished")
 
 
-def _read(path: Path, settings: IndexSettings, columns: Sequence[str] | None) -> tuple[pa.Table, int]:
+def _open(path: Path, settings: IndexSettings) -> tuple[parquet.ParquetFile, int]:
     try:
         file = parquet.ParquetFile(path)
         found = file.schema_arrow
         about = parsing.parse_object(
             (found.metadata or {}).get(b"samplecnn", b""), str(path), DAMAGED, _ABOUT, UsageError
         )
-        wanted = files_schema(settings, 1)
-        if found.remove_metadata() != wanted.remove_metadata():
+        if found.remove_metadata() != files_schema(settings, 1).remove_metadata():
             raise UsageError(f"{path}: its columns are not those of the index's settings.json; {DAMAGED}")
-        return file.read(columns=None if columns is None else list(columns)).replace_schema_metadata(), about["next"]
+        return file, about["next"]
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise UsageError(f"{path}: {DAMAGED} ({str(error).splitlines()[0] if str(error) else 'unreadable'})") from error
+        raise _damaged(path, error) from error
+
+
+def _read(file: parquet.ParquetFile, path: Path, group: int | None, columns: Sequence[str] | None) -> pa.Table:
+    names = None if columns is None else list(columns)
+    try:
+        table = file.read(names) if group is None else file.read_row_group(group, names)
+        return table.replace_schema_metadata()
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path}: {DAMAGED} ({str(error).splitlines()[0] if str(error) else 'unreadable'})")
+
+
+def path_column(table: pa.Table) -> pa.Array:
+    """The paths of files as the system knows them, large_binary [files]."""
+    raw, text = table["raw_path"].cast(pa.large_binary()), table["path"].cast(pa.large_string()).cast(pa.large_binary())
+    column = compute.coalesce(raw, text)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def paths_of(table: pa.Table) -> list[str]:
-    """The paths as the system knows them."""
+    """The paths as text, in which bytes that are not UTF-8 are surrogates."""
     paths: list[str] = table["path"].to_pylist()
     raw = table["raw_path"]
     if raw.null_count < len(raw):
         for row, value in enumerate(raw.to_pylist()):
             if value is not None:
-                paths[row] = value.decode("utf-8", "surrogateescape")
+                paths[row] = path_text(value)
     return paths
 
 
-def recover(folder: Path, settings: IndexSettings) -> None:
-    """Completes what an interrupted update has left: its journal becomes a part, its parts go into files.parquet.
+class FileRows:
+    """Rows of the table by number; a few row groups are in memory at a time."""
 
-    The caller holds the lock of the index.
-    """
-    _, following = read_files(folder, settings, ["path"])
-    for number in part_numbers(folder, "journal"):
-        if number >= following:
-            entries = list(
-                read_journal(part_file(folder, "journal", number), settings.task.num_classes, settings.embedding_size)
-            )
-            if entries:
-                write_part(folder, number, entries, settings)
-    if part_numbers(folder, "files"):
-        table, following = read_files(folder, settings)
-        rewrite(folder, settings, table, following, {}, [])
-    table, following = read_files(folder, settings, ["part"])
-    remove_leftovers(folder, following, set(table["part"].drop_null().unique().to_pylist()))
+    def __init__(self, folder: Path, settings: IndexSettings) -> None:
+        self.files, self.following = open_files(folder, settings)
+        self.schema = files_schema(settings, 1).remove_metadata()
+        self.places = [(at, group) for at, (_, file) in enumerate(self.files) for group in range(file.num_row_groups)]
+        sizes = [self.files[at][1].metadata.row_group(group).num_rows for at, group in self.places]
+        self.starts = np.cumsum([0, *sizes])
+        self._group = lru_cache(GROUPS)(self._read_group)
 
+    def _read_group(self, number: int) -> pa.Table:
+        at, group = self.places[number]
+        path, file = self.files[at]
+        return _read(file, path, group, None)
 
-def rewrite(
-    folder: Path,
-    settings: IndexSettings,
-    table: pa.Table,
-    following: int,
-    changed: dict[int, Change | None],
-    added: Sequence[Change],
-) -> None:
-    """Replaces files.parquet, in the order of paths; of several rows for a path the last one stays.
+    def close(self) -> None:
+        """Closes the files, which some systems require before they are replaced."""
+        self._group.cache_clear()
+        for _, file in self.files:
+            file.close()
 
-    Args:
-        table: the rows as they are.
-        following: number of the next part.
-        changed: rows that become others, or None: are left out.
-        added: further rows.
-    """
-    paths = paths_of(table)
-    rows: dict[str, Change | int] = {}
-    for row, path in enumerate(paths):
-        change = changed.get(row, row)
-        if change is None:
-            continue
-        rows[change.path if isinstance(change, Change) else path] = change
-    for each in added:
-        rows[each.path] = each
-    order = sorted(rows, key=os.fsencode)
-    source = np.array([_source(rows[path]) for path in order], np.int64)
-    result = table.take(pa.array(source))
-    changes = [(position, change) for position, path in enumerate(order) if isinstance(change := rows[path], Change)]
-    if changes:
-        for name, value in (
-            ("path", lambda change: printable_path(change.path)),
-            ("raw_path", lambda change: raw_path(change.path)),
-            ("size", lambda change: change.size),
-            ("mtime_ns", lambda change: change.mtime_ns),
-            ("deleted", lambda change: change.deleted),
-        ):
-            values = result[name].to_pylist()
-            for position, change in changes:
-                values[position] = value(change)
-            place = result.schema.get_field_index(name)
-            result = result.set_column(place, name, pa.array(values, dict(FIXED)[name]))
-        hashes = {position: change.sha256 for position, change in changes if change.sha256 is not None}
-        if hashes:
-            values = [hashes.get(position, value) for position, value in enumerate(result["sha256"].to_pylist())]
-            place = result.schema.get_field_index("sha256")
-            result = result.set_column(place, "sha256", pa.array(values, dict(FIXED)["sha256"]))
-    write_files(folder / FILES, result.replace_schema_metadata(files_schema(settings, following).metadata))
-    for number in part_numbers(folder, "files"):
-        if number < following:
-            part_file(folder, "files", number).unlink(missing_ok=True)
-
-
-def _source(row: Change | int) -> int:
-    return row.source if isinstance(row, Change) else row
+    def take(self, rows: np.ndarray) -> pa.Table:
+        """Rows in any order, int64 [rows]."""
+        if not len(rows):
+            return self.schema.empty_table()
+        groups = np.searchsorted(self.starts, rows, side="right") - 1
+        order = np.argsort(groups, kind="stable")
+        tables = []
+        for number in np.unique(groups).tolist():
+            inside = rows[groups == number] - self.starts[number]
+            tables.append(self._group(number).take(pa.array(inside)))
+        if len(tables) == 1:
+            return tables[0]
+        return pa.concat_tables(tables).take(pa.array(np.argsort(order, kind="stable")))
 
 
 def about_of(folder: Path) -> dict[str, object]:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from samplecnn.errors import UsageError
-from samplecnn.index.changes import COLUMNS, Found, Known, find, plan, refuse_nothing
+from samplecnn.index.changes import Found, Known, find, plan, refuse_nothing
 from samplecnn.index.compaction import compact
 from samplecnn.index.new_files import Pass, Work
 from samplecnn.index.report import UpdateReport
+from samplecnn.index.rewrite import recover, rewrite
 from samplecnn.index.settings import NAME, Asked, IndexSettings, full_path
-from samplecnn.index.table import Change, paths_of, read_files, recover, rewrite
+from samplecnn.index.table import read_files
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
@@ -77,7 +78,7 @@ def update_index(
     try:
         with locked(folder, f"{folder}: another `samplecnn index update` is writing it; wait for it"):
             keep_freed_memory()
-            settings = opener.settings(list(found.files))
+            settings = opener.settings(found.files)
             return _update(folder, settings, opener, found, retry)
     except BaseException:
         if is_new:
@@ -122,7 +123,7 @@ class _Opener:
         self.engine, self.batch_size, self.device = engine, batch_size, device
         self.tagger: Tagger | None = None
 
-    def settings(self, files: list[str]) -> IndexSettings:
+    def settings(self, files: Sequence[str]) -> IndexSettings:
         """The settings of the index; a new one gets them now.
 
         Args:
@@ -146,7 +147,7 @@ class _Opener:
         made.write(self.folder)
         return made
 
-    def open(self, settings: IndexSettings, files: list[str]) -> Tagger:
+    def open(self, settings: IndexSettings, files: Sequence[str]) -> Tagger:
         """The tagger of an index, for these files."""
         if self.tagger is None:
             model = self.asked.model or settings.model
@@ -174,30 +175,19 @@ class _Opener:
 
 def _update(folder: Path, settings: IndexSettings, opener: _Opener, found: Found, retry: bool) -> UpdateReport:
     recover(folder, settings)
-    table, following = read_files(folder, settings, COLUMNS)
-    known = Known.of(table)
+    known = Known.read(folder, settings)
     todo = plan(known, found, retry)
-    report = UpdateReport(restored=todo.restored, unchanged=todo.unchanged, failed=todo.failed)
+    report = UpdateReport(restored=len(todo.restored), unchanged=todo.unchanged, failed=todo.failed)
     for note in found.notes:
         log.note(f"note: {note}")
     work = Work(known, todo, retry, report)
     if todo.candidates:
-        with Pass(folder, settings, following, work) as run:
+        with Pass(folder, settings, read_files(folder, settings, ["part"])[1], work) as run:
             run.tag(lambda files: opener.open(settings, files))
-    changed, added = dict(todo.changed), list(work.added)
-    for row in work.moved:
-        changed[row] = None
-    for path, row in todo.gone.items():
-        if row not in work.moved and not known.deleted[row]:
-            changed[row] = Change(row, path, int(known.sizes[row]), int(known.times[row]), deleted=True)
-            report.deleted += 1
-    changed.update(work.changed)
+    changes = work.finish(folder, settings)
     tagged = report.new + report.changed
-    if changed or added or work.copies or tagged:
-        whole, following = read_files(folder, settings)
-        last = {path: row for row, path in enumerate(paths_of(whole))} if work.copies else {}
-        added += [Change(last[source], path, *stamp) for path, stamp, source in work.copies]
-        rewrite(folder, settings, whole, following, changed, added)
+    if changes or tagged:
+        rewrite(folder, settings, changes)
         compact(folder, settings)
     after = settings.with_roots(found.roots)
     if opener.tagger is not None and tagged:

@@ -8,7 +8,7 @@ import numpy as np
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.index.changes import stamp_of
-from samplecnn.index.entry import Stamp
+from samplecnn.index.file_list import Stamp
 from samplecnn.index.packing import SCORE_ERROR
 from samplecnn.index.reader import Index
 from samplecnn.index.settings import Asked

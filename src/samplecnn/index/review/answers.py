@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from samplecnn import parsing
 from samplecnn.errors import SampleCNNError, UsageError
-from samplecnn.index.parts import printable_path
+from samplecnn.index.parts import escaped
 from samplecnn.system.locks import locked
 from samplecnn.system.log import json_text
 
@@ -91,7 +91,7 @@ class Answer:
             "sha256": self.sha256,
             "start": self.start,
             "end": self.end,
-            "path": printable_path(self.path),
+            "path": escaped(self.path),
             "score": self.score,
             "order": self.order,
             "time": self.time,

@@ -99,7 +99,7 @@ def find_peaks(index: Index, recordings: Recordings, name: str) -> Peaks:
     wanted = np.fromiter(recordings.rows, np.int64, len(recordings.rows))
     found: list[tuple[np.ndarray, ...]] = []
     for part in recordings.parts:
-        table = index.part_windows(int(part), ["recording", "start", "end", column])
+        table = index.parts.windows(int(part), ["recording", "start", "end", column])
         recording, start, end, score = (table[key].to_numpy() for key in ("recording", "start", "end", column))
         keep = are_peaks(score, recording, reach) & np.isin(recording, wanted)
         found.append((recording[keep], start[keep], end[keep], score[keep]))
