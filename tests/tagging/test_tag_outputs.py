@@ -11,11 +11,12 @@ import soundfile
 from samplecnn import __version__
 from samplecnn.errors import UsageError
 from samplecnn.tagging import Tagger
-from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS
+from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS
 from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.tagging.writers import Selection
 
 RATE = 8000
+PLAIN = ("--engine", "numpy", "--precision", "fp32")
 TEXTS = [name for name in DOCUMENTS if name not in ("png", "svg")]
 
 
@@ -210,9 +211,26 @@ def test_every_output_contains_the_provenance(run, songs, model_folder, tmp_path
     assert "libsndfile" in made["decoder"] and "soxr" in made["decoder"]
     assert digest in run(songs / "a.wav", "--format", "vtt").stdout
     assert digest in run(songs / "a.wav", "--format", "jams").stdout
-    output = tmp_path / "tags.csv"
-    run(songs / "a.wav", "--format", "csv", "-o", output, "--about")
-    assert json.loads((tmp_path / "tags.csv.about.json").read_text())["provenance"]["model_sha256"] == digest
+    for name, kind in FORMATS.items():
+        if name == "svg":
+            continue  # drawn as png is
+        output = tmp_path / f"{name}.out"
+        aside = tmp_path / f"{name}.out.about.json"
+        run(songs / "a.wav", "--format", name, "-o", output, *PLAIN)
+        assert aside.exists() != kind.describes_itself
+        content = output.read_bytes()
+        if name in ("png", "svg", "parquet"):  # in chunks and metadata, as plain bytes
+            content = content.replace(b"&quot;", b'"')
+        elif not kind.describes_itself:
+            content = aside.read_bytes()
+            assert digest.encode() not in output.read_bytes()
+        for fact in (digest, __version__, "numpy", "fp32", "libsndfile", "hop"):
+            assert fact.encode() in content, (name, fact)
+    output, aside = tmp_path / "csv.out", tmp_path / "csv.out.about.json"
+    run(songs / "a.wav", "--format", "csv", "-o", output, "--no-about", *PLAIN)
+    assert not aside.exists(), "the provenance of the earlier tags does not stay"
+    run(songs / "a.wav", "--format", "json", "-o", output, "--about", *PLAIN)
+    assert json.loads(aside.read_text())["provenance"]["model_sha256"] == digest
 
 
 def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):

@@ -58,7 +58,7 @@ def tags_command(
     output: OutputFile = None,
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
-    about: About = False,
+    about: About = None,
     embeddings: EmbeddingsFile = None,
 ) -> None:
     """Show the tags of an index's files: in every format of `samplecnn tag`, filtered by path, class and score."""
@@ -100,7 +100,7 @@ def events_command(
     output: OutputFile = None,
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
-    about: About = False,
+    about: About = None,
 ) -> None:
     """Show the events of an index's files (start, end, class, score): in every format of `samplecnn tag`.
 

@@ -56,9 +56,12 @@ OutputDir = Annotated[
     ),
 ]
 About = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--about", help="Also write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json."
+        "--about/--no-about",
+        help="Write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json; by default for formats "
+        "that cannot contain it.",
+        show_default=False,
     ),
 ]
 EmbeddingsFile = Annotated[

@@ -62,7 +62,7 @@ def tag_command(
     output: OutputFile = None,
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
-    about: About = False,
+    about: About = None,
     embeddings: EmbeddingsFile = None,
     embedding_layer: Annotated[
         str,

@@ -57,7 +57,7 @@ def find(paths: Sequence[str | Path]) -> Found:
                 if stamp is not None:
                     yield name, stamp
 
-    found = FileList.of(files())
+    found = FileList.of(files(), distinct=len(roots) == 1)
     return Found(found, roots, [full_path(folder) for folder, _ in scan.unreadable], scan.notes())
 
 

@@ -1,14 +1,12 @@
 """Files of a collection as columns: for a million of them, an object each would take gigabytes."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
-
-CHUNK = 4096  # files that become columns at a time
 
 
 class Stamp(NamedTuple):
@@ -27,6 +25,28 @@ def path_text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
+class PathColumn:
+    """Paths that become an Arrow array, without an object for each."""
+
+    def __init__(self) -> None:
+        self.content, self.ends = bytearray(), array("q", [0])
+
+    def add(self, path: str) -> None:
+        self.content += path_bytes(path)
+        self.ends.append(len(self.content))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, row: int) -> str:
+        return path_text(bytes(self.content[self.ends[row] : self.ends[row + 1]]))
+
+    def array(self) -> pa.Array:
+        """The paths as large_binary [paths]. Nothing can be added afterwards."""
+        buffers = [None, pa.py_buffer(self.ends), pa.py_buffer(self.content)]
+        return pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
+
+
 class FileList(Sequence[str]):
     """Paths with sizes and times, in memory that is about 24 bytes a file and the paths' own.
 
@@ -39,21 +59,23 @@ class FileList(Sequence[str]):
         self.paths, self.sizes, self.times = paths, sizes, times
 
     @classmethod
-    def of(cls, files: Iterable[tuple[str, Stamp]]) -> "FileList":
-        """The files, each path once, in the order of their first appearance."""
-        paths: list[pa.Array] = []
-        stamps: list[np.ndarray] = []
-        files = iter(files)
-        while chunk := list(islice(files, CHUNK)):
-            paths.append(pa.array([path_bytes(path) for path, _ in chunk], pa.large_binary()))
-            stamps.append(np.array([stamp for _, stamp in chunk], np.int64))
-        column = pa.concat_arrays(paths) if paths else pa.array([], pa.large_binary())
-        sizes, times = np.concatenate([np.zeros((0, 2), np.int64), *stamps]).T.copy()
-        distinct = column.unique()
-        if len(distinct) == len(column):
-            return cls(column, sizes, times)
-        first = rows_of(distinct, column)
-        return cls(distinct, sizes[first], times[first])
+    def of(cls, files: Iterable[tuple[str, Stamp]], distinct: bool = False) -> "FileList":
+        """The files, each path once, in the order of their first appearance.
+
+        Args:
+            files: paths and stamps.
+            distinct: no path appears twice.
+        """
+        paths, sizes, times = PathColumn(), array("q"), array("q")
+        for path, (size, time) in files:
+            paths.add(path)
+            sizes.append(size)
+            times.append(time)
+        found = cls(paths.array(), np.frombuffer(sizes, np.int64), np.frombuffer(times, np.int64))
+        if distinct:
+            return found
+        first = np.unique(rows_of(found.paths, found.paths))
+        return found.select(first)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -7,9 +7,9 @@ import numpy as np
 
 from samplecnn.errors import UsageError
 from samplecnn.index.reader import Index
-from samplecnn.system.files import STDOUT, write_json
+from samplecnn.system.files import STDOUT
 from samplecnn.tagging.done import Done
-from samplecnn.tagging.targets import ABOUT, named_formats, prepare_targets
+from samplecnn.tagging.targets import named_formats, prepare_targets, write_about
 from samplecnn.tagging.writers import Selection
 
 OF_RECORDINGS = {"table", "json", "jsonl", "csv", "csv-long", "parquet"}  # need no windows unless they are asked for
@@ -51,7 +51,7 @@ def write_tags(
     selection: Selection | None = None,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
-    about: bool = False,
+    about: bool | None = None,
     embeddings: str | Path | None = None,
 ) -> int:
     """Writes the tags of files as `tagging.tag_files.tag_paths` does, but from an index.
@@ -86,9 +86,5 @@ def write_tags(
             for path, outcome in index.outcomes(chosen, windows, embeddings is not None):
                 for sink in sinks:
                     sink.write(path, outcome)
-        described = {**facts, "classes": list(index.classes)}
-        if targets.folder is not None:
-            write_json(targets.folder / ABOUT, described)
-        elif about:
-            write_json(f"{output}.{ABOUT}", described)
+        write_about(about, {**facts, "classes": list(index.classes)}, targets, formats, output)
     return len(chosen)

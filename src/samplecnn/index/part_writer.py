@@ -16,7 +16,7 @@ from samplecnn.index.settings import IndexSettings
 from samplecnn.system.files import written_aside
 
 GROUP_CELLS = 1 << 18  # scores in a row group, about: what is read for the windows of one file
-FILE_ROWS = 4096  # files in a row group
+FILE_ROWS = 2048  # files in a row group
 BATCH_BYTES = 1 << 20  # of recordings in memory
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from samplecnn.index.file_list import Stamp, path_bytes, path_text
+from samplecnn.index.file_list import PathColumn, Stamp
 from samplecnn.index.journal import read_journal
 from samplecnn.index.part_writer import FILE_ROWS, files_writer, write_part
 from samplecnn.index.parts import (
@@ -38,7 +38,7 @@ class TableChanges:
         self.sources, self.sizes, self.times = array("q"), array("q"), array("q")
         self.deleted = array("b")
         self.added = array("q")  # number of the path among those of added rows; -1: changed in place
-        self.paths, self.ends = bytearray(), array("q", [0])  # of added rows, one behind the other
+        self.paths = PathColumn()  # of added rows
         self.dropped = array("q")
         self.hashes: dict[int, str] = {}
 
@@ -53,9 +53,8 @@ class TableChanges:
 
     def add(self, source: int, path: str, stamp: Stamp) -> None:
         """There is another file with the content of row `source`."""
-        self.paths += path_bytes(path)
-        self.ends.append(len(self.paths))
-        self._append(source, stamp, False, len(self.ends) - 2)
+        self._append(source, stamp, False, len(self.paths))
+        self.paths.add(path)
 
     def drop(self, row: int) -> None:
         self.dropped.append(row)
@@ -67,14 +66,10 @@ class TableChanges:
         self.deleted.append(deleted)
         self.added.append(added)
 
-    def added_paths(self) -> pa.Array:
-        buffers = [None, pa.py_buffer(np.array(self.ends)), pa.py_buffer(bytes(self.paths))]
-        return pa.Array.from_buffers(pa.large_binary(), len(self.ends) - 1, buffers)
-
     def path(self, number: int) -> str | None:
         """The path of the row that change `number` adds; None for one that changes a row in place."""
         at = self.added[number]
-        return None if at < 0 else path_text(bytes(self.paths[self.ends[at] : self.ends[at + 1]]))
+        return None if at < 0 else self.paths[at]
 
 
 def recover(folder: Path, settings: IndexSettings) -> None:
@@ -148,7 +143,7 @@ def _order(paths: pa.Array, changes: TableChanges) -> tuple[np.ndarray, np.ndarr
     change[sources[~is_added]] = np.flatnonzero(~is_added)
     change = np.concatenate([change, np.flatnonzero(is_added)])
     source = np.concatenate([np.arange(len(paths)), sources[is_added]])
-    paths = pa.concat_arrays([paths, changes.added_paths()])
+    paths = pa.concat_arrays([paths, changes.paths.array()])
     kept = change != DROPPED
     if not kept.all():
         paths, change, source = paths.filter(pa.array(kept)), change[kept], source[kept]

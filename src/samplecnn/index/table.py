@@ -16,7 +16,7 @@ from samplecnn.index.parts import FILES, files_schema, part_file, part_numbers
 from samplecnn.index.settings import IndexSettings
 
 ATTEMPTS = 5  # at reading a state that an update replaces meanwhile
-GROUPS = 4  # row groups that `FileRows` keeps in memory
+GROUPS = 2  # row groups that `FileRows` keeps in memory
 DAMAGED = "damaged; update the index again after removing this file, or make a new index"
 _ABOUT = parsing.fields({"next": parsing.whole(1, 1 << 31)})
 
@@ -85,7 +85,8 @@ def _open(path: Path, settings: IndexSettings) -> tuple[parquet.ParquetFile, int
 def _read(file: parquet.ParquetFile, path: Path, group: int | None, columns: Sequence[str] | None) -> pa.Table:
     names = None if columns is None else list(columns)
     try:
-        table = file.read(names) if group is None else file.read_row_group(group, names)
+        # In threads, Arrow keeps several times the memory of a group.
+        table = file.read(names) if group is None else file.read_row_group(group, names, use_threads=False)
         return table.replace_schema_metadata()
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise _damaged(path, error) from error

@@ -18,7 +18,7 @@ from samplecnn.shards.tfrecord.clips import is_record
 from samplecnn.sound_file import STDIN
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.files import STDOUT, is_regular, write_json
+from samplecnn.system.files import STDOUT, is_regular
 from samplecnn.system.native_messages import attributed, caught
 from samplecnn.system.progress import Progress
 from samplecnn.tagging.done import Done
@@ -30,7 +30,7 @@ from samplecnn.tagging.report import TagReport, counted
 from samplecnn.tagging.run_journal import NAME, RunJournal, kept_note, open_journal
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.targets import ABOUT, Targets, named_formats, prepare_targets
+from samplecnn.tagging.targets import Targets, named_formats, prepare_targets, write_about
 from samplecnn.tagging.writers import Outcome, Selection
 from samplecnn.task import Task
 
@@ -58,7 +58,7 @@ def tag_paths(
     accept_truncated: bool = False,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
-    about: bool = False,
+    about: bool | None = None,
     embeddings: str | Path | None = None,
     embedding_layer: int | str = HIDDEN,
 ) -> TagReport:
@@ -79,7 +79,7 @@ def tag_paths(
         output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for formats
             with one file per recording, the sub-folders of the recordings; and about.json with the provenance.
         overwrite: replaces existing files in `output_dir`.
-        about: also writes the provenance next to `output`, as OUTPUT.about.json.
+        about: writes the provenance next to `output`, as OUTPUT.about.json; None: if the format cannot contain it.
         embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
         embedding_layer: see `embedding` of `Tagger`.
 
@@ -155,10 +155,7 @@ def tag_paths(
                 kept_note(journal, len(found.files))
         with caught() as tagger.messages:
             report = _write(tagger, found.files, targets, selection, done, facts, settings, journal)
-        if targets.folder is not None:
-            write_json(targets.folder / ABOUT, {**facts, "classes": list(tagger.classes)})
-        elif about:
-            write_json(f"{output}.{ABOUT}", {**facts, "classes": list(tagger.classes)})
+        write_about(about, {**facts, "classes": list(tagger.classes)}, targets, formats, output)
 
         def decode(name: str) -> None:
             if not is_special(name):  # a pipe can be read only once

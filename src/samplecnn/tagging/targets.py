@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, missing_extra
 from samplecnn.recordings import SUFFIXES
-from samplecnn.system.files import STDOUT, refuse_inputs
+from samplecnn.system.files import STDOUT, is_regular, refuse_inputs, write_json
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
@@ -165,6 +165,30 @@ def prepare_targets(
             refuse_inputs(embeddings, files, SUFFIXES)
             outputs.append(stack.enter_context(reserve(embeddings, embeddings_writer(str(embeddings)))))
         yield Targets(outputs, documents, None if folder is None else Path(folder), single)
+
+
+def write_about(
+    about: bool | None, facts: dict[str, Any], targets: Targets, formats: Sequence[str], output: str | Path | None
+) -> None:
+    """Writes the provenance of tags next to them: as about.json in a folder, or as OUTPUT.about.json.
+
+    Args:
+        about: None: next to a file whose format cannot contain it; True: next to any file; False: in a folder only.
+        facts: the provenance.
+        targets: that have been written.
+        formats: names of their formats.
+        output: the file; None and "-" are the standard output, next to which there is no place.
+    """
+    if targets.folder is not None:
+        write_json(targets.folder / ABOUT, facts)
+        return
+    if output is None or not is_regular(output):
+        return
+    path = Path(f"{output}.{ABOUT}")
+    if about or (about is None and not FORMATS[formats[0]].describes_itself):
+        write_json(path, facts)
+    else:
+        path.unlink(missing_ok=True)  # that of tags which the output has replaced
 
 
 def _kind(name: str, selection: Selection) -> type[Writer]:

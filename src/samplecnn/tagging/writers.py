@@ -68,6 +68,7 @@ class Writer:
 
     resumable = False  # whether partial output is usable and can be continued
     binary = False  # whether the file must be opened in binary mode
+    describes_itself = False  # whether the file contains the metadata; formats without comments cannot
 
     def __init__(
         self,
@@ -188,6 +189,7 @@ class JsonWriter(JsonLinesWriter):
     """One JSON object: the model, the task, the classes, and `files`, a list of objects as in JSON lines."""
 
     resumable = False
+    describes_itself = True
 
     def begin(self, resuming: bool) -> None:
         head = json_text({**self.about, "classes": list(self.classes)})

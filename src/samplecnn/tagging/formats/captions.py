@@ -11,6 +11,7 @@ class WebVtt(Document):
     """WebVTT (W3C, 2019): one cue per event. In a cue, & and < are markup and "-->" separates times."""
 
     suffix = ".vtt"
+    describes_itself = True
 
     def text(self, path: str, tags: Tags) -> str:
         notes = [_escaped(line) for line in provenance_lines(self.about)]

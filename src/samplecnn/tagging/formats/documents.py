@@ -25,6 +25,7 @@ class Document(ABC):
 
     suffix: ClassVar[str]  # appended to the recording's name without its suffix
     needs: ClassVar[str] = ""  # a package that it requires
+    describes_itself: ClassVar[bool] = False  # as of a `Writer`
 
     def __init__(self, selection: Selection, about: dict[str, Any] | None = None) -> None:
         self.selection, self.about = selection, about or {}

@@ -20,6 +20,7 @@ class EmbeddingsParquet(Writer):
     """
 
     binary = True
+    describes_itself = True
 
     def begin(self, resuming: bool) -> None:
         self.parquet: Any = None
@@ -73,6 +74,7 @@ class EmbeddingsNpz(Writer):
     """
 
     binary = True
+    describes_itself = True
 
     def begin(self, resuming: bool) -> None:
         self.paths: list[str] = []

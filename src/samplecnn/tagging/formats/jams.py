@@ -15,6 +15,7 @@ class Jams(Document):
     """An annotation in the namespace tag_open: one observation per event, with its score as confidence."""
 
     suffix = ".jams"
+    describes_itself = True
 
     def text(self, path: str, tags: Tags) -> str:
         observations = [

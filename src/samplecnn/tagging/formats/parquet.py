@@ -19,6 +19,7 @@ class ParquetWriter(Writer):
     """
 
     binary = True
+    describes_itself = True
 
     def begin(self, resuming: bool) -> None:
         import pyarrow

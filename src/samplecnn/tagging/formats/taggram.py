@@ -44,6 +44,7 @@ class Taggram(Document):
 
     format: ClassVar[str]
     needs = "matplotlib"
+    describes_itself = True
 
     def text(self, path: str, tags: Tags) -> str:
         return self.content(path, tags).decode("latin-1")
