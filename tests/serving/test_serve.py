@@ -280,9 +280,25 @@ def test_hours_of_silence_in_a_small_file_are_refused(server):
         for _ in range(60):
             flac.write(np.zeros(60 * RATE, np.int16))
     assert len(file.getvalue()) < 200_000
+    before = counters(server)["samplecnn_batch_size_sum", "tiny"]
     status, problem = ask_json(server, "POST", "/v1/tag", file.getvalue())
     assert status == 422 and problem["detail"] == "longer than 60 s, the limit of this server; send a part"
+    assert counters(server)["samplecnn_batch_size_sum", "tiny"] == before  # refused by its header
+    unknown = file.getvalue()[:21] + bytes([file.getvalue()[21] & 0xF0]) + bytes(4) + file.getvalue()[26:]
+    status, problem = ask_json(server, "POST", "/v1/tag", unknown)  # without a length in its header
+    assert status == 422 and problem["detail"] == "longer than 60 s, the limit of this server; send a part"
     assert ask(server, "POST", "/v1/tag", wav(noise()))[0] == 200  # its decoder goes on
+
+
+def test_answers_have_bounds(server, monkeypatch):
+    monkeypatch.setattr("samplecnn.serving.answers.MAX_VECTORS", 10)
+    data = wav(noise(1, 2.0))
+    assert ask(server, "POST", "/v1/tag?embedding=1", data)[0] == 200
+    status, problem = ask_json(server, "POST", "/v1/tag?embedding=1&over_time=1", data)
+    assert status == 400 and problem["detail"].startswith("22 embeddings, more than the 10 of an answer")
+    monkeypatch.setattr("samplecnn.serving.hosted.MAX_WINDOWS", 10)
+    status, problem = ask_json(server, "POST", "/v1/tag", data)
+    assert status == 422 and problem["detail"].startswith("more than 10 windows")
 
 
 def test_a_client_that_goes_ends_its_work(server, monkeypatch):
@@ -415,7 +431,6 @@ def test_tokens_and_names(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMPLECNN_TOKEN", "short")
     with pytest.raises(UsageError, match="SAMPLECNN_TOKEN: a token has 16 or more"):
         read_token(None)
-    monkeypatch.delenv("SAMPLECNN_TOKEN")
     assert read_token(None) is None
     assert named_models(["a/b", "c/model.safetensors", "x=a/b"]) == {"b": "a/b", "c": "c/model.safetensors", "x": "a/b"}
     with pytest.raises(UsageError, match="two models are named b"):

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from samplecnn.errors import UsageError
 from samplecnn.serving.hosted import HostedModel
 from samplecnn.serving.query import TagQuery
 from samplecnn.system.log import json_text
@@ -16,6 +17,7 @@ from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.targets import SUFFIX
 from samplecnn.tagging.writers import CsvWriter, JsonLinesWriter
 
+MAX_VECTORS = 1_000  # embeddings of windows in an answer, which are long as text
 EMBEDDING_DIGITS = 7  # significant decimals of a float32
 MEDIA_TYPES = {
     "json": "application/json",
@@ -80,6 +82,10 @@ def _object(model: HostedModel, query: TagQuery, name: str, tags: Tags) -> dict[
     if query.embedding:
         record["embedding"] = _numbers(tags.embedding)
         if query.selection.over_time:
+            if len(tags.over_time) > MAX_VECTORS:
+                raise UsageError(
+                    f"{len(tags.over_time):,} embeddings, more than the {MAX_VECTORS:,} of an answer; use a longer hop"
+                )
             for window, vector in zip(record["over_time"], tags.embedding_over_time, strict=True):
                 window["embedding"] = _numbers(vector)
     return record

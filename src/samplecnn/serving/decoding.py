@@ -14,9 +14,11 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 
 from samplecnn.audio import Remarks, is_silent, stream, to_int16
 from samplecnn.errors import AudioError
+from samplecnn.sound import OPEN_FRAMES, CallbackFile, SequentialFile
 from samplecnn.system.limits import Limits
 from samplecnn.system.workers import Worker, WorkerDied
 
@@ -159,6 +161,9 @@ def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> N
     # A file that is opened by a descriptor has no name, which would mean nothing in a message to the client.
     file = open(os.open(order["path"], os.O_RDONLY), "rb", buffering=0) if order["path"] else io.BytesIO(data)  # noqa: PTH123, SIM115
     with file:
+        if _declared_seconds(file) > order["max_seconds"]:
+            answer({"too_long": True})
+            return
         for wave in stream(file, order["rate"], None, order["keep"], remarks):  # type: ignore[arg-type]
             left -= len(wave)
             if left < 0:
@@ -166,3 +171,13 @@ def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> N
                 return
             answer({"silent": is_silent(wave)}, to_int16(wave).data)
     answer({"remarks": asdict(remarks)})
+
+
+def _declared_seconds(file: Any) -> float:
+    """The length in the header; 0 where it says none. Lengths of mp3 are guesses."""
+    seconds = 0.0
+    with suppress(soundfile.LibsndfileError), SequentialFile(CallbackFile(file)) as sound:
+        if sound.format != "MP3" and sound.frames < OPEN_FRAMES:
+            seconds = sound.frames / sound.samplerate
+    file.seek(0)
+    return seconds

@@ -21,7 +21,7 @@ from samplecnn.model_files import CONFIG
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph
 from samplecnn.serving.batcher import Batcher, Outputs, SharedEngine
-from samplecnn.serving.decoding import Decoders
+from samplecnn.serving.decoding import Decoders, TooLongError
 from samplecnn.serving.settings import ServeLimits
 from samplecnn.serving.uploads import Upload
 from samplecnn.tagging.in_progress import InProgress
@@ -32,6 +32,7 @@ from samplecnn.zoo.packaged import resolved
 
 AHEAD = 2  # batches of a request that wait for the model
 EXPECTED_SEGMENTS = 100_000  # a server tags many
+MAX_WINDOWS = 20_000  # of a recording
 SHORTEST_HOP = 20  # windows share this many parts at most: the model's work is that many times longer
 
 
@@ -150,6 +151,8 @@ class HostedModel:
                     if len(part.segments):
                         waiting.append((recording.windows, self.batcher.submit(part.segments)))
                         recording.windows += len(part.segments)
+                    if recording.windows > MAX_WINDOWS:
+                        raise TooLongError(f"more than {MAX_WINDOWS:,} windows; use a longer hop, or send a part")
                     collect(AHEAD)
             collect(0)
         finally:

@@ -61,6 +61,7 @@ def read_token(path: str | None) -> str | None:
         token, where = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
         if token is None:
             return None
+        del os.environ[TOKEN_VARIABLE]  # the processes that decode have no use for it
     else:
         where = f"--token-file {path}"
         token = read_text(Path(path), "write a token into it", UsageError)
