@@ -256,6 +256,7 @@ def test_extras_are_those_of_the_package():
         "sklearn": "scikit-learn",
         "python_multipart": "python-multipart",
         "prometheus_client": "prometheus-client",
+        "paho": "paho-mqtt",
     }
     for extra, modules in EXTRAS.items():
         listed = {line.partition(">")[0] for line in project["optional-dependencies"][extra]}

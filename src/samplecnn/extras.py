@@ -30,6 +30,8 @@ EXTRAS: dict[str, dict[str, str]] = {
         "prometheus_client": "prometheus-client",
     },
     "hub": {"huggingface_hub": "huggingface_hub"},
+    "mqtt": {"paho": "paho-mqtt"},
+    "wyoming": {"wyoming": "wyoming"},
 }
 
 

@@ -1,17 +1,22 @@
 """samplecnn listen MODEL [SOURCE]: events as they are heard."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samplecnn.cli.choices import ENGINES, LISTEN_FORMATS, PCM_FORMATS, choice
 from samplecnn.cli.shared import Model
+from samplecnn.errors import UsageError
+from samplecnn.extras import require
 from samplecnn.system import log
 
 if TYPE_CHECKING:
-    from samplecnn.listening.listener import Listener
-    from samplecnn.listening.outputs import Output
+    from samplecnn.listening.listener import Listener, Moment
+    from samplecnn.listening.mqtt import Broker
+    from samplecnn.listening.outputs import Output, SoundName
     from samplecnn.listening.sources import Source
+    from samplecnn.listening.wyoming import Address
 
 
 def listen_command(
@@ -84,6 +89,26 @@ def listen_command(
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="After an event in which there is no other.", show_default="0.5"),
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Publish events at an MQTT broker: mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts: with TLS. The password "
+            "is read from SAMPLECNN_MQTT_PASSWORD.",
+        ),
+    ] = None,
+    mqtt_discovery: Annotated[
+        str,
+        typer.Option(metavar="PREFIX", help="--mqtt: prefix of Home Assistant's discovery; an empty one turns it off."),
+    ] = "homeassistant",
+    wyoming: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Instead of a source, serve Wyoming clients such as Home Assistant, at tcp://HOST:PORT: they send "
+            "sound and get what is heard in it.",
+        ),
+    ] = None,
     engine: Annotated[
         str, choice(of=f"auto+{ENGINES}", help="What runs the model; auto: the one that starts fastest, not PyTorch.")
     ] = "auto",
@@ -95,7 +120,7 @@ def listen_command(
     threshold, q ends; so does Ctrl-C.
     """
     import os
-    from contextlib import closing
+    from contextlib import ExitStack, closing
     from dataclasses import replace
     from pathlib import Path
 
@@ -103,11 +128,10 @@ def listen_command(
     # spin on the other cores while they wait for the next one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    from samplecnn.errors import UsageError
     from samplecnn.listening.detector import DetectorRules
     from samplecnn.listening.listener import Listener
     from samplecnn.listening.operating_point import operating_point_of
-    from samplecnn.listening.outputs import Command, Finished
+    from samplecnn.listening.outputs import Command, Finished, Output, SoundName, about
     from samplecnn.listening.sensitivity import ThresholdFile
     from samplecnn.tagging.events import EventRules, class_thresholds
 
@@ -116,8 +140,9 @@ def listen_command(
 
         log.show("\n".join(f"{number}: {name}" for number, name in enumerate(microphones())) or "there is none")
         return
-    if sum(given is not None for given in (source, url, microphone)) > 1:
-        raise UsageError("give one source: a recording or -, --url, or --microphone")
+    if sum(given is not None for given in (source, url, microphone, wyoming)) > 1:
+        raise UsageError("give one source: a recording or -, --url, --microphone, or --wyoming")
+    broker, address = _addresses(mqtt, wyoming)
     run = Command(command) if command is not None else None
     point = operating_point_of(model)
     rules = DetectorRules() if point is None else point.rules
@@ -132,24 +157,81 @@ def listen_command(
     detector = listener.detector
     detector.thresholds = limits.thresholds(listener.task.classes, default)
     file = ThresholdFile(Path(thresholds), detector, detector.thresholds) if thresholds is not None else None
-    sound = _source(listener, source, url, microphone, (rate, channels, pcm), realtime)
-    with closing(_output(format, listener, sound, model, (near, ends))) as output:
+    with ExitStack() as stack:
+        outputs: list[Output] = []
+
+        def add(output: Output) -> None:
+            outputs.append(stack.enter_context(closing(output)))
+
+        def show(moment: "Moment") -> None:
+            for output in outputs:
+                output.show(moment)
+            if file is not None:
+                file.look()
+
+        def add_all(sound: SoundName) -> None:
+            if broker is not None:
+                from samplecnn.listening.mqtt import Mqtt
+
+                add(Mqtt(broker, about(listener, sound, model), mqtt_discovery))
+            if run is not None:
+                add(run)
+            add(_output(format, listener, sound, model, (near, ends)))
+
+        if address is not None:
+            _serve(listener, address, add_all, show)
+            return
+        sound = _source(listener, source, url, microphone, (rate, channels, pcm), realtime)
+        add_all(SoundName(sound.name, sound.live))
         try:
             for moment in listener.listen(sound):
-                output.show(moment)
-                if run is not None:
-                    run.show(moment)
-                if file is not None:
-                    file.look()
+                show(moment)
         except Finished:
             pass
         except KeyboardInterrupt:
             if not sound.live:  # of a recording, something is missing
                 raise
-        finally:
-            if run is not None:
-                run.close()
     log.note(listener.counts.summary())
+
+
+def _addresses(mqtt: str | None, wyoming: str | None) -> "tuple[Broker | None, Address | None]":
+    """Of the broker and of the server: checked before a model is loaded."""
+    broker = address = None
+    if mqtt is not None:
+        require("samplecnn listen --mqtt", "mqtt")
+        from samplecnn.listening.mqtt import Broker
+
+        broker = Broker.parsed(mqtt)
+    if wyoming is not None:
+        require("samplecnn listen --wyoming", "wyoming")
+        from samplecnn.listening.wyoming import Address
+
+        address = Address.parsed(wyoming)
+    return broker, address
+
+
+def _serve(
+    listener: "Listener",
+    address: "Address",
+    add_outputs: "Callable[[SoundName], None]",
+    show: "Callable[[Moment], None]",
+) -> None:
+    """Serves the Wyoming protocol until Ctrl-C or SIGTERM."""
+    import asyncio
+    from contextlib import suppress
+
+    from samplecnn.listening.outputs import SoundName
+    from samplecnn.listening.wyoming import WyomingServer
+
+    server = WyomingServer(listener, address, show)
+
+    def ready() -> None:
+        where = f"tcp://{address.host}:{server.port}"
+        add_outputs(SoundName(f"wyoming {where}", live=True))
+        log.note(f"listening for Wyoming clients at {where}: {', '.join(server.names)}")
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(server.serve(ready))
 
 
 def _source(
@@ -174,15 +256,18 @@ def _source(
     return MicrophoneSource(microphone)
 
 
-def _output(format: str, listener: "Listener", sound: "Source", model: str, extra: tuple[bool, bool]) -> "Output":
+def _output(format: str, listener: "Listener", sound: "SoundName", model: str, extra: tuple[bool, bool]) -> "Output":
     import sys
 
     from samplecnn.listening.outputs import JsonLines, Text, about
 
     near, ends = extra
     kinds = ("event", *(("near",) if near else ()), *(("end",) if ends else ()))
+    many = sound.name.startswith("wyoming ")  # streams, which the display could not show
+    if format == "live" and many:
+        raise UsageError("--format live shows one stream; with --wyoming use text or jsonl")
     if format == "auto":
-        format = "live" if sys.stdout.isatty() else "jsonl"
+        format = ("text" if many else "live") if sys.stdout.isatty() else "jsonl"
     if format == "live":
         from samplecnn.listening.display import Display
 

@@ -1,10 +1,12 @@
 """Runs a model over sound as it arrives: resampled, cut into windows, scored, decided."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -119,7 +121,25 @@ class Listener:
         limits = np.asarray(self.task.class_thresholds if thresholds is None else thresholds)
         self.detector = Detector(self.task, limits, rules or DetectorRules(), self.hop / self.task.sample_rate)
         self.counts = Counts()
+        self._infer: Callable[[np.ndarray], np.ndarray] = self.engine
         self.engine(np.zeros((1, window), np.float32))  # what an engine prepares at its first call is done now
+
+    def another(self, lock: AbstractContextManager[Any]) -> "Listener":
+        """A listener for another stream at the same time, with this one's engine, thresholds and rules.
+
+        Args:
+            lock: held while the engine runs.
+        """
+        other, engine = copy(self), self.engine
+
+        def locked(segments: np.ndarray) -> np.ndarray:
+            with lock:
+                return engine(segments)
+
+        other._infer = locked
+        other.detector = Detector(self.task, self.detector.thresholds, self.detector.rules, self.detector.hop)
+        other.counts = Counts()
+        return other
 
     def listen(self, source: Source) -> Iterator[Moment]:
         """Hears a source to its end.
@@ -135,7 +155,7 @@ class Listener:
         for part in windows(self._mono(source), self.task, BATCH, self.hop):
             if not len(part.segments):
                 continue
-            answers = self.engine(part.segments)
+            answers = self._infer(part.segments)
             for scores, start, segment in zip(answers, part.starts, part.segments, strict=True):
                 end = (int(start) + self.task.window) / rate
                 heard = self.detector(scores, end)

@@ -7,13 +7,12 @@ import subprocess
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from samplecnn import __version__
 from samplecnn.errors import UsageError
 from samplecnn.listening.detector import Heard
 from samplecnn.listening.listener import Listener, Moment
-from samplecnn.listening.sources import Source
 from samplecnn.system import log
 from samplecnn.tagging.provenance import decoder, model_digest
 
@@ -26,6 +25,13 @@ class Finished(Exception):
     """The user has ended it."""
 
 
+class SoundName(NamedTuple):
+    """What outputs know of a source: its name, and whether its times are times of day."""
+
+    name: str
+    live: bool
+
+
 class Output(Protocol):
     """Something that is given every moment; `show` raises Finished when the user has ended it."""
 
@@ -34,7 +40,7 @@ class Output(Protocol):
     def close(self) -> None: ...
 
 
-def about(listener: Listener, source: Source, model: str) -> dict[str, Any]:
+def about(listener: Listener, source: SoundName, model: str) -> dict[str, Any]:
     """What is heard by what: source, model and its hash, program, engine, hop, rules, thresholds of all classes."""
     limits = zip(listener.task.classes, map(float, listener.detector.thresholds), strict=True)
     return {
