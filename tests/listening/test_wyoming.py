@@ -21,7 +21,8 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.listening.listener import Listener
-from samplecnn.listening.wyoming import Address, ClientSound, WyomingServer
+from samplecnn.listening.sources import ClientSound
+from samplecnn.listening.wyoming import Address, WyomingServer
 
 RATE = 16_000
 THRESHOLD = 0.2

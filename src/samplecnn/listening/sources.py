@@ -2,7 +2,9 @@
 
 import io
 import math
+import queue
 import sys
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ PCM_FORMATS: dict[str, tuple[str, float]] = {
     "f32le": ("<f4", 1.0),
     "u8": ("u1", 1 / 128),
 }
+WIDTHS = {2: "s16le", 4: "s32le"}  # formats by bytes of a sample
+MAX_WAITING_SECONDS = 10.0  # of a client's sound that waits to be scored; what comes on top is dropped
 
 
 class Source(Protocol):
@@ -202,3 +206,62 @@ class UrlSource:
             if failures >= self.attempts:
                 raise AudioError(f"{self.name}: {problem}, {failures} times in a row; check the address")
             time.sleep(self.pause * 2 ** (failures - 1))
+
+
+class ClientSound:
+    """The sound of one stream of one client: a source, filled by another thread.
+
+    Args:
+        name: of the client.
+        rate, width, channels: Hz, bytes of a sample, samples of a frame.
+
+    Raises:
+        UsageError: values that cannot be.
+    """
+
+    live = True
+
+    def __init__(self, name: str, rate: int, width: int, channels: int) -> None:
+        values = (rate, width, channels)
+        if not all(isinstance(value, int) for value in values):
+            raise UsageError(f"{name}: sound with rate, width and channels {values}; these are whole numbers")
+        if not (1000 <= rate <= 384_000 and width in WIDTHS and 1 <= channels <= 8):
+            raise UsageError(
+                f"{name}: sound of {rate} Hz, {8 * width} bits, {channels} channels; send 1 to 384 kHz, 16 or 32 bits, "
+                "1 to 8 channels"
+            )
+        self.name, self.rate, self.width, self.channels = name, rate, width, channels
+        self.lost = 0.0
+        self._waiting = 0  # bytes in the queue
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+
+    @property
+    def format(self) -> tuple[int, int, int]:
+        return self.rate, self.width, self.channels
+
+    def put(self, data: bytes) -> None:
+        """Adds samples, or counts them as lost if too much is waiting."""
+        second = self.rate * self.width * self.channels
+        with self._lock:
+            if self._waiting + len(data) > MAX_WAITING_SECONDS * second:
+                self.lost += len(data) / second
+                return
+            self._waiting += len(data)
+        self._queue.put(data)
+
+    def end(self) -> None:
+        self._queue.put(None)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        kind, scale = PCM_FORMATS[WIDTHS[self.width]]
+        frame, rest = self.width * self.channels, b""
+        while (data := self._queue.get()) is not None:
+            with self._lock:
+                self._waiting -= len(data)
+            data = rest + data
+            whole = len(data) // frame * frame
+            rest = data[whole:]
+            if whole:
+                samples = np.frombuffer(data[:whole], kind).astype(np.float32) * np.float32(scale)
+                yield samples.reshape(-1, self.channels)

@@ -6,21 +6,18 @@ protocol (https://github.com/rhasspy/wyoming) has neither passwords nor encrypti
 """
 
 import asyncio
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
-
-import numpy as np
 
 from samplecnn import __version__
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.extras import require
 from samplecnn.listening.detector import is_rejection
 from samplecnn.listening.listener import Listener, Moment
-from samplecnn.listening.sources import PCM_FORMATS
+from samplecnn.listening.sources import ClientSound
 from samplecnn.system import log
 
 if TYPE_CHECKING:
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 MAX_CLIENTS = 16
 MAX_STREAMS = 4  # of one client that wait to be heard
 MAX_BYTES = 1 << 20  # of one message
-MAX_SECONDS = 10.0  # of sound that waits to be scored; what comes on top is dropped
-FORMATS = {2: "s16le", 4: "s32le"}  # by bytes of a sample
 PROJECT = "samplecnn"
 
 
@@ -59,65 +54,6 @@ class Address(NamedTuple):
         if parts.scheme != "tcp" or not parts.hostname or port is None or parts.path not in ("", "/"):
             raise UsageError(f"--wyoming {uri}: not an address such as tcp://127.0.0.1:10400")
         return cls(parts.hostname, port)
-
-
-class ClientSound:
-    """The sound of one stream of one client: a source, filled by another thread.
-
-    Args:
-        name: of the client.
-        rate, width, channels: Hz, bytes of a sample, samples of a frame.
-
-    Raises:
-        UsageError: values that cannot be.
-    """
-
-    live = True
-
-    def __init__(self, name: str, rate: int, width: int, channels: int) -> None:
-        values = (rate, width, channels)
-        if not all(isinstance(value, int) for value in values):
-            raise UsageError(f"{name}: sound with rate, width and channels {values}; these are whole numbers")
-        if not (1000 <= rate <= 384_000 and width in FORMATS and 1 <= channels <= 8):
-            raise UsageError(
-                f"{name}: sound of {rate} Hz, {8 * width} bits, {channels} channels; send 1 to 384 kHz, 16 or 32 bits, "
-                "1 to 8 channels"
-            )
-        self.name, self.rate, self.width, self.channels = name, rate, width, channels
-        self.lost = 0.0
-        self._waiting = 0  # bytes in the queue
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-
-    @property
-    def format(self) -> tuple[int, int, int]:
-        return self.rate, self.width, self.channels
-
-    def put(self, data: bytes) -> None:
-        """Adds samples, or counts them as lost if too much is waiting."""
-        second = self.rate * self.width * self.channels
-        with self._lock:
-            if self._waiting + len(data) > MAX_SECONDS * second:
-                self.lost += len(data) / second
-                return
-            self._waiting += len(data)
-        self._queue.put(data)
-
-    def end(self) -> None:
-        self._queue.put(None)
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        kind, scale = PCM_FORMATS[FORMATS[self.width]]
-        frame, rest = self.width * self.channels, b""
-        while (data := self._queue.get()) is not None:
-            with self._lock:
-                self._waiting -= len(data)
-            data = rest + data
-            whole = len(data) // frame * frame
-            rest = data[whole:]
-            if whole:
-                samples = np.frombuffer(data[:whole], kind).astype(np.float32) * np.float32(scale)
-                yield samples.reshape(-1, self.channels)
 
 
 class WyomingServer:
@@ -193,6 +129,8 @@ class WyomingServer:
         except (OSError, asyncio.IncompleteReadError, UsageError) as error:
             if isinstance(error, UsageError):
                 log.warn(f"{error}; the client is disconnected")
+        except asyncio.CancelledError:  # the server ends; asyncio would report a cancelled client as an error
+            pass
         except (KeyError, TypeError, ValueError, AttributeError):
             log.warn(f"{name}: sends what is not the Wyoming protocol; the client is disconnected")
         finally:
