@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Versions whose tests without PyTorch are part of `make test`; those that are not on the machine are skipped.
 PYTHONS ?= 3.11 3.12 3.13 3.14
 
-.PHONY: demo test fuzz test-pythons test-without-torch lint test-avx2 test-avx512 docs docs-tables tensorflow clean
+.PHONY: demo test fuzz test-pythons test-without-torch lint test-avx2 test-avx512 test-avx512-bf16 docs docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
@@ -41,12 +41,17 @@ fuzz: .venv/installed-test
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 NUMBA_CPU_NAME=haswell
 AVX512 := ONEDNN_MAX_CPU_ISA=AVX512_CORE ATEN_CPU_CAPABILITY=avx512 MKL_ENABLE_INSTRUCTIONS=AVX512 \
 	NUMBA_CPU_NAME=skylake-avx512
+AVX512_BF16 := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ATEN_CPU_CAPABILITY=avx512 MKL_ENABLE_INSTRUCTIONS=AVX512 \
+	NUMBA_CPU_NAME=cooperlake NUMBA_CPU_FEATURES=+avx512bf16
 
 test-avx2: .venv/installed-test
 	$(AVX2) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test-avx512: .venv/installed-test
 	$(AVX512) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+test-avx512-bf16: .venv/installed-test
+	$(AVX512_BF16) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 docs: .venv/installed-docs
 	$(BIN)/zensical build --clean --strict

@@ -181,26 +181,44 @@ def workspace(tmp_path_factory) -> Path:
 
 
 def pytest_generate_tests(metafunc):
-    """Tests with a micro-kernel run with plain loops on any CPU, and with AMX where the machine has it."""
+    """Tests with a micro-kernel run with the instructions that the machine has, or with the same in plain loops."""
     if "unit" in metafunc.fixturenames:
-        metafunc.parametrize("unit", ["plain", "amx"] if has_amx() else ["plain"], indirect=True)
+        metafunc.parametrize("unit", sorted(micro_kernels()) or ["none"], indirect=True)
+    if "tiles" in metafunc.fixturenames:
+        names = [name for name in sorted(micro_kernels()) if name.endswith("tiles")]
+        metafunc.parametrize("tiles", names or ["none"], indirect=True)
 
 
-def has_amx() -> bool:
+def micro_kernels() -> dict:
+    """Micro-kernels that run on this machine, by name; none without numba."""
     try:
-        from samplecnn.kernels import amx_tiles
+        from samplecnn.kernels import amx_products, amx_tiles, dot_products
     except ImportError:
-        return False
-    return amx_tiles.available()
+        return {}
+    found = {"plain-tiles": amx_products.PLAIN}
+    if amx_tiles.available():
+        found["amx-tiles"] = amx_products.AMX
+    if dot_products.available():
+        found["avx512-dots"] = dot_products.AVX512_BF16
+    else:
+        found["plain-dots"] = dot_products.PLAIN_DOTS
+    return found
+
+
+@pytest.fixture
+def tiles(request):
+    """A micro-kernel by matrix tiles."""
+    pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
+    return micro_kernels()[request.param]
 
 
 @pytest.fixture
 def unit(request, monkeypatch):
     """A micro-kernel, selected for the test."""
     pytest.importorskip("numba", reason="numba is not installed (the extra `fast`)")
-    from samplecnn.kernels import amx_products, selection
+    from samplecnn.kernels import selection
 
-    chosen = {"amx": amx_products.AMX, "plain": amx_products.PLAIN}[request.param]
+    chosen = micro_kernels()[request.param]
     monkeypatch.setattr(selection, "selected", lambda: chosen)
     return chosen
 

@@ -64,7 +64,7 @@ def test_convolution(dtype, tolerance, width, shape):
 
 
 @needs_numba
-def test_tiles_multiply(unit):
+def test_tiles_multiply(tiles):
     """A product of strided rows, added twice, against NumPy; nothing is written outside the result."""
     from numba import njit
 
@@ -90,7 +90,7 @@ def test_tiles_multiply(unit):
     a, b = torch.randn(16, 48).bfloat16(), torch.randn(32, 16).bfloat16()
     pairs = b.view(16, 2, 16).transpose(1, 2).reshape(16, 32).contiguous()  # pairs of two rows
     out = np.full((17, 24), 7, np.float32)
-    twice(unit, *(value.view(torch.int16).numpy().view(np.uint16) for value in (a, pairs)), out)
+    twice(tiles, *(value.view(torch.int16).numpy().view(np.uint16) for value in (a, pairs)), out)
     np.testing.assert_allclose(out[:16, :16], 2 * (a[:, :32].double() @ b.double()).numpy(), rtol=0, atol=1e-4)
     assert (out[16] == 7).all() and (out[:, 16:] == 7).all()
 

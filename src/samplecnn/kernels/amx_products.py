@@ -30,7 +30,6 @@ from samplecnn.kernels.amx_tiles import (
     tile_zero,
 )
 from samplecnn.kernels.bf16_epilogues import BLOCK_ROWS
-from samplecnn.kernels.bfloat16 import pack
 from samplecnn.kernels.compiling import kernel
 from samplecnn.kernels.micro_kernel import (
     GROUP,
@@ -40,8 +39,9 @@ from samplecnn.kernels.micro_kernel import (
     pack_weight,
     products,
 )
+from samplecnn.kernels.pairs import pair_column, pair_rows, paired_weight
 from samplecnn.kernels.staging import GRADIENT_ROWS, aligned_empty
-from samplecnn.kernels.vectors import LINE_BYTES, pair, prefetch_line, prefetch_tile, transpose
+from samplecnn.kernels.vectors import LINE_BYTES, prefetch_line, prefetch_tile, transpose
 
 __all__ = ["AMX", "PLAIN"]
 
@@ -53,25 +53,8 @@ def _by_tiles(kind) -> bool:
 
 @overload(pack_weight)
 def _pack_weight(unit, weight, backward):
-    """[features / 16, taps, channels / 32, 16, 16, 2]: tiles in the order in which `products` reads them."""
-
-    def implementation(unit, weight, backward):
-        taps = weight.shape[2]
-        features, channels = (weight.shape[1], weight.shape[0]) if backward else (weight.shape[0], weight.shape[1])
-        flat = aligned_empty(features // 16, taps * channels * 16, np.uint16)
-        out = flat.reshape(features // 16, taps, channels // GROUP, 16, 16, 2)
-        for block in range(features // 16):
-            for tap in range(taps):
-                for c in range(0, channels, 2):
-                    pairs = out[block, tap, c // GROUP, c % GROUP // 2]
-                    for f in range(16):
-                        for i in range(2):
-                            one, other = 16 * block + f, c + i
-                            value = weight[other, one, taps - 1 - tap] if backward else weight[one, other, tap]
-                            pairs[f, i] = pack(pairs, value)
-        return out
-
-    return implementation if _by_tiles(unit) else None
+    """Tiles in the order in which `products` reads them."""
+    return (lambda unit, weight, backward: paired_weight(weight, backward)) if _by_tiles(unit) else None
 
 
 @overload(products)
@@ -136,9 +119,10 @@ def _add_weight_gradient(state, workspace, source, gradient, count, sums):
         transposed, centred, shifted = workspace
         taps = sums.shape[0]
         _transpose_rows(source, transposed)
-        _pair_rows(gradient[1 : 1 + GRADIENT_ROWS], centred)
+        first_row = np.int64(gradient.ctypes.data)
+        pair_rows(first_row + np.int64(2 * gradient.shape[1]), GRADIENT_ROWS, centred)
         if taps == 3:
-            _pair_rows(gradient, shifted)
+            pair_rows(first_row, GRADIENT_ROWS + 2, shifted)
         tiles = (count + GROUP - 1) // GROUP
         for c in range(sums.shape[1]):
             for f in range(sums.shape[2]):
@@ -156,7 +140,7 @@ def _gradient_index(unit, channel, feature):
     """2 x 2 consecutive tiles, features in the order of `pair`."""
 
     def implementation(unit, channel, feature):
-        half, column = feature // 4 % 2, feature // 8 * 4 + feature % 4
+        half, column = pair_column(feature)
         return ((channel // 16 * 2 + half) * 16 + channel % 16) * 16 + column
 
     return implementation if _by_tiles(unit) else None
@@ -170,18 +154,6 @@ def _transpose_rows(source, transposed):
         for c in range(0, channels, 16):
             target = np.int64(transposed.ctypes.data) + c * np.int64(2 * rows) + 2 * row
             transpose(source + row * np.int64(2 * channels) + 2 * c, np.int64(2 * channels), target, np.int64(2 * rows))
-
-
-@kernel()
-def _pair_rows(gradient, paired):
-    """Pairs the rows of [rows, features]: [features / 16, rows / 2 of 16 pairs], each 32 features as `pair` does."""
-    rows, features = gradient.shape
-    width, distance = np.int64(2 * features), np.int64(2 * paired.shape[1])
-    for i in range(rows // 2):
-        for f in range(features // GROUP):
-            source = np.int64(gradient.ctypes.data) + 2 * i * width + f * np.int64(LINE_BYTES)
-            target = np.int64(paired.ctypes.data) + 2 * f * distance + i * np.int64(LINE_BYTES)
-            pair(source, width, target, distance)
 
 
 @kernel()

@@ -37,11 +37,13 @@ class _BFloat(ir.types.Type):
         return hash(_BFloat)
 
 
+PAIRS_TYPE = ir.VectorType(_BFloat(), 32)  # operands of AVX512-BF16's instructions, from LLVM 20 on
+
+
 def rounded(builder, low, high):
     """Two times 16 float32 as 32 bfloat16, to nearest, ties to even."""
     if _ROUNDS:
-        kind = ir.VectorType(_BFloat(), 32)
-        both = instruction(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", [high, low], kind)
+        both = instruction(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", [high, low], PAIRS_TYPE)
         return builder.bitcast(both, HALVES)
     words = []
     for value in (low, high):

@@ -10,13 +10,14 @@ from numba.extending import intrinsic, overload
 
 from samplecnn.kernels.compiling import target_has
 
-_WIDE_REGISTERS = target_has("amx-tile")
+_WIDE_REGISTERS = target_has("amx-tile") or target_has("avx512bf16")
 
 
 def _prefer_wide(builder):
     """Makes LLVM use the full 64-byte registers in this function if the CPU has them.
 
-    LLVM prefers halves, because the first CPUs with such registers lowered their clock. CPUs with AMX do not.
+    LLVM prefers halves, because the first CPUs with such registers lowered their clock. CPUs with instructions for
+    bfloat16 do not.
     """
     if _WIDE_REGISTERS:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite's `add` rejects such pairs

@@ -15,9 +15,11 @@ def selected() -> Any:
     """The micro-kernel for bfloat16 that is faster here than PyTorch's convolutions; None if there is none."""
     if compiled_passes() is None:
         return None
-    from samplecnn.kernels import amx_products, amx_tiles
+    from samplecnn.kernels import amx_products, amx_tiles, dot_products
 
-    return amx_products.AMX if amx_tiles.available() else None
+    if amx_tiles.available():
+        return amx_products.AMX
+    return dot_products.AVX512_BF16 if dot_products.available() else None
 
 
 def is_supported(x: Tensor, features: int) -> bool:
