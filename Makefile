@@ -40,9 +40,9 @@ fuzz: .venv/installed-test
 # The same tests as on a CPU with an older instruction set: each library reads its own variable.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 NUMBA_CPU_NAME=haswell
 AVX512 := ONEDNN_MAX_CPU_ISA=AVX512_CORE ATEN_CPU_CAPABILITY=avx512 MKL_ENABLE_INSTRUCTIONS=AVX512 \
-	NUMBA_CPU_NAME=skylake-avx512
+	NUMBA_CPU_NAME=skylake-avx512 NUMBA_CPU_FEATURES=+avx512f
 AVX512_BF16 := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ATEN_CPU_CAPABILITY=avx512 MKL_ENABLE_INSTRUCTIONS=AVX512 \
-	NUMBA_CPU_NAME=cooperlake NUMBA_CPU_FEATURES=+avx512bf16
+	NUMBA_CPU_NAME=cooperlake NUMBA_CPU_FEATURES=+avx512f,+avx512bf16
 
 test-avx2: .venv/installed-test
 	$(AVX2) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4

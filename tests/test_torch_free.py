@@ -41,7 +41,7 @@ NEED_TORCH = (
     "models.initialization", "models.layers", "models.samplecnn", "models.blocks", "models.stages", "models.stem_tail",
     "hear", "kernels", "training", "evaluation", "analysis", "bench", "walkthrough",
     "inference.torch_engine", "inference.torch_operations", "inference.overlap", "inference.passes",
-    "inference.amx_blocks", "inference.amx_engine", "inference.amx_kernels",
+    "inference.fused_blocks", "inference.fused_engine", "inference.amx_kernels",
     "interop.third_party.checkpoint", "interop.third_party.clmr", "interop.third_party.sota",
     "interop.third_party.weights",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from samplecnn import hardware
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.hardware import Choice
 from samplecnn.inference import ENGINES, installed, open_engine, registry
-from samplecnn.inference.amx_engine import Tiled
+from samplecnn.inference.fused_engine import Fused
 from samplecnn.kernels import selection
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.folding import fold
@@ -263,7 +263,7 @@ def test_micro_kernels_agree_with_other_kernels(unit, make_network, make_sounds,
     for config in ({}, {"first_padding": "valid", "tail": True}):
         model = make_network(block, multi=multi, features=32, **config)
         many, few = make_engine(model, "torch", "bf16"), make_engine(model, "torch", "bf16", few=True)
-        assert isinstance(many.operations, Tiled) == (block in BLOCKS)  # a converted block's stem is not supported
+        assert isinstance(many.operations, Fused) == (block in BLOCKS)  # a converted block's stem is not supported
         for samples in (model.min_samples, 730, 1001, 4000):
             segments = make_sounds(5, samples)
             wanted = reference(model, segments)
@@ -275,13 +275,13 @@ def test_micro_kernels_agree_with_other_kernels(unit, make_network, make_sounds,
 @pytest.mark.parametrize("steps", [400, 6300, 6301])
 def test_threads_that_share_a_sample_agree_with_one_thread(unit, make_network, monkeypatch, samples, steps):
     """A last sample is shared by all threads; none writes outside its part of the result."""
-    from samplecnn.inference import amx_blocks
+    from samplecnn.inference import fused_blocks
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     net, rng = fold(make_network("se", features=32)), np.random.default_rng(0)
     blocks = [
-        amx_blocks.Block(
-            amx_blocks.packed(unit, layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias)
+        fused_blocks.Block(
+            fused_blocks.packed(unit, layer.weight, False), layer.bias, (ex0.weight, ex0.bias, ex1.weight, ex1.bias)
         )
         for layer, ex0, ex1 in ((s.convs[0], s.squeeze.ex0, s.squeeze.ex1) for s in net.stages[:2])
     ]
@@ -291,11 +291,11 @@ def test_threads_that_share_a_sample_agree_with_one_thread(unit, make_network, m
     for sample in range(samples):  # one thread per sample, as there are two samples
         both = np.concatenate([wave[sample * steps : (sample + 1) * steps]] * 2)
         out = np.empty((2 * rows, 32), np.uint16)
-        amx_blocks.chain(unit, both, 2, first, blocks, out)
+        fused_blocks.chain(unit, both, 2, first, blocks, out)
         np.testing.assert_array_equal(out[:rows], out[rows:])
         wanted[sample * rows : (sample + 1) * rows] = out[:rows]
     found = np.full((samples * rows + 64, 32), 7, np.uint16)
-    amx_blocks.chain(unit, wave, samples, first, blocks, found[32:-32])
+    fused_blocks.chain(unit, wave, samples, first, blocks, found[32:-32])
     assert (found[:32] == 7).all() and (found[-32:] == 7).all()
     assert (found[32:-32] != wanted).mean() < 0.02  # sums over parts of the time are rounded differently
     one, other = ((array.astype(np.uint32) << 16).view(np.float32) for array in (found[32:-32], wanted))

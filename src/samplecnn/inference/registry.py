@@ -202,9 +202,9 @@ def choose(
             return "torch"
         first = next(name for name in BY_START if name in usable)
         return "numpy" if segments is not None and segments <= ENGINES[first].numpy_first else first
-    if precision == "bf16" and "torch" in usable:
+    if "torch" in usable:
         from samplecnn.hardware import dtype
-        from samplecnn.inference.amx_engine import is_supported
+        from samplecnn.inference.fused_engine import is_supported
 
         if is_supported(net, dtype(precision), choose_device("cpu")):
             return "torch"

@@ -53,6 +53,7 @@ def operations(net: Graph, dtype: torch.dtype, device: torch.device, few: bool) 
         return Plain(dtype, device)
     if few or compiled_passes() is None:
         return OnCpu(dtype, device)
-    from samplecnn.inference import amx_engine
+    from samplecnn.inference import fused_engine
 
-    return amx_engine.Tiled(dtype, device) if amx_engine.is_supported(net, dtype, device) else Compiled(dtype, device)
+    kind = fused_engine.Fused if fused_engine.is_supported(net, dtype, device) else Compiled
+    return kind(dtype, device)

@@ -3,39 +3,21 @@
 # mypy: ignore-errors
 # numba infers the types where a kernel is called.
 
-from typing import NamedTuple
-
 import numpy as np
+from numba.extending import overload
 
+from samplecnn.kernels.amx_tiles import is_a
 from samplecnn.kernels.bf16_epilogues import BLOCK_ROWS, first_conv_rows, round_pooled
 from samplecnn.kernels.compiling import kernel
 from samplecnn.kernels.micro_kernel import GROUP, configure, products, release
+from samplecnn.kernels.operands import PooledResult
 from samplecnn.kernels.passes import scale
 from samplecnn.kernels.staging import aligned_empty, padded_length, row_address, stage
 from samplecnn.kernels.vectors import LINE_BYTES
+from samplecnn.kernels.winograd_inference import FloatVectors
+from samplecnn.kernels.winograd_inference import pooled_rows as pooled_rows_in_float32
 
 POOLED_BLOCK_ROWS = BLOCK_ROWS // 3 * 3  # rows per block if groups of 3 are pooled
-
-
-class Block(NamedTuple):
-    """A plain block: the convolution's packed weight and its bias, float32 [features]."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-
-class PooledResult(NamedTuple):
-    """Destination of pooled rows.
-
-    Args:
-        out: [samples * (steps // 3), features].
-        sums: float32 [samples, features], to which they are added before rounding; from sample `first_sample` on.
-        first_sample: see `sums`.
-    """
-
-    out: np.ndarray
-    sums: np.ndarray
-    first_sample: int
 
 
 @kernel()
@@ -61,12 +43,34 @@ def pooled_rows(begin, end, unit, x, first, block, result):
 
     Args:
         begin, end: padded rows.
-        unit: the micro-kernel.
+        unit: the micro-kernel; `winograd_inference.FloatVectors` for float32.
         x: the input, a `Batch`; with `first` the input of the first convolution, float32 [rows, 3].
         first: None, or weight [3, channels] and bias of the first convolution, whose ReLU is then the input.
-        block: a `Block`.
+        block: a `ConvBlock`.
         result: a `PooledResult`.
     """
+    _pooled_rows_by(begin, end, unit, x, first, block, result)
+
+
+def _pooled_rows_by(begin, end, unit, x, first, block, result):
+    """`pooled_rows`, selected by the type of `unit`."""
+    raise NotImplementedError
+
+
+@overload(_pooled_rows_by)
+def _pooled_rows_of(begin, end, unit, x, first, block, result):
+    if is_a(unit, FloatVectors):
+        return lambda begin, end, unit, x, first, block, result: pooled_rows_in_float32(
+            begin, end, x, first, block, result
+        )
+    return lambda begin, end, unit, x, first, block, result: _pooled_rows_in_bfloat16(
+        begin, end, unit, x, first, block, result
+    )
+
+
+@kernel()
+def _pooled_rows_in_bfloat16(begin, end, unit, x, first, block, result):
+    """`pooled_rows` by a micro-kernel."""
     features = result.out.shape[1]
     channels = x.rows.shape[1] if first is None else first[1].shape[0]
     staged = aligned_empty(BLOCK_ROWS + 2, channels, np.uint16)

@@ -15,10 +15,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from llvmlite.binding import llvm_version_info
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from samplecnn.kernels.amx_tiles import is_a
@@ -35,19 +33,9 @@ from samplecnn.kernels.micro_kernel import (
     release,
 )
 from samplecnn.kernels.pairs import pair_column, pair_rows, paired_weight
+from samplecnn.kernels.register_sums import multiply_add_floats, sums_of_products
 from samplecnn.kernels.staging import GRADIENT_ROWS, aligned_empty
-from samplecnn.kernels.vectors import (
-    FLOATS,
-    LINE_BYTES,
-    LONG,
-    WORD,
-    WORDS,
-    at,
-    get,
-    instruction,
-    keep,
-    prefetch_line,
-)
+from samplecnn.kernels.vectors import FLOATS, LINE_BYTES, LONG, WORDS, instruction, prefetch_line
 
 ROWS = 8  # rows, or channels in the weight's gradient, that are summed at a time in registers
 UNROLLED = 2  # pairs per iteration
@@ -79,75 +67,49 @@ def _by_dots(kind) -> bool:
     return is_a(kind, Avx512Dots) or is_a(kind, PlainDots)
 
 
-def _dot(builder, unit, total, a, b):
-    """Adds to each lane of `total` the two products of the pairs in a and b, words."""
-    if is_a(unit, Avx512Dots):
+def _multiply_add(unit):
+    """Adds to each of 16 float32 the two products of a pair in a and one in b; for the micro-kernel's numba type."""
+
+    def by_instruction(builder, total, a, b):
         kind = PAIRS_TYPE if llvm_version_info[0] >= 20 else WORDS
         operands = [total, builder.bitcast(a, kind), builder.bitcast(b, kind)]
         return instruction(builder, "llvm.x86.avx512bf16.dpbf16ps.512", operands, FLOATS)
-    for part in (
-        lambda words: builder.shl(words, WORDS([16] * 16)),
-        lambda words: builder.and_(words, WORDS([0xFFFF0000] * 16)),
-    ):
-        one, other = builder.bitcast(part(a), FLOATS), builder.bitcast(part(b), FLOATS)
-        total = builder.fadd(total, builder.fmul(one, other, ("contract",)), ("contract",))
-    return total
+
+    def in_float32(builder, total, a, b):
+        sixteen, upper = WORDS([16] * 16), WORDS([0xFFFF0000] * 16)
+        total = multiply_add_floats(builder, total, builder.shl(a, sixteen), builder.shl(b, sixteen))
+        return multiply_add_floats(builder, total, builder.and_(a, upper), builder.and_(b, upper))
+
+    return by_instruction if is_a(unit, Avx512Dots) else in_float32
 
 
-def _sum_of_dots(unit, row_bytes, step_bytes, adds):
-    """Generates code for ROWS x 32 sums over pairs.
+@intrinsic
+def _multiply_rows(typing, unit, a, stride, b, half, count, target):
+    """Products of ROWS rows at a, `stride` bytes apart, with `count` pairs for 32 features, to a block's scratch.
 
-    Args:
-        unit: numba type of the micro-kernel.
-        row_bytes: from a row of a to the next; None: an argument.
-        step_bytes: from a pair of a to the next.
-        adds: whether to add to the values at the targets, instead of 0.
+    `count` is a multiple of UNROLLED; `half` bytes lie between the pairs of the first and of the second 16 features.
     """
 
     def generate(context, builder, signature, arguments):
-        _, a, stride, b, half, count, target, target_stride, target_half = arguments
-        sums = [cgutils.alloca_once(builder, FLOATS) for _ in range(2 * ROWS)]
-        places = [
-            builder.add(at(builder, target, target_stride, row), shift)
-            for row in range(ROWS)
-            for shift in (LONG(0), target_half)
-        ]
-        for place, slot in zip(places, sums, strict=True):
-            builder.store(get(builder, place, FLOATS) if adds else ir.Constant(FLOATS, [0.0] * 16), slot)
-        rows = [at(builder, a, stride if row_bytes is None else LONG(row_bytes), row) for row in range(ROWS)]
-        with cgutils.for_range(builder, builder.udiv(count, LONG(UNROLLED))) as loop:
-            for part in range(UNROLLED):
-                step = builder.add(builder.mul(loop.index, LONG(UNROLLED)), LONG(part))
-                line = at(builder, b, LONG(LINE_BYTES), step)
-                others = [get(builder, line, WORDS), get(builder, builder.add(line, half), WORDS)]
-                for number, row in enumerate(rows):
-                    word = get(builder, at(builder, row, LONG(step_bytes), step), WORD)
-                    lane = builder.insert_element(WORDS(ir.Undefined), word, WORD(0))
-                    both = builder.shuffle_vector(lane, lane, WORDS([0] * 16))
-                    for side, other in enumerate(others):
-                        slot = sums[2 * number + side]
-                        builder.store(_dot(builder, unit, builder.load(slot), both, other), slot)
-        for place, slot in zip(places, sums, strict=True):
-            keep(builder, builder.load(slot), place)
+        _, a, stride, b, half, count, target = arguments
+        places = (a, stride, LONG(4)), (b, half), (target, LONG(LINE_BYTES), LONG(BLOCK_ROWS * LINE_BYTES))
+        sums_of_products(builder, ROWS, 2, *places, count, UNROLLED, _multiply_add(unit))
         return context.get_dummy_value()
 
-    return types.void(unit, *[types.int64] * 8), generate
+    return types.void(unit, *[types.int64] * 6), generate
 
 
 @intrinsic
-def _multiply_rows(typing, unit, a, stride, b, half, count, target, target_stride, target_half):
-    """Products of ROWS rows at a, `stride` bytes apart, with `count` pairs for 32 features.
+def _add_columns(typing, unit, a, b, half, count, target):
+    """The same for ROWS adjacent columns at a, whose pairs of rows lie LINE_BYTES apart, added to [ROWS, 32] sums."""
 
-    The second 16 features are `half` bytes after the first at b, and `target_half` bytes at the target, whose rows are
-    `target_stride` bytes apart. `count` is a multiple of UNROLLED.
-    """
-    return _sum_of_dots(unit, None, 4, False)
+    def generate(context, builder, signature, arguments):
+        _, a, b, half, count, target = arguments
+        places = (a, LONG(4), LONG(LINE_BYTES)), (b, half), (target, LONG(2 * LINE_BYTES), LONG(LINE_BYTES))
+        sums_of_products(builder, ROWS, 2, *places, count, UNROLLED, _multiply_add(unit), adds=True)
+        return context.get_dummy_value()
 
-
-@intrinsic
-def _add_columns(typing, unit, a, stride, b, half, count, target, target_stride, target_half):
-    """The same for ROWS adjacent columns at a, whose pairs of rows are LINE_BYTES apart, added to the target."""
-    return _sum_of_dots(unit, 4, LINE_BYTES, True)
+    return types.void(unit, *[types.int64] * 5), generate
 
 
 @overload(configure)
@@ -183,9 +145,7 @@ def _products(state, staged, weight, group, scratch, prefetch):
                 prefetch_line(address)
             ahead += share
             target = np.int64(scratch.ctypes.data) + first * line
-            _multiply_rows(
-                state, a + first * 2 * channels, 2 * channels, b, half, pairs, target, line, BLOCK_ROWS * line
-            )
+            _multiply_rows(state, a + first * 2 * channels, 2 * channels, b, half, pairs, target)
 
     return implementation if _by_dots(state) else None
 
@@ -243,4 +203,4 @@ def _add_square(state, inputs, paired, first, pairs, sums):
     for channel in range(0, GROUP, ROWS):
         a = np.int64(inputs.ctypes.data) + channel // 16 * distance + 4 * (channel % 16)
         target = np.int64(sums.ctypes.data) + channel * 2 * line
-        _add_columns(state, a, np.int64(0), b, half, np.int64(pairs), target, 2 * line, line)
+        _add_columns(state, a, b, half, np.int64(pairs), target)

@@ -43,3 +43,24 @@ class Pooled(NamedTuple):
     out: np.ndarray
     kept: np.ndarray
     chosen: np.ndarray
+
+
+class ConvBlock(NamedTuple):
+    """A plain block: the convolution's packed weight and its bias, float32 [features]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+class PooledResult(NamedTuple):
+    """Destination of pooled rows.
+
+    Args:
+        out: [samples * (steps // 3), features].
+        sums: float32 [samples, features], to which they are added before rounding; from sample `first_sample` on.
+        first_sample: see `sums`.
+    """
+
+    out: np.ndarray
+    sums: np.ndarray
+    first_sample: int

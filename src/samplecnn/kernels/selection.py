@@ -1,4 +1,4 @@
-"""Selects the micro-kernel for bfloat16 on this machine."""
+"""Selects the kernels of this machine: the micro-kernel for bfloat16, and those of inference."""
 
 from functools import cache
 from typing import Any
@@ -20,6 +20,17 @@ def selected() -> Any:
     if amx_tiles.available():
         return amx_products.AMX
     return dot_products.AVX512_BF16 if dot_products.available() else None
+
+
+def for_inference(dtype: torch.dtype) -> Any:
+    """What `conv_inference` takes as `unit` for this dtype; None if it does not support it here."""
+    if dtype == torch.bfloat16:
+        return selected()
+    if dtype != torch.float32 or compiled_passes() is None:
+        return None
+    from samplecnn.kernels.winograd_inference import FLOAT_VECTORS
+
+    return FLOAT_VECTORS
 
 
 def is_supported(x: Tensor, features: int) -> bool:

@@ -35,7 +35,7 @@ def aligned_empty(rows, columns, kind):
 def stage(x, first, count, staged):
     """Copies `count` padded rows of a `Batch`, from `first` on; gaps, and rows outside the batch, are zeros."""
     rows, steps = x.rows, x.steps
-    span, width = padded_length(steps), np.int64(2 * rows.shape[1])
+    span, width = padded_length(steps), np.int64(rows.itemsize * rows.shape[1])
     samples = rows.shape[0] // steps
     source, target = np.int64(rows.ctypes.data), np.int64(staged.ctypes.data)
     done = 0

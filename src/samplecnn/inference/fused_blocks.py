@@ -1,6 +1,7 @@
-"""Plain blocks computed by a micro-kernel, in parallel over samples or, with too few samples, over time.
+"""Plain blocks computed in one pass, in parallel over samples or, with too few samples, over time.
 
-Arrays are [rows, features] with one row per time step; bfloat16 is stored as uint16.
+Arrays are [rows, features] with one row per time step; bfloat16 is stored as uint16. `unit` is the micro-kernel, or
+`FLOAT_VECTORS` for float32.
 """
 
 import itertools
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from samplecnn.kernels import conv_forward, conv_inference
+from samplecnn.kernels import conv_forward, conv_inference, winograd_inference
 from samplecnn.kernels.conv_forward import BiasFloor
-from samplecnn.kernels.operands import Batch
+from samplecnn.kernels.operands import Batch, ConvBlock, PooledResult
 from samplecnn.kernels.passes import scale
 from samplecnn.kernels.staging import padded_length
 from samplecnn.kernels.threads import parallel_for, run
@@ -52,7 +53,7 @@ def chain(
         for number, block in enumerate(blocks):
             result = out[sample * last_steps : (sample + 1) * last_steps]
             if number < len(blocks) - 1:
-                result = np.empty((values.steps // 3, len(block.bias)), np.uint16)
+                result = np.empty((values.steps // 3, len(block.bias)), out.dtype)
             conv0 = first if number == 0 else None
             if shared:
                 _shared_sample(unit, values, conv0, block, result)
@@ -77,14 +78,17 @@ def single(unit: Any, x: np.ndarray, samples: int, block: Block, out: np.ndarray
 def convolve(unit: Any, x: Batch, weight: np.ndarray, epilogue: BiasFloor, out: np.ndarray) -> None:
     """Applies a convolution with a bias and optionally a ReLU; result in `out` [rows, features]."""
     count = len(x.rows) // x.steps * padded_length(x.steps)
-    operands = unit, x, weight, Batch(out, x.steps), epilogue
-    parallel_for(conv_forward.convolve, count, out.shape[1], *operands)
+    operands = x, weight, Batch(out, x.steps), epilogue
+    if isinstance(unit, winograd_inference.FloatVectors):
+        parallel_for(winograd_inference.convolve, count, out.shape[1], *operands)
+    else:
+        parallel_for(conv_forward.convolve, count, out.shape[1], unit, *operands)
 
 
 def _pooled_block(
     lo: int, hi: int, unit: Any, x: Batch, first: FirstConv | None, block: Block, out: np.ndarray
 ) -> None:
-    conv = conv_inference.Block(block.weight, block.bias)
+    conv = ConvBlock(block.weight, block.bias)
     conv_inference.pooled_block(lo, hi, unit, x, first, conv, block.squeeze, out)
 
 
@@ -94,9 +98,9 @@ def _shared_sample(unit: Any, x: Batch, first: FirstConv | None, block: Block, o
     count = max(1, min(torch.get_num_threads(), rows // MIN_ROWS_PER_THREAD))
     cuts = [rows // 3 * part // count * 3 for part in range(count + 1)]
     sums = np.zeros((count, 1, len(block.bias)), np.float32)
-    operands = unit, x, first, conv_inference.Block(block.weight, block.bias)
+    operands = unit, x, first, ConvBlock(block.weight, block.bias)
     parts = zip(itertools.pairwise(cuts), sums, strict=True)
-    results = [(*part, *operands, conv_inference.PooledResult(out, own, 0)) for part, own in parts]
+    results = [(*part, *operands, PooledResult(out, own, 0)) for part, own in parts]
     run(conv_inference.pooled_rows, results)
     if block.squeeze is not None:
         means = sums.sum((0, 1)) / np.float32(len(out))

@@ -1,7 +1,7 @@
-"""Operations of the PyTorch engine on a CPU with a bfloat16 micro-kernel, which fuses a convolution with the next
-operation.
+"""Operations of the PyTorch engine on a CPU by kernels that fuse a convolution with the next operation.
 
-A convolution is therefore deferred until the next operation is known; `Pending` is a deferred convolution.
+A convolution is therefore deferred until the next operation is known; `Pending` is a deferred convolution. In bfloat16
+a micro-kernel multiplies, in float32 `kernels.winograd_inference`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeez
 from samplecnn.models.layers import FUSED_POOL, FUSED_WIDTHS
 
 if TYPE_CHECKING:
-    from samplecnn.inference.amx_blocks import Block
+    from samplecnn.inference.fused_blocks import Block
 
 MIN_CHAIN_STEPS = 400  # time steps of a sample for one thread per sample; shorter samples do not fill blocks of rows
 
@@ -65,8 +65,8 @@ Value = Tensor | First | Chain | Pending
 
 
 def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether a micro-kernel is available and supports all convolutions of this network."""
-    if dtype != torch.bfloat16 or device.type != "cpu" or net.stem is not None or selection.selected() is None:
+    """Whether kernels for this machine are available and support all convolutions of this network."""
+    if device.type != "cpu" or net.stem is not None or selection.for_inference(dtype) is None:
         return False
     stages = (*net.stages, net.tail) if net.tail is not None else net.stages
     layers = [layer for stage in stages for layer in (*stage.convs, stage.shortcut) if layer is not None]
@@ -79,7 +79,7 @@ def is_supported(net: Graph, dtype: torch.dtype, device: torch.device) -> bool:
     )
 
 
-class Tiled(Operations[Value]):
+class Fused(Operations[Value]):
     """Operations for networks for which `is_supported` holds.
 
     The first plain blocks process samples one at a time, each in one pass, while its values are in the caches. In later
@@ -87,9 +87,10 @@ class Tiled(Operations[Value]):
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        from samplecnn.inference import amx_blocks  # compiled by numba, which is optional
+        from samplecnn.inference import fused_blocks  # compiled by numba, which is optional
 
-        self.plain, self.chains, self.unit = Compiled(dtype, device), amx_blocks, selection.selected()
+        self.plain, self.chains, self.unit = Compiled(dtype, device), fused_blocks, selection.for_inference(dtype)
+        self.dtype = dtype
         self._packed: dict[Layer, np.ndarray] = {}
         self._computed: WeakKeyDictionary[First | Chain, Tensor] = WeakKeyDictionary()
 
@@ -136,7 +137,7 @@ class Tiled(Operations[Value]):
         if isinstance(x.x, First) or (isinstance(x.x, Tensor) and x.x.shape[1] >= MIN_CHAIN_STEPS):
             return Chain(x.x, ((x.layer, squeeze),))
         source = self.value(x.x)
-        out = torch.empty(len(source), source.shape[1] // 3, len(x.layer.bias), dtype=torch.bfloat16)
+        out = torch.empty(len(source), source.shape[1] // 3, len(x.layer.bias), dtype=self.dtype)
         self.chains.single(self.unit, rows(source), len(source), self.block(x.layer, squeeze), rows(out))
         return out
 
@@ -144,7 +145,7 @@ class Tiled(Operations[Value]):
         return self.plain.join(self.value(x), self.value(shortcut), squeeze, pool)
 
     def value(self, x: Value) -> Tensor:
-        """The computed value, bfloat16 [batch, time, features]."""
+        """The computed value, [batch, time, features]."""
         if isinstance(x, Pending):
             return self._conv(x)
         if isinstance(x, First | Chain):
@@ -159,15 +160,17 @@ class Tiled(Operations[Value]):
     def _chain(self, x: Chain) -> Tensor:
         source = x.source
         first = first_values(x.x.layer) if isinstance(x.x, First) else None
-        out = torch.empty(len(source), x.steps, len(x.blocks[-1][0].bias), dtype=torch.bfloat16)
+        out = torch.empty(len(source), x.steps, len(x.blocks[-1][0].bias), dtype=self.dtype)
         blocks = [self.block(*block) for block in x.blocks]
         self.chains.chain(self.unit, rows(source), len(source), first, blocks, rows(out))
         return out
 
     def _conv(self, x: Pending) -> Tensor:
         source = self.value(x.x)
+        if self.dtype == torch.float32 and x.layer.width == 1:
+            return self.plain.conv(source, x.layer, x.relu)
         batch, steps, _ = source.shape
-        out = torch.empty(batch, steps, len(x.layer.bias), dtype=torch.bfloat16)
+        out = torch.empty(batch, steps, len(x.layer.bias), dtype=self.dtype)
         epilogue = self.chains.BiasFloor(x.layer.bias, np.float32(0 if x.relu else -np.inf))
         self.chains.convolve(self.unit, Batch(rows(source), steps), self.packed(x.layer), epilogue, rows(out))
         return out
