@@ -12,6 +12,7 @@ from samplecnn.hardware import Choice
 from samplecnn.inference import ENGINES, installed, open_engine, registry
 from samplecnn.inference.fused_engine import Fused
 from samplecnn.kernels import selection
+from samplecnn.kernels.threads import compiled_passes
 from samplecnn.models import BLOCKS, CONVERTED_BLOCKS, ModelConfig, SampleCNN
 from samplecnn.models.folding import fold
 from samplecnn.system.cpu import may_use_bf16
@@ -173,7 +174,8 @@ def test_the_engine_depends_on_the_number_of_segments(make_network, monkeypatch)
     assert registry.choose(net, "fp32", gpu, many) == registry.choose(net, "fp32", gpu, 1) == "torch"
     wide = fold(make_network(features=32))
     assert registry.choose(wide, "bf16", None, many) == ("torch" if selection.selected() else "openvino")
-    assert registry.choose(wide, "fp32", None, many) == "openvino"
+    kernels = selection.for_inference(torch.float32)
+    assert registry.choose(wide, "fp32", None, many) == ("torch" if kernels else "openvino")
 
 
 def test_without_torch_other_engines_are_chosen(make_network, monkeypatch):
@@ -269,6 +271,18 @@ def test_micro_kernels_agree_with_other_kernels(unit, make_network, make_sounds,
             wanted = reference(model, segments)
             error, usual = np.abs(many(segments) - wanted).mean(), np.abs(few(segments) - wanted).mean()
             assert error < 1.5 * usual + 2e-3
+
+
+@pytest.mark.skipif(compiled_passes() is None, reason="numba is not installed (the extra `fast`)")
+@pytest.mark.parametrize("block", ["se", "rese2"])
+def test_winograd_filtering_agrees_with_the_model(make_network, make_sounds, reference, block):
+    """At several lengths: samples that end within a block of rows or within a tile, alone and many."""
+    model = make_network(block, multi=True, features=32)
+    engine = make_engine(model, "torch", "fp32")
+    assert isinstance(engine.operations, Fused)
+    for count, samples in ((1, model.min_samples), (5, 730), (3, 1001), (2, 4000)):
+        segments = make_sounds(count, samples)
+        np.testing.assert_allclose(engine(segments), reference(model, segments), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])

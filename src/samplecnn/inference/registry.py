@@ -73,7 +73,8 @@ ENGINES = {
     "openvino": Kind("openvino_engine:OpenVinoEngine", ("openvino",), ("fp32", "bf16")),
     "onnx": Kind("onnx_engine:OnnxEngine", ("onnx", "onnxruntime")),
 }
-BY_SPEED = ("openvino", "torch", "onnx", "numpy")  # on many segments, fastest first
+# On many segments, fastest first; where kernels compiled by numba support the network, PyTorch's engine is the fastest.
+BY_SPEED = ("openvino", "torch", "onnx", "numpy")
 # On fewer than FEW_SEGMENTS segments, first to finish first: importing OpenVINO or ONNX Runtime takes a few tenths of a
 # second, PyTorch about two seconds.
 BY_START = ("openvino", "onnx", "torch", "numpy")
