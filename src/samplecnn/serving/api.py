@@ -107,7 +107,11 @@ async def tag(service: Service, request: Request) -> Response:
     """Tags one recording."""
     service.check_room()  # before anything is received
     parse_query(request.query_params.multi_items())
-    upload = await receive_upload(request, service.limits, service.folder)
+    service.receiving += 1
+    try:
+        upload = await receive_upload(request, service.limits, service.folder)
+    finally:
+        service.receiving -= 1
     try:
         query = parse_query([*request.query_params.multi_items(), *upload.fields])
     except BaseException:

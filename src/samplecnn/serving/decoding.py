@@ -24,6 +24,7 @@ from samplecnn.system.workers import Worker, WorkerDied
 
 MEMORY = 1 << 30  # bytes of address space for decoding one file
 CPU_SECONDS = 3600  # of a worker, for all its files
+LOOK_SECONDS = 0.5  # after which a waiting request looks whether it is still wanted
 NAMELESS = "the given audio: "  # with which messages about a file without a name begin
 FILES = 500  # that a worker decodes before it is replaced
 
@@ -67,7 +68,13 @@ class Decoders:
         self._free.put((files, worker or self._start()))
 
     def decode(
-        self, upload: tuple[bytes, str], rate: int, max_seconds: float, remarks: Remarks, keep: bool, wait: float
+        self,
+        upload: tuple[bytes, str],
+        rate: int,
+        max_seconds: float,
+        remarks: Remarks,
+        keep: bool,
+        left: Callable[[], float],
     ) -> Generator[Block]:
         """Decodes a file.
 
@@ -77,16 +84,15 @@ class Decoders:
             max_seconds: of sound; a longer recording raises TooLongError.
             remarks: completed after the last block.
             keep: see `accept_truncated` of `audio.stream`.
-            wait: seconds to wait for a free process.
+            left: seconds that the request has left; raises an exception if nobody waits for it any more.
 
         Raises:
             AudioError: as `audio.stream`; the decoder crashed or needed too much memory or time.
-            TimeoutError: no process became free.
         """
-        try:
-            files, worker = self._free.get(timeout=wait)
-        except queue.Empty:
-            raise TimeoutError from None
+        while True:
+            with suppress(queue.Empty):
+                files, worker = self._free.get(timeout=min(left(), LOOK_SECONDS))
+                break
         data, path = upload
         order = {"path": path, "rate": rate, "max_seconds": max_seconds, "keep": keep}
         reusable = False

@@ -21,7 +21,7 @@ from samplecnn.model_files import CONFIG
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph
 from samplecnn.serving.batcher import Batcher, Outputs, SharedEngine
-from samplecnn.serving.decoding import Decoders, TooLongError
+from samplecnn.serving.decoding import LOOK_SECONDS, Decoders, TooLongError
 from samplecnn.serving.settings import ServeLimits
 from samplecnn.serving.uploads import Upload
 from samplecnn.tagging.in_progress import InProgress
@@ -138,7 +138,7 @@ class HostedModel:
                 first, outputs = waiting.popleft()
                 while True:
                     try:
-                        recording.add_outputs(first, outputs.result(min(work.left, 0.5)))
+                        recording.add_outputs(first, outputs.result(min(work.left, LOOK_SECONDS)))
                         break
                     except TimeoutError:
                         continue
@@ -166,7 +166,7 @@ class HostedModel:
     def _sound(self, work: Work, decoders: Decoders, recording: InProgress) -> Iterator[np.ndarray]:
         upload, most = (work.upload.data, work.upload.path), self.limits.max_seconds
         blocks = decoders.decode(
-            upload, self.task.sample_rate, most, recording.remarks, work.accept_truncated, work.left
+            upload, self.task.sample_rate, most, recording.remarks, work.accept_truncated, lambda: work.left
         )
         with closing(blocks):
             for block in blocks:

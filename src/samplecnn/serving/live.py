@@ -28,7 +28,7 @@ from samplecnn.serving.service import Service
 from samplecnn.system.log import json_text
 from samplecnn.tagging.events import EventRules, class_thresholds
 
-WAITING = 8  # messages of samples that wait for the model
+WAITING = 4  # messages of samples that wait for the model
 IDLE_SECONDS = 30.0  # without samples, after which the connection is closed
 SEND_SECONDS = 30.0  # that a client may take to receive a message
 REFUSED = 1008  # close code: policy violation

@@ -22,6 +22,8 @@ from samplecnn.serving.query import TagQuery
 from samplecnn.serving.settings import ServeLimits
 from samplecnn.serving.uploads import Upload, file_name
 
+RECEIVING = 4  # requests that are received at once, for each that the queue takes
+
 
 class Service:
     """What the routes of a server share.
@@ -33,6 +35,7 @@ class Service:
 
     Attributes:
         active: requests that are processed or wait for it.
+        receiving: requests that are being received.
         listening: open WebSocket connections.
         stopping: no further requests are taken.
 
@@ -44,7 +47,7 @@ class Service:
         self, models: Mapping[str, str | Path | Graph], limits: ServeLimits, engine: str, precision: str
     ) -> None:
         self.limits = limits
-        self.active = self.listening = 0
+        self.active = self.receiving = self.listening = 0
         self.stopping = False
         self.metrics = Metrics(lambda: self.active)
         self.models = {
@@ -82,6 +85,8 @@ class Service:
             raise busy("the server is stopping", seconds=5)
         if self.active >= self.limits.max_queue:
             raise busy(f"{self.active} requests are waiting already; try again later", 429)
+        if self.receiving >= RECEIVING * self.limits.max_queue:
+            raise busy(f"{self.receiving} requests are being received already; try again later", 429)
 
     async def tag(self, request: Request, upload: Upload, query: TagQuery) -> Answer:
         """Tags an upload in a thread, until it is done, its client has gone or its time is up.

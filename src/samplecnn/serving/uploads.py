@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from samplecnn.serving.problems import Problem
-from samplecnn.serving.settings import MEGABYTE, ServeLimits
+from samplecnn.serving.settings import ServeLimits
 
-IN_MEMORY = MEGABYTE  # bytes of a file up to which it is kept in memory
+IN_MEMORY = 1 << 18  # bytes of a file up to which it is kept in memory
 MAX_FIELDS, MAX_FIELD_BYTES = 32, 10_000  # of a form, besides the file
 NAME_BYTES = 255
 # Types of raw bodies. curl sends the last one for --data-binary, whatever the file is.
@@ -141,6 +141,7 @@ async def _from_form(request: Request, folder: str | None) -> Upload:
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
     )
+    parser.spool_max_size = IN_MEMORY
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
