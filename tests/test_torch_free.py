@@ -43,7 +43,7 @@ NEED_TORCH = (
     "inference.torch_engine", "inference.torch_operations", "inference.overlap", "inference.passes",
     "inference.fused_blocks", "inference.fused_engine", "inference.amx_kernels",
     "interop.third_party.checkpoint", "interop.third_party.clmr", "interop.third_party.sota",
-    "interop.third_party.weights",
+    "interop.third_party.weights", "interop.torch_program",
 )  # fmt: skip
 # Where functions may import it, for what only PyTorch can do: devices other than the CPU, modules, its threads.
 MAY_ASK_FOR_TORCH = ("hardware", "models.stored", "inference.registry", "model_files")

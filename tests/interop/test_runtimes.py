@@ -1,6 +1,8 @@
-"""ONNX and OpenVINO files, read by their runtimes alone."""
+"""ONNX, OpenVINO and PyTorch files, read by their runtimes alone."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -87,4 +89,45 @@ def test_a_runtime_that_computes_something_else_leaves_nothing(tmp_path, monkeyp
     for name, to in (("m.onnx", "onnx"), ("m.xml", "openvino")):
         with pytest.raises(SampleCNNError, match="nothing was written"):
             export(model, tmp_path / name, to)
+    assert list(tmp_path.iterdir()) == []
+
+
+ALONE = """
+import json, sys, numpy, torch
+extra = {"samplecnn.json": ""}
+module = torch.export.load(sys.argv[1], extra_files=extra).module()
+waves = torch.from_numpy(numpy.load(sys.argv[2]))
+with torch.no_grad():
+    for part in (waves, waves[:1]):
+        found = module(part)
+        columns = torch.cat((found["probabilities"], found["embedding"]), dim=1)
+        numpy.save(f"{sys.argv[3]}/{len(part)}.npy", columns.numpy())
+about = json.loads(extra["samplecnn.json"])
+assert not any("samplecnn" in name for name in sys.modules)
+print(json.dumps(about))
+"""
+
+
+def test_pytorch_alone_gives_the_models_own_values(tmp_path, waves):
+    model = network("logmel")
+    task, wave = model.task, waves(model.task.window)
+    expected = open_engine(with_embedding(fold(model), "hidden"), "numpy", "fp32").columns(standardise(wave, task))
+    export(model, tmp_path / "m.pt2", "torch")
+    np.save(tmp_path / "waves.npy", wave)
+    call = [sys.executable, "-c", ALONE, str(tmp_path / "m.pt2"), str(tmp_path / "waves.npy"), str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    about = json.loads(done.stdout)
+    assert json.loads(about["classes"]) == list(task.classes) and json.loads(about["window"]) == task.window
+    for count in (5, 1):  # any batch
+        np.testing.assert_allclose(np.load(tmp_path / f"{count}.npy"), expected[:count], rtol=1e-3, atol=1e-4)
+
+
+def test_a_program_that_computes_something_else_leaves_nothing(tmp_path, monkeypatch):
+    from samplecnn.interop import torch_program
+
+    real = torch_program.Program.forward
+    monkeypatch.setattr(torch_program.Program, "forward", lambda self, wave: real(self, wave * 0.5))
+    with pytest.raises(SampleCNNError, match="nothing was written"):
+        export(network("unaligned"), tmp_path / "m.pt2", "torch")
     assert list(tmp_path.iterdir()) == []

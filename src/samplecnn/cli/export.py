@@ -17,16 +17,16 @@ def export_command(
         str,
         choice(
             of=EXPORT_FORMATS,
-            help="The format. keras-h5 is that of the original's code; onnx and openvino map a waveform to "
+            help="The format. keras-h5 is that of the original's code; onnx, openvino and torch map a waveform to "
             "probabilities and the embedding.",
         ),
     ],
 ) -> None:
-    """Write a model for other programs: the original's code, Keras, ONNX Runtime, OpenVINO.
+    """Write a model for other programs: the original's code, Keras, ONNX Runtime, OpenVINO, PyTorch alone.
 
-    Reading a Keras file back gives the same bits and the class names. ONNX and OpenVINO files are run by their runtimes
-    and compared before they get their names; standardisation is inside, and classes, sample rate, window and thresholds
-    are in their metadata.
+    Reading a Keras file back gives the same bits and the class names. ONNX, OpenVINO and PyTorch files are run by their
+    runtimes and compared before they get their names; standardisation is inside, and classes, sample rate, window and
+    thresholds are in their metadata.
     """
     from samplecnn import model_files
     from samplecnn.interop.export import FORMATS, check, export

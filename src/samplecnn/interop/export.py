@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samplecnn.errors import UsageError
+from samplecnn.extras import require
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -56,6 +57,13 @@ def _openvino(model: "Model", path: Path) -> None:
     runtimes.write_openvino(model, path)
 
 
+def _torch(model: "Model", path: Path) -> None:
+    require("export to a PyTorch program", "train")
+    from samplecnn.interop import torch_program
+
+    torch_program.write_torch(model, path)
+
+
 FORMATS = {
     "keras-h5": Format(
         _keras_h5,
@@ -65,6 +73,7 @@ FORMATS = {
     ),
     "onnx": Format(_onnx, (".onnx",), "onnxruntime.InferenceSession({path!r})", lambda config: None),
     "openvino": Format(_openvino, (".xml",), "openvino.Core().compile_model({path!r})", lambda config: None),
+    "torch": Format(_torch, (".pt2",), "torch.export.load({path!r}).module()", lambda config: None),
 }
 
 

@@ -40,9 +40,9 @@ def write_onnx(model: "SampleCNN | StoredModel", path: Path) -> None:
         SampleCNNError: ONNX Runtime computes something else with it; nothing is written.
     """
     require("export to ONNX", "onnx")
-    net = _network(model)
+    net = exported_network(model)
     data = onnx_model(net).SerializeToString()
-    _compare(net, _by_onnxruntime(data), "ONNX Runtime")
+    compare_outputs(net, _by_onnxruntime(data), "ONNX Runtime")
     with written_aside(path) as aside:
         aside.write_bytes(data)
 
@@ -58,11 +58,11 @@ def write_openvino(model: "SampleCNN | StoredModel", path: Path) -> None:
     require("export to OpenVINO", "onnx")
     import openvino
 
-    net = _network(model)
+    net = exported_network(model)
     converted = openvino.Core().read_model(onnx_model(net).SerializeToString())
     for name, value in metadata(net).items():
         converted.set_rt_info(value, ["samplecnn", name])
-    _compare(net, _by_openvino(converted), "OpenVINO")
+    compare_outputs(net, _by_openvino(converted), "OpenVINO")
     weights = path.with_suffix(".bin")
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO asks for names that end in .xml and .bin
         made = Path(folder) / "model.xml"
@@ -126,7 +126,8 @@ def onnx_model(net: Graph) -> Any:
     return whole
 
 
-def _network(model: "SampleCNN | StoredModel") -> Graph:
+def exported_network(model: "SampleCNN | StoredModel") -> Graph:
+    """The folded network of a model, with the embedding that exports have."""
     from samplecnn.models.folding import fold
     from samplecnn.models.stored import StoredModel
 
@@ -154,8 +155,16 @@ def _by_openvino(model: Any) -> Any:
     return infer
 
 
-def _compare(net: Graph, infer: Any, runtime: str) -> None:
-    """Compares with the NumPy engine: a window of noise, of a tone, of silence, alone and together."""
+def compare_outputs(net: Graph, infer: Any, runtime: str) -> None:
+    """Compares with the NumPy engine: a window of noise, of a tone, of silence, alone and together.
+
+    Args:
+        infer: waves, float32 [batch, window] -> probabilities and embeddings.
+        runtime: for the message.
+
+    Raises:
+        SampleCNNError: they differ by more than the sums of float32 in another order do.
+    """
     task = net.task
     times = np.arange(task.window) / task.sample_rate
     noise = 0.3 * np.random.default_rng(0).standard_normal(task.window)
