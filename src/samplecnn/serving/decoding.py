@@ -89,10 +89,7 @@ class Decoders:
         Raises:
             AudioError: as `audio.stream`; the decoder crashed or needed too much memory or time.
         """
-        while True:
-            with suppress(queue.Empty):
-                files, worker = self._free.get(timeout=min(left(), LOOK_SECONDS))
-                break
+        files, worker = self._take(left)
         data, path = upload
         order = {"path": path, "rate": rate, "max_seconds": max_seconds, "keep": keep}
         reusable = False
@@ -128,6 +125,12 @@ class Decoders:
                 self._forget(worker)
                 worker = None
             self._free.put((files + 1, worker))
+
+    def _take(self, left: Callable[[], float]) -> tuple[int, Worker | None]:
+        """A process that is free, and the number of files that it has decoded."""
+        while True:
+            with suppress(queue.Empty):
+                return self._free.get(timeout=min(left(), LOOK_SECONDS))
 
     def close(self) -> None:
         """Ends all processes; what they are decoding fails."""
