@@ -537,8 +537,9 @@ def test_the_counters(server):
     assert after["samplecnn_build_info", "numpy", "tiny", "fp32", __version__] == 1
 
 
-def test_sigterm_lets_requests_finish(model, tmp_path):
-    command = [sys.executable, "-m", "samplecnn", "serve", str(model), "--port", "0", "--engine", "numpy"]
+def test_without_pytorch_sigterm_lets_requests_finish(model):
+    program = "import sys; sys.modules['torch'] = None; from samplecnn.__main__ import main; main()"
+    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", "--engine", "numpy"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

@@ -1,11 +1,11 @@
 """Who may use the server of `samplecnn serve`: programs, and its own page, but no page of another origin.
 
-On the loopback interface every program of this machine may. Opened wider, a server has a token: in the header
-`Authorization: Bearer TOKEN`, or for a browser once in the address `/?token=TOKEN`, which sets a cookie.
+On the loopback interface every program of this machine may use it. On other interfaces requests need a token, in the
+header `Authorization: Bearer TOKEN`, or for a browser once in the address `/?token=TOKEN`, which sets a cookie.
 
-Web pages can send requests anywhere, so two headers are checked. Host must be an IP address, localhost or a name that
-was allowed: otherwise an attacker could make a name of theirs point to this server (DNS rebinding). Origin, which
-browsers send with whatever a page of another origin asks for, must be that of this server.
+Web pages can send requests to any address, so two headers are checked. Host must be an IP address, localhost or an
+allowed name: otherwise an attacker could make their own name resolve to this server (DNS rebinding). Origin, which
+browsers send with cross-origin requests, must be that of this server.
 """
 
 import ipaddress
@@ -33,7 +33,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-OPEN_PATHS = ("/health", "/ready")  # for checks by whatever runs the server
+OPEN_PATHS = ("/health", "/ready")  # for health checks, without a token
 COOKIE = "samplecnn-token"
 
 

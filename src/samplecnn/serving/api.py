@@ -30,7 +30,7 @@ from samplecnn.serving.service import Service
 from samplecnn.serving.settings import ServeLimits
 from samplecnn.serving.uploads import receive_upload
 
-CLIENT_GONE = 499  # the status that is counted for a request whose client has gone; nobody receives it
+CLIENT_CLOSED = 499  # status in the counters for a request whose client has disconnected
 Endpoint = Callable[[Service, Request], Awaitable[Response]]
 
 
@@ -95,7 +95,7 @@ def _answering(service: Service, endpoint: Endpoint) -> Callable[[Request], Any]
         except (Problem, SampleCNNError, HTTPException) as error:
             return problem_of(error).response()
         except ClientDisconnect:
-            return Response(status_code=CLIENT_GONE)
+            return Response(status_code=CLIENT_CLOSED)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             return problem_of(error).response()

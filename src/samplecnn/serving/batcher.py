@@ -1,13 +1,13 @@
 """Runs a model on the windows of all requests together.
 
-One thread calls the engine. While it computes, windows arrive; the next call takes all that wait, up to a batch. So a
-lone request waits for nothing, and under load the batches fill by themselves.
+One thread calls the engine. While it computes, windows arrive; the next call takes all waiting windows, up to a batch.
+So a single request is not delayed, and under load batches are full.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 
 import numpy as np
 
@@ -38,15 +38,13 @@ class Batcher:
     def submit(self, segments: np.ndarray) -> Outputs:
         """Requests `Engine.columns` of windows [n, window]; their number is the caller's to bound.
 
-        Cancelling the result before it is computed saves the work.
-
-        Raises:
-            SampleCNNError: the batcher is closed.
+        Cancelling the result before it is computed saves the work. After `close` it is cancelled at once.
         """
         outputs: Outputs = Future()
         with self._changed:
             if self._closed:
-                raise SampleCNNError("the server is stopping")
+                outputs.cancel()
+                return outputs
             self._waiting.append((segments, outputs))
             self._changed.notify()
         return outputs
@@ -100,4 +98,7 @@ class SharedEngine(Engine):
         self.name, self.batcher = batcher.engine.name, batcher
 
     def infer(self, segments: np.ndarray) -> np.ndarray:
-        return self.batcher.submit(segments).result(TIMEOUT)
+        try:
+            return self.batcher.submit(segments).result(TIMEOUT)
+        except CancelledError:
+            raise SampleCNNError("the server is stopping") from None

@@ -1,7 +1,7 @@
 """Decoding of uploaded files in worker processes with limits of memory and time.
 
-A file of a stranger may crash a decoder, or ask for gigabytes or for days. A worker sends the sound in blocks, as it
-decodes, and stops at the declared length; the server stops reading blocks while it has enough of them.
+An uploaded file may crash a decoder, or make it allocate gigabytes or run for days. A worker sends the sound in blocks
+while it decodes, and stops at the limit of length; the server stops reading blocks while it has enough of them.
 """
 
 import io
@@ -24,13 +24,13 @@ from samplecnn.system.workers import Worker, WorkerDied
 
 MEMORY = 1 << 30  # bytes of address space for decoding one file
 CPU_SECONDS = 3600  # of a worker, for all its files
-LOOK_SECONDS = 0.5  # after which a waiting request looks whether it is still wanted
-NAMELESS = "the given audio: "  # with which messages about a file without a name begin
+LOOK_SECONDS = 0.5  # after which a waiting request checks whether its client is still there
+NAMELESS = "the given audio: "  # prefix of messages about a file without a name
 FILES = 500  # that a worker decodes before it is replaced
 
 
 class Block(NamedTuple):
-    """Some sound.
+    """Consecutive samples.
 
     Args:
         samples: int16 [samples], mono at the rate that was asked for.
@@ -54,7 +54,7 @@ class Decoders:
     """
 
     def __init__(self, count: int, seconds: float) -> None:
-        self._limits = Limits(memory=MEMORY, cpu_seconds=CPU_SECONDS, seconds=seconds)
+        self._limits = Limits(memory=MEMORY, cpu_seconds=CPU_SECONDS, seconds=seconds, waiting=seconds)
         self._free: queue.LifoQueue[tuple[int, Worker | None]] = queue.LifoQueue()
         self._lock = threading.Lock()
         self._workers: set[Worker] = set()
@@ -84,7 +84,7 @@ class Decoders:
             max_seconds: of sound; a longer recording raises TooLongError.
             remarks: completed after the last block.
             keep: see `accept_truncated` of `audio.stream`.
-            left: seconds that the request has left; raises an exception if nobody waits for it any more.
+            left: seconds that the request has left; raises an exception if it was cancelled.
 
         Raises:
             AudioError: as `audio.stream`; the decoder crashed or needed too much memory or time.
@@ -138,7 +138,7 @@ class Decoders:
             self._closed = True
             workers = list(self._workers)
         for worker in workers:
-            worker.kill()  # whoever waits for it forgets it
+            worker.kill()  # the thread that waits for it removes it
         while True:
             try:
                 self._forget(self._free.get_nowait()[1])
@@ -167,7 +167,7 @@ def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> N
     """The worker's task: sends blocks of int16 samples, then the remarks; or that the recording is too long."""
     remarks = Remarks()
     left = order["max_seconds"] * order["rate"]
-    # A file that is opened by a descriptor has no name, which would mean nothing in a message to the client.
+    # A file that is opened by a descriptor has no name, so messages to the client do not contain a temporary path.
     file = open(os.open(order["path"], os.O_RDONLY), "rb", buffering=0) if order["path"] else io.BytesIO(data)  # noqa: PTH123, SIM115
     with file:
         if _declared_seconds(file) > order["max_seconds"]:

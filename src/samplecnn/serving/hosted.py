@@ -4,7 +4,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import CancelledError
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,14 @@ from samplecnn.tagging.tagger import network
 from samplecnn.tagging.tags import Tags
 from samplecnn.zoo.packaged import resolved
 
-AHEAD = 2  # batches of a request that wait for the model
-EXPECTED_SEGMENTS = 100_000  # a server tags many
-MAX_WINDOWS = 20_000  # of a recording
-SHORTEST_HOP = 20  # windows share this many parts at most: the model's work is that many times longer
+AHEAD = 2  # batches of one request that wait for the model
+EXPECTED_SEGMENTS = 100_000  # for the choice of the engine: a server tags many
+MAX_WINDOWS = 20_000  # per recording
+SHORTEST_HOP = 20  # the shortest hop is this fraction of a window, since the model's work grows in proportion
 
 
 class CancelledRequest(Exception):
-    """The client has gone, or the request took too long."""
+    """The client has disconnected, or the request took too long."""
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Work:
         """Seconds until the deadline.
 
         Raises:
-            CancelledRequest: there are none, or nobody waits any more.
+            CancelledRequest: there are none, or the client has disconnected.
         """
         left = self.deadline - time.monotonic()
         if left <= 0 or self.cancelled.is_set():
@@ -99,7 +100,9 @@ class HostedModel:
         self.net = with_embedding(network(model), HIDDEN)
         self.task = self.net.task
         opened = open_engine(self.net, engine, precision, segments=EXPECTED_SEGMENTS)
-        opened.columns(np.zeros((1, self.task.window), np.float32))  # what it prepares at its first call is done now
+        opened.columns(
+            np.zeros((1, self.task.window), np.float32)
+        )  # initialisation that engines defer to their first call
         self.batcher = Batcher(opened, limits.batch_size, observe)
         self.card = {} if isinstance(model, Graph) else _card(resolved(model))
         self.provenance = {
@@ -128,20 +131,17 @@ class HostedModel:
 
         Raises:
             AudioError: the recording cannot be used.
-            CancelledRequest: the client has gone, or the deadline has passed.
+            CancelledRequest: the client has disconnected, the deadline has passed, or the server is stopping.
         """
         recording = InProgress(work.upload.name)
         waiting: deque[tuple[int, Outputs]] = deque()
 
         def collect(most: int) -> None:
             while len(waiting) > most:
-                first, outputs = waiting.popleft()
-                while True:
-                    try:
-                        recording.add_outputs(first, outputs.result(min(work.left, LOOK_SECONDS)))
-                        break
-                    except TimeoutError:
-                        continue
+                first, outputs = waiting[0]
+                with suppress(TimeoutError):
+                    recording.add_outputs(first, outputs.result(min(work.left, LOOK_SECONDS)))
+                    waiting.popleft()
 
         try:
             with closing(self._sound(work, decoders, recording)) as pieces:  # type: ignore[type-var]
@@ -155,6 +155,8 @@ class HostedModel:
                         raise TooLongError(f"more than {MAX_WINDOWS:,} windows; use a longer hop, or send a part")
                     collect(AHEAD)
             collect(0)
+        except CancelledError:  # by `Batcher.close`
+            raise CancelledRequest from None
         finally:
             for _, outputs in waiting:
                 outputs.cancel()

@@ -1,9 +1,9 @@
-"""WebSocket `/v1/listen`: raw samples in, what is heard out, as JSON messages.
+"""WebSocket `/v1/listen`: raw samples in, events out as JSON messages.
 
-The client sends binary messages of samples, and a text message "end" (or closes) at the end of the sound. The server
-first sends {"type": "start", ...} with what it expects, then a message for every event as `samplecnn listen` prints
-them, and at the end {"type": "done", "seconds": ...}. Sound that comes faster than it is processed is not taken from
-the connection, so a client cannot fill the memory.
+The client sends samples as binary messages and the text message "end" after the last one. The server first sends
+{"type": "start", ...} with the settings, then a message for every event, as `samplecnn listen` prints them, and at the
+end {"type": "done", "seconds": ...}. Messages that arrive faster than they are processed are left in the connection, so
+a client cannot fill the memory.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class SocketSource:
         self.rate, self.channels = rate, channels
         self.kind, self.scale = PCM_FORMATS[format]
         self.messages: queue.Queue[bytes | None] = queue.Queue()  # None: the end
-        self.gone = threading.Event()
+        self.closed = threading.Event()
         self.taken = asyncio.Semaphore(WAITING)
         self.loop = asyncio.get_running_loop()
 
@@ -61,7 +61,7 @@ class SocketSource:
                 data = self.messages.get(timeout=IDLE_SECONDS)
             except queue.Empty:
                 raise AudioError(f"no sound for {IDLE_SECONDS:g} s") from None
-            if self.gone.is_set():
+            if self.closed.is_set():
                 raise CancelledRequest
             if data is None:
                 return
@@ -83,7 +83,7 @@ async def hear(service: Service, socket: WebSocket) -> None:
             raise busy(f"{service.listening} connections are open already; try again later", 429, 10)
         values = read_parameters(LISTEN_PARAMETERS, socket.query_params.multi_items())
         model = service.model(values.get("model"))
-        listener = _listener(model, values)
+        listener = await asyncio.to_thread(_listener, model, values)
         source = SocketSource(
             values.get("rate", model.task.sample_rate), values.get("channels", 1), values.get("format", "s16le")
         )
@@ -157,13 +157,13 @@ async def _converse(
             await send({"type": "done", "seconds": round(listener.counts.seconds, 3)})
             await socket.close()
     except (WebSocketDisconnect, CancelledRequest, TimeoutError, RuntimeError):
-        pass  # nobody is there to be told
+        pass  # the client has disconnected
     except SampleCNNError as error:
         with suppress(Exception):
             await send({**problem_of(error).to_dict(), "type": "problem"})
             await socket.close(REFUSED)
     finally:
-        source.gone.set()
+        source.closed.set()
         source.messages.put(None)
         receiving.cancel()
         with suppress(asyncio.CancelledError, Exception):

@@ -50,7 +50,7 @@ class Measured:
     Args:
         app: behind it.
         metrics: where they are counted.
-        routes: paths that are counted by their name; all others are "other", so that nobody can fill the memory.
+        routes: paths that are counted separately; all others are "other", so that unknown paths take no memory.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: Iterable[str]) -> None:

@@ -27,7 +27,7 @@ class Problem(Exception):
         self.status, self.detail, self.headers = status, detail, headers or {}
 
     def response(self) -> Response:
-        """The answer. Its connection is closed if the request may not have been read to its end."""
+        """The answer."""
         return Response(
             log.json_text(self.to_dict()).encode("utf-8", "backslashreplace"),
             self.status,
@@ -46,7 +46,7 @@ def busy(detail: str, status: int = 503, seconds: int = 1) -> Problem:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The problem that an exception means for the client; one that nobody expected tells nothing of its cause."""
+    """The problem that an exception means for the client; an unexpected exception does not reveal its cause."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):  # of Starlette's router and its parser of forms

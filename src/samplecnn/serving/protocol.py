@@ -1,6 +1,6 @@
-"""HTTP connections that end when their client is too slow: uvicorn's protocol with deadlines.
+"""uvicorn's HTTP protocol with deadlines for slow clients.
 
-uvicorn waits for ever for a request's headers, and for a client that does not read its answer.
+uvicorn itself waits without limit for the headers of a request, and for a client that does not read its answer.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from samplecnn.serving.problems import MEDIA_TYPE, Problem, busy
 
 HEADER_SECONDS = 10.0  # from the connection, or the first byte of a further request, to the end of its headers
-READ_SECONDS = 30.0  # in which a client has to take some of an answer
-LINGER_SECONDS = 2.0  # for which the rest of a refused body is read, so that its client sees the answer
+READ_SECONDS = 30.0  # for a client to read the buffered part of an answer
+LINGER_SECONDS = 2.0  # for which the rest of a refused body is read, so that the client receives the answer
 MAX_CONNECTIONS = 1000
 
 
@@ -88,7 +88,7 @@ class DeadlineProtocol(H11Protocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client does not take the answer as fast as it is sent."""
+        """Called when the client reads the answer too slowly."""
         super().pause_writing()
         self._stuck = self.loop.call_later(self.read_seconds, self.transport.abort)
 

@@ -1,4 +1,4 @@
-"""`samplecnn serve` as a process: its socket, uvicorn, and an orderly end."""
+"""`samplecnn serve` as a process: its socket, uvicorn, and graceful shutdown."""
 
 import contextlib
 import ipaddress

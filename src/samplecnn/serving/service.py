@@ -89,12 +89,12 @@ class Service:
             raise busy(f"{self.receiving} requests are being received already; try again later", 429)
 
     async def tag(self, request: Request, upload: Upload, query: TagQuery) -> Answer:
-        """Tags an upload in a thread, until it is done, its client has gone or its time is up.
+        """Tags an upload in a thread, until it is done, the client disconnects or the time limit is reached.
 
         Raises:
-            Problem: there is no room or no such model; its time is up.
+            Problem: the queue is full, there is no such model, or the time limit was reached.
             SampleCNNError: the recording cannot be used, or the parameters do not fit the model.
-            ClientDisconnect: the client has gone.
+            ClientDisconnect: the client has disconnected.
         """
         try:
             self.check_room()
@@ -107,22 +107,22 @@ class Service:
         self.active += 1
         running = asyncio.get_running_loop().run_in_executor(self.threads, self._tag, model, query, work)
         running.add_done_callback(self._done)
-        gone = asyncio.ensure_future(_disconnected(request))
+        disconnected = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait(
-                (running, gone), timeout=self.limits.request_timeout, return_when=asyncio.FIRST_COMPLETED
+                (running, disconnected), timeout=self.limits.request_timeout, return_when=asyncio.FIRST_COMPLETED
             )
             if not running.done():
-                raise ClientDisconnect if gone.done() else CancelledRequest
+                raise ClientDisconnect if disconnected.done() else CancelledRequest
             return running.result()
         except (CancelledRequest, TimeoutError):
             detail = f"not done after {self.limits.request_timeout:g} s; send a shorter recording, or try again later"
             raise busy(detail, seconds=5) from None
         finally:
             work.cancelled.set()
-            gone.cancel()
+            disconnected.cancel()
             with suppress(asyncio.CancelledError):
-                await gone
+                await disconnected
 
     def _tag(self, model: HostedModel, query: TagQuery, work: Work) -> Answer:
         name = file_name(query.name or work.upload.name)
@@ -136,10 +136,10 @@ class Service:
     def _done(self, running: "asyncio.Future[Any]") -> None:
         self.active -= 1
         if not running.cancelled():
-            running.exception()  # marks it as seen, also where nobody waits for it any more
+            running.exception()  # marks it as retrieved, even if the request was given up
 
     def start(self) -> None:
-        """Prepares what the first request would otherwise wait for."""
+        """Makes the folder and starts the first decoder, so that the first request does not wait for it."""
         self._folder = tempfile.TemporaryDirectory(prefix="samplecnn-serve-", ignore_cleanup_errors=True)
         self.decoders.warm_up()
 

@@ -1,4 +1,4 @@
-"""What a server accepts, and from whom."""
+"""The limits and the token of a server."""
 
 import os
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ SHORTEST_TOKEN = 16
 
 @dataclass(frozen=True)
 class ServeLimits:
-    """Limits of a server. A request beyond one is refused; none makes the server's memory grow.
+    """Limits of a server. A request that exceeds one is refused.
 
     Args:
         max_megabytes: size of an uploaded file (MiB).

@@ -23,7 +23,7 @@ NAME_BYTES = 255
 # Types of raw bodies. curl sends the last one for --data-binary, whatever the file is.
 ACCEPTED = ("audio/", "video/", "application/ogg", "application/octet-stream", "application/x-www-form-urlencoded")
 
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the client is told; the server's log is not theirs
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # invalid forms are reported to the client
 
 
 @dataclass
