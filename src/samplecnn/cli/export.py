@@ -18,15 +18,15 @@ def export_command(
         choice(
             of=EXPORT_FORMATS,
             help="The format. keras-h5 is that of the original's code; onnx, openvino and torch map a waveform to "
-            "probabilities and the embedding.",
+            "probabilities and the embedding. html is a page that tags and listens in a browser, without a network.",
         ),
     ],
 ) -> None:
-    """Write a model for other programs: the original's code, Keras, ONNX Runtime, OpenVINO, PyTorch alone.
+    """Write a model for other programs: the original's code, Keras, ONNX Runtime, OpenVINO, PyTorch alone, a browser.
 
     Reading a Keras file back gives the same bits and the class names. ONNX, OpenVINO and PyTorch files are run by their
     runtimes and compared before they get their names; standardisation is inside, and classes, sample rate, window and
-    thresholds are in their metadata.
+    thresholds are in their metadata. A page holds the model and the code that runs it, and compares itself when opened.
     """
     from samplecnn import model_files
     from samplecnn.interop.export import FORMATS, check, export

@@ -64,6 +64,18 @@ def _torch(model: "Model", path: Path) -> None:
     torch_program.write_torch(model, path)
 
 
+def _html(model: "Model", path: Path) -> None:
+    from samplecnn.interop.html.page import write_html
+
+    write_html(model, path)
+
+
+def _unsupported_by_html(config: "ModelConfig") -> str | None:
+    from samplecnn.interop.html.page import unsupported
+
+    return unsupported(config)
+
+
 FORMATS = {
     "keras-h5": Format(
         _keras_h5,
@@ -74,6 +86,7 @@ FORMATS = {
     "onnx": Format(_onnx, (".onnx",), "onnxruntime.InferenceSession({path!r})", lambda config: None),
     "openvino": Format(_openvino, (".xml",), "openvino.Core().compile_model({path!r})", lambda config: None),
     "torch": Format(_torch, (".pt2",), "torch.export.load({path!r}).module()", lambda config: None),
+    "html": Format(_html, (".html", ".htm"), "a browser", _unsupported_by_html),
 }
 
 

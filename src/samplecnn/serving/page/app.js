@@ -1,0 +1,380 @@
+// The page: takes a recording, shows what the backend says of it, and listens live. `samplecnn serve` and exported
+// models give it different backends:
+//   models: [{ name, about, classes, thresholds, kind, sample_rate, window, licence }], limits: { bytes, seconds },
+//   note, captureUrl, listens, formats: [[title, [[format, name]]]],
+//   tag({ blob, name, sound, model, hop, signal, progress }) -> { seconds, scores, windows, silent, notes },
+//   save(format, recording, model, hop, threshold) -> { blob, name }, listen(model, thresholds, { moment, fail })
+
+import { findEvents, isRejection, smoothed, smoothing } from "./events.js";
+import { Live } from "./live.js";
+import { decode, duration, encodeWav, joined, Microphone, Problem } from "./sound.js";
+import { clock, soundPicture, Timeline } from "./timeline.js";
+import { make, saveBlob, showDownloads, showEvents, showTags } from "./views.js";
+
+const $ = id => document.getElementById(id);
+const COLUMNS = 1200, ROWS = 10, TAGS = 6;
+const MOST_RECORDED = 600; // seconds
+const STEPS = [1, 0.5, 0.25, 0.1]; // of a window
+
+const state = {
+  backend: null, model: null, recording: null, result: null, events: [], threshold: null, all: false, shown: [],
+  recorder: null, live: null, work: null, audio: new Audio(),
+};
+let timeline;
+
+const size = bytes => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+const thresholds = () => state.model.thresholds.map(own => state.threshold ?? own);
+const say = text => ($("said").textContent = text);
+
+function fail(error) {
+  if (error?.name === "AbortError") return;
+  if (!(error instanceof Problem)) console.error(error);
+  $("problem").textContent = error instanceof Problem ? error.message : `This page has failed: ${error.message}`;
+  $("problem").hidden = false;
+}
+
+function busy(is) {
+  $("work").hidden = !is;
+  $("progress").removeAttribute("value");
+  for (const id of ["choose", "record", "listen", "model"]) $(id).disabled = is;
+}
+
+// One piece of work at a time; a new one ends the one before.
+async function work(action) {
+  state.work?.abort();
+  const controller = (state.work = new AbortController());
+  $("problem").hidden = true;
+  busy(true);
+  try {
+    await action(controller.signal);
+  } catch (error) {
+    if (state.work === controller) fail(error);
+  } finally {
+    if (state.work === controller) busy(false);
+  }
+}
+
+async function take(blob, name) {
+  stopLive();
+  await work(async signal => {
+    const { limits } = state.backend;
+    if (blob.size === 0) throw new Problem(`${name} is empty.`);
+    if (blob.size > limits.bytes) {
+      throw new Problem(`${name} has ${size(blob.size)}; at most ${size(limits.bytes)} are taken here. For large files: samplecnn tag.`);
+    }
+    say(`Reading ${name}`);
+    const seconds = await duration(blob);
+    if (seconds > limits.seconds) {
+      throw new Problem(`${name} lasts ${clock(seconds, 0)}; at most ${clock(limits.seconds, 0)} are taken here. For long files: samplecnn tag.`);
+    }
+    const sound = await decode(blob, state.model.sample_rate);
+    signal.throwIfAborted();
+    await tag({ blob, name, sound }, signal);
+  });
+}
+
+async function tag(recording, signal) {
+  const { backend, model } = state;
+  say(`Tagging ${recording.name}`);
+  const hop = hopOf(recording);
+  const progress = done => ($("progress").value = done);
+  const result = await backend.tag({ ...recording, model, hop, signal, progress });
+  signal.throwIfAborted();
+  const same = state.recording?.blob === recording.blob;
+  Object.assign(state, { recording, result, hop, all: false });
+  const { sound } = recording;
+  recording.picture = sound && soundPicture(sound.samples, sound.rate, Math.min(COLUMNS, sound.samples.length));
+  if (!same) prepareAudio(recording);
+  showResult();
+  say(`Tagged ${recording.name}.`);
+  if (!same) $("name").focus({ preventScroll: true });
+}
+
+function hopOf(recording) {
+  const { window, sample_rate: rate } = state.model, chosen = Number($("hop").value);
+  if (chosen) return Math.round(chosen * window);
+  const samples = recording.sound?.samples.length ?? Infinity; // automatic: about 200 steps in a recording
+  return Math.round(Math.max(window / 10, Math.min(window, samples / 200, 20 * rate)));
+}
+
+function prepareAudio({ blob, sound }) {
+  state.audio.pause();
+  URL.revokeObjectURL(state.audio.src);
+  state.audio.src = URL.createObjectURL(sound ? blob : new Blob());
+  $("play").disabled = !sound;
+}
+
+function showResult() {
+  const { recording, result, model } = state;
+  document.body.classList.add("filled");
+  $("result").hidden = false;
+  $("result").classList.remove("live");
+  $("name").textContent = recording.name;
+  const notes = [...(result.notes ?? [])];
+  if (result.silent) notes.unshift("every sample is zero: the scores mean nothing");
+  if (!recording.sound) notes.push("this browser cannot play this format");
+  $("facts").textContent = [clock(result.seconds), size(recording.blob.size), `model ${model.name}`, ...notes].join(" · ");
+  $("tags-title").textContent = "Whole recording";
+  $("download-card").hidden = false;
+  const box = $("canvas-box");
+  box.setAttribute("aria-valuemax", result.seconds.toFixed(2));
+  refresh();
+  seek(0);
+}
+
+// What depends on the threshold: rows, marks and lists.
+function refresh() {
+  const limits = thresholds(), own = state.threshold === null;
+  $("threshold").value = own ? median(state.model.thresholds) : state.threshold;
+  $("threshold-text").textContent = own ? "the model's" : state.threshold.toFixed(2);
+  $("own").hidden = own;
+  if (state.live) {
+    state.live.setThresholds(limits);
+    return;
+  }
+  const { result, model } = state;
+  if (!result) return;
+  state.events = result.silent ? [] : findEvents(smoothed(result.windows, smoothing(result.windows)), model.classes, limits);
+  state.shown = loudest(result.windows, model.classes);
+  const { seconds, windows } = result;
+  const view = { seconds, from: 0, picture: state.recording.picture, windows, classes: model.classes };
+  timeline.show({ ...view, shown: state.shown, events: state.events });
+  listTags(result.scores);
+  showEvents($("events"), $("no-events"), state.events, event => {
+    seek(event.start);
+    if (!$("play").disabled) state.audio.play();
+  });
+}
+
+function listTags(scores) {
+  const count = state.model.classes.length;
+  showTags($("tags"), state.model.classes, scores, thresholds(), state.all ? count : TAGS);
+  $("all-tags").hidden = count <= TAGS;
+  $("all-tags").textContent = state.all ? "Show the best" : `Show all ${count}`;
+}
+
+const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+// The classes that a picture has rows for: those that score highest anywhere in it.
+function loudest(windows, classes) {
+  const best = classes.map((_, index) => windows.reduce((most, { scores }) => Math.max(most, scores[index]), 0));
+  const rejected = index => Number(isRejection(classes[index])); // below the others
+  const chosen = [...classes.keys()].sort((one, other) => best[other] - best[one]).slice(0, ROWS);
+  return chosen.sort((one, other) => rejected(one) - rejected(other));
+}
+
+function seek(seconds) {
+  state.audio.currentTime = seconds;
+  showPosition(seconds);
+}
+
+function showPosition(seconds) {
+  const total = state.result?.seconds ?? 0, box = $("canvas-box");
+  timeline.moveCursor(state.live ? null : seconds);
+  $("clock").textContent = `${clock(seconds)} / ${clock(total)}`;
+  box.setAttribute("aria-valuenow", seconds.toFixed(2));
+  const here = state.events.filter(event => !event.near && event.start <= seconds && seconds < event.end);
+  const heard = here.length ? `: ${here.map(event => event.label).join(", ")}` : "";
+  box.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(total)}${heard}`);
+}
+
+function follow() {
+  if (!state.live) showPosition(state.audio.currentTime);
+  if (!state.audio.paused) requestAnimationFrame(follow);
+}
+
+const togglePlay = () => {
+  if ($("play").disabled) return;
+  if (state.audio.paused) state.audio.play().catch(() => fail(new Problem("This browser cannot play this recording.")));
+  else state.audio.pause();
+};
+
+function bySliderKey(event) {
+  if (!state.result || state.live || event.ctrlKey || event.altKey || event.metaKey) return;
+  const at = state.audio.currentTime, total = state.result.seconds, step = event.shiftKey ? 0.1 : Math.max(1, total / 100);
+  const targets = {
+    ArrowRight: at + step, ArrowUp: at + step, ArrowLeft: at - step, ArrowDown: at - step, PageUp: at + 10 * step,
+    PageDown: at - 10 * step, Home: 0, End: total,
+  };
+  if (event.key === " ") togglePlay();
+  else if (event.key in targets) seek(Math.max(0, Math.min(total, targets[event.key])));
+  else return;
+  event.preventDefault();
+}
+
+async function toggleRecording() {
+  if (state.recorder) {
+    const { microphone, blocks, timer } = state.recorder;
+    state.recorder = null;
+    clearInterval(timer);
+    $("record-text").textContent = "Record";
+    document.body.classList.remove("recording");
+    await microphone.close();
+    const blob = encodeWav(joined(blocks), microphone.rate), time = new Date().toTimeString().slice(0, 8);
+    await take(blob, `recording-${time.replaceAll(":", "")}.wav`);
+    return;
+  }
+  stopLive();
+  $("problem").hidden = true;
+  try {
+    const blocks = [];
+    const microphone = await Microphone.open(state.backend.captureUrl, block => blocks.push(block));
+    const seconds = () => blocks.reduce((sum, block) => sum + block.length, 0) / microphone.rate;
+    const timer = setInterval(() => {
+      $("record-text").textContent = `Stop ${clock(seconds(), 0)}`;
+      if (seconds() > Math.min(MOST_RECORDED, state.backend.limits.seconds)) toggleRecording();
+    }, 250);
+    state.recorder = { microphone, blocks, timer };
+    $("record-text").textContent = "Stop";
+    document.body.classList.add("recording");
+    say("Recording.");
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function stopLive() {
+  if (!state.live) return;
+  state.live.stop();
+  state.live = null;
+  $("listen-text").textContent = "Listen live";
+  document.body.classList.remove("listening");
+  say("Stopped listening.");
+}
+
+async function toggleLive() {
+  if (state.live) return stopLive();
+  state.audio.pause();
+  $("problem").hidden = true;
+  const { model } = state;
+  let shown = [], next = 0;
+  const live = new Live(state.backend, model, thresholds(), view => {
+    if (state.live !== live) return;
+    const now = performance.now();
+    if (now >= next) {
+      shown = loudest(view.windows, model.classes);
+      next = now + 1500;
+      if (view.scores) listTags(view.scores);
+    }
+    timeline.show({ ...view, classes: model.classes, shown });
+    if (view.changed) showEvents($("events"), $("no-events"), view.events, null, "Nothing yet.");
+  }, error => {
+    if (state.live === live) stopLive();
+    fail(error);
+  });
+  try {
+    $("listen").disabled = true;
+    await live.start();
+  } catch (error) {
+    live.stop();
+    return fail(error);
+  } finally {
+    $("listen").disabled = false;
+  }
+  Object.assign(state, { live, result: null, recording: null });
+  document.body.classList.add("filled", "listening");
+  $("listen-text").textContent = "Stop listening";
+  $("result").hidden = false;
+  $("result").classList.add("live");
+  $("name").textContent = "Listening";
+  $("facts").textContent = `model ${model.name}`;
+  $("tags-title").textContent = "Now";
+  $("download-card").hidden = true;
+  $("tags").replaceChildren();
+  timeline.moveCursor(null);
+  showEvents($("events"), $("no-events"), [], null, "Nothing yet.");
+  say("Listening.");
+}
+
+async function save(format) {
+  const { recording, model, hop, threshold, backend } = state;
+  await work(async signal => {
+    say(`Making ${format}`);
+    const { blob, name } = await backend.save(format, recording, {
+      model, hop, threshold, signal, result: state.result, events: state.events,
+    });
+    saveBlob(blob, name);
+    say(`Saved ${name}.`);
+  });
+}
+
+function chooseModel(name) {
+  const { backend } = state;
+  state.model = backend.models.find(model => model.name === name);
+  state.threshold = null;
+  $("about").textContent = [state.model.about, state.model.licence].filter(Boolean).join(" · ");
+  const seconds = state.model.window / state.model.sample_rate;
+  const option = share => new Option(`${Number((share * seconds).toPrecision(2))} s`, share);
+  $("hop").replaceChildren(new Option("automatic", 0), ...STEPS.map(option));
+  stopLive();
+  refresh();
+}
+
+// After another model or step: the same recording again.
+function again() {
+  const { recording } = state;
+  if (!recording) return;
+  work(async signal => {
+    if (recording.sound && recording.sound.rate !== state.model.sample_rate) {
+      recording.sound = await decode(recording.blob, state.model.sample_rate);
+    }
+    await tag(recording, signal);
+  });
+}
+
+function dropping() {
+  let inside = 0;
+  const mark = by => document.body.classList.toggle("dropping", (inside = Math.max(0, inside + by)) > 0);
+  addEventListener("dragenter", () => mark(1));
+  addEventListener("dragleave", () => mark(-1));
+  addEventListener("dragover", event => event.preventDefault());
+  addEventListener("drop", event => {
+    event.preventDefault();
+    mark(-inside);
+    const [file] = event.dataTransfer.files;
+    if (file && state.model && !state.recorder) take(file, file.name);
+  });
+}
+
+export function start(backend) {
+  state.backend = backend;
+  timeline = new Timeline($("canvas-box"), $("picture"), $("cursor"), $("rows"));
+  const { models } = backend;
+  $("model").replaceChildren(...models.map(model => make("option", { textContent: model.name, value: model.name })));
+  $("choose-model").hidden = models.length < 2;
+  $("note").textContent = backend.note;
+  $("listen").hidden = !backend.listens;
+  showDownloads($("downloads"), backend.formats, save);
+  const on = (id, kind, action) => $(id).addEventListener(kind, action);
+  on("model", "change", () => (chooseModel($("model").value), again()));
+  on("hop", "change", again);
+  on("choose", "click", () => $("file").click());
+  on("file", "change", () => {
+    const [file] = $("file").files;
+    if (file) take(file, file.name);
+    $("file").value = "";
+  });
+  on("record", "click", toggleRecording);
+  on("listen", "click", toggleLive);
+  on("cancel", "click", () => (state.work.abort(), busy(false), say("Cancelled.")));
+  on("play", "click", togglePlay);
+  on("all-tags", "click", () => ((state.all = !state.all), listTags(state.live?.scores ?? state.result.scores)));
+  on("threshold", "input", () => ((state.threshold = Number($("threshold").value)), refresh()));
+  on("own", "click", () => ((state.threshold = null), refresh()));
+  on("canvas-box", "keydown", bySliderKey);
+  on("canvas-box", "pointerdown", event => {
+    if (!state.result || state.live) return;
+    $("canvas-box").setPointerCapture(event.pointerId);
+    seek(timeline.timeAt(event));
+  });
+  on("canvas-box", "pointermove", event => event.buttons && state.result && !state.live && seek(timeline.timeAt(event)));
+  for (const kind of ["play", "pause", "ended"]) {
+    state.audio.addEventListener(kind, () => ($("play-text").textContent = state.audio.paused ? "Play" : "Pause"));
+  }
+  state.audio.addEventListener("play", follow);
+  new ResizeObserver(() => timeline.draw()).observe($("picture"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => timeline.draw());
+  dropping();
+  chooseModel(models[0].name);
+  document.body.classList.add("ready");
+}
