@@ -45,7 +45,8 @@ self.onmessage({ data: { kind: "listen", thresholds: model.thresholds } });
 for (let at = 0; at < samples.length; at += 500) {
   self.onmessage({ data: { kind: "sound", samples: samples.subarray(at, at + 500), sent: Date.now() } });
 }
-Promise.resolve(self.onmessage({ data: { kind: "tag", id: 1, samples, hop } })).then(() => console.log(JSON.stringify(said)));
+const tagged = self.onmessage({ data: { kind: "tag", id: 1, samples, hop } });
+Promise.resolve(tagged).then(() => console.log(JSON.stringify(said)));
 """
 
 

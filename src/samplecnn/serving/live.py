@@ -2,11 +2,12 @@
 
 The client sends samples as binary messages and the text message "end" after the last one. The server first sends
 {"type": "start", ...} with the settings, then a message for every event, as `samplecnn listen` prints them, and at the
-end {"type": "done", "seconds": ...}. Messages that arrive faster than they are processed are left in the connection, so
-a client cannot fill the memory.
+end {"type": "done", "seconds": ...}. The text message {"thresholds": {"dog": 0.4}} changes thresholds. Messages that
+arrive faster than they are processed are left in the connection, so a client cannot fill the memory.
 """
 
 import asyncio
+import json
 import queue
 import threading
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ async def _converse(
         }
     )
     running = loop.run_in_executor(service.listeners, listen)
-    receiving = asyncio.ensure_future(_receive(socket, source))
+    receiving = asyncio.ensure_future(_receive(socket, source, listener))
     try:
         await asyncio.wait((running, receiving), return_when=asyncio.FIRST_COMPLETED)
         if receiving.done() and receiving.result():  # the sound has ended; what was heard is still to be sent
@@ -171,8 +172,8 @@ async def _converse(
         running.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-async def _receive(socket: WebSocket, source: SocketSource) -> bool:
-    """Passes samples on; whether the client has ended the sound, and not the connection."""
+async def _receive(socket: WebSocket, source: SocketSource, listener: Listener) -> bool:
+    """Passes samples and thresholds on; whether the client has ended the sound, and not the connection."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -183,7 +184,22 @@ async def _receive(socket: WebSocket, source: SocketSource) -> bool:
             source.messages.put(None)
             return True
         else:
-            raise UsageError('send samples as binary messages, and "end" as text')
+            limits = _thresholds(message.get("text", ""))
+            detector = listener.detector
+            detector.thresholds = EventRules(limits).thresholds(listener.task.classes, detector.thresholds)
+
+
+def _thresholds(text: str) -> dict[str, float]:
+    """The thresholds in a text message.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    try:
+        given = json.loads(text)["thresholds"]
+        return {str(name): float(value) for name, value in given.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UsageError('send samples as binary messages, and "end" or {"thresholds": {...}} as text') from None
 
 
 def _messages(moment: Moment, listener: Listener, kinds: set[str], scores: bool) -> Iterator[dict[str, Any]]:

@@ -97,8 +97,9 @@ def html(net: Graph, card: Mapping[str, Any]) -> str:
         f"style-src 'sha256-{_sha256(style)}'; img-src data:; media-src blob:; base-uri 'none'; form-action 'none'"
     )
     page = source("index.html")
+    charset = '<meta charset="utf-8">\n'
     replaced = {
-        '<meta charset="utf-8">\n': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+        charset: f'{charset}<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
         '<link rel="stylesheet" href="page.css">\n': f"<style>{style}</style>\n",
         '<script type="module" src="main.js"></script>\n': "",
         "</body>": f'{blocks}<script type="module">{script}</script>\n</body>',

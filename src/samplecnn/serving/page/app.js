@@ -78,7 +78,13 @@ async function tag(recording, signal) {
   say(`Tagging ${recording.name}`);
   const hop = hopOf(recording);
   const progress = done => ($("progress").value = done);
-  const result = await backend.tag({ ...recording, model, hop, signal, progress });
+  let result;
+  try {
+    result = await backend.tag({ ...recording, model, hop, signal, progress });
+  } catch (error) {
+    if (error.status === 422 || error.status === 415) throw new Problem(`${recording.name}: ${error.message}.`);
+    throw error;
+  }
   signal.throwIfAborted();
   const same = state.recording?.blob === recording.blob;
   Object.assign(state, { recording, result, hop, all: false });

@@ -33,7 +33,12 @@ export class Live {
       throw error;
     }
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.timer = setInterval(() => this.draw(), calm ? 500 : 80);
+    const draw = () => { // a slow machine draws less often
+      const begun = performance.now();
+      this.draw();
+      this.timer = setTimeout(draw, Math.max(calm ? 500 : 80, 4 * (performance.now() - begun)));
+    };
+    draw();
   }
 
   // { time, scores?, heard: [{ type, label, score, threshold, start, end }] }; times in seconds since the start. A score
@@ -73,7 +78,7 @@ export class Live {
   }
 
   stop() {
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.microphone?.close();
     this.session?.close();
   }

@@ -44,8 +44,8 @@ async function send({ blob, name, sound }, asked, signal) {
 }
 
 class Server {
-  constructor({ models, formats, limits }, listens) {
-    Object.assign(this, { models, limits, listens, captureUrl: "capture.js" });
+  constructor({ models, formats, limits }) {
+    Object.assign(this, { models, limits, listens: true, captureUrl: "capture.js" });
     this.formats = GROUPS.map(([title, all]) => [title, all.filter(([format]) => formats.includes(format))])
       .filter(([, all]) => all.length > 0);
     const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
@@ -74,7 +74,9 @@ class Server {
 
   // Sound goes out as 16 bits, little-endian; messages come back as JSON.
   listen(model, thresholds, { moment, fail }) {
-    const address = new URL(`v1/listen?${query({ model: model.name, rate: model.sample_rate })}`, location.href);
+    const asked = query({ model: model.name, rate: model.sample_rate, scores: true, near: true, ends: true });
+    model.classes.forEach((label, i) => asked.append("class_threshold", `${label}=${thresholds[i]}`));
+    const address = new URL(`v1/listen?${asked}`, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
@@ -89,20 +91,21 @@ class Server {
       close: () => socket.close(1000),
     };
     return new Promise((resolve, reject) => {
-      let opened = false;
+      let opened = false, reason = "";
       socket.onopen = () => {
         opened = true;
         resolve(session);
       };
       socket.onclose = event => {
         if (event.code === 1000) return;
-        const problem = new Problem(event.reason || "The server has ended the connection. Is `samplecnn serve` still running?");
+        const problem = new Problem(reason || "The server has ended the connection. Is `samplecnn serve` still running?");
         if (opened) fail(problem);
         else reject(problem);
       };
       socket.onmessage = event => {
         const said = JSON.parse(event.data);
-        if (said.scores) moment({ time: said.time, scores: model.classes.map(label => said.scores[label]), heard: [] });
+        if (said.type === "problem") reason = said.detail;
+        else if (said.type === "scores") moment({ time: said.time, scores: model.classes.map(label => said.scores[label]), heard: [] });
         else if (["event", "near", "end"].includes(said.type)) moment({ time: said.time, scores: null, heard: [said] });
       };
     });
@@ -110,6 +113,5 @@ class Server {
 }
 
 export async function openServer() {
-  const found = await (await ask("v1/models")).json();
-  return new Server(found, found.listens !== false);
+  return new Server(await (await ask("v1/models")).json());
 }

@@ -29,18 +29,26 @@ export function fft(re, im) {
   }
 }
 
+const windows = new Map();
+
+function hann(size) {
+  if (!windows.has(size)) {
+    windows.set(size, Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size)));
+  }
+  return windows.get(size);
+}
+
 // Power in dB at `columns` points of time, lowest frequency first: { values [columns * bands], bands, top }.
 export function spectrogram(samples, rate, columns) {
   let size = 64;
   while (size < rate * 0.025) size *= 2;
-  const hann = Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
-  const bands = size / 2;
+  const window = hann(size), bands = size / 2;
   const values = new Float32Array(columns * bands);
   const re = new Float32Array(size), im = new Float32Array(size);
   let top = -Infinity;
   for (let column = 0; column < columns; column++) {
     const centre = Math.round(((column + 0.5) / columns) * samples.length);
-    for (let i = 0; i < size; i++) re[i] = (samples[centre - bands + i] || 0) * hann[i];
+    for (let i = 0; i < size; i++) re[i] = (samples[centre - bands + i] || 0) * window[i];
     im.fill(0);
     fft(re, im);
     for (let band = 0; band < bands; band++) {

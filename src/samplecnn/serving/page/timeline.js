@@ -7,7 +7,6 @@ const DECIBELS = 72; // shown below the loudest point
 export const LAYOUT = { wave: 64, spectrogram: 132, row: 24, gap: 8, axis: 24 }; // CSS pixels
 const MOST_BANDS = 256;
 
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const parts = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
 
 export const clock = (seconds, digits = 1) => {
@@ -15,6 +14,16 @@ export const clock = (seconds, digits = 1) => {
   const rest = (rounded - 60 * minutes).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
   return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 };
+
+// 256 colours from the background through blue to that of text, as pixels of little-endian ImageData.
+function spectrumPalette(paint) {
+  const [ground, middle, full] = [parts(paint.raised), parts(paint.blue), parts(paint.ink)];
+  return Uint32Array.from({ length: 256 }, (_, i) => {
+    const [one, other, share] = i < 153 ? [ground, middle, i / 153] : [middle, full, (i - 153) / 102];
+    const [red, green, blue] = one.map((value, channel) => Math.round(value + share * (other[channel] - value)));
+    return (255 << 24) | (blue << 16) | (green << 8) | red;
+  });
+}
 
 // What is drawn of a sound: lowest and highest sample and the power in bands, for each of `columns` points of time.
 export function soundPicture(samples, rate, columns) {
@@ -124,8 +133,9 @@ export class Timeline {
     const context = canvas.getContext("2d");
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, this.height);
+    const style = getComputedStyle(document.documentElement);
     const names = ["raised", "blue", "ink", "orange", "muted", "line"];
-    const paint = Object.fromEntries(names.map(name => [name, colour(name)]));
+    const paint = Object.fromEntries(names.map(name => [name, style.getPropertyValue(`--${name}`).trim()]));
     if (view.picture) {
       this.drawWave(context, width, paint);
       this.drawSpectrogram(context, width, paint);
@@ -151,20 +161,12 @@ export class Timeline {
     context.fillStyle = paint.raised;
     context.fillRect(0, this.tops.spectrogram, width, LAYOUT.spectrogram);
     if (!values) return;
-    const columns = low.length, image = new ImageData(columns, bands);
-    const [ground, middle, full] = [parts(paint.raised), parts(paint.blue), parts(paint.ink)];
-    const palette = Array.from({ length: 256 }, (_, i) => {
-      const level = i / 255, [one, other, share] = level < 0.6 ? [ground, middle, level / 0.6] : [middle, full, (level - 0.6) / 0.4];
-      return one.map((value, channel) => value + share * (other[channel] - value));
-    });
+    const columns = low.length, image = new ImageData(columns, bands), pixels = new Uint32Array(image.data.buffer);
+    const palette = spectrumPalette(paint), scale = 255 / DECIBELS, floor = top - DECIBELS;
     for (let column = 0; column < columns; column++) {
-      for (let band = 0; band < bands; band++) {
-        const level = Math.max(0, Math.min(1, 1 + (values[column * bands + band] - top) / DECIBELS));
-        const at = 4 * ((bands - 1 - band) * columns + column), [red, green, blue] = palette[Math.round(255 * level)];
-        image.data[at] = red;
-        image.data[at + 1] = green;
-        image.data[at + 2] = blue;
-        image.data[at + 3] = 255;
+      for (let band = 0, from = column * bands, to = (bands - 1) * columns + column; band < bands; band++, to -= columns) {
+        const level = (values[from + band] - floor) * scale;
+        pixels[to] = palette[level > 255 ? 255 : level > 0 ? level | 0 : 0];
       }
     }
     const buffer = new OffscreenCanvas(columns, bands);
