@@ -170,8 +170,7 @@ def _read(path: Path) -> StoredModel:
     (config, task), weights = _described(path, values), _safetensors(path)
     if values.get("calibration") is not None:
         _calibrate(weights, values["calibration"], path)
-    card = values.get("card")
-    return StoredModel(weights, config, task, card if isinstance(card, dict) else {})
+    return StoredModel(weights, config, task, values.get("card"))
 
 
 def _calibrate(weights: dict[str, np.ndarray], calibration: dict[str, Any], path: Path) -> None:

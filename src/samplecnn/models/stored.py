@@ -1,7 +1,6 @@
 """A trained model as data: weights by name, architecture and task, in NumPy arrays. PyTorch is not needed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +23,13 @@ class StoredModel:
         values: weights and batch-norm statistics, by their names in `SampleCNN.state_dict`.
         config: the architecture.
         task: what it was trained for.
-        card: what config.json says of the model for people, such as "about" and "licence"; usually nothing.
+        card: what config.json says of the model for people, unchecked: usually nothing, or texts "about" and "licence".
     """
 
     values: dict[str, np.ndarray]
     config: ModelConfig
     task: Task
-    card: Mapping[str, Any] = field(default_factory=dict)
+    card: Any = None
 
     @classmethod
     def of(cls, model: "SampleCNN") -> "StoredModel":

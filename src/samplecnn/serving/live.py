@@ -186,7 +186,7 @@ async def _receive(socket: WebSocket, source: SocketSource, listener: Listener) 
         else:
             limits = _thresholds(message.get("text", ""))
             detector = listener.detector
-            detector.thresholds = EventRules(limits).thresholds(listener.task.classes, detector.thresholds)
+            detector.thresholds = EventRules(limits).thresholds(listener.task.classes, detector.thresholds.tolist())
 
 
 def _thresholds(text: str) -> dict[str, float]:

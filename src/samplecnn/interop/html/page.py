@@ -40,12 +40,12 @@ def write_html(model: "SampleCNN | StoredModel", path: Path) -> None:
     from samplecnn.models.folding import fold
     from samplecnn.models.stored import StoredModel
 
-    net, card = (model.fold(), model.card) if isinstance(model, StoredModel) else (fold(model), {})
+    net, card = (model.fold(), model.card) if isinstance(model, StoredModel) else (fold(model), None)
     problem = unsupported(net.config)
     if problem:
         raise UsageError(f"--to html cannot represent {problem}; export it to onnx")
     with written_aside(path) as aside:
-        aside.write_text(html(net, card), encoding="utf-8", newline="\n")
+        aside.write_text(html(net, card if isinstance(card, dict) else {}), encoding="utf-8", newline="\n")
         compare(aside)
 
 
