@@ -224,8 +224,8 @@ def unit(request, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A real Chromium, without a window."""
+def browser(request, tmp_path_factory):
+    """A real Chromium, without a window; a module's `browser_options(folder)` are added to its options."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not chromium or not driver:
@@ -242,6 +242,7 @@ def browser(tmp_path_factory):
         "mute-audio",
         f"user-data-dir={profile}",
         *(f"disable-{q}" for q in quiet),
+        *getattr(request.module, "browser_options", lambda folder: [])(profile),
     ):
         options.add_argument(f"--{word}")
     options.add_argument("--autoplay-policy=no-user-gesture-required")
