@@ -18,7 +18,7 @@ const STEPS = [1, 0.5, 0.25, 0.1]; // of a window
 
 const state = {
   backend: null, model: null, recording: null, result: null, events: [], threshold: null, all: false, shown: [],
-  recorder: null, live: null, work: null, audio: new Audio(),
+  recorder: null, live: null, work: null, audio: new Audio(), position: 0, plain: false,
 };
 let timeline;
 
@@ -106,7 +106,9 @@ function hopOf(recording) {
 function prepareAudio({ blob, sound }) {
   state.audio.pause();
   URL.revokeObjectURL(state.audio.src);
-  state.audio.src = URL.createObjectURL(sound ? blob : new Blob());
+  if (sound) state.audio.src = URL.createObjectURL(blob);
+  else state.audio.removeAttribute("src");
+  state.plain = !sound;
   $("play").disabled = !sound;
 }
 
@@ -169,7 +171,19 @@ function loudest(windows, classes) {
   return chosen.sort((one, other) => rejected(one) - rejected(other));
 }
 
+// Some files play but fail when they are sought in, such as FLAC near its end in Chromium: their samples play as WAV.
+function playPlain() {
+  const { sound } = state.recording ?? {}, playing = !state.audio.paused;
+  if (!sound || state.plain) return;
+  state.plain = true;
+  URL.revokeObjectURL(state.audio.src);
+  state.audio.src = URL.createObjectURL(encodeWav(sound.samples, sound.rate));
+  state.audio.currentTime = state.position;
+  if (playing) togglePlay();
+}
+
 function seek(seconds) {
+  state.position = seconds;
   state.audio.currentTime = seconds;
   showPosition(seconds);
 }
@@ -378,6 +392,7 @@ export function start(backend) {
     state.audio.addEventListener(kind, () => ($("play-text").textContent = state.audio.paused ? "Play" : "Pause"));
   }
   state.audio.addEventListener("play", follow);
+  state.audio.addEventListener("error", playPlain);
   new ResizeObserver(() => timeline.draw()).observe($("picture"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => timeline.draw());
   dropping();
