@@ -198,7 +198,7 @@ def _thresholds(text: str) -> dict[str, float]:
     try:
         given = json.loads(text)["thresholds"]
         return {str(name): float(value) for name, value in given.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise UsageError('send samples as binary messages, and "end" or {"thresholds": {...}} as text') from None
 
 
