@@ -358,6 +358,24 @@ def test_slow_clients_are_given_up(server):
         assert client.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_client_that_does_not_read_its_answers_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(DeadlineProtocol, "read_seconds", 0.3)
+    connections = server.server.server_state.connections
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.settimeout(0.5)
+        with pytest.raises(OSError):
+            while True:
+                client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+        port = client.getsockname()[1]
+        for _ in range(200):
+            if not any(each.client[1] == port for each in list(connections)):
+                return
+            time.sleep(0.05)
+        raise AssertionError("the connection is still open")
+
+
 def test_an_error_of_the_program_tells_nothing(server, monkeypatch, capfd):
     def fail(self, work, decoders):
         raise ZeroDivisionError("secret")

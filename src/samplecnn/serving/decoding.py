@@ -167,9 +167,7 @@ def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> N
     """The worker's task: sends blocks of int16 samples, then the remarks; or that the recording is too long."""
     remarks = Remarks()
     left = order["max_seconds"] * order["rate"]
-    # A file that is opened by a descriptor has no name, so messages to the client do not contain a temporary path.
-    file = open(os.open(order["path"], os.O_RDONLY), "rb", buffering=0) if order["path"] else io.BytesIO(data)  # noqa: PTH123, SIM115
-    with file:
+    with _opened(order["path"]) if order["path"] else io.BytesIO(data) as file:
         if _declared_seconds(file) > order["max_seconds"]:
             answer({"too_long": True})
             return
@@ -180,6 +178,11 @@ def decode(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> N
                 return
             answer({"silent": is_silent(wave)}, to_int16(wave).data)
     answer({"remarks": asdict(remarks)})
+
+
+def _opened(path: str) -> io.FileIO:
+    """A file without a name, so that messages to the client do not contain a temporary path."""
+    return io.FileIO(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
 
 
 def _declared_seconds(file: Any) -> float:
