@@ -20,7 +20,7 @@ av = pytest.importorskip("av", reason="needs PyAV (the extra av)")
 RATE = 44100
 WRITTEN = {"wav": None, "aiff": None, "flac": None, "mp3": None, "ogg": "OGG", "opus": "OGG", "oga": "OGG"}
 SUBTYPE = {"opus": "OPUS", "ogg": "VORBIS", "oga": "OPUS"}
-FORMATS = [*WRITTEN, "m4a"]
+FORMATS = [*WRITTEN, "m4a", "flac.ogg"]
 NEW = {TAGS: ["rain", "wind|ü", "犬"], SCORES: ["rain=0.93; wind=0.6"], MODEL: ["words ab12"]}
 
 
@@ -29,13 +29,21 @@ def sound(seconds: float = 1.5) -> np.ndarray:
     return (0.2 * np.sin(np.arange(len(noise)) * 0.05) + 0.02 * noise).astype(np.float32)
 
 
-def encoded(container: str, codec: str) -> bytes:
+def encoded(container: str, codec: str, options: dict[str, str] | None = None) -> bytes:
     memory = io.BytesIO()
-    with av.open(memory, "w", format=container) as output:
+    wave, kind = sound()[None], "fltp"
+    if codec == "flac":
+        wave, kind = (wave * 32767).astype(np.int16), "s16"
+    with av.open(memory, "w", format=container, options=options or {}) as output:
         track = output.add_stream(codec, rate=RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(sound()[None], format="fltp", layout="mono")
-        frame.sample_rate = RATE
-        for packet in [*track.encode(frame), *track.encode(None)]:
+        track.format = kind
+        for first in range(0, wave.shape[1], 4096):
+            part = np.ascontiguousarray(wave[:, first : first + 4096])
+            frame = av.AudioFrame.from_ndarray(part, format=kind, layout="mono")
+            frame.sample_rate, frame.pts = RATE, first
+            for packet in track.encode(frame):
+                output.mux(packet)
+        for packet in track.encode(None):
             output.mux(packet)
     return memory.getvalue()
 
@@ -47,6 +55,7 @@ def originals(tmp_path_factory):
         rate = 48000 if SUBTYPE.get(suffix) == "OPUS" else RATE
         soundfile.write(folder / f"x.{suffix}", sound(), rate, format=kind, subtype=SUBTYPE.get(suffix))
     (folder / "x.m4a").write_bytes(encoded("ipod", "aac"))
+    (folder / "x.flac.ogg").write_bytes(encoded("ogg", "flac"))
     return folder
 
 
@@ -251,3 +260,14 @@ def test_what_is_no_journal_is_refused(text, tmp_path):
     (tmp_path / "j").write_text(text)
     with pytest.raises(UsageError, match="name the journal that write-tags has written"):
         read_changes(tmp_path / "j")
+
+
+def test_kinds_of_files_that_are_refused(tmp_path):
+    """Already in a dry run (without a journal), with one line each, and the files stay as they are."""
+    soundfile.write(tmp_path / "x.wav", sound(), RATE, format="RF64")
+    (tmp_path / "x.m4a").write_bytes(encoded("ipod", "aac", {"movflags": "frag_keyframe+empty_moov"}))
+    for name, why in (("x.wav", "a wav file of the kind RF64"), ("x.m4a", "a fragmented mp4")):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(AudioError, match=f"{name}: {why}; convert it .*or leave it out"):
+            write_fields(tmp_path / name, NEW)
+        assert (tmp_path / name).read_bytes() == before

@@ -14,6 +14,7 @@ from typing import Any
 
 from samplecnn.errors import AudioError
 from samplecnn.extras import require
+from samplecnn.file_tags.payload import refuse_unsupported
 
 TAGS, SCORES, MODEL = "SAMPLECNN_TAGS", "SAMPLECNN_SCORES", "SAMPLECNN_MODEL"
 GENRE, MOOD = "GENRE", "MOOD"
@@ -157,6 +158,7 @@ KINDS: dict[str, type[TagFile]] = {
     "mutagen.flac:FLAC": Comments,
     "mutagen.oggvorbis:OggVorbis": Comments,
     "mutagen.oggopus:OggOpus": Comments,
+    "mutagen.oggflac:OggFLAC": Comments,
     "mutagen.mp4:MP4": Mp4,
 }
 FORMATS = "mp3, flac, ogg, opus, m4a, wav and aiff"
@@ -173,8 +175,7 @@ def open_tags(path: Path) -> TagFile:
     import mutagen
     from mutagen import id3
 
-    with path.open("rb"):  # errors of the system are not mutagen's
-        pass
+    refuse_unsupported(path)  # errors of the system are not mutagen's
     try:
         file = mutagen.File(path)
         name = "" if file is None else f"{type(file).__module__}:{type(file).__name__}"

@@ -4,7 +4,7 @@ Writing tags may move the sound and renumber pages of Ogg. All else must be as i
 
 - mp3: every byte after the ID3v2 tag at the start, so ID3v1 and APE tags at the end as well;
 - flac: the block STREAMINFO, and every byte after the blocks of metadata;
-- ogg, opus: every packet but the comments, and of each page all but its number and checksum;
+- ogg (Vorbis, FLAC), opus: every packet but the comments, and of each page all but its number and checksum;
 - mp4: the sound (`mdat`), and where in it the index of the file says that each piece lies;
 - wav, aiff: every chunk but those of tags.
 """
@@ -20,6 +20,7 @@ from samplecnn.errors import AudioError
 BLOCK = 1 << 20
 ID3_CHUNKS = (b"ID3 ", b"id3 ")
 OGG_HEADERS = {b"\x01vorbis": 3, b"OpusHead": 2}  # packets before the sound; the second are the comments
+OGG_FLAC = b"\x7fFLAC"  # then two bytes of version, and two with the number of further headers; 0 if that is not known
 MP4_NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 MOST_ATOM = 64 << 20  # bytes of an index
 
@@ -41,6 +42,23 @@ def sound_digest(path: str | Path) -> str:
         except (struct.error, IndexError, ValueError) as error:
             raise AudioError(f"its structure is damaged ({error}); repair it or leave it out") from error
     return digest.hexdigest()
+
+
+def refuse_unsupported(path: str | Path) -> None:
+    """Refuses kinds of files that mutagen opens, or does not recognise, and whose tags are not written.
+
+    Raises:
+        AudioError: RF64 or a fragmented mp4; the message lacks the file's name.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+        if head[:4] in (b"RF64", b"BW64"):
+            raise AudioError(f"a wav file of the kind {head[:4].decode()}; convert it to flac or leave it out")
+        if head[4:8] == b"ftyp":
+            try:
+                _refuse_fragments(list(_atoms(file, 0, file.seek(0, 2))))
+            except ValueError as error:
+                raise AudioError(f"its structure is damaged ({error}); repair it or leave it out") from error
 
 
 def _reader(head: bytes) -> Callable[[IO[bytes], Any], None]:
@@ -115,9 +133,7 @@ def _ogg(file: IO[bytes], digest: Any) -> None:
     for head, lengths, content in _pages(file):
         if left < 0:
             serial = head[14:18]
-            left = next((count for mark, count in OGG_HEADERS.items() if content.startswith(mark)), -1)
-            if left < 0:
-                raise AudioError("Ogg of another kind than Vorbis and Opus; leave it out")
+            left = _ogg_headers(content)
         if left == 0 or head[14:18] != serial:
             digest.update(head[4:18] + head[26:27] + lengths)
             digest.update(content)
@@ -131,6 +147,16 @@ def _ogg(file: IO[bytes], digest: Any) -> None:
                 if number != 2:
                     digest.update(packet)
                 packet = b""
+
+
+def _ogg_headers(first: bytes) -> int:
+    """How many packets come before the sound, or for FLAC at least two; `first` is the first one."""
+    if first.startswith(OGG_FLAC):
+        return 1 + max(int.from_bytes(first[7:9]), 1)
+    for mark, count in OGG_HEADERS.items():
+        if first.startswith(mark):
+            return count
+    raise AudioError("Ogg of another kind than Vorbis, Opus and FLAC; leave it out")
 
 
 def _chunks(file: IO[bytes], digest: Any) -> None:
@@ -152,8 +178,7 @@ def _chunks(file: IO[bytes], digest: Any) -> None:
 
 def _mp4(file: IO[bytes], digest: Any) -> None:
     atoms = list(_atoms(file, file.tell(), file.seek(0, 2)))
-    if any(name == b"moof" for name, _, _ in atoms):
-        raise AudioError("a fragmented mp4; convert it or leave it out")
+    _refuse_fragments(atoms)
     sound = [(start, end) for name, start, end in atoms if name == b"mdat"]
     for start, end in sound:
         file.seek(start)
@@ -171,6 +196,12 @@ def _mp4(file: IO[bytes], digest: Any) -> None:
                 digest.update(inside.to_bytes(8, "big", signed=True))
         elif name in (b"stsz", b"stsc", b"stts", b"stsd", b"elst"):
             digest.update(data)
+
+
+def _refuse_fragments(atoms: list[tuple[bytes, int, int]]) -> None:
+    """Their index lies in every fragment, and mutagen moves fragments without it."""
+    if any(name == b"moof" for name, _, _ in atoms):
+        raise AudioError("a fragmented mp4; convert it or leave it out")
 
 
 def _nested(file: IO[bytes], atoms: list[tuple[bytes, int, int]]) -> Iterator[tuple[bytes, int, int]]:

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from samplecnn import audio
-from samplecnn.errors import AudioError, SampleCNNError
+from samplecnn.errors import SampleCNNError
 from samplecnn.index.changes import stamp_of
 from samplecnn.index.reader import Index
 from samplecnn.index.review.session import Span
@@ -35,20 +35,15 @@ def wav_of(index: Index, span: Span) -> bytes:
 
 
 def cut_out(path: str, rate: int, start: float, end: float, accept_truncated: bool = False) -> np.ndarray:
-    """From `start` to `end` (seconds) of a recording, float32 [samples], mono at `rate`.
+    """From `start` to `end` (seconds) of a recording, float32 [samples], mono at `rate`. What lies before is skipped
+    without decoding where the format can seek.
 
     Raises:
         AudioError: it cannot be decoded, or ends before `start`.
     """
     first, last = round(start * rate), round(min(end, start + MAX_SECONDS) * rate)
-    blocks, at = [], 0
-    for block in audio.stream(path, rate, last / rate, accept_truncated):
-        blocks.append(block[max(first - at, 0) : max(last - at, 0)])
-        at += len(block)
-    wave = np.concatenate(blocks)
-    if len(wave) == 0:
-        raise AudioError(f"{path}: ends before {start:.1f} s")
-    return wave
+    length = (last - first + 0.5) / rate  # half a sample, as it is rounded down
+    return np.concatenate(list(audio.stream(path, rate, length, accept_truncated, start=first / rate)))
 
 
 def _present(index: Index, rows: list[int]) -> int:
