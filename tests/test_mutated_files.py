@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,8 +40,15 @@ from samplecnn.datasets.base import SPLITS, Clip, Table
 from samplecnn.datasets.download.records import Records
 from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.manifest import Manifest
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import AudioError, SampleCNNError
 from samplecnn.file_tags import read_changes
+from samplecnn.index.entry import Entry
+from samplecnn.index.file_list import Stamp
+from samplecnn.index.journal import FRAME, read_journal
+from samplecnn.index.journal import Journal as IndexJournal
+from samplecnn.index.parts import files_schema
+from samplecnn.index.review.answers import VERDICTS, Answer, open_answers, read_answers
+from samplecnn.index.settings import IndexSettings
 from samplecnn.interop import class_names
 from samplecnn.interop.keras import h5
 from samplecnn.interop.third_party import checkpoint as third_party
@@ -279,6 +287,34 @@ def make_run_journal(folder: Path) -> Path:
     return path
 
 
+def make_index_settings(folder: Path) -> Path:
+    made_by = {"samplecnn": "0.1.0", "engine": "numpy", "precision": "fp32", "hop": 0.5}
+    IndexSettings("words", "ab12" * 16, TASK, "fp32", 0.5, 4000, "hidden", 4, True, ("/music", "/more"), made_by).write(
+        folder
+    )
+    return folder / "settings.json"
+
+
+def make_index_journal(folder: Path) -> Path:
+    path = folder / "journal-000001.bin"
+    journal = IndexJournal(path)
+    scores = np.array([[0.5, 0.25, 0.25]] * 2, np.float32)
+    tags = Tags(TASK, scores, np.arange(2) * 81, 162, embeddings=np.ones((2, 4), np.float32))
+    for name, outcome in (("a", tags), ("b", AudioError("/music/b.wav: empty, 0 bytes")), ("c", tags)):
+        journal.add(Entry.of(f"/music/{name}.wav", Stamp(5, 7), "ab" * 32, "numpy fp32", outcome))
+    journal.close()
+    return path
+
+
+def make_answers(folder: Path) -> Path:
+    with open_answers(folder) as answers:
+        for number, verdict in enumerate(("accept", "reject", "relabel", "skip")):
+            label = "low" if verdict == "relabel" else None
+            answers.add(Answer("high", verdict, "ab" * 32, 0.5 * number, 0.5 * number + 1, label, "/a.wav", 0.7))
+        answers.undo()
+    return folder / "review.jsonl"
+
+
 def make_changes(folder: Path) -> Path:
     change = {"path": "/music/a.mp3", "before": {"GENRE": []}, "after": {"GENRE": ["Rain", "ü"]}, "had_tags": True}
     (folder / "j.jsonl").write_text(json.dumps(change) + "\n" + json.dumps({**change, "path": "/music/b.mp3"}) + "\n")
@@ -496,6 +532,34 @@ def read_run_journal(path: Path) -> None:
         journal.close()
 
 
+def read_index_settings(path: Path) -> None:
+    found = IndexSettings.read(path.parent)
+    assert (
+        isinstance(found.model, str) and isinstance(found.precision, str) and isinstance(found.accept_truncated, bool)
+    )
+    assert found.hop is None or (is_number(found.hop) and found.hop > 0)
+    assert 1 <= found.hop_samples < 1 << 32 and 1 <= found.embedding_size <= 1 << 20
+    assert all(isinstance(root, str) for root in found.roots) and len(set(found.task.classes)) >= 2
+    files_schema(found, 1)
+
+
+def read_index_journal(path: Path) -> None:
+    for entry in read_journal(path, 3, 4):
+        assert isinstance(entry.path, str) and entry.windows >= 0 and entry.samples >= 0
+        if entry.error is None:
+            assert entry.scores is not None and entry.starts is not None and entry.over_time is not None
+            assert entry.embeddings is not None
+            assert (len(entry.scores), entry.over_time.shape) == (3, (entry.windows, 3))
+            assert len(entry.starts) == len(entry.embeddings) == entry.windows
+
+
+def read_review(path: Path) -> None:
+    for key, answer in read_answers(path.parent).items():
+        assert key == answer.key and answer.verdict in VERDICTS and is_number(answer.start) and is_number(answer.end)
+        assert 0 <= answer.score <= 1 and isinstance(answer.path, str)
+        assert answer.right is None or isinstance(answer.right, bool)
+
+
 def read_file_changes(path: Path) -> None:
     for change in read_changes(path):
         assert Path(change.path).is_absolute() and isinstance(change.had_tags, bool)
@@ -575,6 +639,20 @@ def mutate_checkpoint(path: Path, rng: random.Random) -> None:
     torch.save(values, path)
 
 
+def mutate_journal(path: Path, rng: random.Random) -> None:
+    """Other values under a checksum that is right, in most cases."""
+    if rng.random() < 0.3:
+        mutate(path, rng)
+        return
+    data = path.read_bytes()
+    mark, head_length, raw_length, _ = FRAME.unpack(data[: FRAME.size])
+    first, end = FRAME.size + head_length, FRAME.size + head_length + raw_length
+    values, raw = changed_value(json.loads(data[FRAME.size : first]), rng), data[first:end]
+    head = json.dumps(values).encode()
+    frame = FRAME.pack(mark, len(head), len(raw), zlib.crc32(raw, zlib.crc32(head)))
+    path.write_bytes(frame + head + raw + data[end:])
+
+
 PARSERS = {
     "config": Parser(make_model, read_model),
     "weights": Parser(make_weights, read_weights, share=0.5),
@@ -599,6 +677,9 @@ PARSERS = {
     "tags as lines": Parser(make_lines, read_lines),
     "tags as table": Parser(make_table, read_table),
     "run journal": Parser(make_run_journal, read_run_journal),
+    "index settings": Parser(make_index_settings, read_index_settings),
+    "index journal": Parser(make_index_journal, read_index_journal, mutate=mutate_journal),
+    "review": Parser(make_answers, read_review),
     "file tags": Parser(make_changes, read_file_changes),
     "tag settings": Parser(make_settings, read_settings),
     "cache": Parser(make_cache, read_cache),

@@ -15,7 +15,7 @@ from samplecnn.tagging.writers import reason
 OVERHEAD = 4000  # bytes of an entry besides the content of its arrays
 
 
-_FIELDS = {
+VALUES = {
     "path": parsing.file_name(),
     "size": parsing.whole(0, 1 << 62),
     "mtime_ns": parsing.whole(-(1 << 62), 1 << 62),
@@ -28,7 +28,7 @@ _FIELDS = {
     "missing": parsing.file_name(),
     "cancels": parsing.flag(),
 }
-ENTRY_RULE = parsing.fields(_FIELDS)
+ENTRY_RULE = parsing.fields(VALUES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,4 +91,4 @@ class Entry:
 
     def to_values(self) -> dict[str, Any]:
         """All but the arrays, for JSON."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        return {name: getattr(self, name) for name in VALUES}

@@ -16,7 +16,7 @@ import numpy as np
 
 from samplecnn import parsing
 from samplecnn.errors import SampleCNNError
-from samplecnn.index.entry import ENTRY_RULE, Entry
+from samplecnn.index.entry import ENTRY_RULE, VALUES, Entry
 from samplecnn.index.packing import record_type
 
 FRAME = struct.Struct("<4sIQI")
@@ -72,10 +72,11 @@ def read_journal(path: Path, classes: int, size: int) -> Iterator[Entry]:
 
 def _entry(head: bytes, raw: bytes, classes: int, size: int) -> Entry | None:
     try:
-        values: dict[str, Any] = json.loads(head)
-        parsing.check(values, ENTRY_RULE, "", "")
+        found: dict[str, Any] = json.loads(head)
+        parsing.check(found, ENTRY_RULE, "", "")
     except (ValueError, RecursionError, SampleCNNError):
         return None
+    values = {name: found[name] for name in VALUES}  # a later version may write more
     if values["error"] is not None:
         return Entry(**values)
     windows, records = values["windows"], record_type(size)
