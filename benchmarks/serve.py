@@ -322,10 +322,10 @@ async def siege(
     server: Server, known: list[Sound], clients: int, seconds: float, tally: Tally
 ) -> tuple[Counter[str], list[tuple[float, float]]]:
     """Good and hostile clients together; the hostile requests by kind, and (second, MB) of the server's memory."""
+    hostile = Hostile(known)
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
     memory: list[tuple[float, float]] = []
-    hostile = Hostile(known)
 
     async def client(number: int) -> None:
         rng, connection = random.Random(number), Connection(server)
