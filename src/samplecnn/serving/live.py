@@ -9,7 +9,9 @@ arrive faster than they are processed are left in the connection, so a client ca
 import asyncio
 import json
 import queue
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +25,7 @@ from samplecnn.listening.detector import DetectorRules
 from samplecnn.listening.listener import Listener, Moment
 from samplecnn.listening.sources import PCM_FORMATS
 from samplecnn.serving.hosted import CancelledRequest, HostedModel
-from samplecnn.serving.problems import busy, problem_of
+from samplecnn.serving.problems import Problem, busy, problem_of
 from samplecnn.serving.query import LISTEN_PARAMETERS, read_parameters
 from samplecnn.serving.service import Service
 from samplecnn.system.log import json_text
@@ -79,26 +81,32 @@ class SocketSource:
 
 async def hear(service: Service, socket: WebSocket) -> None:
     """Serves one connection."""
+    if service.stopping or service.listening >= service.limits.max_listeners:
+        problem = busy(f"{service.listening} connections are open already; try again later", 429, 10)
+        await socket.send_denial_response(problem.response())
+        return
+    service.listening += 1
+    service.metrics.listeners.set(service.listening)
     try:
-        if service.stopping or service.listening >= service.limits.max_listeners:
-            raise busy(f"{service.listening} connections are open already; try again later", 429, 10)
+        await _serve(service, socket)
+    finally:
+        service.listening -= 1
+        service.metrics.listeners.set(service.listening)
+
+
+async def _serve(service: Service, socket: WebSocket) -> None:
+    try:
         values = read_parameters(LISTEN_PARAMETERS, socket.query_params.multi_items())
         model = service.model(values.get("model"))
         listener = await asyncio.to_thread(_listener, model, values)
         source = SocketSource(
             values.get("rate", model.task.sample_rate), values.get("channels", 1), values.get("format", "s16le")
         )
-    except Exception as error:
+    except (Problem, SampleCNNError) as error:
         await socket.send_denial_response(problem_of(error).response())
         return
-    service.listening += 1
-    service.metrics.listeners.set(service.listening)
-    try:
-        await socket.accept()
-        await _converse(service, socket, model, listener, source, values)
-    finally:
-        service.listening -= 1
-        service.metrics.listeners.set(service.listening)
+    await socket.accept()
+    await _converse(service, socket, model, listener, source, values)
 
 
 def _listener(model: HostedModel, values: dict[str, Any]) -> Listener:
@@ -159,7 +167,9 @@ async def _converse(
             await socket.close()
     except (WebSocketDisconnect, CancelledRequest, TimeoutError, RuntimeError):
         pass  # the client has disconnected
-    except SampleCNNError as error:
+    except Exception as error:
+        if not isinstance(error, SampleCNNError):
+            traceback.print_exc(file=sys.stderr)
         with suppress(Exception):
             await send({**problem_of(error).to_dict(), "type": "problem"})
             await socket.close(REFUSED)
