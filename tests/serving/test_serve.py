@@ -244,6 +244,7 @@ def test_what_is_wrong_gets_a_problem(server, method, path, body, expected):
 def test_types_and_forms_that_hold_no_recording(server):
     for kind, expected in (("application/json", 415), ("text/plain", 415), ("multipart/form-data", 400)):
         assert ask(server, "POST", "/v1/tag", b"{}", {"Content-Type": kind})[0] == expected
+    assert ask(server, "POST", "/v1/tag", wav(noise()), {"Content-Encoding": "gzip"})[0] == 415
     body, headers = form(b"x")
     assert ask(server, "POST", "/v1/tag", body[:40], headers)[0] == 400
     assert ask(server, "POST", "/v1/tag", body.replace(b'; filename="a.wav"', b""), headers)[0] == 400

@@ -107,9 +107,11 @@ class Access:
         if scope["type"] == "http" and scope["path"] == "/" and self._fits(asked):
             response = RedirectResponse("/", 303)
             # Lax: the address may be opened from another program. What pages of another origin send, Origin refuses.
-            response.set_cookie(COOKIE, self.token, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+            response.set_cookie(
+                _cookie_name(scope), self.token, httponly=True, samesite="lax", secure=scope["scheme"] == "https"
+            )
             return response
-        if self._fits(_cookie(headers.get("cookie", ""))):
+        if self._fits(_cookie(headers.get("cookie", ""), _cookie_name(scope))):
             return None
         raise Problem(
             401, "this server needs its token, as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
@@ -119,9 +121,15 @@ class Access:
         return self.token is not None and secrets.compare_digest(token.encode(), self.token.encode())
 
 
-def _cookie(text: str) -> str:
+def _cookie_name(scope: Scope) -> str:
+    """A name with the server's port, since the ports of a host share their cookies."""
+    server = scope.get("server")
+    return f"{COOKIE}-{server[1]}" if server and server[1] else COOKIE
+
+
+def _cookie(text: str, name: str) -> str:
     try:
-        found: Any = SimpleCookie(text).get(COOKIE)
+        found: Any = SimpleCookie(text).get(name)
     except CookieError:
         return ""
     return "" if found is None else found.value

@@ -95,6 +95,9 @@ async def receive_upload(request: Request, limits: ServeLimits, folder: str | No
     is_form = kind == "multipart/form-data"
     if not is_form and not kind.startswith(ACCEPTED):
         raise Problem(415, f"{kind} is not sound; send the bytes of a recording, or multipart/form-data with one file")
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise Problem(415, f"content encoding {encoding}; send the file as it is", {"Accept-Encoding": "identity"})
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limits.max_bytes:
         raise _too_large(limits)
