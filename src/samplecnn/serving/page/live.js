@@ -55,7 +55,7 @@ export class Live {
     for (const each of heard) {
       if (each.type === "end") { // from the first window above the threshold to the last
         const event = this.events.find(event => event.label === each.label && !event.near);
-        if (event) Object.assign(event, { start: each.start - 1.1 * half, end: each.end - 0.9 * half });
+        if (event) Object.assign(event, { start: each.start - 1.1 * half, end: each.end - 0.9 * half, score: each.score });
       } else {
         const centre = (each.start + each.end) / 2;
         this.events.unshift({ ...each, start: centre - half / 4, end: centre + half / 4, near: each.type === "near" });
