@@ -6,12 +6,14 @@ module is also the shortest description of what a trained network computes.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
+
+CHUNK_ROWS = 512  # pooled rows computed at a time, so that a chunk's products stay in the caches
 
 
 class NumpyEngine(Engine):
@@ -22,7 +24,7 @@ class NumpyEngine(Engine):
 
     def __init__(self, net: Graph, precision: str) -> None:
         super().__init__(net, precision)
-        self.operations = Arrays() if precision == "fp32" else RoundedArrays()
+        self.operations = PooledArrays() if precision == "fp32" else RoundedArrays()
 
     @classmethod
     def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "NumpyEngine":
@@ -80,8 +82,7 @@ class Arrays(Operations[np.ndarray]):
         return y
 
     def excite(self, x: np.ndarray, squeeze: Squeeze) -> np.ndarray:
-        hidden = np.maximum(_dense(x.mean(1), squeeze.ex0), 0)
-        return x * _sigmoid(_dense(hidden, squeeze.ex1))[:, None]
+        return x * _factors(x, squeeze)
 
     def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         y = x + y
@@ -105,16 +106,78 @@ class Arrays(Operations[np.ndarray]):
         return np.concatenate((x, y), axis=1)
 
 
-class RoundedArrays(Arrays):
-    """`Arrays` with convolution operands rounded to bfloat16, stored as float32."""
+class Pending(NamedTuple):
+    """A deferred convolution with a ReLU."""
+
+    x: np.ndarray
+    layer: Layer
+
+
+class PooledArrays(Arrays):
+    """`Arrays` that compute a convolution with the max-pooling over 3 frames that follows it.
+
+    The 3 frames that are pooled come from 3 matrix products over all channels and taps. Their left operand is the input
+    itself: 3 rows in a row of memory are a row of 3 times the channels, and a product that starts one row later gives
+    the next frame. So nothing is copied, the largest of the 3 is taken while the products are in the caches, and bias
+    and ReLU are applied to the pooled third. The input needs a row of zeros before and after it; results have them.
+    """
+
+    def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
+        frames = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, layer.width)
+        out = _with_margins(*frames.shape[:2], len(layer.bias))
+        np.matmul(frames, layer.weight[:, 0].T, out=out)
+        return _add_bias_relu(out, layer, relu)
+
+    def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
+        x = self.value(x)
+        poolable = relu and layer.stride == 1 and layer.width == 3 and layer.padding == (1, 1)
+        return Pending(x, layer) if poolable else super().conv(x, layer, relu)
+
+    def value(self, x: Any) -> np.ndarray:
+        return super().conv(x.x, x.layer, True) if isinstance(x, Pending) else x
+
+    def join(self, x: Any, shortcut: np.ndarray, squeeze: Squeeze | None, pool: int) -> np.ndarray:
+        return super().join(self.value(x), self.value(shortcut), squeeze, pool)
+
+    def pool_excite(self, x: Any, squeeze: Squeeze | None, pool: int) -> np.ndarray:
+        if not isinstance(x, Pending) or pool != 3:
+            return super().pool_excite(self.value(x), squeeze, pool)
+        out = self.pooled(x.x, x.layer)
+        if squeeze is not None:
+            out *= _factors(out, squeeze)
+        return out
+
+    def pooled(self, x: np.ndarray, layer: Layer) -> np.ndarray:
+        """The largest of every 3 frames of the convolution with bias and ReLU."""
+        batch, steps, channels = x.shape
+        weight = self.taps(layer).reshape(3 * channels, -1)
+        out = _with_margins(batch, steps // 3, weight.shape[1])
+        products = np.empty((2, min(CHUNK_ROWS, steps // 3), weight.shape[1]), np.float32)
+        for rows, result in zip(_margined(x), out, strict=True):
+            for first in range(0, len(result), CHUNK_ROWS):
+                largest = result[first : first + CHUNK_ROWS]
+                count = len(largest)
+                one, other = products[:, :count]
+                for frame in range(3):
+                    start = 3 * first + frame
+                    source = rows[start : start + 3 * count].reshape(count, 3 * channels)
+                    np.matmul(source, weight, out=other if frame else one)
+                    if frame:
+                        np.maximum(one, other, out=one if frame == 1 else largest)
+                _add_bias_relu(largest, layer, True)
+        return out
+
+
+class RoundedArrays(PooledArrays):
+    """`PooledArrays` with convolution operands rounded to bfloat16, stored as float32."""
 
     def taps(self, layer: Layer) -> np.ndarray:
         if layer not in self._taps:
             self._taps[layer] = round_to_bfloat16(super().taps(layer))
         return self._taps[layer]
 
-    def conv(self, x: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:
-        return super().conv(round_to_bfloat16(x), layer, relu)
+    def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
+        return super().conv(round_to_bfloat16(self.value(x)), layer, relu)
 
 
 def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
@@ -131,6 +194,33 @@ def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
     bits += 0x7FFF
     bits &= 0xFFFF0000
     return bits.view(np.float32)
+
+
+def _with_margins(batch: int, steps: int, features: int) -> np.ndarray:
+    """An array [batch, steps, features] inside one that has a row of zeros before and after each of the batch."""
+    whole = np.empty((batch, steps + 2, features), np.float32)
+    whole[:, 0] = whole[:, -1] = 0
+    return whole[:, 1:-1]
+
+
+def _margined(x: np.ndarray) -> np.ndarray:
+    """x [batch, steps, channels] with a row of zeros before and after, without a copy if `_with_margins` made it."""
+    whole, (batch, steps, channels) = x.base, x.shape
+    if (
+        isinstance(whole, np.ndarray)
+        and whole.shape == (batch, steps + 2, channels)
+        and whole.flags.c_contiguous
+        and x.ctypes.data == whole.ctypes.data + whole.strides[1]
+        and not (whole[:, 0].any() or whole[:, -1].any())
+    ):
+        return whole
+    return np.pad(x, ((0, 0), (1, 1), (0, 0)))
+
+
+def _factors(x: np.ndarray, squeeze: Squeeze) -> np.ndarray:
+    """The excitation's factors, [batch, 1, features], of x [batch, time, features]."""
+    hidden = np.maximum(_dense(x.mean(1), squeeze.ex0), 0)
+    return _sigmoid(_dense(hidden, squeeze.ex1))[:, None]
 
 
 def _add_bias_relu(y: np.ndarray, layer: Layer, relu: bool) -> np.ndarray:

@@ -90,7 +90,7 @@ class _Sums:
             builder.store(value, slot)
 
     def add(self, half, value, flags=()):
-        self.builder.store(self.builder.fadd(self.builder.load(self.sums[half]), value, flags), self.sums[half])
+        self.builder.store(self.builder.fadd(self.builder.load(self.sums[half]), value, flags=flags), self.sums[half])
 
     def end(self):
         for half, slot in enumerate(self.sums):
@@ -174,7 +174,7 @@ def round_with_moments(typing, source, count, target, stride, shares, pivot, sum
             for half, value in enumerate(widened(builder, halves)):
                 value = builder.fmul(builder.fsub(value, around[half]), share)
                 ones.add(half, value)
-                squares.add(half, builder.fmul(value, value, fused), fused)
+                squares.add(half, builder.fmul(value, value, flags=fused), flags=fused)
         ones.end()
         squares.end()
         return context.get_dummy_value()
@@ -209,7 +209,7 @@ def first_conv_rows(typing, source, count, taps, channels, shift, target):
                 for half in (0, 1):
                     value = shifts[half]
                     for sample, weights in zip(samples, tap, strict=True):
-                        value = builder.fadd(value, builder.fmul(sample, weights[half], fused), fused)
+                        value = builder.fadd(value, builder.fmul(sample, weights[half], flags=fused), flags=fused)
                     values.append(_larger(builder, least, value))
                 keep(
                     builder,

@@ -51,5 +51,5 @@ def sums_of_products(builder, rows, sides, a, b, target, count, unrolled, multip
 
 def multiply_add_floats(builder, total, a, b):
     """total + a b of words that are float32."""
-    product = builder.fmul(builder.bitcast(a, FLOATS), builder.bitcast(b, FLOATS), ("contract",))
-    return builder.fadd(total, product, ("contract",))
+    product = builder.fmul(builder.bitcast(a, FLOATS), builder.bitcast(b, FLOATS), flags=("contract",))
+    return builder.fadd(total, product, flags=("contract",))

@@ -195,7 +195,7 @@ def _multiply_tiles(typing, a, stride, b, half, count, target):
 
 
 def _times(builder, number, value):
-    return builder.fmul(ir.Constant(FLOATS, [float(number)] * 16), value, ("contract",))
+    return builder.fmul(ir.Constant(FLOATS, [float(number)] * 16), value, flags=("contract",))
 
 
 @intrinsic
@@ -212,12 +212,14 @@ def _transform(typing, source, channels, tiles, target):
             with cgutils.for_range(builder, builder.udiv(channels, LONG(16))) as part:
                 start, end = (at(builder, row, LONG(LINE_BYTES), part.index) for row in (from_row, to_row))
                 d = [get(builder, at(builder, start, width, row), FLOATS) for row in range(POINTS)]
-                even, odd = (builder.fsub(d[i], _times(builder, 4, d[i - 2]), fused) for i in (4, 3))
+                even, odd = (builder.fsub(d[i], _times(builder, 4, d[i - 2]), flags=fused) for i in (4, 3))
                 near = builder.fsub(d[4], d[2])
                 far = _times(builder, 2, builder.fsub(d[3], d[1]))
                 outer = [
                     builder.fadd(
-                        builder.fsub(_times(builder, 4, d[i]), _times(builder, 5, d[i + 2]), fused), d[i + 4], fused
+                        builder.fsub(_times(builder, 4, d[i]), _times(builder, 5, d[i + 2]), flags=fused),
+                        d[i + 4],
+                        flags=fused,
                     )
                     for i in (0, 1)
                 ]
@@ -245,9 +247,9 @@ def _transformed_back(builder, source, tile, side):
     plus2, minus2 = builder.fadd(m[3], m[4]), builder.fsub(m[3], m[4])
     return [
         builder.fadd(builder.fadd(m[0], plus), plus2),
-        builder.fadd(minus, _times(builder, 2, minus2), fused),
-        builder.fadd(plus, _times(builder, 4, plus2), fused),
-        builder.fadd(builder.fadd(minus, _times(builder, 8, minus2), fused), m[5]),
+        builder.fadd(minus, _times(builder, 2, minus2), flags=fused),
+        builder.fadd(plus, _times(builder, 4, plus2), flags=fused),
+        builder.fadd(builder.fadd(minus, _times(builder, 8, minus2), flags=fused), m[5]),
     ]
 
 
