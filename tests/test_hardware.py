@@ -218,3 +218,31 @@ def test_settings_for_a_gpu_are_set_and_restored(precision):
     with tuned(CPU, precision):
         assert (cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark) == before
     assert (cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark) == before
+
+
+def test_mps_falls_back_to_the_cpu_with_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert hardware.choose_device("mps") == CPU
+    assert "device mps cannot be used" in capsys.readouterr().err
+
+
+def test_on_mps_training_differs_in_what_apple_gpus_lack(monkeypatch):
+    """A stub of such a machine: PyTorch's calls for it are recorded, tensors stay on the CPU."""
+    from samplecnn.training.step import mode_of
+
+    mps, states = torch.device("mps"), [torch.tensor([1, 2], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    assert hardware.choose_device("mps") == mps
+    assert choose_precision("auto", mps, "training", Measured(1, 9)) == "fp32"  # nothing is measured
+    with pytest.raises(UsageError, match="tf32 is for NVIDIA GPUs"):
+        choose_precision("tf32", mps, "training", Measured(1, 9))
+    saved = hardware.random_state(mps)
+    states.append(torch.tensor([7], dtype=torch.uint8))
+    hardware.set_random_state(mps, saved)
+    assert torch.equal(states[-1], torch.tensor([1, 2], dtype=torch.uint8))  # resumes bit for bit
+    assert hardware.random_state(CPU) is None
+    assert mode_of(False, mps, print) == "eager"
+    with tuned(mps, "fp32"):  # changes no setting of NVIDIA GPUs
+        pass

@@ -22,6 +22,7 @@ LAYERS = (
     "extras",
     "system",
     "hardware",
+    "processes",
     "containers",
     "truncation",
     "recordings",
@@ -47,6 +48,7 @@ LAYERS = (
     "training",
     "tagging",
     "interop.hub",  # after zoo, whose cards it uses, and tagging, whose hash of a model
+    "ray",
     "file_tags",
     "index",
     "listening",

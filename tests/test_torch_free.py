@@ -46,7 +46,7 @@ NEED_TORCH = (
     "interop.third_party.weights", "interop.torch_program",
 )  # fmt: skip
 # Where functions may import it, for what only PyTorch can do: devices other than the CPU, modules, its threads.
-MAY_ASK_FOR_TORCH = ("hardware", "models.stored", "inference.registry", "model_files")
+MAY_ASK_FOR_TORCH = ("hardware", "processes", "models.stored", "inference.registry", "model_files")
 
 
 def belongs(name: str, packages: tuple[str, ...]) -> bool:

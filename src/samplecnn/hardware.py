@@ -16,6 +16,7 @@ from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, require
 from samplecnn.system.cache import cache_dir, is_writable, recall, remember
 from samplecnn.system.cpu import LIMITS, REPORTED_FLAGS, cpu_flags, cpu_name, may_use_bf16, num_threads, usable_cpus
+from samplecnn.system.log import note
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,9 @@ class Choice:
 
 
 def choose_device(name: "str | torch.device | None") -> "torch.device":
-    """The device of that name ("cpu", "cuda", "cuda:1"); None takes a GPU if there is one.
+    """The device of that name ("cpu", "cuda", "cuda:1", "mps"); None takes an NVIDIA or AMD GPU if there is one.
+
+    "mps", the GPU of an Apple computer, becomes the CPU with a note where PyTorch cannot use it.
 
     Raises:
         UsageError: unknown name, or a device that this machine does not have.
@@ -62,12 +65,44 @@ def choose_device(name: "str | torch.device | None") -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "mps":
+            return _mps_or_cpu(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {name!r} cannot be used here; use cpu, or cuda on a machine with a GPU") from error
     if device.type == "meta":
         raise UsageError("device 'meta' holds no values; use cpu, or cuda on a machine with a GPU")
     return device
+
+
+def _mps_or_cpu(device: "torch.device") -> "torch.device":
+    import torch
+
+    if torch.backends.mps.is_available():
+        return device
+    built = torch.backends.mps.is_built()
+    reason = "there is no GPU of Apple's here" if built else "this PyTorch is built without it"
+    note(f"device mps cannot be used, {reason}: the CPU is used")
+    return torch.device("cpu")
+
+
+def random_state(device: "torch.device") -> "torch.Tensor | None":
+    """The state of a GPU's random numbers; None for a CPU, whose state is PyTorch's own."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def set_random_state(device: "torch.device", state: "torch.Tensor | None") -> None:
+    """Restores what `random_state` gave, if it is of such a device."""
+    import torch
+
+    if state is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    if state is not None and device.type == "mps":
+        torch.mps.set_rng_state(state)
 
 
 def has_tf32(device: "torch.device") -> bool:

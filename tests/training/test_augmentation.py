@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from samplecnn.shards import open_split
-from samplecnn.training.augmentation import Augmentation, Crops, Position, fast_length, level_of, resampled
+from samplecnn.training.augmentation import Augmentation, Crops, fast_length, level_of, resampled
+from samplecnn.training.draws import Position
 from samplecnn.training.options import TrainOptions
 
 RATE, LENGTH = 8000, 4000

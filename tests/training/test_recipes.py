@@ -149,7 +149,7 @@ def test_estimated_norms_are_the_means_over_the_batches(model):
         means.append(model.norm0.running_mean.clone())
     set_norm_update(model, 0.25)
     model.eval()
-    estimate_norms(model, batches)
+    estimate_norms(model, [(batch, None) for batch in batches])
     assert torch.allclose(model.norm0.running_mean, torch.stack(means).mean(0), atol=1e-6)
     assert not model.training
     assert {module.UPDATE for module in model.modules() if isinstance(module, BatchNorm)} == {0.25}
@@ -166,7 +166,7 @@ def test_averages_follow_the_weights_and_are_there_only_while_scored(model):
     assert values[:4] == pytest.approx([1.0, 1.5, 2.0, 2.5])  # the mean of all so far
     assert values[4] == pytest.approx(0.75 * 2.5 + 0.25 * 5)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with scored_weights(model, average, [torch.randn(4, 300)]):
+    with scored_weights(model, average, [(torch.randn(4, 300), None)]):
         assert float(model.logit.bias[0].detach()) == values[-1]
         assert not torch.equal(model.norm0.running_mean, before["norm0.running_mean"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

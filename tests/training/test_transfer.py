@@ -58,7 +58,7 @@ def test_training_changes_nothing_of_frozen_blocks(block, optimizer):
         step(chosen, torch.randn(8, 729), torch.eye(3)[torch.arange(8) % 3], 0.1)
         average.update()
     average.load_into(model)
-    estimate_norms(model, [torch.randn(8, 729)])
+    estimate_norms(model, [(torch.randn(8, 729), None)])
     fixed = ("conv0.", "norm0.", "blocks.0.", "blocks.1.")
     normed = {name for name in before if "conv" in name and name.endswith("bias")}  # by a batch norm: no gradient
     for name in before.keys() - normed:

@@ -83,7 +83,10 @@ def end_interrupted(terminated: bool) -> NoReturn:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    print(printable(message), file=sys.stderr)
+    from samplecnn.processes import reports_failure
+
+    if reports_failure():
+        print(printable(message), file=sys.stderr, flush=True)
     sys.exit(code)
 
 

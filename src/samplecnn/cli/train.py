@@ -158,7 +158,9 @@ def train(
             help="Number format of the arithmetic. auto: bf16 if it is faster, else fp32; tf32: NVIDIA GPUs only.",
         ),
     ] = Default.precision,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, or auto.")] = Default.device,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, mps (Apple), or auto.")
+    ] = Default.device,
     compile: Annotated[
         bool, typer.Option("--compile", help="On a GPU: fuse operations with torch.compile and replay CUDA graphs.")
     ] = Default.compile,

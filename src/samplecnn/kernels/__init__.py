@@ -7,6 +7,7 @@ PyTorch's own kernels compute the same in more passes.
 from samplecnn.kernels.batch_norm import Following, batch_norm, stored_batch_norm
 from samplecnn.kernels.conv import as_image, conv, from_image
 from samplecnn.kernels.conv_norm import conv_norm, conv_stored_norm
+from samplecnn.kernels.divided_norm import divided_batch_norm
 from samplecnn.kernels.excite import excite
 from samplecnn.kernels.first_conv import first_conv, stored_first_conv
 from samplecnn.kernels.residual import dropout, sum_pool
@@ -20,6 +21,7 @@ __all__ = [
     "conv",
     "conv_norm",
     "conv_stored_norm",
+    "divided_batch_norm",
     "dropout",
     "excite",
     "first_conv",

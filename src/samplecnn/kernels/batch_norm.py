@@ -9,6 +9,7 @@ from torch import Tensor
 
 from samplecnn.kernels.operands import Affine, Batch, InputFactors, Pooled
 from samplecnn.kernels.threads import bounds, floats, parallel_for, parallel_sum, rows, run
+from samplecnn.processes import Share, current_share
 
 
 class Following(NamedTuple):
@@ -36,6 +37,7 @@ class Normed:
         scale: 1 / sqrt(variance + epsilon), float64 [channels].
         affine: the batch norm as a function of y.
         kept, chosen: with pooling, the y that it chose and which of 3 steps that was, [batch, time // 3, channels].
+        share: of the batch that y is, if several processes divide it.
     """
 
     y: Tensor
@@ -45,6 +47,7 @@ class Normed:
     affine: Affine
     kept: Tensor | None = None
     chosen: Tensor | None = None
+    share: Share | None = None
 
     def split(self) -> tuple["Normed", tuple[Tensor | None, ...]]:
         """Separates the large tensors, which autograd frees as soon as they have been used."""
@@ -103,9 +106,14 @@ def stored_batch_norm(
 
 
 def mean_and_variance(y: Tensor, moments: Sums) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and uncorrected variance of y [batch, time, channels], float64 [channels], from the sums over y."""
-    shift, square = moments.sums / (y.shape[0] * y.shape[1])
-    return shift + moments.pivot, np.maximum(square - shift * shift, 0)
+    """Mean and uncorrected variance of y [batch, time, channels], float64 [channels], from the sums over y.
+
+    Of a batch that several processes divide, those of the whole batch.
+    """
+    count, share = y.shape[0] * y.shape[1], current_share()
+    shift, square = moments.sums / count
+    mean, variance = shift + moments.pivot, np.maximum(square - shift * shift, 0)
+    return (mean, variance) if share is None else share.moments(mean, variance, count)
 
 
 def normalised(
@@ -127,7 +135,7 @@ def normalised(
     count, scale = batch * steps, 1 / np.sqrt(variance + following.epsilon)
     exact = weight.detach().numpy() * scale
     k, d = exact.astype(np.float32), (bias.detach().numpy() - mean * exact).astype(np.float32)
-    normed = Normed(y, mean, variance, scale, Affine(k, d, following.relu))
+    normed = Normed(y, mean, variance, scale, Affine(k, d, following.relu), share=current_share())
     if not following.pool:
         out = torch.empty_like(y)
         parallel_for(norm_passes.affine, count, channels, rows(y), normed.affine, rows(out))
@@ -161,14 +169,20 @@ def gradients(normed: Normed, weight: Tensor, gradient: Tensor) -> tuple[np.ndar
 def from_sums(
     normed: Normed, weight: Tensor, total: np.ndarray, product: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, InputFactors]:
-    """The result of `gradients` from sum g and sum g (y - mean), float64 [channels]."""
+    """The result of `gradients` from sum g and sum g (y - mean), float64 [channels].
+
+    If several processes divide the batch, gamma and beta get the gradients of this share, which are added up with all
+    others, and the factors are those of the whole batch.
+    """
     count = normed.y.shape[0] * normed.y.shape[1]
     # With z = (y - mean) scale: dbeta = total, dgamma = scale product.
-    grad_weight = normed.scale * product
+    grad_weight, grad_bias = normed.scale * product, total
+    if normed.share is not None:
+        count, (total, product) = normed.share.whole(count), normed.share.sum(np.stack((total, product)))
     a = weight.detach().numpy() * normed.scale
-    b = -a * normed.scale * grad_weight / count
+    b = -a * normed.scale * (normed.scale * product) / count
     e = -a * total / count - b * normed.mean
-    return grad_weight, total, InputFactors(a.astype(np.float32), b.astype(np.float32), e.astype(np.float32))
+    return grad_weight, grad_bias, InputFactors(a.astype(np.float32), b.astype(np.float32), e.astype(np.float32))
 
 
 def input_gradient(normed: Normed, gradient: Tensor, factors: InputFactors) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from samplecnn.kernels import winograd
+from samplecnn.processes import current_share
 
 SUM_PARTS = 16  # matrix products into which a long sum is divided: enough for every core, and less rounding error
 
@@ -58,7 +59,8 @@ class _Conv(torch.autograd.Function):
         cast = weight.to(x.dtype)
         ctx.save_for_backward(x, cast)
         ctx.kinds = weight.dtype, None if bias is None else bias.dtype
-        ctx.normed = normed and x.shape[0] * x.shape[1] > 1
+        share = current_share()
+        ctx.normed = normed and (x.shape[0] if share is None else share.total) * x.shape[1] > 1
         return (winograd.conv if ctx.by_winograd else _forward)(x, cast, None if bias is None else bias.to(x.dtype))
 
     @staticmethod

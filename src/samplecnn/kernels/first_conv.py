@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from samplecnn.kernels.threads import floats, parallel_for, parallel_sum, passes, rows
+from samplecnn.processes import current_share
 
 
 def first_conv(
@@ -62,14 +63,17 @@ class _FirstConv(torch.autograd.Function):
     def forward(ctx, frames, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
         x = rows(frames.contiguous())
         w, b, g, shift = _doubles(weight.squeeze(1), bias, gamma, beta)
-        moments = parallel_sum(passes().frame_moments, len(x), 3, 4, x) / len(x)
+        moments = own = parallel_sum(passes().frame_moments, len(x), 3, 4, x) / len(x)
+        share = current_share()
+        if share is not None:
+            moments = share.sum(own * share.weight)  # samples are equally long
         means, seconds = moments[0], moments[1:]  # [3], and [3, 3]: the means of x_i and of x_i x_j
         mean = w @ means + b
         covariance = seconds - np.outer(means, means)
         variance = np.maximum(np.einsum("ci,ij,cj->c", w, covariance, w), 0)
         scale = 1 / np.sqrt(variance + epsilon)
         out, taps, d = _followed(frames, w, b - mean, g * scale, shift, dtype)
-        ctx.saved = x, w, b, g, means, seconds, mean, scale, taps, d
+        ctx.saved, ctx.share = (x, w, b, g, own[0], own[1:], mean, scale, taps, d), share
         statistics = floats(mean, variance)
         ctx.mark_non_differentiable(*statistics)
         return out, *statistics
@@ -82,9 +86,15 @@ class _FirstConv(torch.autograd.Function):
         total, with_x = sums[0], sums[1:].T  # sum g, and sum g x [features, 3]
         # As in the batch norm: dy = a g + c y + e, and the weight's gradient is the sum of dy x; y = w x + b.
         grad_gamma = scale * ((w * with_x).sum(1) + (b - mean) * total)
+        whole, whole_total, whole_grad_gamma = count, total, grad_gamma
+        if ctx.share is not None:
+            whole, (whole_total, whole_grad_gamma) = (
+                ctx.share.whole(count),
+                ctx.share.sum(np.stack((total, grad_gamma))),
+            )
         a = gamma * scale
-        c = -a * scale * grad_gamma / count
-        e = -a * total / count - c * mean
+        c = -a * scale * whole_grad_gamma / whole
+        e = -a * whole_total / whole - c * mean
         y_with_x = w @ seconds + np.outer(b, means)  # the mean of y x
         grad_weight = a[:, None] * with_x + count * (c[:, None] * y_with_x + np.outer(e, means))
         grad_weight, grad_gamma, grad_beta = floats(grad_weight[:, None], grad_gamma, total)

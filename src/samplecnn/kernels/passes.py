@@ -181,12 +181,15 @@ def join_pool(lo, hi, steps, x, y, factors, out):
 
 
 @kernel(fastmath={"contract"})
-def dropout(lo, hi, x, key, threshold, factor, out):
-    """factor x where 32 random bits, a hash of the value's index and the `key`, reach `threshold`; else 0."""
+def dropout(lo, hi, x, first, key, threshold, factor, out):
+    """factor x where 32 random bits, a hash of the value's index and the `key`, reach `threshold`; else 0.
+
+    `first` is the index of the first row.
+    """
     channels, zero = x.shape[1], np.float32(0)
     for row in range(lo, hi):
         for c in range(channels):
-            bits = _random(row * channels + c, key)
+            bits = _random((first + row) * channels + c, key)
             out[row, c] = pack(out, load(x[row, c]) * factor if bits >= threshold else zero)
 
 

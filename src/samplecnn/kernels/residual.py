@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from samplecnn.kernels.threads import parallel_for, passes, rows
+from samplecnn.processes import current_share
 
 
 def dropout(x: Tensor, share: float) -> Tensor:
     """Sets `share` of the values of x [..., channels] to 0 and scales the others up; `is_faster` must hold for x.
 
     Whether a value is kept is computed from its index, forward and backward, and not stored. It depends only on 64 bits
-    of PyTorch's CPU generator, not on the number of threads.
+    of PyTorch's CPU generator, not on the number of threads; if several processes divide a batch, the index is that in
+    the batch.
     """
     return _Dropout.apply(x, share)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -23,7 +25,9 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, share):  # type: ignore[no-untyped-def]
         key = torch.empty(2, dtype=torch.int32).random_(-(2**31), None).numpy().view(np.uint32)
-        ctx.settings = key, np.uint32(round(share * 2**32)), np.float32(1 / (1 - share))
+        part = current_share()
+        first = 0 if part is None else part.first * (x[0].numel() // x.shape[-1])  # row of the batch
+        ctx.settings = first, key, np.uint32(round(share * 2**32)), np.float32(1 / (1 - share))
         return _dropped(x, *ctx.settings)
 
     @staticmethod
@@ -31,10 +35,11 @@ class _Dropout(torch.autograd.Function):
         return _dropped(gradient, *ctx.settings), None
 
 
-def _dropped(x: Tensor, key: np.ndarray, threshold: np.uint32, factor: np.float32) -> Tensor:
+def _dropped(x: Tensor, first: int, key: np.ndarray, threshold: np.uint32, factor: np.float32) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
-    parallel_for(passes().dropout, x.numel() // x.shape[-1], x.shape[-1], rows(x), key, threshold, factor, rows(out))
+    operands = rows(x), first, key, threshold, factor, rows(out)
+    parallel_for(passes().dropout, x.numel() // x.shape[-1], x.shape[-1], *operands)
     return out
 
 

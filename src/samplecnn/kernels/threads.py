@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samplecnn.processes import current_share
+
 MIN_KERNEL_VALUES = 1 << 17  # values below which PyTorch's kernels are as fast, since they start sooner
 MIN_THREAD_VALUES = 4096  # values below which a second thread costs more than it saves
 MIN_PART_VALUES = 1 << 20  # values of a part if threads get several parts, so that a slower core processes fewer
@@ -40,16 +42,20 @@ def floats(*values: np.ndarray) -> tuple[Tensor, ...]:
         return tuple(torch.from_numpy(np.float32(value)) for value in values)
 
 
-def is_faster(x: Tensor, values: int | None = None) -> bool:
+def is_faster(x: Tensor, values: int | None = None, whole: bool = False) -> bool:
     """Whether compiled passes are available and faster for x: on a CPU, in float32 or bfloat16, and large enough.
 
     Args:
         x: the input.
         values: number of values that the pass processes; default: those of the input.
+        whole: decides for the whole of a batch that several processes divide; otherwise for the largest share, so that
+            all of them make the same choice.
     """
+    values, share = x.numel() if values is None else values, current_share()
+    if share is not None:
+        values = share.whole(values) if whole else values // share.count * share.largest
     supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    large = (x.numel() if values is None else values) >= MIN_KERNEL_VALUES
-    return supported and large and compiled_passes() is not None
+    return supported and values >= MIN_KERNEL_VALUES and compiled_passes() is not None
 
 
 def rows(x: Tensor) -> np.ndarray:

@@ -13,6 +13,7 @@ from samplecnn import kernels
 from samplecnn.models.config import EPSILON, FIRST_SIZE, NORM_UPDATE, FirstPadding, first_padding
 from samplecnn.models.logmel import FLOOR, LogMel, filters, hann
 from samplecnn.models.receptive_field import same_padding
+from samplecnn.processes import current_share
 
 FUSED_POOL = 3  # frames of the pooling that the compiled passes know; any other is PyTorch's
 FUSED_WIDTHS = (1, 3)  # frames of the convolutions that they know, without a stride
@@ -109,7 +110,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(features))
 
     def forward(self, x: Tensor, relu: bool = False, pool: int = 1) -> Tensor:
-        count = x.numel() // x.shape[-1]
+        count, share = x.numel() // x.shape[-1], current_share()
+        if share is not None:
+            count = share.whole(count)
         if not self.training and is_frozen(self.weight, x) and x.ndim == 3 and kernels.is_faster(x):
             following = kernels.Following(self.EPSILON, relu, pool == FUSED_POOL)
             x = kernels.stored_batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, following)
@@ -122,6 +125,9 @@ class BatchNorm(nn.Module):
             fused = pool == FUSED_POOL
             x, mean, var = kernels.batch_norm(x, self.weight, self.bias, self.EPSILON, relu, fused)
             x = x if fused else max_pool(x, pool)
+        elif share is not None:
+            x, mean, var = kernels.divided_batch_norm(x, self.weight, self.bias, self.EPSILON, share)
+            x = _followed(x, relu, pool)
         else:
             mean, var = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
             y = F.batch_norm(_channels_second(x), mean, var, self.weight, self.bias, True, 1.0, self.EPSILON)
@@ -192,7 +198,8 @@ def conv_norm(
     following = kernels.Following(norm.EPSILON, relu, pool == FUSED_POOL)
     if fused and not norm.training and is_frozen(conv.weight, x):
         return kernels.conv_stored_norm(x, *parameters, (norm.running_mean, norm.running_var), following, values)
-    if not norm.training or x.shape[0] * x.shape[1] == 1 or not fused:
+    share = current_share()
+    if not norm.training or (x.shape[0] if share is None else share.total) * x.shape[1] == 1 or not fused:
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)
     x, mean, var = kernels.conv_norm(x, *parameters, following, values)
@@ -204,15 +211,31 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     """Drops `share` of the values in training and scales the rest up.
 
     On a CPU the random numbers cost more than a convolution. Where they are not computed in passing, one draw of 64
-    bits decides four values.
+    bits decides four values. If several processes divide a batch, values are dropped as in the whole batch; on a GPU
+    each process has random numbers of its own.
     """
-    if not training or share == 0 or x.device.type != "cpu":
+    part = current_share() if training and share > 0 else None
+    if not training or share == 0 or (x.device.type != "cpu" and part is None):
         return F.dropout(x, share, training)
-    if kernels.is_faster(x):
+    if x.device.type != "cpu" and part is not None:
+        seed = int(torch.randint(2**62, ())) + part.processes.rank  # the same in all processes, but for the rank
+        random = torch.Generator(x.device).manual_seed(seed)
+        return x * torch.empty_like(x).bernoulli_(1 - share, generator=random).mul_(1 / (1 - share))
+    first, whole = (0, x.numel()) if part is None else (part.first * x[0].numel(), part.whole(x.numel()))
+    if kernels.is_faster(x, whole=True):
         return kernels.dropout(x, share)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = draws.view(torch.int16)[: x.numel()] >= round(share * 2**16) - 2**15
+    draws = torch.empty(-(-whole // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = draws.view(torch.int16)[first : first + x.numel()] >= round(share * 2**16) - 2**15
     return x * kept.to(x.dtype).mul_(1 / (1 - share)).view(x.shape)
+
+
+def head_dropout(x: Tensor, share: float, training: bool) -> Tensor:
+    """PyTorch's dropout of x [batch, features]; if several processes divide a batch, that of the whole batch."""
+    part = current_share()
+    if part is None or not training:
+        return F.dropout(x, share, training)
+    factors = F.dropout(x.new_ones(part.total, x.shape[1]), share)
+    return x * factors[part.first : part.first + part.count]
 
 
 def sum_pool(x: Tensor, y: Tensor, pool: int) -> Tensor:

@@ -13,7 +13,7 @@ from samplecnn.errors import SampleCNNError
 from samplecnn.models.config import FIRST_SIZE, ModelConfig
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layer_specs import LogMelSpec
-from samplecnn.models.layers import BatchNorm, FirstConv, LogMelFrames, is_frozen
+from samplecnn.models.layers import BatchNorm, FirstConv, LogMelFrames, head_dropout, is_frozen
 from samplecnn.models.spec import network_spec
 from samplecnn.models.stages import Stage
 from samplecnn.task import Task
@@ -150,7 +150,7 @@ class SampleCNN(nn.Module):
         levels = self.features(x)[-self.spec.levels :]
         pooled = torch.cat([level.amax(1) for level in levels], dim=1).float()
         hidden = F.relu(self.final_norm(self.final_fc(pooled)))
-        return self.logit(F.dropout(hidden, self.config.dropout, self.training))
+        return self.logit(head_dropout(hidden, self.config.dropout, self.training))
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Probabilities [batch, classes]: sigmoid for a multilabel task, softmax for a multiclass one."""

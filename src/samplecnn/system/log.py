@@ -12,6 +12,7 @@ from typing import IO, Any
 
 
 class Verbosity(IntEnum):
+    SILENT = -1  # of several processes with the same messages, all but one
     QUIET = 0
     NORMAL = 1
     VERBOSE = 2
@@ -31,7 +32,7 @@ def verbosity() -> Verbosity:
 
 def is_quiet() -> bool:
     """Whether progress and notes are hidden."""
-    return _verbosity == Verbosity.QUIET
+    return _verbosity <= Verbosity.QUIET
 
 
 def warn(text: str) -> None:
@@ -107,7 +108,8 @@ class PlainTerminal(io.TextIOBase):
 
 def show(text: str) -> None:
     """Prints a result on stdout as plain text."""
-    print(printable(text), flush=True)
+    if _verbosity > Verbosity.SILENT:
+        print(printable(text), flush=True)
 
 
 def report(text: str) -> None:
@@ -116,5 +118,5 @@ def report(text: str) -> None:
 
 
 def _write(text: str) -> None:
-    if sys.stderr is not None:
+    if sys.stderr is not None and _verbosity > Verbosity.SILENT:
         print(printable(text), file=sys.stderr, flush=True)

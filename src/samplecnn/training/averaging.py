@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from samplecnn.models import SampleCNN
 from samplecnn.models.layers import BatchNorm
+from samplecnn.processes import Share, sharing
+
+Inputs = Iterable[tuple[Tensor, Share | None]]  # batches, or what a process has of them
 
 
 def set_norm_update(model: SampleCNN, share: float) -> None:
@@ -24,21 +27,22 @@ def set_norm_update(model: SampleCNN, share: float) -> None:
 
 
 @torch.no_grad()
-def estimate_norms(model: SampleCNN, batches: Iterable[Tensor]) -> None:
+def estimate_norms(model: SampleCNN, batches: Inputs) -> None:
     """Replaces the running averages of all batch norms by means over `batches`, inputs of the model."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     before = [norm.UPDATE for norm in norms]
     training = model.training
     model.train()
     try:
-        for number, batch in enumerate(batches, start=1):
+        for number, (batch, share) in enumerate(batches, start=1):
             for norm in norms:
                 norm.UPDATE = 1 / number  # the mean of all batches so far
-            model(batch)
+            with sharing(share):
+                model(batch)
     finally:
         model.train(training)
-        for norm, share in zip(norms, before, strict=True):
-            norm.UPDATE = share
+        for norm, update in zip(norms, before, strict=True):
+            norm.UPDATE = update
 
 
 def trained(model: SampleCNN) -> list[tuple[str, nn.Parameter]]:
@@ -85,7 +89,7 @@ class Average:
 
 
 @contextmanager
-def scored_weights(model: SampleCNN, average: Average | None, inputs: Iterable[Tensor] | None) -> Iterator[None]:
+def scored_weights(model: SampleCNN, average: Average | None, inputs: Inputs | None) -> Iterator[None]:
     """A context in which the model has the weights that are scored and kept.
 
     Args:

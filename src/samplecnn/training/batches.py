@@ -29,20 +29,24 @@ def batches(
     first: int = 0,
     device: torch.device | None = None,
     read_audio: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    part: Callable[[int, int], np.ndarray] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches (audio [batch, window] as stored, labels float32 [batch, classes]) along `order`, from batch `first` on.
 
     The last one may be smaller. `readers` threads copy them out of the mapped shards ahead of their use, for a GPU into
     pinned memory; they are moved to `device` as stored, which takes half the bandwidth of float32. `read_audio`, if
-    given, reads other audio than whole segments: (rows [batch], number of the batch) -> [batch, samples], as stored.
+    given, reads other audio than whole segments: (rows [batch], number of the batch) -> [n, samples], as stored.
+
+    `part`, if given, chooses what is read of each batch: (number of the batch, its size) -> indices in it, int64 [n].
     """
     pinned = device is not None and device.type == "cuda"
 
     def read(start: int) -> tuple[Tensor, Tensor]:
-        chosen = order[start : start + batch_size]
+        batch = order[start : start + batch_size]
+        chosen = batch if part is None else batch[part(start // batch_size, len(batch))]
         labels = torch.from_numpy(segments.labels[chosen]).float()
         if read_audio is not None:
-            audio = torch.from_numpy(read_audio(chosen, start // batch_size))
+            audio = torch.from_numpy(read_audio(batch, start // batch_size))
             return (audio.pin_memory(), labels.pin_memory()) if pinned else (audio, labels)
         if not pinned:
             return torch.from_numpy(segments.gather(chosen)), labels

@@ -91,6 +91,7 @@ class Checkpoint:
     average: dict[str, Any] | None = None  # of the weights, if the run has one
     data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
     scored: dict[str, Any] | None = None  # the ScoredRun that a final model is like
+    processes: int = 1  # that divided the batches
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
@@ -216,6 +217,7 @@ CONTENTS = fields(
         "average": or_null(fields({"count": _COUNT, "values": table_of(_tensor, text(1000))})),
         "data": or_null(RECORD_RULE),
         "scored": or_null(SCORED_RULE),
+        "processes": whole(1, 1 << 20),
     },
-    optional=["device_random_state", "average", "data", "scored"],
+    optional=["device_random_state", "average", "data", "scored", "processes"],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samplecnn.errors import UsageError
+from samplecnn.processes import join
 from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.task import Task
@@ -17,7 +18,7 @@ from samplecnn.training.data import check_same_data, every_clip, open_splits, wi
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import SCORES, ScoredRun
-from samplecnn.training.setup import start_run
+from samplecnn.training.setup import check_batch, start_run
 
 
 @checked
@@ -45,7 +46,7 @@ def train_on_all(
         UsageError: no such run, or one that is not finished, or fits an output layer only.
         SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was trained on.
     """
-    run = Path(like)
+    run, processes = Path(like), join()
     checkpoint = load_checkpoint(run)
     _check_scored(run, checkpoint)
     given: dict[str, Any] = {"data_dir": data_dir, "log_dir": log_dir, "device": device}
@@ -56,7 +57,8 @@ def train_on_all(
     if options.freeze:
         with_statistics(splits, Task.from_dict(checkpoint.task))
     check_same_data(run, checkpoint, splits["train"])
-    return start_run(options, {"train": every_clip(splits)}, scored_run(run, checkpoint, splits))
+    check_batch(options, processes)
+    return start_run(options, {"train": every_clip(splits)}, scored_run(run, checkpoint, splits), processes)
 
 
 def _check_scored(run: Path, checkpoint: Checkpoint) -> None:

@@ -25,7 +25,7 @@ def forecast(run: Run) -> str:
     step, optimizer = Step(model, run.task), new_optimizer(model, options)
     times, ended = [], time.monotonic()
     with torch.random.fork_rng(devices=[] if run.device.type == "cpu" else None):
-        for audio, labels in islice(feed.epoch(state), STEPS):
+        for audio, labels, _, _ in islice(feed.epoch(state), STEPS):
             float(step(optimizer, audio, labels, 1e-6))  # waits for the device
             times.append(time.monotonic() - ended)
             ended = time.monotonic()

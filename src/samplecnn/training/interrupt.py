@@ -15,8 +15,12 @@ class Interrupt:
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Interrupt]:
-    """Records the first Ctrl-C for the block to act on; a second one interrupts immediately."""
+def deferred_interrupt(several: bool = False) -> Iterator[Interrupt]:
+    """Records the first Ctrl-C for the block to act on; a second one interrupts immediately.
+
+    Args:
+        several: of several processes, each gets a signal twice, from the system and from torchrun; all are recorded.
+    """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield interrupt
@@ -24,7 +28,8 @@ def deferred_interrupt() -> Iterator[Interrupt]:
 
     def record(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
-        signal.signal(signal.SIGINT, previous)
+        if not several:
+            signal.signal(signal.SIGINT, previous)
 
     previous = signal.signal(signal.SIGINT, record)
     try:

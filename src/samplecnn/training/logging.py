@@ -116,7 +116,7 @@ class RunLog:
 
     def add(self, row: Row) -> None:
         """The figures of an epoch or a test."""
-        row = {key: None if value != value else value for key, value in row.items()}  # JSON has no NaN
+        row = written(row)
         self.history.append(row)
         for name, value in row.items():
             if isinstance(value, float):
@@ -136,6 +136,35 @@ class RunLog:
 
     def _write_metrics(self) -> None:
         write_text(self.run / METRICS, "".join(json.dumps(row) + "\n" for row in self.history))
+
+
+class Unwritten(RunLog):
+    """The log of a process that writes no files, only the history of the run."""
+
+    def __init__(self, history: list[Row]) -> None:
+        self.history = history
+
+    def step(self, step: int, loss: float, lr: float) -> None:
+        pass
+
+    def add(self, row: Row) -> None:
+        self.history.append(written(row))
+
+    def draw(self, at_once: bool = True) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def run_log(run: Path, history: list[Row], total_steps: int, writes: bool) -> RunLog:
+    """The log of a run, for the process that writes its files or for another."""
+    return RunLog(run, history, total_steps) if writes else Unwritten(history)
+
+
+def written(row: Row) -> Row:
+    """A row as JSON has it, which has no NaN."""
+    return {key: None if value != value else value for key, value in row.items()}
 
 
 def log(text: str) -> None:

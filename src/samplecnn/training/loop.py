@@ -17,9 +17,10 @@ from torch import Tensor
 
 from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
-from samplecnn.evaluation import Scores, predict, score
-from samplecnn.hardware import dtype, tuned
+from samplecnn.evaluation import Scores
+from samplecnn.hardware import dtype, random_state, tuned
 from samplecnn.models import SampleCNN
+from samplecnn.processes import ONE, Processes
 from samplecnn.shards import Segments
 from samplecnn.shards.identity import BuildRecord
 from samplecnn.system.allocator import keep_freed_memory
@@ -29,7 +30,7 @@ from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_d
 from samplecnn.training.depth import description
 from samplecnn.training.feed import Feed
 from samplecnn.training.interrupt import deferred_interrupt
-from samplecnn.training.logging import RunLog, epoch_line, log
+from samplecnn.training.logging import epoch_line, log, run_log
 from samplecnn.training.losses import loss_of
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.record import training_record
@@ -37,7 +38,7 @@ from samplecnn.training.result import TrainResult, show_final, write_final
 from samplecnn.training.schedule import epochs_left, learning_rate, stage_has_ended, stage_rate
 from samplecnn.training.scored import SCORES, ScoredRun
 from samplecnn.training.step import Step, mode_of, new_optimizer
-from samplecnn.training.validation import validate
+from samplecnn.training.validation import test_scores, validate
 
 CHECKPOINT_INTERVAL = 300.0  # seconds
 LOSS_CHECK_STEPS = 25  # steps between reads of the loss on a GPU, each of which waits for the GPU
@@ -59,20 +60,22 @@ class Run:
         seen: dict[str, Any],
         background: np.ndarray | None = None,
         scored: ScoredRun | None = None,
+        processes: Processes = ONE,
     ) -> None:
         keep_freed_memory()
         assert model.task is not None
         self.run, self.options, self.splits, self.device, self.precision = run, options, splits, device, precision
         self.state, self.task, self.data, self.seen = state, model.task, data, seen
         self.scored = scored  # the run that decides the epochs of a final model, which has no validation and no test
+        self.processes = processes  # that divide every batch; the first one writes all files
         self.model = model.to(device)
         self.best: Weights | None = None
         self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
-        self.feed = Feed(splits["train"], options, device, background)
+        self.feed = Feed(splits["train"], options, device, background, processes)
         set_norm_update(self.model, options.norm_update)
         self.optimizer, self.average = new_optimizer(self.model, options), self.new_average()
         loss = loss_of(options, self.task, splits["train"].labels, device)
-        self.step = Step(self.model, self.task, mode_of(options.compile, device, log), log, loss)
+        self.step = Step(self.model, self.task, mode_of(options.compile, device, log, processes.count), log, loss)
         self.saved_at = time.monotonic()
 
     def fit(self, announce: Callable[[], None] = lambda: None) -> TrainResult:
@@ -81,13 +84,14 @@ class Run:
         log(
             f"run {self.run}\n{self.model.title}: {self.model.size}, {len(segments):,} training segments of "
             f"{segments.folder}, {self.precision} on {self.device.type}, {torch.get_num_threads()} threads"
+            + (f" in each of {self.processes.count} processes" if self.processes.count > 1 else "")
         )
         for line in (
             *description(self.model, options),
             *(w for split in self.splits.values() for w in split.warnings()),
         ):
             log(line)
-        self.log = RunLog(self.run, state.history, state.total_steps)
+        self.log = run_log(self.run, state.history, state.total_steps, self.processes.is_first)
         try:
             if state.total_steps == 0 or (state.history and state.history[-1]["event"] == "extended"):
                 self.save()
@@ -124,24 +128,26 @@ class Run:
         unread: list[tuple[Tensor, int]] = []  # losses that are still on the device, with their numbers of segments
         began, first = time.monotonic(), state.epoch_seconds
         bar = Progress(count, self.position(), "segments", done=state.step * options.batch_size)
-        with bar, deferred_interrupt() as interrupt, tuned(self.device, self.precision):
-            for audio, labels in self.feed.epoch(state):
+        with bar, deferred_interrupt(self.processes.count > 1) as interrupt, tuned(self.device, self.precision):
+            for audio, labels, share, total in self.feed.epoch(state):
                 rate = learning_rate(options, state, self.feed.steps * options.max_epochs)
-                loss = self.step(self.optimizer, audio, labels, rate)
+                loss = self.step(self.optimizer, audio, labels, rate, share)
                 if self.average is not None:
                     self.average.update()
-                unread.append((loss, len(audio)))
+                unread.append((loss, total))
                 state.step += 1
                 state.stage_steps += 1
                 state.total_steps += 1
-                if self.device.type == "cpu" or state.step % LOSS_CHECK_STEPS == 0 or interrupt.requested:
+                at_once = self.device.type == "cpu" or (share is None and interrupt.requested)
+                if at_once or state.step % LOSS_CHECK_STEPS == 0:
+                    stop = self.processes.any(interrupt.requested)  # all at the same step
                     self.add_losses(unread)
                     self.log.step(state.total_steps, float(loss), rate)
                     mean = state.loss_sum / min(state.step * options.batch_size, count)
                     bar.advance(sum(n for _, n in unread), note=f"loss {mean:.4f}")
                     unread.clear()
                     state.epoch_seconds = first + time.monotonic() - began
-                    if interrupt.requested:
+                    if stop:
                         self.save()
                         raise KeyboardInterrupt
                     if time.monotonic() - self.saved_at > CHECKPOINT_INTERVAL:
@@ -174,18 +180,11 @@ class Run:
 
     def validate(self) -> dict[str, float | None]:
         """Loss and scores over the validation segments, in the precision of the training."""
-        options = self.options
         if self.scored is not None:
             return {"val_loss": None}
-        figures = validate(
-            self.model,
-            self.splits["val"],
-            options.batch_size,
-            options.num_readers,
-            self.device,
-            self.precision,
-            title=f"{self.position()} validation",
-        )
+        sizes, where = (self.options.batch_size, self.options.num_readers), (self.device, self.precision)
+        title = f"{self.position()} validation"
+        figures = validate(self.model, self.splits["val"], *sizes, *where, title, self.processes)
         if figures is None:
             raise self.diverged(float("nan"))
         return {**figures}
@@ -244,10 +243,7 @@ class Run:
     def test(self) -> Scores:
         """Scores of the test split, which are recorded."""
         state, options = self.state, self.options
-        found = predict(
-            self.model, self.splits["test"], options.batch_size, progress=True, num_readers=options.num_readers
-        )
-        scores = score(found.y_true, found.y_prob, self.task)
+        scores = test_scores(self.model, self.splits["test"], options.batch_size, options.num_readers, self.processes)
         log(f"stage {state.stage + 1}/{options.num_stages} test: {scores}")
         values = {name: getattr(scores, name) for name in SCORES}
         self.log.add({"event": "test", "stage": state.stage + 1, "total_steps": state.total_steps, **values})
@@ -255,20 +251,23 @@ class Run:
 
     def finish(self, scores: Scores | None) -> TrainResult:
         """Writes the final files."""
-        result = write_final(self.model, self.run, scores)
+        result = self.processes.once(lambda: write_final(self.model, self.run, scores))
         self.state.finished = True
         self.save()
         return show_final(result, self.scored)
 
     def save_model(self) -> None:
         """Writes the model with the stage's best weights, and how they were trained."""
+        if not self.processes.is_first:
+            return
         count = len(self.splits["train"])
         record = training_record(self.options, self.precision, self.state.history, count, self.seen, self.scored)
         model_files.save(self.model, self.run, record)
 
     def save(self) -> None:
-        """Writes the checkpoint."""
-        cuda = self.device.type == "cuda"
+        """Writes the checkpoint, of several processes the first one's."""
+        if not self.processes.is_first:
+            return
         save_checkpoint(
             self.run,
             Checkpoint(
@@ -282,10 +281,11 @@ class Run:
                 best=self.best,
                 optimizer=self.optimizer.state_dict(),
                 random_state=torch.get_rng_state(),
-                device_random_state=torch.cuda.get_rng_state(self.device) if cuda else None,
+                device_random_state=random_state(self.device),
                 average=None if self.average is None else self.average.state(),
                 data=self.data.to_dict(),
                 scored=None if self.scored is None else self.scored.to_dict(),
+                processes=self.processes.count,
             ),
         )
         self.saved_at = time.monotonic()

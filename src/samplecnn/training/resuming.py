@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from samplecnn.errors import UsageError
-from samplecnn.hardware import choose_device
+from samplecnn.hardware import set_random_state
 from samplecnn.models import ModelConfig, SampleCNN
+from samplecnn.processes import join
 from samplecnn.system.arguments import checked
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import CHECKPOINT, damage_named, load_checkpoint, restore_optimizer
@@ -20,7 +21,7 @@ from samplecnn.training.loop import Run
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import ScoredRun
-from samplecnn.training.setup import run_to_end
+from samplecnn.training.setup import check_batch, run_to_end
 from samplecnn.training.start import background_of
 
 
@@ -38,6 +39,8 @@ def resume(
 
     On a CPU with the same number of threads the result is the same, bit for bit, as that of a run that was never
     interrupted, or that had the larger bounds from its start; of stages that have ended for good, all stay as they are.
+    With torchrun, that holds for the same number of processes. Any other number divides the same batches, with a result
+    that agrees up to rounding.
 
     Args:
         run: its directory.
@@ -53,7 +56,7 @@ def resume(
         UsageError: no checkpoint there, or nothing is left to train.
         SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was started with.
     """
-    run = Path(run)
+    run, processes = Path(run), join()
     checkpoint = load_checkpoint(run)
     given: dict[str, Any] = {"data_dir": data_dir, "device": device}
     changes = {key: value for key, value in given.items() if value is not None}
@@ -64,6 +67,7 @@ def resume(
     if scored is not None and wanted:
         raise UsageError(f"{run}: {scored.run} decides the epochs of this run; extend that, and train on all again")
     options = extended(run, checkpoint, options, wanted)
+    check_batch(options, processes)
     splits = open_splits(options, any_source=True)
     if scored is not None:
         splits = {"train": every_clip(splits)}
@@ -71,14 +75,14 @@ def resume(
         with_statistics(splits, Task.from_dict(checkpoint.task))
     task, data = splits["train"].task, record_of(splits["train"])
     check_same_data(run, checkpoint, splits["train"])
-    torch_device = choose_device(None if options.device == "auto" else options.device)
+    torch_device = processes.device(options.device)
     with damage_named(run / CHECKPOINT):
         model = SampleCNN(ModelConfig.from_dict(checkpoint.model), task)
         freeze(model, options)
         if checkpoint.best is not None:
             model.load_state_dict(checkpoint.best)
         model.load_state_dict(checkpoint.weights)
-    seen = seen_clips(options, splits, run).save(run)
+    seen = processes.once(lambda: seen_clips(options, splits, run).save(run))
     recordings = background_of(options, task)
     continued = Run(
         run,
@@ -92,6 +96,7 @@ def resume(
         seen,
         recordings,
         scored,
+        processes,
     )
     continued.best = checkpoint.best
     with damage_named(run / CHECKPOINT):
@@ -100,11 +105,15 @@ def resume(
         if checkpoint.optimizer is not None:
             restore_optimizer(continued.optimizer, checkpoint.optimizer)
         torch.set_rng_state(checkpoint.random_state)
-        if torch_device.type == "cuda" and checkpoint.device_random_state is not None:
-            torch.cuda.set_rng_state(checkpoint.device_random_state, torch_device)
+        set_random_state(torch_device, checkpoint.device_random_state)
     grown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
     log(
         f"resuming {run} at stage {checkpoint.state.stage + 1}, epoch {checkpoint.state.epoch + 1}"
         + (f", extended to {grown}" if grown else "")
     )
+    if checkpoint.processes != processes.count:
+        log(
+            f"the run had {checkpoint.processes} processes, now {processes.count}: they divide the same batches, and "
+            "the result is the same up to rounding, not bit for bit"
+        )
     return run_to_end(continued)

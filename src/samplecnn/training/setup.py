@@ -6,11 +6,12 @@ import torch
 
 from samplecnn import model_files
 from samplecnn.datasets.custom import slug
+from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import baseline_remark
-from samplecnn.hardware import choose_device
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import SampleCNN, without_excitation
 from samplecnn.models.fitting import config_for_window
+from samplecnn.processes import ONE, LostProcess, Processes, join, leave
 from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.training import depth
@@ -112,7 +113,7 @@ def train(
         mels: bands of the log-mel frames; None: 64.
         features: width of the first layers.
         dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
-        batch_size: segments in a batch.
+        batch_size: segments in a batch, of all processes together.
         optimizer: "sgd" with Nesterov momentum, or "adamw".
         lr: learning rate of the first stage.
         momentum: of the optimizer, from 0 to below 1; AdamW's first beta.
@@ -148,7 +149,7 @@ def train(
         num_readers: threads that read batches ahead.
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 if it is faster.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU if there is one.
+        device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an NVIDIA or AMD GPU if there is one.
         compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
@@ -187,19 +188,34 @@ def train(
         samplecnn.errors.UsageError: train has no option 'epochs'; did you mean max_epochs?
     """
     given = dict(locals())  # the arguments are the fields of TrainOptions
+    processes = join()
     options = resolved(given)
+    check_batch(options, processes)
     splits = open_splits(options)
     options = resolved(given, len(splits["train"]))
-    return train_head(options, splits) if options.head_only else start_run(options, splits)
+    return train_head(options, splits) if options.head_only else start_run(options, splits, processes=processes)
 
 
-def start_run(options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun | None = None) -> TrainResult:
+def check_batch(options: TrainOptions, processes: Processes) -> None:
+    """Raises UsageError if several processes cannot divide the batches of a run."""
+    if processes.count == 1:
+        return
+    if options.head_only:
+        raise UsageError("--head-only takes seconds in one process; start it without torchrun")
+    if options.batch_size < processes.count:
+        raise OptionError("batch_size", f"must be at least the number of processes, {processes.count}, which divide it")
+
+
+def start_run(
+    options: TrainOptions, splits: dict[str, Segments], scored: ScoredRun | None = None, processes: Processes = ONE
+) -> TrainResult:
     """Starts a new run and trains it to its end.
 
     Args:
         options: of the run.
         splits: of the data set; of a final model "train" alone, with every clip.
         scored: the run that a final model is like.
+        processes: that divide every batch.
     """
     task = splits["train"].task
     config = config_for_window(
@@ -212,8 +228,8 @@ def start_run(options: TrainOptions, splits: dict[str, Segments], scored: Scored
     problem = unsupported(config)
     if problem is not None:  # reported before training, not after it
         log(f"Keras cannot represent {problem}: the run ends with model.safetensors, without an .h5 file")
-    torch_device = choose_device(None if options.device == "auto" else options.device)
-    chosen = training_precision(options.precision, torch_device)
+    torch_device = processes.device(options.device)
+    chosen = processes.once(lambda: training_precision(options.precision, torch_device))
     source = None if options.init_from is None else model_files.load(options.init_from)
     if source is not None and source.task is not None and options.freeze:
         task = with_statistics(splits, source.task)
@@ -223,17 +239,23 @@ def start_run(options: TrainOptions, splits: dict[str, Segments], scored: Scored
     if source is not None:
         log(initial_weights(model, source, str(options.init_from)))
     recordings = background_of(options, task)
-    data, seen = record_of(splits["train"]), seen_clips(options, splits)
-    run = new_run(Path(options.log_dir), f"{slug(task.name)}-{options.name or config.signature}")
+    data, seen = record_of(splits["train"]), processes.once(lambda: seen_clips(options, splits))
+    name = f"{slug(task.name)}-{options.name or config.signature}"
+    run = processes.once(lambda: new_run(Path(options.log_dir), name))
+    saved = processes.once(lambda: seen.save(run))
     state, where = RunState(), (torch_device, chosen)
-    return run_to_end(Run(run, options, model, splits, *where, state, data, seen.save(run), recordings, scored))
+    return run_to_end(Run(run, options, model, splits, *where, state, data, saved, recordings, scored, processes))
 
 
 def run_to_end(run: Run) -> TrainResult:
     """Trains a run to its end, with a line on its expected duration before and one on quick baselines after it."""
-    result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
-    if run.options.baseline and run.scored is None:
+    try:
+        result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
+    except LostProcess as error:
+        raise LostProcess(f"{error}; continue with torchrun and samplecnn train --resume {run.run}") from error
+    if run.options.baseline and run.scored is None and run.processes.is_first:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:
             log(remark)
+    leave()
     return result

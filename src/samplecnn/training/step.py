@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samplecnn.models import SampleCNN
+from samplecnn.processes import Share, sharing
 from samplecnn.task import Task
 from samplecnn.training.batches import standardised
 from samplecnn.training.depth import by_depth
@@ -24,10 +25,13 @@ MODES = ("eager", "compile", "graph", "compile+graph")
 WARMUP_STEPS = 3  # before a graph is recorded: cuDNN tries its algorithms, the optimizer allocates its buffers
 
 
-def mode_of(compile: bool, device: torch.device, log: Callable[[str], None]) -> str:
+def mode_of(compile: bool, device: torch.device, log: Callable[[str], None], processes: int = 1) -> str:
     """How steps run, one of MODES; --compile has no effect on a CPU, which is reported."""
     if compile and device.type == "cpu":
         log("--compile is for GPUs: on a CPU the operations that matter are compiled already")
+    elif compile and processes > 1:
+        log("--compile is for one process: several exchange sums in the middle of a step, which runs without it")
+        return "eager"
     return "compile+graph" if compile and device.type != "cpu" else "eager"
 
 
@@ -99,7 +103,9 @@ class Step:
         """Mean loss of a batch."""
         return self._loss(self.model(standardised(audio, self.task)), labels)
 
-    def __call__(self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def __call__(
+        self, optimizer: torch.optim.Optimizer, audio: Tensor, labels: Tensor, rate: float, share: Share | None = None
+    ) -> Tensor:
         """Takes a step.
 
         Args:
@@ -107,12 +113,15 @@ class Step:
             audio: int16, or float32 in [-1, 1], [batch, window], on the model's device.
             labels: float32 [batch, classes], on the model's device.
             rate: the learning rate; groups with a "rate_factor" take that share of it.
+            share: what `audio` is of a batch that several processes divide; then steps run in mode "eager".
 
         Returns:
             The loss before the step, on the device; reading it waits for the device.
         """
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("rate_factor", 1.0)
+        if share is not None:
+            return _divided_step(self.loss, optimizer, audio, labels, share)
         self._shape = self._shape or audio.shape
         if self.mode == "eager" or audio.shape != self._shape:
             return _eager_step(self.loss, optimizer, audio, labels)
@@ -156,6 +165,31 @@ def _eager_step(
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.detach()
+
+
+def _divided_step(
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    audio: Tensor,
+    labels: Tensor,
+    share: Share,
+) -> Tensor:
+    """A step with a batch that several processes divide; returns the loss of the whole batch.
+
+    All gradients are added up at once, always in the same order: the buckets in which DistributedDataParallel overlaps
+    them with the backward pass change after its first step, and with them the last bits after a resume.
+    """
+    with sharing(share):
+        loss = loss_of(audio, labels) * share.weight
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [value for group in optimizer.param_groups for value in group["params"] if value.grad is not None]
+    total = torch.cat([*(value.grad.flatten() for value in parameters), loss.detach().reshape(1)])
+    share.processes.add_up(total)
+    for value, gradient in zip(parameters, total.split([*(value.numel() for value in parameters), 1]), strict=False):
+        value.grad.copy_(gradient.view_as(value))
+    optimizer.step()
+    return total[-1].clone()
 
 
 class _Graph:
