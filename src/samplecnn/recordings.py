@@ -15,6 +15,7 @@ from pathlib import Path
 
 from samplecnn.containers.signatures import HEAD, is_transport_stream
 from samplecnn.extras import is_installed
+from samplecnn.system import storage
 
 SUFFIXES = frozenset({
     ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd",
@@ -73,6 +74,23 @@ class Scan:
             path = linked.pop(0)
             if _identity(path) not in seen:
                 yield from self._walk(path, seen, linked)
+
+    def remote_recordings(self, folder: str | Path) -> Iterator[str]:
+        """The addresses of all recordings at any depth below a folder in object storage, sorted.
+
+        Raises:
+            SampleCNNError: the storage cannot be reached, or refuses.
+        """
+        for path in storage.files_below(folder):
+            name, suffix = path.rpartition("/")[2], suffix_of(path.rpartition("/")[2])
+            if name[0] == ".":
+                self.hidden += 1
+            elif suffix in SUFFIXES or (suffix in UNSUPPORTED and is_installed("av")):
+                yield path
+            elif suffix in UNSUPPORTED:
+                self.unsupported.append(path)
+            else:
+                self.others[suffix] += 1
 
     def folder(self, folder: str | Path) -> tuple[list[str], list[str], list[str]]:
         """One folder without its subfolders: sorted names of its recordings, folders, and links to folders."""

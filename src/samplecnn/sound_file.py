@@ -14,9 +14,10 @@ from samplecnn import av_sound
 from samplecnn.containers import ogg, signatures
 from samplecnn.containers.joined import first_part, later_parts
 from samplecnn.containers.splice import Pieces, Spliced
-from samplecnn.errors import AudioError
+from samplecnn.errors import AudioError, SampleCNNError
 from samplecnn.recordings import UNSUPPORTED, suffix_of
 from samplecnn.sound import CallbackFile, SequentialFile, Sound, message_of
+from samplecnn.system.storage import RemoteFile, address, is_remote
 from samplecnn.truncation import caf_length, forgotten_length
 
 Recording = str | os.PathLike[str] | BinaryIO
@@ -44,6 +45,9 @@ def open_recordings(source: Recording, keep: bool = False) -> Iterator[Iterator[
             yield recordings
     elif source == STDIN:
         with contextlib.closing(_recordings(sys.stdin.buffer, None, keep)) as recordings:
+            yield recordings
+    elif is_remote(source):
+        with RemoteFile(source) as remote, contextlib.closing(_recordings(remote, None, keep)) as recordings:
             yield recordings
     elif Path(source).is_dir():
         raise AudioError("a folder, not a recording; name the files in it")
@@ -151,6 +155,8 @@ def audio_errors(name: str) -> Iterator[None]:
         raise AudioError(f"{name}: {error}") from error.__cause__
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the path") from error
+    except SampleCNNError as error:  # of object storage, with its address
+        raise AudioError(str(error)) from error
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror or error}); check the file and the disk") from error
     except MemoryError as error:
@@ -162,7 +168,7 @@ def audio_errors(name: str) -> Iterator[None]:
 def name_of(source: Any) -> str:
     """The name of a recording in messages."""
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+        return address(source)
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "the given audio"
 

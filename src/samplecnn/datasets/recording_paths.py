@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from samplecnn.errors import UsageError
+from samplecnn.system.storage import is_remote
 
 WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # Backslashes, a drive, and empty parts or "." as a part (or "..", or a point at the end of a part, which are harmless).
@@ -39,7 +40,7 @@ class RecordingPaths:
         Raises:
             UsageError: an absolute path of Windows on another system.
         """
-        if text.isascii() and not IRREGULAR.search(text):
+        if (text.isascii() and not IRREGULAR.search(text)) or is_remote(text):
             return text
         if os.name != "nt" and WINDOWS_DRIVE.match(text):
             raise UsageError(f"{manifest}, {place}: {text} is a path of Windows; write paths relative to the manifest")
@@ -60,6 +61,8 @@ class RecordingPaths:
 
     def identity(self, name: str) -> str:
         """The same text for all names of one file: its folder with links resolved, and the link at its end followed."""
+        if is_remote(name):
+            return name
         folder, _, file = (name if name.startswith("/") else self._prefix + name).rpartition("/")
         known = self._folders.get(folder)
         if known is None:

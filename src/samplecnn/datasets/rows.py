@@ -13,6 +13,7 @@ from samplecnn.datasets.labels import LabelEncoder
 from samplecnn.datasets.recording_paths import RecordingPaths
 from samplecnn.datasets.splits import standard_splits
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.system.storage import is_remote
 from samplecnn.task import Kind
 
 FEW_RECORDINGS = 3  # in fewer, no split can be drawn without parts of one recording in several splits
@@ -88,7 +89,7 @@ def table_of_rows(
     return custom_table(
         task,
         [row.id for row in kept],
-        [root / row.path for row in kept],
+        [Path(row.path) if is_remote(row.path) else root / row.path for row in kept],
         [encoder.encode(row.labels) for row in kept],
         splits,
         options.seed,

@@ -1,7 +1,7 @@
 """Which files are new, changed or gone since the last update: by size and time of modification, then by content."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from samplecnn.index.table import file_groups, path_column
 from samplecnn.recordings import Scan, is_special, listed
 from samplecnn.shards.tfrecord.clips import record_files
 from samplecnn.sound_file import STDIN
+from samplecnn.system import storage
 
 COLUMNS = ("path", "raw_path", "size", "mtime_ns", "sha256", "error", "deleted")
 
@@ -52,7 +53,7 @@ def find(paths: Sequence[str | Path]) -> Found:
 
     def files() -> Iterator[tuple[str, Stamp]]:
         for root in roots:
-            for name in scan.recordings(root) if Path(root).is_dir() else [root]:
+            for name in _recordings(scan, root):
                 stamp = stamp_of(name)
                 if stamp is not None:
                     yield name, stamp
@@ -61,8 +62,17 @@ def find(paths: Sequence[str | Path]) -> Found:
     return Found(found, roots, [full_path(folder) for folder, _ in scan.unreadable], scan.notes())
 
 
+def _recordings(scan: Scan, root: str) -> Iterable[str]:
+    if storage.is_remote(root):
+        return scan.remote_recordings(root) if storage.is_folder(root) else [root]
+    return scan.recordings(root) if Path(root).is_dir() else [root]
+
+
 def stamp_of(path: str) -> Stamp | None:
     """The size and time of a file; None where there is none."""
+    if storage.is_remote(path):
+        found = storage.status(path)
+        return None if found is None else Stamp(found.st_size, found.st_mtime_ns)
     try:
         status = os.stat(path)  # noqa: PTH116 - for 100,000 files a Path each takes its time
     except OSError:
@@ -210,7 +220,7 @@ def refuse_nothing(found: Found, paths: Sequence[str], new: bool) -> None:
         UsageError: names them.
     """
     for path, root in zip(paths, found.roots, strict=False):
-        if not Path(root).exists():
+        if not storage.local_or_remote_exists(root):
             raise UsageError(f"{path}: no such file or folder; an update without paths marks what was deleted")
     if new and not len(found.files):
         more = f" ({'; '.join(found.notes)})" if found.notes else ""

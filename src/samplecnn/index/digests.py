@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from samplecnn.system.storage import RemoteFile, is_remote
+
 HASH_BYTES = 16  # of a SHA-256 are compared
 MIN_RECENT = 4096  # entries that are kept in a dictionary before they are sorted into the arrays
 
@@ -12,7 +14,7 @@ MIN_RECENT = 4096  # entries that are kept in a dictionary before they are sorte
 def content_hash(path: str) -> str:
     """SHA-256 of a file; "" where it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
+        with RemoteFile(path) if is_remote(path) else Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

@@ -8,6 +8,7 @@ from typing import Any
 from samplecnn import __version__, parsing
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.system.files import write_json
+from samplecnn.system.storage import address, is_remote
 from samplecnn.task import DESCRIPTION, Task
 
 NAME = "settings.json"
@@ -140,4 +141,4 @@ class Asked:
 
 def full_path(path: str | Path) -> str:
     """The absolute path under which an index knows a file; links stay."""
-    return os.path.abspath(path)  # noqa: PTH100
+    return address(path) if is_remote(path) else os.path.abspath(path)  # noqa: PTH100

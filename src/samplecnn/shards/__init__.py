@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.errors import UsageError
+from samplecnn.system.storage import is_remote
 
 if TYPE_CHECKING:
     from samplecnn.shards.build_report import BuildReport
@@ -51,6 +52,10 @@ def built_folder(spec: str, data_dir: str | Path, any_source: bool = False) -> t
     from samplecnn.shards.identity import check_source, read_record
 
     name = dataset_name(spec)
+    if is_remote(data_dir):
+        from samplecnn.shards.mirror import local_copy
+
+        data_dir = local_copy(data_dir, name)
     home = Path(data_dir) / name
     for format in ("arrow", "tfrecord"):
         if (home / format).is_dir():

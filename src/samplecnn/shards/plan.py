@@ -12,6 +12,7 @@ from samplecnn.datasets.base import CLIP_COLUMNS, SPLITS, Clip, Table
 from samplecnn.errors import UsageError
 from samplecnn.shards.build_report import BuildIssue
 from samplecnn.shards.formats import FORMATS, Format
+from samplecnn.system import storage
 from samplecnn.task import Padding, Task
 
 SHARD_BYTES = 64 << 20  # target size for custom data sets
@@ -126,6 +127,11 @@ def make_plan(
 
 def _file_state(path: Path) -> tuple[int, int, str]:
     """A recording's size in bytes, its modification time in ns, and why it cannot be read, or ""."""
+    if storage.is_remote(path):
+        found = storage.status(path)
+        if found is None:
+            return -1, 0, "no such file; check the path"
+        return found.st_size, found.st_mtime_ns, "" if found.st_size else "empty, 0 bytes; copy it again"
     try:
         status = path.stat()
     except FileNotFoundError:

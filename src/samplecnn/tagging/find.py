@@ -10,6 +10,8 @@ from samplecnn.errors import UsageError
 from samplecnn.recordings import Scan, listed
 from samplecnn.shards.tfrecord.clips import is_record, record_files, record_names
 from samplecnn.sound_file import STDIN
+from samplecnn.system import storage
+from samplecnn.system.storage import address
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ def find_files(paths: Sequence[str | Path]) -> Found:
     files: dict[str, None] = {}
     scan = Scan()
     for path in paths:
+        if storage.is_remote(path):
+            files.update(dict.fromkeys(scan.remote_recordings(path) if storage.is_folder(path) else [address(path)]))
+            continue
         recorded = record_files(path)
         if recorded:
             files.update(dict.fromkeys(name for file in recorded for name in record_names(file)))
@@ -59,10 +64,16 @@ def find_files(paths: Sequence[str | Path]) -> Found:
         else:
             files[os.fspath(path)] = None
     notes = scan.notes()
-    if not any(file == STDIN or os.path.exists(file) or is_record(file) for file in files):  # noqa: PTH110 - a Path for each of 100,000 files is slow
+    if not any(file == STDIN or _exists(file) or is_record(file) for file in files):
         names = listed([os.fspath(path) for path in paths])
         more = f" ({'; '.join(notes)})" if notes else ""
         raise UsageError(
             f"{names}: no recordings found; give existing files, or folders of wav, flac, ogg, mp3, aiff, ...{more}"
         )
     return Found(list(files), notes)
+
+
+def _exists(file: str) -> bool:
+    if storage.is_remote(file):
+        return storage.status(file) is not None
+    return os.path.exists(file)  # noqa: PTH110 - a Path for each of 100,000 files is slow
