@@ -32,6 +32,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "hub": {"huggingface_hub": "huggingface_hub"},
     "mqtt": {"paho": "paho-mqtt"},
     "wyoming": {"wyoming": "wyoming"},
+    "ray": {"ray": "Ray"},
 }
 
 

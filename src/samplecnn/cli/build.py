@@ -6,7 +6,7 @@ from typing import Annotated, cast
 import typer
 
 from samplecnn.cli.choices import DATA_SETS, KINDS, PADDINGS, SHARD_FORMATS, choice
-from samplecnn.cli.shared import next_command
+from samplecnn.cli.shared import Ray, next_command
 from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.task import Kind, Padding
@@ -117,6 +117,7 @@ def build(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Rebuild existing shards.")] = False,
+    ray: Ray = None,
 ) -> None:
     """Decode a data set's recordings into shards for training.
 
@@ -148,6 +149,7 @@ def build(
             accept_truncated=accept_truncated,
             background=background,
             unknown=unknown,
+            ray=ray,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; the same command continues the build", err=True)

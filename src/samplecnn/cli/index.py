@@ -15,7 +15,7 @@ from samplecnn.cli.index_queries import (
 )
 from samplecnn.cli.outputs import FilesFrom
 from samplecnn.cli.review import review_command
-from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision
+from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision, Ray
 from samplecnn.cli.verbs import Verb, with_common
 from samplecnn.cli.write_tags import write_tags_command
 from samplecnn.system import log
@@ -64,6 +64,7 @@ def update_command(
     engine: Engine = "auto",
     precision: EnginePrecision = "auto",
     device: Device = None,
+    ray: Ray = None,
 ) -> None:
     """Make an index or bring it up to date: only files that are new or have changed are run through the model.
 
@@ -86,6 +87,7 @@ def update_command(
         engine=engine,
         batch_size=batch_size,
         device=device,
+        ray=ray,
     )
     for line in report.lines():
         log.report(line)

@@ -35,7 +35,7 @@ SkipCorrupt = Annotated[
     bool, typer.Option("--skip-corrupt", help="Skip and count damaged TFRecords instead of stopping.")
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, ...; by default a GPU if available.")
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, mps, ...; by default cuda if available.")
 ]
 Engine = Annotated[
     str,
@@ -47,6 +47,14 @@ Engine = Annotated[
 ]
 EnginePrecision = Annotated[
     str, choice(of=PRECISIONS, help="fp32 is exact; bf16 has 8 significant bits; auto: bf16 if it is faster.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work on the machines of a Ray cluster: HOST:PORT, auto (the one that runs on this machine) or local (a "
+        "new one); needs pip install 'samplecnn[ray]'.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -24,7 +24,7 @@ from samplecnn.cli.outputs import (
     Top,
     event_rules,
 )
-from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model
+from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model, Ray
 from samplecnn.system import log
 
 
@@ -104,6 +104,7 @@ def tag_command(
     engine: Engine = "auto",
     precision: EnginePrecision = "auto",
     device: Device = None,
+    ray: Ray = None,
 ) -> None:
     """Tag recordings with a trained model: files and folders, to tables, JSON, CSV, Parquet, labels, captions.
 
@@ -139,6 +140,7 @@ def tag_command(
         about=about,
         embeddings=embeddings,
         embedding_layer=embedding_layer,
+        ray=ray,
     )
     for line in report.lines():
         log.report(line)

@@ -20,6 +20,7 @@ from samplecnn.system.locks import locked
 from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
 from samplecnn.tagging.tag_files import expected_segments
 from samplecnn.tagging.tagger import Tagger, network
+from samplecnn.tagging.worker import open_tagger
 from samplecnn.zoo.packaged import resolved
 
 
@@ -36,6 +37,7 @@ def update_index(
     engine: str = "auto",
     batch_size: int = 32,
     device: str | None = None,
+    ray: str | None = None,
 ) -> UpdateReport:
     """Adds what is new or changed below some paths to an index, and marks what is gone; makes a new index.
 
@@ -52,6 +54,7 @@ def update_index(
             or for a new one a window, the faster precision, "hidden", and False.
         retry: also tries unchanged files again that could not be used.
         engine, batch_size, device: as `Tagger` takes them.
+        ray: address of a Ray cluster whose machines run the model, see `tagging.worker.open_tagger`.
 
     Raises:
         UsageError: another model or other options than the index was made with, a path without recordings, another
@@ -72,7 +75,7 @@ def update_index(
     digest = _digest(asked)
     found = find(paths or known.roots)  # type: ignore[union-attr]  # a new index has paths
     refuse_nothing(found, [str(path) for path in paths], new=known is None)
-    opener = _Opener(folder, asked, digest, engine, batch_size, device)
+    opener = _Opener(folder, asked, digest, engine, batch_size, device, ray)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -114,12 +117,20 @@ class _Opener:
         asked: for by the user.
         digest: of the model that is asked for; "" for none.
         engine, batch_size, device: as `Tagger` takes them.
+        ray: address of a Ray cluster; None: this process runs the model.
     """
 
     def __init__(
-        self, folder: Path, asked: Asked, digest: str, engine: str, batch_size: int, device: str | None
+        self,
+        folder: Path,
+        asked: Asked,
+        digest: str,
+        engine: str,
+        batch_size: int,
+        device: str | None,
+        ray: str | None,
     ) -> None:
-        self.folder, self.asked, self.digest = folder, asked, digest
+        self.folder, self.asked, self.digest, self.ray = folder, asked, digest, ray
         self.engine, self.batch_size, self.device = engine, batch_size, device
         self.tagger: Tagger | None = None
 
@@ -160,7 +171,8 @@ class _Opener:
         return self.tagger
 
     def _open(self, net, precision, hop, accept_truncated, files) -> Tagger:  # type: ignore[no-untyped-def]
-        self.tagger = Tagger(
+        self.tagger = open_tagger(
+            self.ray,
             net,
             self.batch_size,
             self.device,

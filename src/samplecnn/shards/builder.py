@@ -4,11 +4,12 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from samplecnn.datasets.base import Table
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import OptionError, SampleCNNError, UsageError
 from samplecnn.shards.build_folder import BuildFolder, check_name, read_built, seal
 from samplecnn.shards.build_report import BuildReport
 from samplecnn.shards.formats import FORMATS
@@ -17,7 +18,10 @@ from samplecnn.shards.plan import Plan, Shard, make_plan
 from samplecnn.shards.worker_pool import Pool
 from samplecnn.system.arguments import checked
 from samplecnn.system.locks import locked
+from samplecnn.system.ordered_pool import AnyWorker
 from samplecnn.system.progress import Progress
+from samplecnn.system.storage import is_remote
+from samplecnn.system.workers import Worker
 from samplecnn.task import Kind, Padding
 
 SPARE_BYTES = 64 << 20  # kept free in addition to the shards
@@ -47,6 +51,7 @@ def build(
     accept_truncated: bool = False,
     background: str | Path | None = None,
     unknown: str | Path | None = None,
+    ray: str | None = None,
 ) -> BuildReport:
     """Builds the shards of a data set in DATA/<name>/<format>.
 
@@ -75,6 +80,9 @@ def build(
         accept_truncated: keeps the decodable part of truncated or damaged recordings, which are otherwise skipped; the
             report lists them.
         background: folder of recordings without any of the classes; clips of them become the class `_background_`.
+        ray: address of a Ray cluster that decodes: HOST:PORT, "auto" for the one that runs on this machine or that
+            RAY_ADDRESS names, "local" for a new one on this machine. It gets a worker for each of its CPUs. The files
+            are the same.
         unknown: folder of sounds similar to the classes, such as other words, which become the class `_unknown_`.
 
     Raises:
@@ -94,6 +102,8 @@ def build(
     from samplecnn.datasets import REGISTRY, open_dataset
 
     spec = str(spec)
+    if is_remote(data_dir):
+        raise OptionError("data_dir", f"{data_dir}: shards are built in a local folder; copy that there afterwards")
     registered = spec in REGISTRY
     options = {
         "sample_rate": sample_rate,
@@ -130,6 +140,7 @@ def build(
         progress=progress,
         source=source_of(spec),
         accept_truncated=accept_truncated,
+        ray=ray,
     )
 
 
@@ -146,6 +157,7 @@ def build_table(
     progress: bool = True,
     source: str | None = None,
     accept_truncated: bool = False,
+    ray: str | None = None,
 ) -> BuildReport:
     """Builds the shards of a table in home/<format>; other arguments as for `build`.
 
@@ -177,7 +189,8 @@ def build_table(
         decoding = time.monotonic()
         if pending:
             _check_space(folders.building, plan, new_clips)
-            _decode(folders.building, plan, pending, workers or _cores(), f"build {name}" if progress else "")
+            executor = _executor(ray, workers)
+            _decode(folders.building, plan, pending, *executor, f"build {name}" if progress else "")
         rate = new_clips / max(time.monotonic() - decoding, 1e-9)
         if not folders.is_sealed(plan):
             seal(folders, plan, table)
@@ -196,9 +209,22 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _decode(building: Path, plan: Plan, pending: list[Shard], workers: int, title: str) -> None:
+def _executor(ray: str | None, workers: int | None) -> tuple[Callable[[str], AnyWorker], int]:
+    """What starts a worker, and their number: by default one for each core of this machine, or of a Ray cluster."""
+    if ray is None:
+        return Worker, workers or _cores()
+    from samplecnn.system.ray_worker import RayWorker, connect
+
+    cores = connect(ray)
+    return RayWorker, workers or cores
+
+
+def _decode(
+    building: Path, plan: Plan, pending: list[Shard], start: Callable[[str], AnyWorker], workers: int, title: str
+) -> None:
     """Builds the pending shards, with a progress bar if there is a title."""
-    pool = Pool(building, plan.task, plan.format, plan.measured, workers, plan.accept_truncated, plan.columns)
+    settings = plan.task, plan.format, plan.measured, workers, plan.accept_truncated, plan.columns
+    pool = Pool(building, *settings, start)
     done = plan.num_clips - sum(len(shard.clips) for shard in pending)
     skipped = len(plan.absent)
     bar = Progress(plan.num_clips, title, "clips", done=done) if title else None

@@ -14,10 +14,12 @@ from samplecnn.errors import AudioError
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.files import write_text, written_aside
+from samplecnn.system.workers import enter
 from samplecnn.task import Task
 
 SILENT = "silent: every sample is zero"
 END_SECONDS = 0.1  # that may be missing at the end of a part: people and programs round
+PIECE_BYTES = 8 << 20  # of a shard that is sent
 SUMMED_AT_ONCE = 1 << 16  # samples: fits the processor's cache
 
 
@@ -25,6 +27,18 @@ def build_shard(order: dict[str, Any], data: bytes, answer: Callable[[int], None
     """Handles an order of `worker_pool`: builds a shard, and answers with 1 for each skipped clip, else 0."""
     keep_freed_memory()  # every recording needs blocks of the same sizes
     make_shard(Path(order["folder"]), Task.from_dict(order["task"]), FORMATS[order["format"]], order, answer)
+
+
+def send_shard(order: dict[str, Any], data: bytes, answer: Callable[..., None]) -> None:
+    """The same without access to the order's folder: after the clips' answers, sends the files as (name, bytes)."""
+    keep_freed_memory()
+    enter(order["started_in"])
+    with tempfile.TemporaryDirectory(prefix="samplecnn-") as folder:
+        make_shard(Path(folder), Task.from_dict(order["task"]), FORMATS[order["format"]], order, answer)
+        for name in (order["name"], f"{order['name']}.json"):
+            with (Path(folder) / name).open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    answer(name, piece)
 
 
 def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], on_clip: Callable[[int], None]) -> None:

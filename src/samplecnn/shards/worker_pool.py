@@ -2,17 +2,22 @@
 
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 
 from samplecnn.errors import SampleCNNError
 from samplecnn.shards.plan import Shard
+from samplecnn.system.files import written_aside
+from samplecnn.system.frames import Message
+from samplecnn.system.ordered_pool import AnyWorker
 from samplecnn.system.read_ahead import merged
 from samplecnn.system.workers import Worker, WorkerDied
 from samplecnn.task import Task
 
 TARGET = "samplecnn.shards.worker:build_shard"
+SENDING = "samplecnn.shards.worker:send_shard"  # of workers that may run on other machines
 CRASHES_ALLOWED = 2  # per clip; then it is the clip's fault, not the machine's
 DEATHS_ALLOWED = 3  # consecutive deaths without a finished clip
 
@@ -27,7 +32,9 @@ class Advance:
 
 @dataclass
 class Pool:
-    """Builds shards in `workers` processes.
+    """Builds shards in `workers` processes, of this machine or of others.
+
+    Others send the shards here, where they are written, so that the folder need not be shared.
 
     A process that dies (killed, out of memory, a crash in a decoder) is replaced and its shard is restarted; a clip
     that two processes have died at is skipped. All processes end when `run` ends or this process dies.
@@ -40,7 +47,8 @@ class Pool:
     workers: int
     accept_truncated: bool = False
     columns: tuple[str, ...] = ()
-    _running: set[Worker] = field(default_factory=set)
+    start: Callable[[str], AnyWorker] = Worker
+    _running: set[AnyWorker] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
 
@@ -58,7 +66,7 @@ class Pool:
 
     def _serve(self, pending: deque[Shard]) -> Generator[Advance]:
         """Builds pending shards with one worker at a time."""
-        worker: Worker | None = None
+        worker: AnyWorker | None = None
         try:
             while not self._closed:
                 try:
@@ -90,23 +98,24 @@ class Pool:
             if worker is not None:
                 self._end(worker)
 
-    def _start(self) -> Worker:
+    def _start(self) -> AnyWorker:
         with self._lock:
             if self._closed:
                 raise SampleCNNError("the build was stopped")
-            worker = Worker(TARGET)
+            worker = self.start(TARGET if self.start is Worker else SENDING)
             self._running.add(worker)
         return worker
 
-    def _end(self, worker: Worker) -> None:
+    def _end(self, worker: AnyWorker) -> None:
         worker.close()
         with self._lock:
             self._running.discard(worker)
 
-    def _build(self, worker: Worker, shard: Shard, crashes: dict[int, int]) -> Generator[Advance]:
+    def _build(self, worker: AnyWorker, shard: Shard, crashes: dict[int, int]) -> Generator[Advance]:
         """Builds a shard in a worker; `crashes` counts the processes that died at each of its clips."""
         order = {
             "folder": str(self.folder.resolve()),
+            "started_in": str(Path.cwd()),
             "task": self.task.to_dict(),
             "format": self.format,
             "name": shard.name,
@@ -127,8 +136,10 @@ class Pool:
             ],
         }
         try:
-            for skipped, _ in worker.ask(order):
+            answers = worker.ask(order)
+            for skipped, _ in islice(answers, len(shard.clips)):
                 yield Advance(1, skipped)
+            self._receive(answers)
         except OSError as error:
             raise SampleCNNError(
                 f"{self.folder}: cannot write there ({error.strerror or error}); free some space or check the disk, "
@@ -138,3 +149,12 @@ class Pool:
             raise SampleCNNError(
                 f"{self.folder}: not enough memory for {shard.name}; use fewer --workers and run the same command again"
             ) from error
+
+    def _receive(self, answers: Iterator[Message]) -> None:
+        """Writes the files that a worker elsewhere sends, in pieces: the shard, and then its counts, which mark it as
+        complete. A worker of this machine has written them.
+        """
+        for name, pieces in groupby(answers, key=lambda message: message.value):
+            with written_aside(self.folder / Path(name).name) as aside, aside.open("wb") as file:
+                for _, data in pieces:
+                    file.write(data)

@@ -206,6 +206,21 @@ class Worker:
         raise WorkerDied(status, out_of_time, lines[-1].strip() if lines else "")
 
 
+def enter(folder: str) -> None:
+    """Makes relative paths those of the parent, which may run on another machine.
+
+    Raises:
+        SampleCNNError: there is no such folder here.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise SampleCNNError(
+            f"{folder}: not on the worker's machine ({error.strerror}); start the command in a folder that all "
+            "machines share, with recordings there or in object storage (s3://...)"
+        ) from error
+
+
 class _Cancelled(BaseException):
     """Ends an order early. Not an Exception, so that no function handles it as a failure."""
 

@@ -17,15 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from samplecnn import parsing
-from samplecnn.audio import Remarks
-from samplecnn.errors import AudioError, SampleCNNError, UsageError
-from samplecnn.system import log
+from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.system import log, storage
 from samplecnn.system.locks import is_free, locked
+from samplecnn.tagging import outcome_data
 from samplecnn.tagging.output import SETTINGS, Settings
-from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import Outcome
 from samplecnn.task import Task
 
@@ -39,20 +36,12 @@ _RUN = parsing.fields(
         "embedding": parsing.text(200),
     }
 )
-_COUNT = parsing.whole(0, 1 << 40)
 _ENTRY = parsing.fields(
     {
         "path": parsing.file_name(),
         "size": parsing.whole(0, 1 << 62),
         "mtime_ns": parsing.whole(-(1 << 63), 1 << 63),
-        "error": parsing.or_null(parsing.file_name()),
-        "windows": _COUNT,
-        "embedding": _COUNT,
-        "samples": _COUNT,
-        "silent": parsing.flag(),
-        "missing": parsing.file_name(),
-        "seconds": parsing.number(0),
-        "cancels": parsing.flag(),
+        **outcome_data.FIELDS,
     }
 )
 
@@ -164,19 +153,8 @@ class RunJournal:
         stamp = self._stamps.pop(path, None)
         if stamp is None:  # a pipe: it is read again
             return
-        values: dict[str, Any] = {"path": path, "size": stamp[0], "mtime_ns": stamp[1]}
-        if isinstance(outcome, Tags):
-            arrays: list[np.ndarray] = [outcome.starts.astype(np.int64), outcome.over_time.astype(np.float32)]
-            if outcome.embeddings is not None:
-                arrays.append(outcome.embeddings.astype(np.float32))
-            remarks = outcome.remarks
-            size = 0 if outcome.embeddings is None else outcome.embeddings.shape[1]
-            values |= {"error": None, "windows": len(outcome.starts), "embedding": size, "samples": outcome.samples}
-            values |= {"silent": outcome.silent, "missing": remarks.missing, "seconds": remarks.seconds}
-            self._append({**values, "cancels": remarks.cancels}, b"".join(array.tobytes() for array in arrays))
-        else:
-            values |= {"error": str(outcome), "windows": 0, "embedding": 0, "samples": 0, "silent": False}
-            self._append({**values, "missing": "", "seconds": 0.0, "cancels": False})
+        values, raw = outcome_data.to_data(outcome)
+        self._append({"path": path, "size": stamp[0], "mtime_ns": stamp[1], **values}, raw)
 
     def outcome(self, path: str, task: Task) -> Outcome:
         """What was kept of a recording.
@@ -185,20 +163,14 @@ class RunJournal:
             SampleCNNError: the journal has been changed meanwhile.
         """
         values, at, length = self.kept[path]
-        if values["error"] is not None:
-            return AudioError(values["error"])
-        windows, size, classes = values["windows"], values["embedding"], task.num_classes
-        if length != windows * (8 + 4 * (classes + size)):
-            raise SampleCNNError(f"{self.path}: damaged; {REMEDY}")
         here = self._file.tell()
         self._file.seek(at)
         raw = self._file.read(length)
         self._file.seek(here)
-        starts = np.frombuffer(raw, np.int64, windows)
-        scores = np.frombuffer(raw, np.float32, windows * classes, 8 * windows).reshape(windows, classes)
-        vectors = np.frombuffer(raw, np.float32, windows * size, (8 + 4 * classes) * windows).reshape(windows, size)
-        remarks = Remarks(values["missing"], values["seconds"], values["cancels"])
-        return Tags(task, scores, starts, values["samples"], values["silent"], remarks, vectors if size else None)
+        try:
+            return outcome_data.from_data(values, raw, task)
+        except ValueError as error:
+            raise SampleCNNError(f"{self.path}: damaged; {REMEDY}") from error
 
     def _append(self, values: dict[str, Any], raw: bytes = b"") -> None:
         text = json.dumps(values).encode()
@@ -251,6 +223,9 @@ def kept_note(journal: RunJournal, files: int) -> None:
 
 def _stamp(path: str) -> tuple[int, int] | None:
     """Size and time of a regular file."""
+    if storage.is_remote(path):
+        found = storage.status(path)
+        return None if found is None else (found.st_size, found.st_mtime_ns)
     try:
         status = os.stat(path)  # noqa: PTH116 - of 100,000 files
     except (OSError, ValueError):

@@ -31,6 +31,7 @@ from samplecnn.tagging.run_journal import NAME, RunJournal, kept_note, open_jour
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.targets import Targets, named_formats, prepare_targets, write_about
+from samplecnn.tagging.worker import open_tagger
 from samplecnn.tagging.writers import Outcome, Selection
 from samplecnn.task import Task
 
@@ -61,6 +62,7 @@ def tag_paths(
     about: bool | None = None,
     embeddings: str | Path | None = None,
     embedding_layer: int | str = HIDDEN,
+    ray: str | None = None,
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -82,6 +84,7 @@ def tag_paths(
         about: writes the provenance next to `output`, as OUTPUT.about.json; None: if the format cannot contain it.
         embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
         embedding_layer: see `embedding` of `Tagger`.
+        ray: address of a Ray cluster whose machines tag the files, see `open_tagger`; None: this process does.
 
     Raises:
         UsageError: no such model or engine, no recordings at `paths`, an unknown format, an output that cannot be
@@ -127,7 +130,8 @@ def tag_paths(
             engine, precision = earlier.resumed_with(settings)
         with caught():  # the same messages appear again when the files are decoded
             segments = expected_segments(found.files, net.task, hop)
-        tagger = Tagger(
+        tagger = open_tagger(
+            ray,
             net,
             batch_size,
             device,
