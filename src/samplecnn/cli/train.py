@@ -242,22 +242,27 @@ def train(
         changed = _changed(context, "the final model keeps the settings of the run it is like", LIKE)
         from samplecnn.training import train_on_all
 
-        next_command("tag", str(train_on_all(like, **changed).run), "RECORDING")
+        _finish(str(train_on_all(like, **changed).run))
         return
     if resume is not None:
         changed = _changed(context, "a resumed run keeps its own settings", RESUMABLE)
         from samplecnn.training import resume as resume_run
 
-        result = resume_run(resume, **changed)
-        next_command("tag", str(result.run), "RECORDING")
+        _finish(str(resume_run(resume, **changed).run))
         return
     if dataset is None:
         raise UsageError("missing argument DATASET; usage: samplecnn train DATASET [NAME], or --resume RUN")
     settings = {key: value for key, value in context.params.items() if key in Default.__dataclass_fields__}
     from samplecnn.training import train as train_run
 
-    result = train_run(**settings)
-    next_command("tag", str(result.run), "RECORDING")
+    _finish(str(train_run(**settings).run))
+
+
+def _finish(run: str) -> None:
+    from samplecnn.processes import leave
+
+    next_command("tag", run, "RECORDING")
+    leave()
 
 
 def _changed(context: typer.Context, rule: str, allowed: tuple[str, ...]) -> dict[str, Any]:

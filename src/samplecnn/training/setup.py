@@ -11,7 +11,7 @@ from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.interop.keras import unsupported
 from samplecnn.models import SampleCNN, without_excitation
 from samplecnn.models.fitting import config_for_window
-from samplecnn.processes import ONE, LostProcess, Processes, join, leave
+from samplecnn.processes import ONE, LostProcess, Processes, join
 from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.training import depth
@@ -257,5 +257,4 @@ def run_to_end(run: Run) -> TrainResult:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:
             log(remark)
-    leave()
     return result
