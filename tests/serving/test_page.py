@@ -37,7 +37,9 @@ def test_labels_of_the_page_lead_to_elements():
     assert len(identifiers) == len(set(identifiers))
     used = set()
     for path in PAGE.glob("*.js"):
-        used |= set(re.findall(r'(?:\$|getElementById)\("([\w-]+)"\)|\bon\("([\w-]+)"', path.read_text(encoding="utf-8")))
+        used |= set(
+            re.findall(r'(?:\$|getElementById)\("([\w-]+)"\)|\bon\("([\w-]+)"', path.read_text(encoding="utf-8"))
+        )
     assert {name for pair in used for name in pair if name} <= set(identifiers)
 
 

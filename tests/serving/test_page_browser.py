@@ -266,6 +266,8 @@ def test_a_phone_in_the_dark(page, server, tmp_path):
     seen = page.choose(tmp_path / "bursts.wav")
     assert seen["wide"] <= 390 and seen["colours"] > 100
     page.check_accessibility()
+    page.screen(320, "dark")
+    assert page.browser.execute_script(LOOK)["wide"] <= 320
 
 
 def test_a_server_that_has_ended(page, model, tmp_path):

@@ -66,11 +66,12 @@ def review_app(session: Session) -> Starlette:
         found = await run_in_threadpool(new_head, session.review)
         return _json(found.to_dict())
 
-    page = files("samplecnn.serving") / "review_page"
+    page, shared = files("samplecnn.serving") / "review_page", files("samplecnn.serving") / "page"
     statics = [_static("/" if name == "index.html" else f"/{name}", page / name) for name in PAGE]
     return Starlette(
         routes=[
             *statics,
+            _static("/spectrum.js", shared / "spectrum.js"),
             Route("/api/overview", overview),
             Route("/api/class", of_class),
             Route("/api/events/{event:int}/sound.wav", sound),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SOURCES = (files("samplecnn") / "interop" / "html", files("samplecnn") / "serving" / "page")
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
-EXPORT = re.compile(r"^export ((?:async )?function\*? |class |const )(\w+)", re.MULTILINE)
+EXPORT = re.compile(r"^export ((?:async )?function\*? |class |const )([\w$]+)", re.MULTILINE)
 
 
 def write_html(model: "SampleCNN | StoredModel", path: Path) -> None:

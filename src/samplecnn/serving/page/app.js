@@ -5,33 +5,18 @@
 //   tag({ blob, name, sound, model, hop, signal, progress }) -> { seconds, scores, windows, silent, notes },
 //   save(format, recording, model, hop, threshold) -> { blob, name }, listen(model, thresholds, { moment, fail })
 
-import { findEvents, isRejection, smoothed, smoothing } from "./events.js";
 import { Live } from "./live.js";
+import {
+  $, bySliderKey, fail, follow, listTags, loudest, playPlain, prepareAudio, refresh, say, seek, showResult, size, state,
+  thresholds, timeline, togglePlay,
+} from "./result.js";
 import { decode, duration, encodeWav, joined, Microphone, Problem } from "./sound.js";
-import { clock, soundPicture, Timeline } from "./timeline.js";
-import { make, saveBlob, showDownloads, showEvents, showTags } from "./views.js";
+import { clock, soundPicture } from "./timeline.js";
+import { make, saveBlob, showDownloads, showEvents } from "./views.js";
 
-const $ = id => document.getElementById(id);
-const COLUMNS = 1200, ROWS = 10, TAGS = 6;
+const COLUMNS = 1200;
 const MOST_RECORDED = 600; // seconds
 const STEPS = [1, 0.5, 0.25, 0.1]; // of a window
-
-const state = {
-  backend: null, model: null, recording: null, result: null, events: [], threshold: null, all: false, shown: [],
-  recorder: null, live: null, work: null, audio: new Audio(), position: 0, plain: false,
-};
-let timeline;
-
-const size = bytes => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-const thresholds = () => state.model.thresholds.map(own => state.threshold ?? own);
-const say = text => ($("said").textContent = text);
-
-function fail(error) {
-  if (error?.name === "AbortError") return;
-  if (!(error instanceof Problem)) console.error(error);
-  $("problem").textContent = error instanceof Problem ? error.message : `This page has failed: ${error.message}`;
-  $("problem").hidden = false;
-}
 
 function busy(is) {
   $("work").hidden = !is;
@@ -101,125 +86,6 @@ function hopOf(recording) {
   if (chosen) return Math.round(chosen * window);
   const samples = recording.sound?.samples.length ?? Infinity; // automatic: about 200 steps in a recording
   return Math.round(Math.max(window / 10, Math.min(window, samples / 200, 20 * rate)));
-}
-
-function prepareAudio({ blob, sound }) {
-  state.audio.pause();
-  URL.revokeObjectURL(state.audio.src);
-  if (sound) state.audio.src = URL.createObjectURL(blob);
-  else state.audio.removeAttribute("src");
-  state.plain = !sound;
-  $("play").disabled = !sound;
-}
-
-function showResult() {
-  const { recording, result, model } = state;
-  document.body.classList.add("filled");
-  $("result").hidden = false;
-  $("result").classList.remove("live");
-  $("name").textContent = recording.name;
-  const notes = [...(result.notes ?? [])];
-  if (result.silent) notes.unshift("every sample is zero: the scores mean nothing");
-  if (!recording.sound) notes.push("this browser cannot play this format");
-  $("facts").textContent = [clock(result.seconds), size(recording.blob.size), `model ${model.name}`, ...notes].join(" · ");
-  $("tags-title").textContent = "Whole recording";
-  $("download-card").hidden = false;
-  const box = $("canvas-box");
-  box.setAttribute("aria-valuemax", result.seconds.toFixed(2));
-  refresh();
-  seek(0);
-}
-
-// What depends on the threshold: rows, marks and lists.
-function refresh() {
-  const limits = thresholds(), own = state.threshold === null;
-  $("threshold").value = own ? median(state.model.thresholds) : state.threshold;
-  $("threshold-text").textContent = own ? "the model's" : state.threshold.toFixed(2);
-  $("own").hidden = own;
-  if (state.live) {
-    state.live.setThresholds(limits);
-    return;
-  }
-  const { result, model } = state;
-  if (!result) return;
-  state.events = result.silent ? [] : findEvents(smoothed(result.windows, smoothing(result.windows)), model.classes, limits);
-  state.shown = loudest(result.windows, model.classes);
-  const { seconds, windows } = result;
-  const view = { seconds, from: 0, picture: state.recording.picture, windows, classes: model.classes };
-  timeline.show({ ...view, shown: state.shown, events: state.events });
-  listTags(result.scores);
-  showEvents($("events"), $("no-events"), state.events, event => {
-    seek(event.start);
-    if (!$("play").disabled) state.audio.play();
-  });
-}
-
-function listTags(scores) {
-  const count = state.model.classes.length;
-  showTags($("tags"), state.model.classes, scores, thresholds(), state.all ? count : TAGS);
-  $("all-tags").hidden = count <= TAGS;
-  $("all-tags").textContent = state.all ? "Show the best" : `Show all ${count}`;
-}
-
-const median = values => [...values].sort((a, b) => a - b)[values.length >> 1];
-
-// The classes that a picture has rows for: those that score highest anywhere in it.
-function loudest(windows, classes) {
-  const best = classes.map((_, index) => windows.reduce((most, { scores }) => Math.max(most, scores[index]), 0));
-  const rejected = index => Number(isRejection(classes[index])); // below the others
-  const chosen = [...classes.keys()].sort((one, other) => best[other] - best[one]).slice(0, ROWS);
-  return chosen.sort((one, other) => rejected(one) - rejected(other));
-}
-
-// Some files play but fail when they are sought in, such as FLAC near its end in Chromium: their samples play as WAV.
-function playPlain() {
-  const { sound } = state.recording ?? {}, playing = !state.audio.paused;
-  if (!sound || state.plain) return;
-  state.plain = true;
-  URL.revokeObjectURL(state.audio.src);
-  state.audio.src = URL.createObjectURL(encodeWav(sound.samples, sound.rate));
-  state.audio.currentTime = state.position;
-  if (playing) togglePlay();
-}
-
-function seek(seconds) {
-  state.position = seconds;
-  state.audio.currentTime = seconds;
-  showPosition(seconds);
-}
-
-function showPosition(seconds) {
-  const total = state.result?.seconds ?? 0, box = $("canvas-box");
-  timeline.moveCursor(state.live ? null : seconds);
-  $("clock").textContent = `${clock(seconds)} / ${clock(total)}`;
-  box.setAttribute("aria-valuenow", seconds.toFixed(2));
-  const here = state.events.filter(event => !event.near && event.start <= seconds && seconds < event.end);
-  const heard = here.length ? `: ${here.map(event => event.label).join(", ")}` : "";
-  box.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(total)}${heard}`);
-}
-
-function follow() {
-  if (!state.live) showPosition(state.audio.currentTime);
-  if (!state.audio.paused) requestAnimationFrame(follow);
-}
-
-const togglePlay = () => {
-  if ($("play").disabled) return;
-  if (state.audio.paused) state.audio.play().catch(() => fail(new Problem("This browser cannot play this recording.")));
-  else state.audio.pause();
-};
-
-function bySliderKey(event) {
-  if (!state.result || state.live || event.ctrlKey || event.altKey || event.metaKey) return;
-  const at = state.audio.currentTime, total = state.result.seconds, step = event.shiftKey ? 0.1 : Math.max(1, total / 100);
-  const targets = {
-    ArrowRight: at + step, ArrowUp: at + step, ArrowLeft: at - step, ArrowDown: at - step, PageUp: at + 10 * step,
-    PageDown: at - 10 * step, Home: 0, End: total,
-  };
-  if (event.key === " ") togglePlay();
-  else if (event.key in targets) seek(Math.max(0, Math.min(total, targets[event.key])));
-  else return;
-  event.preventDefault();
 }
 
 async function toggleRecording() {
@@ -321,7 +187,7 @@ async function save(format) {
 function chooseModel(name) {
   const { backend } = state;
   state.model = backend.models.find(model => model.name === name);
-  state.threshold = null;
+  Object.assign(state, { threshold: null, result: null }); // the scores are of another model
   $("about").textContent = [state.model.about, state.model.licence].filter(Boolean).join(" · ");
   const seconds = state.model.window / state.model.sample_rate;
   const option = share => new Option(`${Number((share * seconds).toPrecision(2))} s`, share);
@@ -358,7 +224,6 @@ function dropping() {
 
 export function start(backend) {
   state.backend = backend;
-  timeline = new Timeline($("canvas-box"), $("picture"), $("cursor"), $("rows"));
   const { models } = backend;
   $("model").replaceChildren(...models.map(model => make("option", { textContent: model.name, value: model.name })));
   $("choose-model").hidden = models.length < 2;
@@ -378,7 +243,11 @@ export function start(backend) {
   on("listen", "click", toggleLive);
   on("cancel", "click", () => (state.work.abort(), busy(false), say("Cancelled.")));
   on("play", "click", togglePlay);
-  on("all-tags", "click", () => ((state.all = !state.all), listTags(state.live?.scores ?? state.result.scores)));
+  on("all-tags", "click", () => {
+    state.all = !state.all;
+    const scores = state.live?.scores ?? state.result?.scores;
+    if (scores) listTags(scores);
+  });
   on("threshold", "input", () => ((state.threshold = Number($("threshold").value)), refresh()));
   on("own", "click", () => ((state.threshold = null), refresh()));
   on("canvas-box", "keydown", bySliderKey);
