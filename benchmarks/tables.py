@@ -11,7 +11,8 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model, one of the index a row per figure. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a
+row per trained model, one of the index a row per figure, one of memory a row per command, one of wheels a row per
+group of extras. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a
 row per method and a column per number of recordings.
 """
 
@@ -36,12 +37,16 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         return _accuracy(result)
     if result.get("bench") == "listen":
         return _listening(result)
+    if result.get("bench") == "arm64":
+        return _wheels(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
     elif "figures" in result:
         rows = _figure_rows(result)
     elif "starts" in result:
         rows = _start_rows(result)
+    elif "commands" in result:
+        rows = _command_rows(result)
     else:
         rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
     lines = [" | ".join(row) for row in rows]
@@ -138,6 +143,37 @@ def _figure_rows(result: dict[str, Any]) -> list[list[str]]:
         value = statistics.median(figure["values"])
         rows.append([figure["name"].strip(), f"{f'{value:,.0f}' if value >= 100 else f'{value:.2g}'} {figure['unit']}"])
     return rows
+
+
+def _command_rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = [["", "memory", "processor time"]]
+    for command in result["commands"]:
+        memory, seconds = statistics.median(command["megabytes"]), min(command["seconds"])
+        rows.append([command["name"], f"{memory:.0f} MB", f"{seconds:.2f} s"])
+    return rows
+
+
+def _wheels(result: dict[str, Any]) -> str:
+    """A row per extra: how many packages it adds, those of them that are compiled, or why it cannot be installed."""
+    systems = list(dict.fromkeys((row["system"], row["python"]) for row in result["arm64"]))
+    heading = [f"{system}, Python {python}" for system, python in systems]
+    rows = [["extra", *heading, "compiled packages"], ["---", *("---" for _ in heading), "---"]]
+    found = {(row["system"], row["extra"]): row for row in result["arm64"]}
+    for extra in dict.fromkeys(row["extra"] for row in result["arm64"]):
+        cells: list[str] = []
+        compiled: list[str] = []
+        for system, _ in systems:
+            row = found[system, extra]
+            if "error" in row:
+                cells.append(row["error"].replace("ERROR: ", ""))
+                continue
+            base = set() if extra == "" else set(found[system, ""].get("wheels", []))
+            added = [name for name in row["wheels"] if name not in base]
+            cells.append(f"{len(added)} wheels")
+            compiled = compiled or [name.partition("-")[0] for name in added if not name.endswith("-any.whl")]
+        name = "none" if extra == "" else ", ".join(f"`{each}`" for each in extra.split(","))
+        rows.append([name, *cells, ", ".join(compiled) or "none"])
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 def _source(result: dict[str, Any]) -> str:

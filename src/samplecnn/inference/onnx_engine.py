@@ -3,6 +3,7 @@
 The graph is built node by node, for one input length and any batch size.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from samplecnn.models.embedding import embedding_size
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 from samplecnn.models.logmel import FLOOR, basis, filters
 from samplecnn.system.cpu import num_threads
+
+# Before ONNX Runtime is imported: from 1.32 on it keeps usage data in the user's cache folder, to send them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 OPSET, IR = 17, 8  # of 2022, supported by ONNX Runtime >= 1.12
 BATCH = 8  # segments per run: larger batches exceed the caches
