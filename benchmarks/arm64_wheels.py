@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = {"bookworm": ("3.11", 36), "trixie": ("3.13", 41)}  # Raspberry Pi OS: Python, glibc 2.x
-GROUPS = ("", "serve,hub,av,tags,mqtt,wyoming", "mic", "onnx", "openvino", "fast")
+GROUPS = ("", "onnx,openvino,fast,serve,hub,av,tags,mqtt,wyoming", "mic")
 
 
 def resolved(requirements: list[str], python: str, glibc: int) -> list[str] | str:
@@ -55,8 +55,9 @@ def main() -> None:
             rows.append(row | ({"error": found} if isinstance(found, str) else {"wheels": found}))
             said = found if isinstance(found, str) else f"{len(found)} wheels"
             print(f"{system}, Python {python}, {extra or 'samplecnn'}: {said}", flush=True)
-    if options.json:
-        Path(options.json).write_text(json.dumps({"bench": "arm64", "arm64": rows}, indent=1) + "\n", encoding="utf-8")
+            if options.json:
+                result = json.dumps({"bench": "arm64", "arm64": rows}, indent=1) + "\n"
+                Path(options.json).write_text(result, encoding="utf-8")
     sys.exit(any("error" in row for row in rows))
 
 

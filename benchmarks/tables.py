@@ -163,7 +163,7 @@ def _wheels(result: dict[str, Any]) -> str:
         cells: list[str] = []
         compiled: list[str] = []
         for system, _ in systems:
-            row = found[system, extra]
+            row = found.get((system, extra), {"error": "not asked"})
             if "error" in row:
                 cells.append(row["error"].replace("ERROR: ", ""))
                 continue
