@@ -87,6 +87,17 @@ def test_a_built_folder(built):
     assert only_shards["labels"] is None and only_shards["built"] == values["built"]
 
 
+def test_a_folder_whose_labels_are_in_the_names(tmp_path):
+    for name in ("owl_1", "owl_2", "crow_1", "crow_2"):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(RATE, 0.1), RATE)
+    values = json.loads(info(tmp_path, "--label-from", "{label}_*", "--json"))
+    assert values["labels"]["task"]["classes"] == ["crow", "owl"] and sum(values["labels"]["clips"].values()) == 4
+    with pytest.raises(UsageError, match=r"no recording matches --label-from"):
+        describe(tmp_path, label_from="{label}=*")
+    with pytest.raises(UsageError, match="a folder"):
+        describe("words", label_from="{label}_*")
+
+
 def test_a_recording(tmp_path, tone):
     wave = tone(440, 2.0)
     soundfile.write(tmp_path / "a.flac", np.stack([wave, wave], 1), RATE)

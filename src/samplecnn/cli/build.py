@@ -6,7 +6,7 @@ from typing import Annotated, cast
 import typer
 
 from samplecnn.cli.choices import DATA_SETS, KINDS, PADDINGS, SHARD_FORMATS, choice
-from samplecnn.cli.shared import Ray, next_command
+from samplecnn.cli.shared import LabelFrom, Ray, next_command
 from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.task import Kind, Padding
@@ -87,14 +87,7 @@ def build(
         str | None,
         typer.Option(metavar="CHARACTER", help="Manifest: separator of labels in a cell. [default: |]"),
     ] = None,
-    label_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Folder: labels from the names of its recordings, such as '{label}_{speaker}_*'. Fields: label, "
-            "split, group or speaker, fold; * is anything.",
-        ),
-    ] = None,
+    label_from: LabelFrom = None,
     accept_truncated: Annotated[
         bool,
         typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from samplecnn.cli.choices import DATA_SETS
-from samplecnn.cli.shared import AsJson, DataDir, print_description
+from samplecnn.cli.shared import AsJson, DataDir, LabelFrom, print_description
 
 
 def info_command(
@@ -18,6 +18,7 @@ def info_command(
         ),
     ],
     data_dir: DataDir = "./data",
+    label_from: LabelFrom = None,
     json: AsJson = False,
 ) -> None:
     """Describe a model, a data set or a recording: sizes, formats, what is missing.
@@ -27,4 +28,4 @@ def info_command(
     """
     from samplecnn.info import describe
 
-    print_description(describe(target, data_dir), json)
+    print_description(describe(target, data_dir, label_from), json)

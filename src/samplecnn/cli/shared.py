@@ -70,6 +70,17 @@ def require_pytorch(command: str, trains: bool = False) -> None:
     require_address_space(command, TRAINING_SPACE if trains else PYTORCH_SPACE)
 
 
+LabelFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--label-from",
+        metavar="PATTERN",
+        help="Folder: labels from the names of its recordings, such as '{label}_{speaker}_*'. Fields: label, split, "
+        "group or speaker, fold; * is anything.",
+    ),
+]
+
+
 def print_description(info: "Info", as_json: bool) -> None:
     """Prints the result of `info` and `doctor`."""
     if as_json:

@@ -30,7 +30,7 @@ class DataSetDescription:
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, spec: str, data_dir: str | Path) -> "DataSetDescription":
+    def of(cls, spec: str, data_dir: str | Path, label_from: str | None = None) -> "DataSetDescription":
         """Raises UsageError if there is neither a data set nor anything built under this name."""
         from samplecnn.datasets import dataset_name
 
@@ -44,9 +44,9 @@ class DataSetDescription:
                 except SampleCNNError as error:
                     problems.append(str(error))
         try:
-            labels = describe_labels(spec, data_dir)
+            labels = describe_labels(spec, data_dir, label_from=label_from)
         except UsageError:
-            if not built:
+            if not built or label_from is not None:
                 raise
             labels = None
         return cls(name, labels, built, tuple(problems))

@@ -18,7 +18,7 @@ class Info(Protocol):
         """For JSON; `kind` is "model", "recording" or "dataset"."""
 
 
-def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
+def describe(target: str | Path, data_dir: str | Path = "./data", label_from: str | None = None) -> Info:
     """Describes a model, a recording or a data set.
 
     Args:
@@ -26,9 +26,10 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
             folder or a data set that was built has it; the id of a model on the hub; or a data set: its name, a folder,
             a manifest.
         data_dir: folder of the data sets.
+        label_from: of a folder: pattern of the recordings' names (`datasets.file_names.Pattern`).
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is none of these, or not a folder with `label_from`.
         SampleCNNError: a model whose files are damaged.
     """
     from samplecnn.datasets import REGISTRY
@@ -42,7 +43,7 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
     from samplecnn.zoo.packaged import packaged_folder
 
     name, path = str(target), Path(target).expanduser()
-    if name not in REGISTRY:
+    if name not in REGISTRY and label_from is None:
         is_run = os.path.isfile(path / WEIGHTS) or os.path.isfile(path / CONFIG)  # noqa: PTH113 (names may be too long)
         if is_run or path.suffix == ".safetensors" or is_keras(path):
             return ModelDescription.of(path)
@@ -59,4 +60,4 @@ def describe(target: str | Path, data_dir: str | Path = "./data") -> Info:
                 f"{name}: there is no such model, recording or data set; give a run directory, a model or sound file, "
                 f"a folder or manifest, or one of {', '.join(REGISTRY)}"
             )
-    return DataSetDescription.of(name, data_dir)
+    return DataSetDescription.of(name, data_dir, label_from)
