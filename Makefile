@@ -58,6 +58,7 @@ docs: .venv/installed-docs
 
 docs-tables: .venv/installed
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/scale.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -101,9 +101,12 @@ def test_no_example_is_skipped():
 def test_tables_are_generated_from_the_benchmarks(tmp_path):
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        import scale
         import tables
     finally:
         sys.path.pop(0)
+    page = scale.PAGE.read_text(encoding="utf-8")
+    assert scale.with_tables(page) == page, f"{scale.PAGE}: out of date; run `make docs-tables`"
     pages = tables.pages()
     assert sum(len(tables.TABLE.findall(page.read_text(encoding="utf-8"))) for page in pages) >= 6
     for page in pages:
