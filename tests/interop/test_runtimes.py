@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from samplecnn.interop.export import export
 from samplecnn.models.embedding import with_embedding
 from samplecnn.models.fitting import config_for_window
 from samplecnn.models.folding import fold
+from samplecnn.models.stored import StoredModel
 
 onnxruntime = pytest.importorskip("onnxruntime")
 openvino = pytest.importorskip("openvino")
@@ -57,12 +59,14 @@ def test_both_runtimes_give_the_models_own_values(name, tmp_path, waves):
     task, wave = model.task, waves(model.task.window)
     expected = open_engine(with_embedding(fold(model), "hidden"), "numpy", "fp32").columns(standardise(wave, task))
     assert np.ptp(expected[:, :3], axis=0).max() > 0.002  # twenty times the tolerance
-    export(model, tmp_path / "m.onnx", "onnx")
+    card = {"licence": "MIT, data CC BY", "about": "", "score": {}} if name == "se" else None
+    export(replace(StoredModel.of(model), card=card), tmp_path / "m.onnx", "onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     got = np.concatenate(session.run(["probabilities", "embedding"], {"wave": wave}), axis=1)
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == list(task.classes) and json.loads(about["thresholds"]) == [0.3] * 3
+    assert about.get("licence") == (card and "MIT, data CC BY") and "about" not in about
     assert (int(about["sample_rate"]), int(about["window"]), about["kind"]) == (8000, task.window, task.kind)
     export(model, tmp_path / "m.xml", "openvino")
     read = openvino.Core().read_model(str(tmp_path / "m.xml"))
@@ -81,8 +85,6 @@ def test_a_runtime_that_computes_something_else_leaves_nothing(tmp_path, monkeyp
     real = runtimes.onnx_model
 
     def wrong(net):
-        from dataclasses import replace
-
         return real(replace(net, task=net.task.with_statistics(0.5, net.task.std)))
 
     monkeypatch.setattr(runtimes, "onnx_model", wrong)

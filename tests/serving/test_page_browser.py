@@ -276,7 +276,7 @@ def test_a_server_that_has_ended(page, model, tmp_path):
         page.open(running.address)
     page.choose(tmp_path / "a.wav", lambda now: now["problem"].startswith("The server does not answer."))
     page.click("listen")
-    page.until(lambda now: now["problem"].startswith("The server has ended the connection."))
+    page.until(lambda now: now["problem"].startswith("No connection for live sound"))
 
 
 def test_an_exported_page_tags_and_listens_from_a_file(page, model, tmp_path):

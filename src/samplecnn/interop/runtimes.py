@@ -1,8 +1,8 @@
 """ONNX and OpenVINO files that need nothing of samplecnn: a waveform in, probabilities and the embedding out.
 
 They are written node by node from the folded network, not traced. Standardisation is inside; names of the classes,
-sample rate, window and thresholds are in the metadata. Before a file gets its name, it is run by its own runtime and
-compared with the NumPy engine.
+sample rate, window, thresholds and the licence of the model's card are in the metadata. Before a file gets its name, it
+is run by its own runtime and compared with the NumPy engine.
 """
 
 import json
@@ -20,6 +20,7 @@ from samplecnn.inference.numpy_engine import NumpyEngine
 from samplecnn.inference.onnx_engine import IR, OPSET, Nodes
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph, run
+from samplecnn.models.stored import card_texts
 from samplecnn.system.files import written_aside
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def write_onnx(model: "SampleCNN | StoredModel", path: Path) -> None:
         SampleCNNError: ONNX Runtime computes something else with it; nothing is written.
     """
     require("export to ONNX", "onnx")
+    from onnx import helper
+
     net = exported_network(model)
-    data = onnx_model(net).SerializeToString()
+    made = onnx_model(net)
+    helper.set_model_props(made, metadata(net) | card_texts(model))
+    data = made.SerializeToString()
     compare_outputs(net, _by_onnxruntime(data), "ONNX Runtime")
     with written_aside(path) as aside:
         aside.write_bytes(data)
@@ -60,7 +65,7 @@ def write_openvino(model: "SampleCNN | StoredModel", path: Path) -> None:
 
     net = exported_network(model)
     converted = openvino.Core().read_model(onnx_model(net).SerializeToString())
-    for name, value in metadata(net).items():
+    for name, value in (metadata(net) | card_texts(model)).items():
         converted.set_rt_info(value, ["samplecnn", name])
     compare_outputs(net, _by_openvino(converted), "OpenVINO")
     weights = path.with_suffix(".bin")

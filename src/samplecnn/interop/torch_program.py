@@ -20,6 +20,7 @@ from samplecnn.interop.runtimes import (
     metadata,
 )
 from samplecnn.models.graph import Graph, run
+from samplecnn.models.stored import card_texts
 from samplecnn.system.files import written_aside
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def write_torch(model: "SampleCNN | StoredModel", path: Path) -> None:
         program = torch.export.export(Program(net).eval(), (example,), dynamic_shapes={WAVE: {0: batch}})
         with tempfile.TemporaryDirectory() as folder:  # PyTorch asks for a name that ends in .pt2
             made = Path(folder) / "model.pt2"
-            torch.export.save(program, made, extra_files={METADATA: json.dumps(metadata(net), ensure_ascii=False)})
+            about = json.dumps(metadata(net) | card_texts(model), ensure_ascii=False)
+            torch.export.save(program, made, extra_files={METADATA: about})
             compare_outputs(net, _by_torch(made), "PyTorch")
             with written_aside(path) as aside:
                 aside.write_bytes(made.read_bytes())

@@ -70,6 +70,13 @@ class StoredModel:
         return model.eval()
 
 
+def card_texts(model: "SampleCNN | StoredModel") -> dict[str, str]:
+    """What the model's card says in one line each: "about" and "licence", as far as they are there."""
+    card = getattr(model, "card", None)
+    found = {name: card.get(name) for name in ("about", "licence")} if isinstance(card, dict) else {}
+    return {name: text for name, text in found.items() if isinstance(text, str) and text}
+
+
 def values_of(model: "SampleCNN") -> dict[str, np.ndarray]:
     """A model's current values by name, in float32, as copies on the CPU."""
     state = model.state_dict()

@@ -38,14 +38,14 @@ def write_html(model: "SampleCNN | StoredModel", path: Path) -> None:
         SampleCNNError: what the file computes differs from the NumPy engine; nothing is written.
     """
     from samplecnn.models.folding import fold
-    from samplecnn.models.stored import StoredModel
+    from samplecnn.models.stored import StoredModel, card_texts
 
-    net, card = (model.fold(), model.card) if isinstance(model, StoredModel) else (fold(model), None)
+    net = model.fold() if isinstance(model, StoredModel) else fold(model)
     problem = unsupported(net.config)
     if problem:
         raise UsageError(f"--to html cannot represent {problem}; export it to onnx")
     with written_aside(path) as aside:
-        aside.write_text(html(net, card if isinstance(card, dict) else {}), encoding="utf-8", newline="\n")
+        aside.write_text(html(net, card_texts(model)), encoding="utf-8", newline="\n")
         compare(aside)
 
 
@@ -57,19 +57,19 @@ def unsupported(config: ModelConfig) -> str | None:
     return None
 
 
-def html(net: Graph, card: Mapping[str, Any]) -> str:
+def html(net: Graph, card: Mapping[str, str]) -> str:
     """The text of the file.
 
     Args:
         net: the network.
-        card: what its config.json says of it: "about" and "licence" are shown.
+        card: `models.stored.card_texts` of the model, which are shown.
     """
     layers, weights = described(net)
     task = net.task
     model = {
         "name": task.name,
-        "about": str(card.get("about", "")),
-        "licence": str(card.get("licence", "")),
+        "about": card.get("about", ""),
+        "licence": card.get("licence", ""),
         "samplecnn": __version__,
         "architecture": net.config.signature,
         "kind": task.kind,

@@ -98,9 +98,8 @@ class Server {
       };
       socket.onclose = event => {
         if (event.code === 1000) return;
-        const problem = new Problem(reason || "The server has ended the connection. Is `samplecnn serve` still running?");
-        if (opened) fail(problem);
-        else reject(problem);
+        if (opened) fail(new Problem(reason || "The server has ended the connection. Is `samplecnn serve` still running?"));
+        else reject(new Problem("No connection for live sound: the server listens to others already, or has ended. Try again later."));
       };
       socket.onmessage = event => {
         const said = JSON.parse(event.data);
