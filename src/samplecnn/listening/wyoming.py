@@ -256,5 +256,5 @@ class _Client:
     async def _write(self, event: "Event") -> None:
         from wyoming.event import async_write_event
 
-        with suppress(OSError):  # the client has gone
+        with suppress(OSError):  # the client has closed its connection
             await async_write_event(event, self.writer)
