@@ -1,11 +1,13 @@
 """An index is brought up to date: what is run through the model, what is recognised, what is refused."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.index import read_index
@@ -228,6 +230,30 @@ def test_an_interrupted_update_keeps_what_is_done(index, sounds, noise, monkeypa
     assert counts(update_index(index)) == {"new": 13, "unchanged": 18, "failed": 1}
     update_index(tmp_path / "whole.index", model, [sounds], hop=0.05, engine="numpy", precision="fp32")
     assert rows(index).keys() == rows(tmp_path / "whole.index").keys()
+
+
+def test_an_interrupted_first_update_is_continued_without_paths(tmp_path, model, sounds, monkeypatch):
+    """The paths, and what made the index, are kept before the first recording is."""
+    tag_files, place = Tagger.tag_files, tmp_path / "new.index"
+
+    def interrupted(self, paths):
+        for number, found in enumerate(tag_files(self, paths)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield found
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Tagger, "tag_files", interrupted)
+        update_index(place, model, [sounds])
+    kept = read_index(place)
+    assert (len(kept.paths), kept.settings.roots, kept.settings.made_by["engine"]) == (3, (str(sounds),), "numpy")
+    assert counts(update_index(place)) == {"new": 8, "unchanged": 3}
+    about = json.loads(parquet.read_schema(place / "files.parquet").metadata[b"samplecnn"])
+    assert about["provenance"] == kept.settings.made_by and about["provenance"]["decoder"]
+    settings = json.loads((place / "settings.json").read_text())
+    (place / "settings.json").write_text(json.dumps({**settings, "roots": []}))  # killed before it kept them
+    with pytest.raises(UsageError, match="name the files and folders"):
+        update_index(place)
 
 
 def test_parts_of_bounded_size(tmp_path, model, sounds, monkeypatch, rows):

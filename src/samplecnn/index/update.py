@@ -73,6 +73,10 @@ def update_index(
         if model is None or not paths:
             raise UsageError(f"{folder}: a new index needs a model (--model) and files or folders")
     digest = _digest(asked)
+    if not paths and known is not None and not known.roots:
+        raise UsageError(
+            f"{folder}: its first update was interrupted before it kept its paths; name the files and folders"
+        )
     found = find(paths or known.roots)  # type: ignore[union-attr]  # a new index has paths
     refuse_nothing(found, [str(path) for path in paths], new=known is None)
     opener = _Opener(folder, asked, digest, engine, batch_size, device, ray)
@@ -187,23 +191,34 @@ class _Opener:
 
 def _update(folder: Path, settings: IndexSettings, opener: _Opener, found: Found, retry: bool) -> UpdateReport:
     recover(folder, settings)
+    settings = _kept(folder, settings, settings.with_roots(found.roots))  # at once: an interrupted update continues
     known = Known.read(folder, settings)
     todo = plan(known, found, retry)
     report = UpdateReport(restored=len(todo.restored), unchanged=todo.unchanged, failed=todo.failed)
     for note in found.notes:
         log.note(f"note: {note}")
     work = Work(known, todo, retry, report)
+
+    def opened(files: Sequence[str]) -> Tagger:
+        """The tagger, of which the settings say what it is before it runs."""
+        nonlocal settings
+        tagger = opener.open(settings, files)
+        settings = _kept(folder, settings, replace(settings, made_by=provenance(tagger, opener.digest)))
+        return tagger
+
     if todo.candidates:
         with Pass(folder, settings, read_files(folder, settings, ["part"])[1], work) as run:
-            run.tag(lambda files: opener.open(settings, files))
+            run.tag(opened)
     changes = work.finish(folder, settings)
     tagged = report.new + report.changed
     if changes or tagged:
         rewrite(folder, settings, changes)
         compact(folder, settings)
-    after = settings.with_roots(found.roots)
-    if opener.tagger is not None and tagged:
-        after = replace(after, made_by=provenance(opener.tagger, opener.digest))
+    return report
+
+
+def _kept(folder: Path, settings: IndexSettings, after: IndexSettings) -> IndexSettings:
+    """Writes the settings if they have changed."""
     if after != settings:
         after.write(folder)
-    return report
+    return after
