@@ -26,7 +26,7 @@ class Meeting:
     """Where the threads add up their tensors."""
 
     def __init__(self, count: int) -> None:
-        self.barrier, self.values = threading.Barrier(count, timeout=60), {}
+        self.barrier, self.values = threading.Barrier(count, timeout=300), {}
 
 
 @dataclass(frozen=True)
