@@ -72,7 +72,7 @@ def test_hops_in_samples(seconds, samples):
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013])
 def test_hops_of_zero_or_beyond_the_window_are_refused(seconds):
-    with pytest.raises(UsageError, match=r"above 0 and at most the window, 0\.0125 s"):
+    with pytest.raises(UsageError, match=r"from 0\.00013 s, one sample, to 0\.0125 s, the window"):
         hop_samples(seconds, TASK)
 
 

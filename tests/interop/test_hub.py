@@ -293,6 +293,12 @@ def test_push_refuses_files_that_do_not_belong_together(hub, run, tmp_path, monk
     assert "anna/damaged" not in hub.repositories
 
 
+def test_offline(hub, run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UsageError, match=r"^org/new: nothing can be pushed while HF_HUB_OFFLINE is set; unset it$"):
+        push(run, "org/new")
+
+
 def test_the_card_of_a_report(run, tmp_path):
     rows = [
         {"name": name, "support": 40, "precision": 0.5, "recall": 0.25, "f1": 0.3, "roc_auc": None, "pr_auc": 0.5}

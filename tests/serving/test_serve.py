@@ -270,6 +270,13 @@ def test_a_large_file_goes_through_a_temporary_one(server, tagger):
     np.testing.assert_allclose([found["tags"][name] for name in tagger.classes], tagger(data).scores, atol=3e-6)
 
 
+def test_a_damaged_file_is_answered_with_the_parameter_that_uses_the_rest(server):
+    cut = wav(noise(1))[:3000]
+    status, problem = ask_json(server, "POST", "/v1/tag", cut)
+    assert status == 422 and "accept_truncated=true" in problem["detail"] and "--" not in problem["detail"]
+    assert ask_json(server, "POST", "/v1/tag?accept_truncated=true", cut)[0] == 200
+
+
 def test_hours_of_silence_in_a_small_file_are_refused(server):
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE, 1, format="FLAC") as flac:
@@ -449,6 +456,8 @@ def test_tokens_and_names(tmp_path, monkeypatch):
     assert named_models(["a/b", "c/model.safetensors", "x=a/b"]) == {"b": "a/b", "c": "c/model.safetensors", "x": "a/b"}
     with pytest.raises(UsageError, match="two models are named b"):
         named_models(["a/b", "c/b"])
+    with pytest.raises(UsageError, match="=a/b: no name before the equals sign"):
+        named_models(["=a/b"])
 
 
 def test_live_sound_gives_the_events_of_listen(server, model):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,22 @@ from samplecnn import build, model_files, update_index  # noqa: E402
 from samplecnn.index import read_index  # noqa: E402
 from samplecnn.models import ModelConfig, SampleCNN  # noqa: E402
 from samplecnn.ray import TagBatch  # noqa: E402
-from samplecnn.system.ray_worker import RayWorker, WorkerLost  # noqa: E402
+from samplecnn.system.ray_worker import RayWorker, WorkerLost, connect  # noqa: E402
 from samplecnn.tagging import worker as tagging_worker  # noqa: E402
 from samplecnn.tagging.tag_files import tag_paths  # noqa: E402
 from samplecnn.task import Task  # noqa: E402
 
 RATE, WINDOW = 8000, 729
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "ray://localhost"])
+def test_an_address_where_nothing_answers_is_one_line(host, monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: pytest.fail("Ray itself tries for minutes"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UsageError, match=rf"--ray {host}:{port}: no Ray cluster there .*refused.*; start one with ray"):
+        connect(f"{host}:{port}")
 
 
 @pytest.fixture(scope="module")

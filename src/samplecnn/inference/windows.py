@@ -41,14 +41,17 @@ def hop_samples(hop: float | None, task: Task) -> int:
         task: the model's task.
 
     Raises:
-        UsageError: a hop of 0 or less, or longer than the window.
+        UsageError: a hop of less than a sample, or longer than the window.
     """
     if hop is None:
         return task.window
     samples = round(hop * task.sample_rate)
     if not 1 <= samples <= task.window:
         longest = task.window / task.sample_rate
-        raise UsageError(f"the hop must be above 0 and at most the window, {longest:g} s, not {hop:g} s")
+        shortest = 1 / task.sample_rate
+        raise UsageError(
+            f"the hop must be from {shortest:.2g} s, one sample, to {longest:g} s, the window, not {hop:g} s"
+        )
     return samples
 
 

@@ -45,6 +45,11 @@ class TooLongError(AudioError):
     """A recording longer than the limit."""
 
 
+def _for_clients(error: AudioError) -> str:
+    """The message without the name that the file does not have, and with the API's parameter for the option."""
+    return str(error).removeprefix(NAMELESS).replace("--accept-truncated", "accept_truncated=true")
+
+
 class Decoders:
     """Worker processes, started when they are needed.
 
@@ -110,7 +115,7 @@ class Decoders:
             except TooLongError:
                 raise
             except AudioError as error:
-                raise AudioError(str(error).removeprefix(NAMELESS)) from error
+                raise AudioError(_for_clients(error)) from error
             except WorkerDied as death:
                 raise AudioError(f"damaged, its decoder {death.how}; leave it out") from death
             except MemoryError as error:

@@ -219,7 +219,7 @@ def named_models(models: list[str]) -> dict[str, str]:
     """Names for models: of a packaged one its own, else that of its folder or file; or as given by NAME=MODEL.
 
     Raises:
-        UsageError: two models have the same name.
+        UsageError: two models have the same name, or one has an empty name.
 
     Example:
         >>> named_models(["words", "birds=log/20261122_101500-sounds-se"])
@@ -232,6 +232,8 @@ def named_models(models: list[str]) -> dict[str, str]:
             path, name = model, Path(model).name.removesuffix(".safetensors").removesuffix(".h5")
             if name == "model":
                 name = Path(model).absolute().parent.name
+        if not name:
+            raise UsageError(f"{model}: no name before the equals sign; name the model by NAME=MODEL")
         if name in named:
             raise UsageError(f"two models are named {name}; name them by NAME=MODEL")
         named[name] = path

@@ -9,7 +9,10 @@ ends that process only, its cause arrives like that of a local one, and nothing 
 samplecnn must be installed on every machine, in the same version.
 """
 
+import contextlib
 import logging
+import os
+import socket
 from collections.abc import Generator, Sequence
 from functools import cache
 from types import TracebackType
@@ -21,6 +24,7 @@ from samplecnn.system.frames import Message, exception, to_data
 from samplecnn.system.workers import Worker, WorkerDied
 
 LOCAL, AUTO = "local", "auto"  # addresses: a new cluster on this machine, the one that is running
+REACHED_SECONDS = 5  # for a connection to a cluster
 AHEAD = 16  # answers of an actor that wait to be read
 
 
@@ -50,13 +54,34 @@ def connect(address: str) -> int:
 
     if not ray.is_initialized():
         try:
+            _ask(os.environ.get("RAY_ADDRESS", address) if address == AUTO else address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 f"--ray {address}: no Ray cluster there ({reason}); start one with ray start --head, or use --ray local"
             ) from error
     return max(int(ray.cluster_resources().get("CPU", 1)), 1)
+
+
+def _ask(address: str) -> None:
+    """Opens and closes a connection to HOST:PORT: where nothing answers, Ray itself tries for minutes.
+
+    Raises:
+        OSError: nothing answers within 5 s.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+        return  # a name such as "local", or for Ray to refuse
+    import ray.util
+
+    # Ray takes 127.0.0.1 to mean the address of this machine in its network, where a cluster may listen alone.
+    here = [ray.util.get_node_ip_address()] if host in ("localhost", "127.0.0.1") else []
+    for each in here:
+        with contextlib.suppress(OSError), socket.create_connection((each, int(port)), REACHED_SECONDS):
+            return
+    with socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS):
+        pass
 
 
 class RayWorker:

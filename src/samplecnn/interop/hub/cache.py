@@ -236,7 +236,9 @@ def hub_errors(model: HubId) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _refused(model, error) from error
     except errors.OfflineModeIsEnabled as error:
-        raise SampleCNNError(f"{model}: not in the cache of this machine, and HF_HUB_OFFLINE is set") from error
+        raise SampleCNNError(
+            f"{model}: not in the cache of this machine; unset HF_HUB_OFFLINE to download it"
+        ) from error
     except Exception as error:  # whatever the client's libraries raise: of the network, of an answer that is not JSON
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise  # of a file: the disk is full, no permission

@@ -115,12 +115,15 @@ def push(
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        UsageError: no such model, or the hub refuses it.
+        UsageError: no such model, the hub refuses it, or HF_HUB_OFFLINE is set.
         SampleCNNError: damaged files, or the hub cannot be reached.
     """
     target = parsed_id(repository)
     require("push to the hub", "hub")
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UsageError(f"{target}: nothing can be pushed while HF_HUB_OFFLINE is set; unset it")
 
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
