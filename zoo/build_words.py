@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", choices=tuple(RECIPES))
     parser.add_argument("--speech-commands", type=Path, default=Path("data/scd/raw"), metavar="FOLDER")
     parser.add_argument("--esc10", type=Path, metavar="FOLDER", help="a folder for each class; optional")
+    parser.add_argument("--notes", type=Path, metavar="CSV", help="manifest of notes of instruments; optional")
     parser.add_argument(
         "--alarms", type=Path, metavar="FOLDER", help="more recordings without words, to count alarms on"
     )
@@ -71,7 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 def data(options: argparse.Namespace) -> None:
     """Writes OUT/words/words.csv with its clips, and builds it into OUT/data/words."""
     folder = options.manifest.parent
-    words_data.write_manifest(options.speech_commands, folder, options.esc10, options.leave_out, options.seed)
+    words_data.write_manifest(
+        options.speech_commands, folder, options.esc10, options.notes, options.leave_out, options.seed
+    )
     print("\n".join(samplecnn.build(options.manifest, options.data, **DATASET).lines()))
 
 

@@ -5,7 +5,8 @@
 - `_unknown_`: clips of UNKNOWN_WORDS, and, for training and validation only, made words: the first half of one word
   spliced to the second half of another, and words played backward. The test has real words only.
 - `_background_`: crops of `_background_noise_`, whose recordings are divided by time (the first 60 % train, the next
-  20 % validate, the rest tests), crops of ESC-10 where it is given (folds 1 to 3, 4, 5), coloured noise and silence.
+  20 % validate, the rest tests), crops of ESC-10 where it is given (folds 1 to 3, 4, 5), coloured noise and silence;
+  for training and validation only, synthetic tones, sweeps and bursts, and notes of instruments where they are given.
 
 The recordings of the background's training part are also written whole, for mixing into training clips.
 """
@@ -20,6 +21,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from samplecnn.datasets import synthesis
+
 RATE = 16_000  # Hz, of Speech Commands
 SAMPLES = RATE  # of a clip
 KEYWORDS = (
@@ -33,6 +36,7 @@ PARTS = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}  # of a bac
 FOLDS = {"train": "123", "val": "4", "test": "5"}  # of ESC-10
 MADE = {"splice": 2000, "reverse": 800}  # made words for training; a tenth of it for validation
 CROPS = {"noise": 600, "esc10": 1000, "coloured": 300, "silence": 100}  # for training; a fifth of it in val and test
+MORE_CROPS = {"synthetic": 800, "notes": 800}  # for training; a tenth of it in val
 CROSSFADE = RATE // 100  # 10 ms
 ACTIVE = 0.02  # share of the loudest 10 ms above which a part of a clip is taken for speech
 
@@ -49,7 +53,12 @@ class Entry:
 
 
 def write_manifest(
-    speech: Path, out: Path, esc10: Path | None = None, leave_out: str | None = None, seed: int = 0
+    speech: Path,
+    out: Path,
+    esc10: Path | None = None,
+    notes: Path | None = None,
+    leave_out: str | None = None,
+    seed: int = 0,
 ) -> Path:
     """Writes a manifest with the name of OUT in OUT, and the clips that are made, in OUT/clips and OUT/background.
 
@@ -57,6 +66,7 @@ def write_manifest(
         speech: Speech Commands: WORD/SPEAKER_nohash_N.wav, the official lists and `_background_noise_`.
         out: folder.
         esc10: folder with one folder per class, the first digit of a file name being its fold.
+        notes: manifest of recordings without speech, with the columns `path` and `split`.
         leave_out: one of UNKNOWN_WORDS: it is not in training or validation, and is the only unknown word of the
             test. This measures how words are rejected that the training has not heard.
         seed: of all random choices.
@@ -73,6 +83,7 @@ def write_manifest(
     rng = np.random.default_rng(seed)
     kept += made_words(words, out / "clips", rng)
     kept += background(speech / "_background_noise_", esc10, out, rng)
+    kept += more_background(notes, out, np.random.default_rng([seed, 1]))  # leaves the clips above as they are
     path = out / f"{out.name}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -204,8 +215,40 @@ def _background_clip(
         start = rng.integers(max(len(wave) - SAMPLES, 0) + 1)
         wave = wave[start : start + SAMPLES]
         group = "" if kind == "noise" else name  # parts of one recording are in several splits, as the text above says
+    return group, leveled(wave, rng)
+
+
+def more_background(notes: Path | None, out: Path, rng: np.random.Generator) -> list[Entry]:
+    """Clips of a second of synthetic sounds, and of recordings of a manifest, at levels from -40 to 0 dB."""
+    listed: list[dict[str, str]] = []
+    if notes is not None:
+        with notes.open(newline="", encoding="utf-8") as file:
+            listed = list(csv.DictReader(file))
+    kinds = tuple(synthesis.KINDS.values())
+    time = np.arange(synthesis.RATE) / synthesis.RATE  # a second
+    entries = []
+    for split, share in (("train", 1.0), ("val", 0.1)):
+        pool = [row["path"] for row in listed if row["split"] == split]
+        for kind, most in MORE_CROPS.items():
+            for number in range(round(share * most) if kind == "synthetic" or pool else 0):
+                if kind == "synthetic":
+                    start, length = rng.uniform(0, 0.5), rng.uniform(0.05, 1)  # seconds
+                    sound = kinds[rng.integers(len(kinds))](rng, time) * ((time >= start) & (time < start + length))
+                    group, wave = "", soxr.resample(sound.astype(np.float32), synthesis.RATE, RATE)
+                else:
+                    name = pool[rng.integers(len(pool))]
+                    group, wave = Path(name).stem, read(notes.parent / name)
+                    start = rng.integers(max(len(wave) - SAMPLES, 0) + 1)
+                    wave = wave[start : start + SAMPLES]
+                path = out / "clips" / split / f"background-{kind}-{number:04}.wav"
+                entries.append(Entry(write(path, leveled(wave, rng)), BACKGROUND, split, group, kind))
+    return entries
+
+
+def leveled(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A wave with its peak at a random level from -40 to 0 dB of full scale."""
     peak = float(np.abs(wave).max())
-    return group, wave * np.float32(10 ** (rng.uniform(-40, 0) / 20) / max(peak, 1e-4))
+    return wave * np.float32(10 ** (rng.uniform(-40, 0) / 20) / max(peak, 1e-4))
 
 
 def coloured_noise(exponent: float, rng: np.random.Generator) -> np.ndarray:

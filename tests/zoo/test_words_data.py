@@ -26,6 +26,7 @@ def speech(tmp_path, monkeypatch) -> Path:
     """A folder as of Speech Commands: six speakers, of whom b validates and c tests; one clip of c is in no list."""
     monkeypatch.setattr(data, "MADE", {"splice": 20, "reverse": 10})
     monkeypatch.setattr(data, "CROPS", {"noise": 10, "esc10": 10, "coloured": 5, "silence": 5})
+    monkeypatch.setattr(data, "MORE_CROPS", {"synthetic": 20, "notes": 10})
     folder = tmp_path / "speech"
     lists: dict[str, list[str]] = {"b": [], "c": []}
     for number, word in enumerate((*data.KEYWORDS, *data.UNKNOWN_WORDS)):
@@ -78,7 +79,7 @@ def test_classes_and_counts(speech, esc10, tmp_path):
         assert [counts[word, split] for split in data.SPLITS] == [4, 1, 1]
     words = len(data.UNKNOWN_WORDS)
     assert [counts[data.UNKNOWN, split] for split in data.SPLITS] == [4 * words + 30, words + 3, words]
-    assert [counts[data.BACKGROUND, split] for split in data.SPLITS] == [30, 6, 6]
+    assert [counts[data.BACKGROUND, split] for split in data.SPLITS] == [50, 8, 6]
     assert all((tmp_path / "out" / row["path"]).exists() for row in found)
 
 
@@ -104,6 +105,25 @@ def test_background_is_divided_by_time_and_by_fold(speech, esc10, tmp_path):
     folds = {split: {row["group"][0] for row in found if row["source"] == "esc10" and row["split"] == split}
              for split in data.SPLITS}  # fmt: skip
     assert folds["train"] <= set("123") and folds["val"] == {"4"} and folds["test"] == {"5"}
+
+
+def test_notes_are_background_of_training_and_validation(speech, tmp_path):
+    (tmp_path / "notes").mkdir()
+    for split in data.SPLITS:
+        soundfile.write(tmp_path / f"notes/{split}.wav", utterance(440, 0, 1), RATE)
+    manifest = tmp_path / "notes.csv"
+    manifest.write_text("path,split\n" + "".join(f"notes/{split}.wav,{split}\n" for split in data.SPLITS))
+    found = rows(data.write_manifest(speech, tmp_path / "out", notes=manifest))
+    counts = Counter((row["source"], row["split"], row["group"]) for row in found if row["labels"] == data.BACKGROUND)
+    assert {key: count for key, count in counts.items() if key[0] in data.MORE_CROPS} == {
+        ("synthetic", "train", ""): 20,
+        ("synthetic", "val", ""): 2,
+        ("notes", "train", "train"): 10,
+        ("notes", "val", "val"): 1,
+    }
+    sounds = [soundfile.read(tmp_path / f"out/clips/train/background-synthetic-{number:04}.wav")[0]
+              for number in range(20)]  # fmt: skip
+    assert all(np.abs(sound).max() > 0.005 for sound in sounds)  # of 0.01 at least, sampled
 
 
 def test_the_same_seed_gives_the_same_clips(speech, tmp_path):
