@@ -24,7 +24,7 @@ REJECTING = (UNKNOWN, BACKGROUND)
 COMMON = {"recipe": "modern", "block": "se", "batch_size": 64, "passes": 1, "crop": 1.0, "shift": 0.1}
 RECIPES = {
     "words": {
-        **COMMON, "features": 64, "max_epochs": 13, "speed": 0.1, "filter": 4.0, "noise": 0.15, "class_weights": True,
+        **COMMON, "features": 64, "max_epochs": 24, "speed": 0.12, "filter": 5.0, "noise": 0.2, "class_weights": True,
     },
     "words-tiny": {
         **COMMON, "features": 32, "max_epochs": 30, "speed": 0.15, "filter": 6.0, "noise": 0.2, "label_smoothing": 0.05,
@@ -117,14 +117,18 @@ def pack(options: argparse.Namespace) -> None:
         "name": options.model,
         "about": ABOUT + ("; a small network" if options.model == "words-tiny" else ""),
         "licence": "MIT, data CC BY",
-        "command": f"python zoo/build_words.py {options.model} --esc10 data/esc10",
+        "command": f"python zoo/build_words.py {options.model} --esc10 data/esc10"
+        + (" --notes data/instruments/instruments.csv" if options.notes else ""),
         "seed": options.seed,
         "split": SPLIT,
         "counts": measuring.class_counts(dataset, options.data),
         "data": [
             {"name": "Speech Commands v0.02 (Warden 2018)", "licence": "CC BY 4.0", "use": "all words; background"},
-            {"name": "ESC-10 (Piczak 2015)", "licence": "CC BY 3.0, CC0", "use": f"`{BACKGROUND}`"},
-        ][: 2 if options.esc10 else 1],
+            *([{"name": "ESC-10 (Piczak 2015)", "licence": "CC BY 3.0, CC0", "use": f"`{BACKGROUND}`"}]
+              if options.esc10 else []),
+            *([{"name": "Philharmonia Orchestra sound samples", "licence": "free, not to be sold as samples",
+                "use": f"`{BACKGROUND}`"}] if options.notes else []),
+        ],
         **measuring.test_scores(folder, dataset, options.data, REJECTING),
         "scores_about": "Of one training.",
         "snr_about": f"Test clips of the {len(KEYWORDS)} words with background that was not in the training added; all "
