@@ -4,6 +4,10 @@ Each tile of 4 output steps is computed from 6 input steps: F(4, 3) of Lavin and
 dimension. With the matrices there, y = A' (G w * B' d), where the elementwise products are 6 matrix products over
 channels for all tiles at once. Rounding errors are twice those of the direct sum. This helps CPUs that are limited by
 float32 multiplications, those without a faster bfloat16.
+
+The convolution, forward and backward to its input, is computed block by block in one pass (`winograd_inference`) if
+the sizes fit its vectors; otherwise, and for the gradient of the weight, all values are transformed and PyTorch
+multiplies them.
 """
 
 from collections.abc import Sequence
@@ -13,6 +17,8 @@ import torch
 from torch import Tensor
 
 from samplecnn.kernels import threads
+from samplecnn.kernels.micro_kernel import GROUP
+from samplecnn.kernels.operands import Batch
 from samplecnn.kernels.threads import parallel_for, rows
 
 TILE_STEPS = 4  # output steps of a tile
@@ -44,6 +50,8 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     from samplecnn.kernels import winograd_transforms
 
     (batch, steps, channels), features = x.shape, len(weight)
+    if _fits_vectors(weight):
+        return _in_one_pass(x.contiguous(), weight, bias)
     x, out = x.contiguous(), x.new_empty(batch, steps, features)
     taps = _transformed(weight)
     workspace = _Workspace(x, max(channels, features))
@@ -63,15 +71,41 @@ def gradients(
     channels, features = x.shape[2], len(weight)
     x, gradient = x.contiguous(), gradient.contiguous()
     taps, grad_taps = _transformed(weight).transpose(1, 2), torch.zeros(POINTS, channels, features)
-    grad_x, workspace = torch.empty_like(x) if needed[0] else None, _Workspace(x, max(channels, features))
+    transposed, grad_x = needed[0] and not _fits_vectors(weight), None
+    if transposed:
+        grad_x = torch.empty_like(x)
+    elif needed[0]:
+        grad_x = _in_one_pass(gradient, weight.flip(2).transpose(0, 1), None)
+    if not (transposed or needed[1]):
+        return grad_x, None
+    workspace = _Workspace(x, max(channels, features))
     for part in workspace.parts:
         back = workspace.into(winograd_transforms.to_output_back, gradient[part], 1)
         if needed[1]:
             grad_taps.baddbmm_(workspace.into(winograd_transforms.from_input, x[part], 0).transpose(1, 2), back)
-        if grad_x is not None:
+        if transposed and grad_x is not None:
             products = torch.bmm(back, taps, out=workspace.array(0, len(x[part]), channels))
             workspace.out_of(winograd_transforms.from_input_back, products, grad_x[part])
     return grad_x, torch.einsum("kt,kcf->fct", G, grad_taps) if needed[1] else None
+
+
+def _fits_vectors(weight: Tensor) -> bool:
+    return all(size % GROUP == 0 for size in weight.shape[:2])
+
+
+def _in_one_pass(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of x [batch, time, channels], by `winograd_inference.convolve`."""
+    from samplecnn.kernels import conv_forward, winograd_inference
+    from samplecnn.kernels.staging import padded_length
+
+    (batch, steps, _), features = x.shape, len(weight)
+    out = x.new_empty(batch, steps, features)
+    packed = conv_forward.packed(winograd_inference.FLOAT_VECTORS, weight.detach().contiguous().numpy(), False)
+    shift = np.zeros(features, np.float32) if bias is None else bias.detach().numpy()
+    epilogue = conv_forward.BiasFloor(shift, np.float32(-np.inf))
+    operands = Batch(rows(x), steps), packed, Batch(rows(out), steps), epilogue
+    parallel_for(winograd_inference.convolve, batch * padded_length(steps), features, *operands)
+    return out
 
 
 def _transformed(weight: Tensor) -> Tensor:
