@@ -10,7 +10,7 @@ from llvmlite import binding as llvm
 from numba import njit, types
 
 from samplecnn.kernels.compiling import target_has
-from samplecnn.kernels.winograd_inference import ROWS, SIDES, UNROLLED, _multiply_tiles
+from samplecnn.kernels.winograd_vectors import ROWS, SIDES, UNROLLED, multiply_tiles
 
 SUMS = ROWS * SIDES * 16 * UNROLLED  # float32 multiplied and added per iteration
 
@@ -19,7 +19,7 @@ SUMS = ROWS * SIDES * 16 * UNROLLED  # float32 multiplied and added per iteratio
 def compiled():
     @njit
     def products(a, stride, b, half, count, target):
-        _multiply_tiles(a, stride, b, half, count, target)
+        multiply_tiles(a, stride, b, half, count, target)
 
     products.compile((types.int64,) * 6)
     return products
