@@ -3,7 +3,8 @@
     samplecnn prepare scd
     python zoo/build_words.py words --esc10 data/esc10
 
-Steps: data (clips, manifest, shards), train, fit (calibration), pack (weights in float16, measured card).
+Steps: data (clips, manifest, shards), train, fit (calibration), pack (weights in float16, measured card), listen (with
+--alarms: the threshold from which `samplecnn listen` starts).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from words_data import BACKGROUND, KEYWORDS, UNKNOWN, UNKNOWN_WORDS
 
 import samplecnn
 from samplecnn.audio import decode
+from samplecnn.bench.listen import bench_listen
 from samplecnn.evaluation.fitting import fit
 from samplecnn.shards import open_split
 
@@ -33,6 +35,7 @@ RECIPES = {
 MOST_BYTES = {"words": 4_000_000, "words-tiny": 500_000}
 ABOUT = "15 spoken words of English, other words and background"
 THRESHOLD = 0.5  # of a false alarm
+MOST_ALARMS = 5.0  # an hour, where `samplecnn listen` starts
 SPLIT = (
     "the official lists of Speech Commands; training clips of listed speakers are left out, so that no speaker is in "
     "two splits. Background recordings are divided by time (60 / 20 / 20 %), ESC-10 by fold (1 to 3, 4, 5)."
@@ -142,13 +145,23 @@ def pack(options: argparse.Namespace) -> None:
     packing.pack_card(folder, facts, MOST_BYTES[options.model])
 
 
+def listen(options: argparse.Namespace) -> None:
+    """Stores the lowest threshold with at most MOST_ALARMS an hour on the sounds of --alarms."""
+    if options.alarms:
+        folder = packing.PACKAGE / options.model
+        found = bench_listen(
+            str(options.manifest), str(folder), [str(options.alarms)], utterances=800, target=MOST_ALARMS
+        )
+        packing.add_operating_point(folder, found["operating_point"])
+
+
 def trained(options: argparse.Namespace) -> Path:
     if options.run is None:
         raise SystemExit("which run? train first, or give --run")
     return options.run
 
 
-STEPS = {"data": data, "train": train, "fit": calibrate, "pack": pack}
+STEPS = {"data": data, "train": train, "fit": calibrate, "pack": pack, "listen": listen}
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ from typing import Any
 
 from samplecnn import model_files
 from samplecnn.errors import SampleCNNError
+from samplecnn.listening import operating_point
 from samplecnn.zoo.card import card_text
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "samplecnn" / "zoo"
@@ -53,3 +54,10 @@ def pack_card(folder: Path, facts: dict[str, Any], most_bytes: int) -> dict[str,
     facts = facts | measured
     (folder / "card.md").write_text(card_text(facts), encoding="utf-8")
     return facts
+
+
+def add_operating_point(folder: Path, point: dict[str, Any]) -> None:
+    """Puts what `bench listen` chose into a packaged model's config.json, from where `samplecnn listen` starts."""
+    config = json.loads((folder / model_files.CONFIG).read_text(encoding="utf-8"))
+    config[operating_point.KEY] = point
+    (folder / model_files.CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
