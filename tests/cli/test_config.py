@@ -146,5 +146,6 @@ def test_messages_by_level(capsys):
         log.detail("d")
         shown[level.name] = capsys.readouterr().err.split()
     assert shown == {
+        "SILENT": [],
         "QUIET": ["warning:", "w"], "NORMAL": ["warning:", "w", "n"], "VERBOSE": ["warning:", "w", "n", "d"],
     }  # fmt: skip

@@ -246,8 +246,12 @@ def test_recording_and_listening_with_a_fake_microphone(page, server):
     seen = page.until(lambda now: now["name"].startswith("recording-") and not now["busy"])
     assert seen["problem"] == "" and len(seen["events"]) > 0 and seen["colours"] > 100
     page.click("listen")
-    seen = page.until(lambda now: now["name"] == "Listening" and len(now["events"]) > 2 and len(now["tags"]) == 3)
-    assert seen["live"] == "Stop listening" and seen["colours"] > 100
+    seen = page.until(
+        lambda now: (
+            now["name"] == "Listening" and len(now["events"]) > 2 and len(now["tags"]) == 3 and now["colours"] > 100
+        )
+    )
+    assert seen["live"] == "Stop listening"
     page.screen(390, "dark")
     assert page.until(lambda now: now["colours"] > 100)["wide"] <= 390
     page.check_accessibility()
