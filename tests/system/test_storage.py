@@ -19,12 +19,13 @@ from samplecnn import build, model_files
 from samplecnn.audio import decode
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.index import read_index, update_index
-from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.shards import open_split
 from samplecnn.system import storage
 from samplecnn.tagging import Tagger
 from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.task import Task
+
+pytest.importorskip("torch", reason="a model is made with PyTorch here")
 
 RATE, WINDOW = 8000, 729
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
@@ -104,6 +105,8 @@ def upload(folder: Path, address: str) -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
+    from samplecnn.models import ModelConfig, SampleCNN  # needs PyTorch
+
     folder = tmp_path_factory.mktemp("model")
     task = Task("sounds", ("high", "low"), "multiclass", RATE, WINDOW, None)
     model_files.save(SampleCNN(ModelConfig("basic", num_blocks=4, num_classes=2, features=4), task), folder, {})
