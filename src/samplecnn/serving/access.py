@@ -11,28 +11,20 @@ browsers send with cross-origin requests, must be that of this server.
 import ipaddress
 import secrets
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from samplecnn.serving.guard import SECURITY_HEADERS, cookie_value
 from samplecnn.serving.problems import Problem
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+HEADERS = {"Content-Security-Policy": POLICY, **SECURITY_HEADERS}
 OPEN_PATHS = ("/health", "/ready")  # for health checks, without a token
 COOKIE = "samplecnn-token"
 
@@ -111,7 +103,7 @@ class Access:
                 _cookie_name(scope), self.token, httponly=True, samesite="lax", secure=scope["scheme"] == "https"
             )
             return response
-        if self._fits(_cookie(headers.get("cookie", ""), _cookie_name(scope))):
+        if self._fits(cookie_value(headers.get("cookie", ""), _cookie_name(scope))):
             return None
         raise Problem(
             401, "this server needs its token, as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
@@ -125,11 +117,3 @@ def _cookie_name(scope: Scope) -> str:
     """A name with the server's port, since the ports of a host share their cookies."""
     server = scope.get("server")
     return f"{COOKIE}-{server[1]}" if server and server[1] else COOKIE
-
-
-def _cookie(text: str, name: str) -> str:
-    try:
-        found: Any = SimpleCookie(text).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value

@@ -18,19 +18,33 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
+SECURITY_HEADERS = {  # of every answer, besides the policy of its page
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+HEADERS = {"Content-Security-Policy": POLICY, **SECURITY_HEADERS}
 SAFE = ("GET", "HEAD")
 
 
 def new_token() -> str:
     return secrets.token_urlsafe(24)
+
+
+def cookie_value(header: str, name: str) -> str:
+    """The value of a cookie in a Cookie header, or "".
+
+    Example:
+        >>> cookie_value("a=1; b=2", "b"), cookie_value("a=1", "b")
+        ('2', '')
+    """
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
 
 
 class Guard:
@@ -82,16 +96,9 @@ class Guard:
             response = RedirectResponse("/", 303)
             response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax")
             return response
-        if self._fits(self._cookie(headers.get("cookie", ""))):
+        if self._fits(cookie_value(headers.get("cookie", ""), self.cookie)):
             return None
         return PlainTextResponse("Open the address that the program has printed: it holds the token of this page.", 403)
-
-    def _cookie(self, text: str) -> str:
-        try:
-            found = SimpleCookie(text).get(self.cookie)
-        except CookieError:
-            return ""
-        return "" if found is None else found.value
 
     def _fits(self, token: str) -> bool:
         return secrets.compare_digest(token.encode(), self.token.encode())

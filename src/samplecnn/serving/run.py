@@ -10,9 +10,9 @@ from typing import Any
 
 from samplecnn.errors import UsageError
 from samplecnn.serving.protocol import DeadlineProtocol
+from samplecnn.serving.server import LOOPBACK, running
 from samplecnn.system import log
 
-LOOPBACK = "127.0.0.1"
 GRACE = 30.0  # seconds that requests may still take after the server was asked to end
 MAX_FRAME = 1 << 20  # bytes of a WebSocket message
 PING_SECONDS = 20.0
@@ -137,10 +137,5 @@ def serve(app: Any, host: str, port: int, token: str | None, show: Callable[[str
 def serving_api(app: Any) -> Iterator[ApiServer]:
     """A server in a thread of this process, for as long as the block."""
     server = ApiServer(app)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.stop()
-        thread.join(30)

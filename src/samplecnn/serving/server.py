@@ -1,6 +1,7 @@
 """A local page as a process: a socket on the loopback interface, uvicorn, and the address with its token."""
 
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,13 +82,18 @@ def serve_page(app: Any, port: int, opens_browser: bool, show: Callable[[str], N
 @contextmanager
 def serving(app: Any) -> Iterator[LocalServer]:
     """A server in a thread of this process, for as long as the block."""
-    import threading
-
     server = LocalServer(app)
+    with running(server):
+        yield server
+
+
+@contextmanager
+def running(server: Any) -> Iterator[None]:
+    """Calls `server.run` in a thread for as long as the block, then `server.stop`."""
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield server
+        yield
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(30)
