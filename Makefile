@@ -34,7 +34,7 @@ KILLS ?= 200
 SEED ?= $(shell date +%s)
 
 fuzz: .venv/installed-test
-	$(BIN)/python tests/test_mutated_files.py --count $(COUNT) --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/mutated_files/test_mutated_files.py --count $(COUNT) --minutes $(MINUTES) --seed $(SEED)
 	$(BIN)/python tests/test_kills.py --kills $(KILLS) --seed $(SEED)
 
 # The same tests as on a CPU with an older instruction set: each library reads its own variable.
