@@ -13,6 +13,8 @@ import soundfile
 from samplecnn.datasets.base import Clip, Table
 from samplecnn.task import Task
 
+sys.path.insert(0, str(Path(__file__).parent))  # for small_builds.py
+
 CLASSES = ("low", "high", "noise")
 
 
