@@ -1,5 +1,6 @@
-"""A small random network and recordings for the server's tests."""
+"""A small random network and recordings for the tests of servers, and an HTTP API with that network."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from samplecnn import model_files
 from samplecnn.inference.precision import random_model
 from samplecnn.models.config import ModelConfig
 from samplecnn.task import Task
+
+sys.path.insert(0, str(Path(__file__).parent))  # for api_client.py
 
 RATE = 8000
 
@@ -31,3 +34,31 @@ def noise_file():
         soundfile.write(path, (0.02 + 0.03 * (seed % 7)) * wave, RATE)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, save_model):
+    folder = tmp_path_factory.mktemp("serve") / "tiny"
+    save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model):
+    """The API with the network under two names; it waits for requests and uploads for seconds only."""
+    from samplecnn.serving import ServeLimits, create_app
+    from samplecnn.serving.protocol import DeadlineProtocol
+    from samplecnn.serving.run import serving_api
+
+    limits = ServeLimits(max_megabytes=2, max_seconds=60, max_queue=32, upload_timeout=2, decoders=1, max_listeners=1)
+    app = create_app({"tiny": model, "second": model}, limits=limits, engine="numpy", precision="fp32")
+    with pytest.MonkeyPatch.context() as patch, serving_api(app) as running:
+        patch.setattr(DeadlineProtocol, "header_seconds", 1.0)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tagger(model):
+    from samplecnn.tagging.tagger import Tagger
+
+    return Tagger(model, engine="numpy", precision="fp32", embedding="hidden")
