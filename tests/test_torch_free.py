@@ -263,7 +263,7 @@ def test_extras_are_those_of_the_package():
         assert listed == {packages.get(module, module) for module in modules}
     base = {line.partition(">")[0] for line in project["dependencies"]}
     assert base == {
-        "numpy", "soundfile", "soxr", "safetensors", "h5py", "pyarrow", "typer", "rich", "crc32c",
+        "numpy", "soundfile", "soxr", "safetensors", "h5py", "pyarrow", "typer", "rich", "crc32c", "threadpoolctl",
     }  # fmt: skip
     assert project["optional-dependencies"]["all"] == [f"samplecnn[{','.join(EXTRAS)}]"]
 

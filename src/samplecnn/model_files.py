@@ -140,7 +140,7 @@ def load_graph(path: str | Path) -> "Graph":
 
     Args, Raises: as `load`.
     """
-    return load_stored(path).fold()
+    return _checked(path)[1]
 
 
 def load_stored(path: str | Path) -> StoredModel:
@@ -148,13 +148,17 @@ def load_stored(path: str | Path) -> StoredModel:
 
     Args, Raises: as `load`.
     """
+    return _checked(path)[0]
+
+
+def _checked(path: str | Path) -> "tuple[StoredModel, Graph]":
+    """A model, and its network for inference, which has every name and shape checked."""
     path = _file_of(path)
     stored = _read(path)
     try:
-        stored.fold()  # checks every name and shape
+        return stored, stored.fold()
     except SampleCNNError as error:
         raise _misfit(path, error) from error
-    return stored
 
 
 def _misfit(path: Path, error: SampleCNNError) -> SampleCNNError:

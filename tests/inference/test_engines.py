@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from samplecnn import hardware
 from samplecnn.errors import SampleCNNError, UsageError
@@ -74,6 +75,16 @@ def test_outputs_do_not_depend_on_the_batch(make_network, make_sounds, name, few
     np.testing.assert_allclose(engine(segments[::2]), whole[::2], rtol=0, atol=1e-5)  # not contiguous
     np.testing.assert_allclose(engine(segments.astype(np.float64)), whole, rtol=0, atol=1e-5)
     engine.close()
+
+
+def test_numpy_limits_the_threads_of_blas_only_while_it_computes(make_network, make_sounds):
+    """Its own threads have a segment each; those of BLAS belong to the whole process."""
+    with threadpool_limits(2, user_api="blas"):
+        before = ThreadpoolController().select(user_api="blas").info()
+        engine, segments = make_engine(make_network(), "numpy", "fp32"), make_sounds(5, 729)
+        whole = engine(segments)
+        assert ThreadpoolController().select(user_api="blas").info() == before
+        np.testing.assert_allclose(engine(segments[::-1]), whole[::-1], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", installed())

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from samplecnn.errors import UsageError
-from samplecnn.system.files import is_regular, refuse_inputs, sweep, write_text, written_aside
+from samplecnn.system.files import is_regular, refuse_inputs, sweep, write_early, write_text, written_aside
 from samplecnn.system.locks import CAN_LOCK, kept_locked
 
 
@@ -22,6 +22,20 @@ def test_a_file_is_whole_or_absent(tmp_path):
         aside.write_text("half")
         raise ZeroDivisionError
     assert (tmp_path / "new" / "x").read_text() == "whole" and len(list((tmp_path / "new").iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a system call of Linux")
+def test_a_file_is_written_early_as_it_grows(tmp_path):
+    with (tmp_path / "x").open("wb") as file:
+        for _ in range(2):
+            file.write(b"grown")
+            file.flush()
+            assert write_early(file.fileno())
+    reading, writing = os.pipe()
+    assert not write_early(writing), "a pipe has no disk"
+    os.close(reading)
+    os.close(writing)
+    assert (tmp_path / "x").read_bytes() == b"growngrown"
 
 
 def test_parts_of_killed_processes_are_swept(tmp_path):

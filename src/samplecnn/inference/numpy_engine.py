@@ -5,7 +5,9 @@ float32, as on CPUs with bfloat16 instructions: slower than fp32, to reproduce t
 module is also the shortest description of what a trained network computes.
 """
 
+import threading
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from samplecnn.inference.base import Engine
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 
 CHUNK_ROWS = 512  # pooled rows computed at a time, so that a chunk's products stay in the caches
+_BLAS_LIMITED = threading.Lock()  # held while the threads of BLAS are limited, which affects the whole process
 
 
 class NumpyEngine(Engine):
@@ -30,9 +33,28 @@ class NumpyEngine(Engine):
     def open(cls, net: Graph, precision: str, device: Any = None, few: bool = False) -> "NumpyEngine":
         return cls(net, precision)
 
+    @cached_property
+    def _blas(self) -> Any:
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController().select(user_api="blas")
+
     def infer(self, segments: np.ndarray) -> np.ndarray:
-        # One segment at a time: larger batches exceed the caches.
-        return np.concatenate([run(self.net, self.operations, wave[None], len(wave)) for wave in segments])
+        # One segment per thread at a time: larger batches exceed the caches. A thread has all of a segment, because the
+        # threads of BLAS wait for each other in every product, spinning: on a busy machine that took several times as
+        # long as all else.
+        threads = 1
+        if len(segments) > 1:
+            threads = min(max((library["num_threads"] for library in self._blas.info()), default=1), len(segments))
+        if threads == 1:
+            return np.concatenate([self._one(wave) for wave in segments])
+        from concurrent.futures import ThreadPoolExecutor
+
+        with _BLAS_LIMITED, self._blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            return np.concatenate(list(pool.map(self._one, segments)))
+
+    def _one(self, wave: np.ndarray) -> np.ndarray:
+        return run(self.net, self.operations, wave[None], len(wave))
 
 
 class Arrays(Operations[np.ndarray]):
@@ -123,10 +145,18 @@ class PooledArrays(Arrays):
     """
 
     def first(self, wave: np.ndarray, layer: Layer, pads: tuple[int, int], relu: bool) -> np.ndarray:
+        # The bias is the weight of a constant input, so that a chunk's ReLU is the only further pass over it.
         frames = np.pad(wave, ((0, 0), pads)).reshape(len(wave), -1, layer.width)
+        frames = np.pad(frames, ((0, 0), (0, 0), (0, 1)), constant_values=1)
+        weight = np.concatenate([layer.weight[:, 0].T, layer.bias[None]])
         out = _with_margins(*frames.shape[:2], len(layer.bias))
-        np.matmul(frames, layer.weight[:, 0].T, out=out)
-        return _add_bias_relu(out, layer, relu)
+        for rows, result in zip(frames, out, strict=True):
+            for first in range(0, len(result), CHUNK_ROWS):
+                chunk = result[first : first + CHUNK_ROWS]
+                np.matmul(rows[first : first + CHUNK_ROWS], weight, out=chunk)
+                if relu:
+                    np.maximum(chunk, 0, out=chunk)
+        return out
 
     def conv(self, x: Any, layer: Layer, relu: bool) -> Any:
         x = self.value(x)

@@ -61,7 +61,8 @@ class ShardWriter:
         self.ids: list[str] = []
         self.numbers: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
-        self.audio: list[np.ndarray] = []
+        # Of one batch: a batch is complete when it has `rows_per_batch`, and a part adds no more than that.
+        self.audio = np.empty((2 * self.rows_per_batch - 1, task.window), np.int16)
         self.writer = pa.ipc.new_file(str(path), self.schema)
 
     def add(self, id: str, labels: Sequence[int], segments: np.ndarray, **columns: str) -> None:
@@ -71,12 +72,12 @@ class ShardWriter:
         row[list(labels)] = 1
         for start in range(0, len(segments), self.rows_per_batch):
             part = segments[start : start + self.rows_per_batch]
+            self.audio[len(self.ids) : len(self.ids) + len(part)] = part
             self.ids += [id] * len(part)
             for name, texts in self.columns.items():
                 texts += [_text(columns[name])] * len(part)
             self.numbers.append(np.arange(start, start + len(part), dtype=np.int32))
             self.labels.append(np.broadcast_to(row, (len(part), len(row))))
-            self.audio.append(part)
             if len(self.ids) >= self.rows_per_batch:
                 self._flush()
 
@@ -86,12 +87,12 @@ class ShardWriter:
         columns = [
             pa.array(self.ids, pa.string()),
             pa.array(np.concatenate(self.numbers)),
-            _fixed_lists(self.labels, self.schema.field("labels").type),
-            _fixed_lists(self.audio, self.schema.field("audio").type),
+            _fixed_lists(np.concatenate(self.labels), self.schema.field("labels").type),
+            _fixed_lists(self.audio[: len(self.ids)], self.schema.field("audio").type),
             *(pa.array(texts, pa.string()) for texts in self.columns.values()),
         ]
         self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
-        self.ids, self.numbers, self.labels, self.audio = [], [], [], []
+        self.ids, self.numbers, self.labels = [], [], []
         self.columns = {name: [] for name in self.columns}
 
     def __enter__(self) -> "ShardWriter":
@@ -110,8 +111,8 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _fixed_lists(rows: list[np.ndarray], type: pa.DataType) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(rows).ravel()), type=type)
+def _fixed_lists(rows: np.ndarray, type: pa.DataType) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=type)
 
 
 def set_statistics(path: str | Path, task: Task) -> None:

@@ -13,7 +13,7 @@ from samplecnn.audio import Remarks, cut, is_silent, stream, to_int16
 from samplecnn.errors import AudioError
 from samplecnn.shards.formats import FORMATS, Format
 from samplecnn.system.allocator import keep_freed_memory
-from samplecnn.system.files import write_text, written_aside
+from samplecnn.system.files import write_early, write_text, written_aside
 from samplecnn.system.workers import enter
 from samplecnn.task import Task
 
@@ -47,7 +47,11 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
     issues: list[list[str]] = []
     per_class = np.zeros(task.num_classes, np.int64)
     clips = segments = short = total = squares = 0
-    with written_aside(folder / name) as aside, format.writer(aside, task, split, order["columns"]) as writer:
+    with (
+        written_aside(folder / name) as aside,
+        aside.open("rb") as written,
+        format.writer(aside, task, split, order["columns"]) as writer,
+    ):
         for index, (id, path, span, labels, columns) in enumerate(order["clips"]):
             audio, remarks, filled = _audio_of(
                 path, span, task, index in order["crashers"], order["accept_truncated"], folder
@@ -62,6 +66,7 @@ def make_shard(folder: Path, task: Task, format: Format, order: dict[str, Any], 
                 if order["measured"]:
                     one, two = sums(audio)
                     total, squares = total + one, squares + two
+                write_early(written.fileno())
             on_clip(int(audio is None))
     counts = {
         "split": split,

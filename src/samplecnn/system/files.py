@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ STDOUT = "-"
 SYSTEM_FOLDERS, MEMORY_FOLDER = ("/dev/", "/proc/"), "/dev/shm/"  # the last contains regular files
 PART = ".part"  # suffix of files that are not complete yet
 STALE_SECONDS = 3600.0
+SYNC_FILE_RANGE_WRITE = 2  # Linux's fcntl.h
 # Write errors, which some libraries raise without the file name.
 WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -133,6 +135,31 @@ def _aside(path: str | Path) -> Iterator[Path]:
             aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_early(descriptor: int) -> bool:
+    """Starts to write what of an open file is only in memory to the disk, and does not wait for it.
+
+    For a file that grows while something else is computed, so that the fsync at its end, which also reports errors,
+    has little left to wait for.
+
+    Returns:
+        whether the system has accepted it; false except on Linux.
+    """
+    start = _sync_file_range()
+    return start is not None and start(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE) == 0
+
+
+@cache
+def _sync_file_range() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
