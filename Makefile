@@ -6,23 +6,26 @@ BIN := .venv/bin
 
 # Versions whose tests without PyTorch are part of `make test`; those that are not on the machine are skipped.
 PYTHONS ?= 3.11 3.12 3.13 3.14
+HALF_OF_CPUS = $$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 ))
 
-.PHONY: demo test fuzz test-pythons test-without-torch lint test-avx2 test-avx512 test-avx512-bf16 docs docs-tables tensorflow clean
+.PHONY: demo test fuzz test-pythons install-pythons test-without-torch lint test-avx2 test-avx512 test-avx512-bf16 docs \
+	docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
 
-test: .venv/installed-test lint
+# mypy and pip use one CPU each.
+test: .venv/installed-test
+	$(MAKE) --jobs=2 lint install-pythons
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 	$(MAKE) test-pythons
 
-# On the version of .venv the other tests have run already: there the installation without PyTorch is what is new.
+install-pythons: .venv/bin/python
+	.ci/pythons $(BIN)/python $(PYTHONS) | INSTALL_ONLY=1 xargs -L 1 .ci/test-without-torch
+
+# Two versions at a time.
 test-pythons: .venv/bin/python
-	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	for version in $(PYTHONS); do \
-		if [ "$$version" = "$$own" ]; then .ci/test-without-torch $(BIN)/python tests/test_torch_free.py; \
-		else .ci/test-without-torch "$$version"; fi || exit 1; \
-	done
+	.ci/pythons $(BIN)/python $(PYTHONS) | PROCESSES=$(HALF_OF_CPUS) xargs -L 1 -P 2 .ci/test-without-torch
 
 test-without-torch:
 	.ci/test-without-torch $(PYTHON)
@@ -75,7 +78,7 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[test,docs]'
 	touch .venv/installed .venv/installed-docs $@
 
 .venv/installed-docs: .venv/bin/python pyproject.toml constraints.txt
