@@ -25,7 +25,6 @@ from samplecnn.task import Task
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "samplecnn"
-SLOW = pytest.mark.slow
 BLOCKED = ("torch", "sklearn", "scipy", "matplotlib", "tensorboard", "numba")
 BLOCK = f"""
 import sys
@@ -49,6 +48,11 @@ NEED_TORCH = (
 MAY_ASK_FOR_TORCH = ("hardware", "processes", "models.stored", "inference.registry", "model_files")
 
 
+def slow(*values):
+    """The values of a test that is not repeated on other versions of Python."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def belongs(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
@@ -60,7 +64,6 @@ def module_name(path: Path) -> str:
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 FREE = [name for name in MODULES if not belongs(name, NEED_TORCH)]
-FREE_PACKAGES = sorted({name.partition(".")[0] for name in FREE})
 
 
 def torch_imports(nodes, late: bool = False):
@@ -104,11 +107,15 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     return without_torch("from samplecnn.cli.app import main; main()", *words)
 
 
-@pytest.mark.parametrize("package", FREE_PACKAGES)
-def test_every_package_imports_without_torch(package):
-    modules = [f"samplecnn.{name}".rstrip(".") for name in FREE if name.partition(".")[0] == package]
-    modules = [name for name in modules if not name.endswith("__main__")]
-    done = without_torch("import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *modules)
+def test_every_module_imports_without_torch():
+    """In one process: the order does not matter, as no modules import each other in a circle (test_layout.py)."""
+    modules = [f"samplecnn.{name}".rstrip(".") for name in FREE if name.rpartition(".")[2] != "__main__"]
+    program = (
+        "import importlib, traceback\nfailed = 0\nfor name in sys.argv[1:]:\n    try:\n"
+        "        importlib.import_module(name)\n    except ImportError:\n        failed = 1\n"
+        "        traceback.print_exc()\nsys.exit(failed)"
+    )
+    done = without_torch(program, *modules)
     assert done.returncode == 0, done.stderr
 
 
@@ -149,9 +156,7 @@ def wanted_tags(models, recordings):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "kind", ["run directory", pytest.param(".safetensors", marks=SLOW), pytest.param(".h5", marks=SLOW)]
-)
+@pytest.mark.parametrize("kind", ["run directory", slow(".safetensors"), slow(".h5")])
 @pytest.mark.parametrize("engine", ["numpy", "openvino", "onnx"])
 def test_every_engine_tags_without_torch(models, recordings, wanted_tags, engine, kind):
     """A folder, by each kind of model."""
@@ -209,17 +214,17 @@ def test_data_sets_are_built_without_torch(recordings, tmp_path):
     ("words", "who"),
     [
         (("train", "demo"), "samplecnn train"),
-        (("eval", "demo", "{model}"), "samplecnn eval"),
-        (("demo",), "samplecnn demo"),
-        (("bench", "infer"), "samplecnn bench"),
-        (("analyze", "{model}", "summary"), "samplecnn analyze summary"),
-        (("analyze", "{model}", "filters"), "samplecnn analyze filters"),
-        (("analyze", "{model}", "excitations", "demo"), "samplecnn analyze excitations"),
-        (("analyze", "{model}", "explain", "{sound}"), "samplecnn analyze explain"),
-        (("analyze", "{model}", "report", "demo"), "samplecnn analyze report"),
+        slow(("eval", "demo", "{model}"), "samplecnn eval"),
+        slow(("demo",), "samplecnn demo"),
+        slow(("bench", "infer"), "samplecnn bench"),
+        slow(("analyze", "{model}", "summary"), "samplecnn analyze summary"),
+        slow(("analyze", "{model}", "filters"), "samplecnn analyze filters"),
+        slow(("analyze", "{model}", "excitations", "demo"), "samplecnn analyze excitations"),
+        slow(("analyze", "{model}", "explain", "{sound}"), "samplecnn analyze explain"),
+        slow(("analyze", "{model}", "report", "demo"), "samplecnn analyze report"),
         (("tag", "{model}", "{sound}", "--engine", "torch"), "engine torch"),
-        (("tag", "{model}", "{sound}", "--device", "cuda"), "device cuda"),
-        (("convert", "{checkpoint}", "out"), "samplecnn convert {checkpoint}"),
+        slow(("tag", "{model}", "{sound}", "--device", "cuda"), "device cuda"),
+        slow(("convert", "{checkpoint}", "out"), "samplecnn convert {checkpoint}"),
     ],
 )
 def test_a_missing_extra_is_named_with_its_pip_command(models, recordings, tmp_path, monkeypatch, words, who):

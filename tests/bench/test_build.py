@@ -31,7 +31,7 @@ def test_recordings_have_the_format_of_magnatagatune(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_measures_and_writes_results(tmp_path):
+def test_the_command_measures_and_writes_results(tmp_path, short_music):
     arguments = ["bench", "build", "--clips", "3", "--rounds", "1", "--data-dir", str(tmp_path / "data")]
     out = ["--json", str(tmp_path / "build.json"), "--picture", str(tmp_path / "build.png")]
     outcome = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
@@ -55,7 +55,7 @@ def test_a_custom_data_set(built, tmp_path):
     assert len(table.clips) == 10 and {clip.split for clip in table.clips} == {"train"} and table.measured
 
 
-def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch):
+def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch, short_music):
     import time
 
     table = generated_recordings(tmp_path / "raw", 1)
@@ -72,7 +72,7 @@ def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "out" / "0").iterdir()} == {"train.arrow", "train.arrow.json"}
 
 
-def test_missing_recordings_and_packages(tmp_path):
+def test_missing_recordings_and_packages(tmp_path, short_music):
     with pytest.raises(UsageError, match="unknown data set"):
         bench_build("nothing", tmp_path)
     (tmp_path / "sounds" / "a").mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_missing_recordings_and_packages(tmp_path):
         bench_build(None, tmp_path, clips=1, rounds=1, librosa=_without_librosa(tmp_path))
 
 
-def test_peers_are_skipped_without_a_source_checkout(tmp_path, monkeypatch):
+def test_peers_are_skipped_without_a_source_checkout(tmp_path, monkeypatch, short_music):
     monkeypatch.setattr(peers, "PROGRAMS", tmp_path / "nowhere")
     result = bench_build(None, tmp_path, clips=1, rounds=1, librosa=sys.executable)
     assert [row["name"] for row in result["contenders"]] == ["samplecnn build, one worker", BARE]

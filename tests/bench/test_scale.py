@@ -71,7 +71,7 @@ def test_loading_grows_in_time_and_not_in_memory(tmp_path):
             assert large - small < 40 << 20  # the larger lies in 142 MB of files
 
 
-def test_build_scale_as_a_command(tmp_path):
+def test_build_scale_as_a_command(tmp_path, short_music):
     arguments = ["bench", "build", "--scale", "--clips", "1", "--rounds", "1", "--data-dir", str(tmp_path / "data")]
     out = ["--json", str(tmp_path / "a.json"), "--picture", str(tmp_path / "a.png")]
     outcome = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)

@@ -21,9 +21,12 @@ print(computed, sum(moments.stats.cache_hits.values()), sum(moments.stats.cache_
 
 @pytest.fixture
 def package(root, tmp_path):
-    """A copy of the package with nothing compiled."""
-    shutil.copytree(root / "src" / "samplecnn", tmp_path / "samplecnn", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "samplecnn"
+    """A package with a copy of the kernels, none of them compiled, and without what imports PyTorch."""
+    kernels = tmp_path / "samplecnn" / "kernels"
+    shutil.copytree(root / "src" / "samplecnn" / "kernels", kernels, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (kernels, kernels.parent):
+        (folder / "__init__.py").write_text("")
+    return kernels.parent
 
 
 def call(package, prepare: str = "", **environment):
