@@ -55,7 +55,7 @@ def test_a_custom_data_set(built, tmp_path):
     assert len(table.clips) == 10 and {clip.split for clip in table.clips} == {"train"} and table.measured
 
 
-def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch, short_music):
+def test_a_worker_is_timed_inside_its_calls(tmp_path, monkeypatch):
     import time
 
     table = generated_recordings(tmp_path / "raw", 1)
