@@ -18,8 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> None:
-    """What the tests measure of the machine stays out of the user's cache folder."""
-    os.environ["SAMPLECNN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """What the tests measure of the machine stays out of the user's cache folder; the processes that test share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "machine"
+    folder.mkdir(exist_ok=True)
+    os.environ["SAMPLECNN_CACHE"] = str(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -183,8 +186,8 @@ def workspace(tmp_path_factory) -> Path:
 def pytest_generate_tests(metafunc):
     """Tests with a micro-kernel run with the instructions that the machine has, or with the same in plain loops.
 
-    Where the machine has tiles, only the test of their instructions runs in plain loops, too: all that is made of them is
-    the same, and compiling it once more takes longer than the tests.
+    Where the machine has tiles, only the test of their instructions runs in plain loops, too: all that uses them is the
+    same, and compiling it once more takes longer than the tests.
     """
     names = sorted(micro_kernels())
     if "unit" in metafunc.fixturenames:

@@ -269,6 +269,7 @@ def test_real_recordings_as_a_folder_make_a_stratified_table(shared: Path, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_real_speech_as_a_folder_has_the_splits_of_the_data_set(labels: Path) -> None:
     folder = table_of(labels / "scd/raw")
     assert folder.task.num_classes == 16 and folder.task.classes[0] == "bed"

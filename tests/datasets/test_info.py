@@ -18,6 +18,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mtt", "dcs"])
 def test_published_sizes_from_the_label_files_alone(name: str, labels: Path) -> None:
     info = describe(name, labels)
@@ -31,6 +32,7 @@ def test_published_sizes_from_the_label_files_alone(name: str, labels: Path) -> 
         assert counts == {split: counted[split, index] for split in ("train", "val", "test")}
 
 
+@pytest.mark.slow
 def test_class_counts_of_the_published_label_files(labels: Path) -> None:
     mtt, dcs = describe("mtt", labels).clips_of_class, describe("dcs", labels).clips_of_class
     assert sum(mtt["guitar"].values()) == 4_852 and sum(mtt["choral"].values()) == 490

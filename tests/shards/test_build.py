@@ -58,7 +58,8 @@ def test_a_published_task_keeps_its_numbers(recordings, tmp_path):
     assert build(table, tmp_path / "made").task == table.task
 
 
-@pytest.mark.parametrize("clip_seconds", [None, pytest.param(0.55, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("clip_seconds", [None, 0.55])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(recordings, tmp_path, digests, clip_seconds):
     table = recordings(clip_seconds=clip_seconds)
     found = []
@@ -70,6 +71,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(recordings, tmp_path, 
     assert digests(build(shuffled, tmp_path / "made4", clips_per_shard=4).folder) == found[0]
 
 
+@pytest.mark.slow
 def test_the_seed_determines_the_order_of_the_clips(recordings, tmp_path):
     orders = []
     for seed in (0, 1):
@@ -102,6 +104,7 @@ def test_custom_data_gets_shards_of_about_64_mb(recordings, tmp_path, monkeypatc
     assert len(sizes) > 2 and all(60_000 < size < 160_000 for size in sizes)
 
 
+@pytest.mark.slow
 def test_a_second_build_has_nothing_to_do(recordings, tmp_path, digests):
     table = recordings()
     first = build(table, tmp_path / "made")
@@ -116,6 +119,7 @@ def test_a_second_build_has_nothing_to_do(recordings, tmp_path, digests):
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"arrow"}
 
 
+@pytest.mark.slow
 def test_changed_recordings_or_labels_are_built_again(recordings, tmp_path):
     table = recordings()
     build(table, tmp_path / "made")
@@ -128,6 +132,7 @@ def test_changed_recordings_or_labels_are_built_again(recordings, tmp_path):
     assert segments.labels[row].tolist() == [0, 0, 1] and (segments.gather([row]) == 8192).all()
 
 
+@pytest.mark.slow
 def test_a_lost_shard_is_built_again(recordings, tmp_path, digests):
     table = recordings()
     report = build(table, tmp_path / "made")

@@ -134,6 +134,7 @@ def test_interruptions_of_the_final_steps(recordings, tmp_path, digests, monkeyp
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"arrow"}
 
 
+@pytest.mark.slow
 def test_other_options_start_over_with_a_note(recordings, tmp_path, digests, monkeypatch):
     table = recordings()
 
@@ -168,6 +169,7 @@ def test_too_little_disk_space_is_reported_before_decoding(recordings, tmp_path,
     assert build(recordings(), tmp_path / "made").clips == 30
 
 
+@pytest.mark.slow
 def test_a_build_on_a_full_disk_is_resumable(recordings, tmp_path, digests):
     """A limit on file sizes simulates a full disk: the write fails within a shard."""
     table = recordings(60, seconds=4)

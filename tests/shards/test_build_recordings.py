@@ -36,6 +36,7 @@ def spoil(table: Table) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_bad_recordings_are_skipped_and_listed(recordings, tmp_path, digests):
     table = recordings()
     reasons = spoil(table)

@@ -114,6 +114,7 @@ def test_validation_clips_are_a_tenth_of_the_others():
     assert Counter(splits) == {"train": 134, "val": 16, "test": 50}
 
 
+@pytest.mark.slow
 def test_folds_that_cannot_be_used_are_refused(data, tmp_path):
     with pytest.raises(UsageError, match="plain has no folds of its own"):
         fold_names("plain", data, "column")

@@ -33,6 +33,7 @@ def site(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_a_name_taken_by_another_source_is_refused(site, tmp_path):
     one, two = site("site1"), site("site2", ("cat", "dog"), 1)
     data = tmp_path / "data"
@@ -115,6 +116,7 @@ def test_shards_of_an_earlier_version_get_their_source_in_the_next_build(site, t
     assert read_record(report.folder).source == str(one)
 
 
+@pytest.mark.slow
 def test_padded_clips_are_counted(site, tmp_path):
     short = samplecnn.build(site("site1", samples=WINDOW - 1), tmp_path / "data", **OPTIONS)
     assert read_record(short.folder).short == {split: count.clips for split, count in short.splits.items()}
@@ -147,6 +149,7 @@ def test_a_set_replaced_in_use_never_gives_audio_of_another_clip(site, tmp_path,
         pickle.loads(pickled)
 
 
+@pytest.mark.slow
 def test_a_set_replaced_while_it_is_opened(site, tmp_path, monkeypatch):
     from samplecnn.shards import arrow_segments
 

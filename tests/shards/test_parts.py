@@ -57,12 +57,14 @@ def test_clip_seconds_bound_parts(manifest, tmp_path):
     assert sorted(train.ids) == ["a.wav@1-3.5"] * 6 + ["a.wav@3-4"] * 6
 
 
+@pytest.mark.slow
 def test_other_parts_are_another_build(manifest):
     path = manifest("a.wav,x,train,0,1", "a.wav,y,train,1,2")
     assert not built(path).already_built and built(path).already_built
     assert not built(manifest("a.wav,x,train,0,1", "a.wav,y,train,1,2.5")).already_built
 
 
+@pytest.mark.slow
 def test_parts_outside_the_recording_are_reported(manifest):
     report = built(manifest("a.wav,x,train,0,1", "a.wav,y,train,3,4.05", "a.wav,x,train,3.5,6", "a.wav,y,train,9,10"))
     assert sorted((issue.status, issue.reason.partition(";")[0]) for issue in report.issues) == [

@@ -75,6 +75,7 @@ def test_short_clips_are_stretched_as_the_original_does(shared, tmp_path):
         assert np.square(ours - theirs).mean() < 1e-4 * np.square(theirs).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measured", [True, False])
 def test_both_formats_hold_the_same(recordings, tmp_path, measured):
     """The same samples, labels, task and order, and so the same scores; with the original's file names."""
@@ -123,6 +124,7 @@ def test_tensorflow_reads_ours_and_we_read_tensorflows(tensorflow_python, record
         assert np.array_equal(theirs.labels, ours.labels) and np.array_equal(theirs.segment, ours.segment)
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_is_continued(recordings, tmp_path, monkeypatch, digests):
     table = recordings()
     whole = build_table(table, tmp_path / "whole", format="tfrecord", clips_per_shard=5, progress=False)

@@ -69,6 +69,7 @@ def test_timeout_and_attempts(server, tmp_path, run):
     assert run({"scd": published}, "scd", "--data-dir", tmp_path, "--attempts", 2).exit_code == 0
 
 
+@pytest.mark.slow
 def test_workers_option_is_passed_on(server, tmp_path, run, monkeypatch):
     published, _ = serve(server, "dcs")
     started = []
