@@ -4,16 +4,20 @@ python onnx_runner.py model.onnx sound.wav
 """
 
 import json
+import os
 import sys
 import wave
 
 import numpy as np
-import onnxruntime
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime 1.32 and later collects usage data
 
 
 def main() -> None:
     if len(sys.argv) != 3:
         sys.exit(__doc__)
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, window = json.loads(about["classes"]), int(about["window"])

@@ -1,6 +1,7 @@
 """Every program in examples/ runs, on generated recordings and a small model."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -85,16 +86,18 @@ def test_onnx_runner(tmp_path):
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [sys.executable, "-c", blocked, str(ROOT / "examples" / "onnx_runner.py")]
-    done = subprocess.run(
-        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
-    )
+    files = [str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")]
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    done = subprocess.run([*command, *files], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == []  # ONNX Runtime stores no usage data
     tags = Tagger("words", engine="numpy")(str(tmp_path / "noise.wav")).top(5)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [name for name, _ in tags]
     soundfile.write(tmp_path / "noise.wav", noise, 8_000)
-    done = subprocess.run(
-        [*command, str(tmp_path / "words.onnx"), str(tmp_path / "noise.wav")], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, *files], capture_output=True, text=True)
     assert done.returncode == 1 and "16 bits at 16000 Hz" in done.stderr and "Traceback" not in done.stderr
 
 

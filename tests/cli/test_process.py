@@ -138,6 +138,12 @@ def test_signals_end_in_one_line(number, code, said):
     assert (done.returncode, done.stderr) == (code, f"{said}\n")
 
 
+def test_the_handler_of_sigterm_is_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    run(lambda: None)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_second_interrupt_adds_nothing():
     body = (
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

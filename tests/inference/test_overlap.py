@@ -11,6 +11,7 @@ import torch
 from samplecnn.inference import open_engine, overlap
 from samplecnn.inference.overlap import Sharing
 from samplecnn.inference.overlap_plan import HOP_TOLERANCE, align_hop, shared_depth
+from samplecnn.inference.streaming import Streaming, can_stream
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, blocks_for_window
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
@@ -68,6 +69,28 @@ def test_shared_layers_give_the_outputs_of_separate_windows(network, block, mult
             assert np.ptp(wanted, axis=0).max() > 0.02, "outputs must differ"
             np.testing.assert_allclose(shared(buffer), wanted, rtol=0, atol=BOUND[precision])
     assert depths == ({1} if "se" in block else {1, 3})
+
+
+@pytest.mark.parametrize("more", [{}, {"filter_size": 5}], ids=["3", "5"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("block", ["basic", "se"])
+def test_windows_that_come_one_by_one_share_the_first_block(network, block, precision, more):
+    for window, padding in LENGTHS:
+        engine = open_engine(network(block, False, window, padding, **more), "numpy", precision)
+        for hop in (90, 243, 1089):
+            assert can_stream(engine, window, hop) and not can_stream(engine, window, hop + 1)
+            starts = np.append(hop * np.arange(11), 10 * hop + 5)  # the last one ends where the sound ends
+            buffer = noise_for(12, hop, window)
+            separate = np.stack([buffer[start : start + window] for start in starts])
+            wanted, stream = engine(separate), Streaming(engine, window, hop)
+            assert np.ptp(wanted, axis=0).max() > 0.01, "outputs must differ"
+            parts = np.concatenate(
+                [stream(separate[part], starts[part]) for part in (slice(3), slice(3, 4), slice(4, 12))]
+            )
+            bound = 2e-6 if precision == "fp32" else 1e-3  # the operands are rounded alike
+            np.testing.assert_allclose(parts, wanted, rtol=0, atol=bound)
+            stream.frames += 1
+            assert np.abs(stream(separate[:1], starts[-1:] + hop) - wanted[:1]).max() > bound  # they are used
 
 
 @pytest.mark.parametrize("block", ["basic", "se", "res2", "rese2"])

@@ -11,6 +11,7 @@ import soundfile
 
 pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed (the extra `hub`)")
 
+import huggingface_hub
 from fake_hub import TOKEN, FakeHub, Repository
 from huggingface_hub import ModelCard, constants, file_download
 
@@ -181,6 +182,10 @@ def test_a_silent_hub(hub, monkeypatch):
     with pytest.raises(SampleCNNError, match="cannot be reached") as error:
         pull(NAME)
     assert "ReadTimeout" in one_line(error)
+    monkeypatch.setattr("samplecnn.interop.hub.upload.ANSWER_SECONDS", 0.2)
+    with pytest.raises(SampleCNNError, match="cannot be reached") as error:
+        push(NAME, NAME)
+    assert "ReadTimeout" in one_line(error) and huggingface_hub.utils.get_session().timeout.read is None
 
 
 @pytest.mark.parametrize(

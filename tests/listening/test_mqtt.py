@@ -198,7 +198,10 @@ def test_without_a_broker_it_ends_in_time(capsys):
     [
         ("mqtt://host", "not an address such as mqtt://host/topic"),
         ("host/topic", "not an address"),
-        ("mqtt://host:99999/a", "not an address"),
+        ("mqtt://host:99999/a", "the port must be a number from 1 to 65535"),
+        ("mqtt://host:a/a", "the port must be a number from 1 to 65535"),
+        ("mqtt://host:0/a", "the port must be a number from 1 to 65535"),
+        ("mqtt://anna:secret@host:a/a", "give it in SAMPLECNN_MQTT_PASSWORD"),
         ("mqtt://host/a/#", "cannot be in a topic"),
         ("mqtt://anna:secret@host/a", "give it in SAMPLECNN_MQTT_PASSWORD"),
     ],

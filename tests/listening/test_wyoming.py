@@ -20,9 +20,11 @@ from wyoming.info import Describe, Info
 from wyoming.wake import Detect, Detection, NotDetected
 
 from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.listening.announcement import SERVICE, announced
 from samplecnn.listening.listener import Listener
 from samplecnn.listening.sources import ClientSound
-from samplecnn.listening.wyoming import Address, WyomingServer
+from samplecnn.listening.wyoming import WyomingServer, endpoint_of
+from samplecnn.system.sockets import Endpoint
 
 RATE = 16_000
 THRESHOLD = 0.2
@@ -59,7 +61,7 @@ def expected(listener, sound) -> list:
 def server(listener):
     """A running server and the moments it has shown."""
     moments: list = []
-    own = WyomingServer(listener, Address("127.0.0.1", 0), moments.append)
+    own = WyomingServer(listener, Endpoint("127.0.0.1", 0).listen(), moments.append)
     loop, started = asyncio.new_event_loop(), threading.Event()
     task = loop.create_task(own.serve(started.set))
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.gather(task, return_exceptions=True)))
@@ -164,13 +166,40 @@ def test_too_much_sound_is_dropped_and_counted():
 def test_addresses():
     for uri in ("127.0.0.1:10400", "tcp://127.0.0.1", "http://127.0.0.1:1", "tcp://:5", "tcp://a:99999", "tcp://a:1/x"):
         with pytest.raises(UsageError, match="not an address such as tcp://127"):
-            Address.parsed(uri)
+            endpoint_of(uri)
+    with pytest.raises(UsageError, match=r"--wyoming a\.\.b: not an address of this machine"):
+        endpoint_of("tcp://a..b:1")
 
 
-def test_an_address_in_use(server, listener):
-    second = WyomingServer(listener, Address("127.0.0.1", server.port), lambda moment: None)
-    with pytest.raises(SampleCNNError, match=r"cannot listen at 127\.0\.0\.1"):
-        asyncio.run(second.serve())
+def test_it_is_found_in_the_network(monkeypatch):
+    zeroconf = pytest.importorskip("zeroconf", reason="zeroconf is not installed (the extra `wyoming`)")
+    monkeypatch.setattr("samplecnn.listening.announcement.gethostname", lambda: "test.example")
+
+    async def found(loopback: bool) -> list:
+        listening = Endpoint("127.0.0.1", 0).listen()
+        async with announced(listening, "samplecnn words", loopback):
+            with zeroconf.Zeroconf(interfaces=["127.0.0.1"]) as network:
+                names = []
+                changed = lambda name, **more: names.append(name)  # noqa: E731
+                zeroconf.ServiceBrowser(network, SERVICE, [changed])
+                for _ in range(100 if loopback else 5):
+                    await asyncio.sleep(0.02)
+                    if names:
+                        break
+                info = await asyncio.to_thread(network.get_service_info, SERVICE, names[0]) if names else None
+        port = listening.getsockname()[1]
+        listening.close()
+        return [port, names, info]
+
+    port, names, info = asyncio.run(found(True))
+    assert names == ["samplecnn words test._wyoming._tcp.local."]
+    assert info.port == port and info.parsed_addresses() == ["127.0.0.1"]
+    assert asyncio.run(found(False))[1] == []  # not of use to others
+
+
+def test_an_address_in_use(server):
+    with pytest.raises(SampleCNNError, match=rf"127\.0\.0\.1, port {server.port}: cannot listen .*choose another port"):
+        endpoint_of(f"tcp://127.0.0.1:{server.port}").listen()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

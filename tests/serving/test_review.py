@@ -10,7 +10,7 @@ import soundfile
 
 pytest.importorskip("uvicorn", reason="needs samplecnn[serve]")
 
-from samplecnn.errors import UsageError
+from samplecnn.errors import SampleCNNError
 from samplecnn.evaluation.thresholds import Goal
 from samplecnn.index import read_index, update_index
 from samplecnn.index.review.answers import open_answers, read_answers
@@ -206,5 +206,5 @@ def _counted(frames, decoded):
 
 
 def test_a_port_that_is_taken(client):
-    with pytest.raises(UsageError, match=r"port \d+ cannot be used .*--port"):
+    with pytest.raises(SampleCNNError, match=r"port \d+: cannot listen .*choose another port"):
         LocalServer(None, client.port)

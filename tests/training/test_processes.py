@@ -17,7 +17,7 @@ from samplecnn import processes
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.processes import Processes
 from samplecnn.training import resume
-from samplecnn.training.checkpoint import load_checkpoint
+from samplecnn.training.checkpoint import load_checkpoint, resume_call
 from samplecnn.training.draws import Picked, Position, picked
 from samplecnn.training.logging import read_metrics
 from samplecnn.training.options import TrainOptions
@@ -116,13 +116,25 @@ def test_a_killed_process_ends_the_others_with_one_line(built, tmp_path):
     lines = [line for line in output if line.startswith(("error:", "terminated"))]
     assert len(lines) == 1, text
     if lines[0].startswith("error:"):  # else torchrun noticed it first
-        assert "another process of this training ended" in lines[0] and "--resume" in lines[0]
+        assert "another process of this training ended" in lines[0]
+        assert "continue with: torchrun --nproc-per-node 2 -m samplecnn train --resume" in lines[0]
     assert not re.search(r"^Traceback(?s:.)*samplecnn/training", text.split("torch/distributed")[0], re.MULTILINE)
     (run,) = (tmp_path / "log").iterdir()
     assert load_checkpoint(run).state.epoch >= 1
 
 
 # ---- without other processes
+
+
+def test_the_command_that_continues_a_run_starts_as_many_processes(monkeypatch):
+    run = Path("log/my run")
+    assert resume_call(run) == "samplecnn train --resume 'log/my run'"
+    started = {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert resume_call(run) == "torchrun --nproc-per-node 4 -m samplecnn train --resume 'log/my run'"
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    assert "on every machine, with -m samplecnn train --resume" in resume_call(run)
 
 
 @pytest.mark.parametrize(("samples", "count"), [(23, 2), (7, 3), (5, 5), (2, 4)])

@@ -12,11 +12,13 @@ from samplecnn.extras import require
 from samplecnn.system import log
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from samplecnn.listening.listener import Listener, Moment
     from samplecnn.listening.mqtt import Broker
     from samplecnn.listening.outputs import Output, SoundName
     from samplecnn.listening.sources import Source
-    from samplecnn.listening.wyoming import Address
+    from samplecnn.system.sockets import Endpoint
 
 
 def listen_command(
@@ -142,8 +144,9 @@ def listen_command(
         return
     if sum(given is not None for given in (source, url, microphone, wyoming)) > 1:
         raise UsageError("give one source: a recording or -, --url, --microphone, or --wyoming")
-    broker, address = _addresses(mqtt, wyoming)
+    broker, endpoint = _addresses(mqtt, wyoming)
     run = Command(command) if command is not None else None
+    listening = endpoint.listen() if endpoint is not None else None  # before a model is loaded for a port in use
     point = operating_point_of(model)
     rules = DetectorRules() if point is None else point.rules
     rules = replace(
@@ -178,8 +181,8 @@ def listen_command(
                 add(run)
             add(_output(format, listener, sound, model, (near, ends)))
 
-        if address is not None:
-            _serve(listener, address, add_all, show)
+        if endpoint is not None and listening is not None:
+            _serve(listener, endpoint, listening, add_all, show)
             return
         sound = _source(listener, source, url, microphone, (rate, channels, pcm), realtime)
         add_all(SoundName(sound.name, sound.live))
@@ -194,9 +197,9 @@ def listen_command(
     log.note(listener.counts.summary())
 
 
-def _addresses(mqtt: str | None, wyoming: str | None) -> "tuple[Broker | None, Address | None]":
+def _addresses(mqtt: str | None, wyoming: str | None) -> "tuple[Broker | None, Endpoint | None]":
     """Of the broker and of the server: checked before a model is loaded."""
-    broker = address = None
+    broker = endpoint = None
     if mqtt is not None:
         require("samplecnn listen --mqtt", "mqtt")
         from samplecnn.listening.mqtt import Broker
@@ -204,15 +207,16 @@ def _addresses(mqtt: str | None, wyoming: str | None) -> "tuple[Broker | None, A
         broker = Broker.parsed(mqtt)
     if wyoming is not None:
         require("samplecnn listen --wyoming", "wyoming")
-        from samplecnn.listening.wyoming import Address
+        from samplecnn.listening.wyoming import endpoint_of
 
-        address = Address.parsed(wyoming)
-    return broker, address
+        endpoint = endpoint_of(wyoming)
+    return broker, endpoint
 
 
 def _serve(
     listener: "Listener",
-    address: "Address",
+    endpoint: "Endpoint",
+    listening: "socket",
     add_outputs: "Callable[[SoundName], None]",
     show: "Callable[[Moment], None]",
 ) -> None:
@@ -223,10 +227,10 @@ def _serve(
     from samplecnn.listening.outputs import SoundName
     from samplecnn.listening.wyoming import WyomingServer
 
-    server = WyomingServer(listener, address, show)
+    server = WyomingServer(listener, listening, show)
 
     def ready() -> None:
-        where = f"tcp://{address.host}:{server.port}"
+        where = endpoint.url(listening, "tcp")
         add_outputs(SoundName(f"wyoming {where}", live=True))
         log.note(f"listening for Wyoming clients at {where}: {', '.join(server.names)}")
 

@@ -5,7 +5,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -41,33 +42,33 @@ def run(command: Callable[[], Any]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     spare_address_space()
     prepare_streams()
-    terminated = terminate_as_interrupt()
-    try:
-        command()
-    except KeyboardInterrupt:
-        end_interrupted(terminated())
-    except SystemExit as error:
-        if error.code == INTERRUPTED:  # typer's translation of a KeyboardInterrupt
+    with terminate_as_interrupt() as terminated:
+        try:
+            command()
+        except KeyboardInterrupt:
             end_interrupted(terminated())
-        raise
-    except OptionError as error:
-        fail(f"error: {error.on_command_line}", error.exit_code)
-    except SampleCNNError as error:
-        fail(f"error: {error}", error.exit_code)
-    except (MemoryError, ImportError, RuntimeError) as error:
-        problem = memory_problem(error)
-        if problem:
-            fail(f"error: {problem}", 1)
-        if isinstance(error, RecursionError):
-            fail("error: folders are nested too deeply; move them to a shorter path", 1)
-        if isinstance(error, ModuleNotFoundError):  # an extra that was not checked before
-            fail(f"error: {from_import_error(PROGRAM, error)}", 2)
-        raise
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # the reader of stdout has closed it (`| head`)
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards buffered output
-            sys.exit(0)
-        fail(f"error: {os_error_message(error)}", 1)
+        except SystemExit as error:
+            if error.code == INTERRUPTED:  # typer's translation of a KeyboardInterrupt
+                end_interrupted(terminated())
+            raise
+        except OptionError as error:
+            fail(f"error: {error.on_command_line}", error.exit_code)
+        except SampleCNNError as error:
+            fail(f"error: {error}", error.exit_code)
+        except (MemoryError, ImportError, RuntimeError) as error:
+            problem = memory_problem(error)
+            if problem:
+                fail(f"error: {problem}", 1)
+            if isinstance(error, RecursionError):
+                fail("error: folders are nested too deeply; move them to a shorter path", 1)
+            if isinstance(error, ModuleNotFoundError):  # an extra that was not checked before
+                fail(f"error: {from_import_error(PROGRAM, error)}", 2)
+            raise
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of stdout has closed it (`| head`)
+                sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - discards buffered output
+                sys.exit(0)
+            fail(f"error: {os_error_message(error)}", 1)
 
 
 def os_error_message(error: OSError) -> str:
@@ -102,8 +103,13 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def terminate_as_interrupt() -> Callable[[], bool]:
-    """Handles SIGTERM like Ctrl-C, so that work is saved and resumable; returns a function: whether it was received."""
+@contextlib.contextmanager
+def terminate_as_interrupt() -> Iterator[Callable[[], bool]]:
+    """Handles SIGTERM like Ctrl-C for as long as the block, so that work is saved and resumable.
+
+    Yields:
+        A function: whether it was received.
+    """
     received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -114,6 +120,11 @@ def terminate_as_interrupt() -> Callable[[], bool]:
         else:
             raise KeyboardInterrupt
 
-    with contextlib.suppress(ValueError):  # only the main thread can set signal handlers
-        signal.signal(signal.SIGTERM, interrupt)
-    return lambda: bool(received)
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set signal handlers
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)  # None: not set from Python

@@ -12,8 +12,8 @@ def serve_command(
         list[str],
         typer.Argument(
             metavar="MODEL",
-            help="Models to serve, each a run directory, a file or a packaged model's name; NAME=MODEL names it. The "
-            "first one is the default.",
+            help="Models to serve, each a run directory, a file, a packaged model's name or a hub id; NAME=MODEL names "
+            "it. The first one is the default.",
         ),
     ],
     host: Annotated[
@@ -49,14 +49,14 @@ def serve_command(
     """
     from samplecnn.errors import UsageError
     from samplecnn.extras import require
+    from samplecnn.system import log
+    from samplecnn.system.sockets import Endpoint
 
     require("samplecnn serve", "serve")
-    from samplecnn.serving.api import create_app
-    from samplecnn.serving.run import is_loopback, serve
     from samplecnn.serving.settings import ServeLimits, read_token
 
-    token = read_token(token_file)
-    if token is None and not is_loopback(host):
+    endpoint, token = Endpoint(host, port), read_token(token_file)
+    if token is None and not endpoint.is_loopback:
         raise UsageError(f"--host {host}: others can reach this address; set a token with --token-file")
     limits = ServeLimits(
         max_megabytes=max_megabytes,
@@ -65,5 +65,17 @@ def serve_command(
         request_timeout=request_timeout,
         batch_size=batch_size,
     )
-    app = create_app(models, limits=limits, token=token, hosts=allow_host or (), engine=engine, precision=precision)
-    serve(app, host, port, token)
+    listening = endpoint.listen()
+    log.note(f"loading {', '.join(models)}")
+    from samplecnn.serving.api import application, new_service
+    from samplecnn.serving.run import serve
+
+    service = new_service(models, limits, engine, precision)
+
+    def ready() -> None:
+        log.show(endpoint.url(listening))
+        if token is not None:
+            log.note("requests need the token; a browser opens ADDRESS/?token=TOKEN once")
+        log.note("ready; Ctrl-C ends")
+
+    serve(application(service, token, allow_host or ()), listening, service.load, ready)

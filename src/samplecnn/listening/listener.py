@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,9 @@ import numpy as np
 
 from samplecnn.errors import UsageError
 from samplecnn.inference import ENGINES, Engine, open_engine
+from samplecnn.inference.numpy_engine import NumpyEngine
+from samplecnn.inference.overlap_plan import align_hop
+from samplecnn.inference.streaming import Streaming, can_stream
 from samplecnn.inference.windows import hop_samples, windows
 from samplecnn.listening.detector import Detector, DetectorRules, Heard
 from samplecnn.listening.sources import Source
@@ -77,7 +80,8 @@ class Listener:
 
     Args:
         model: whatever `samplecnn.Tagger` takes.
-        hop: seconds from one window to the next; None: a tenth of a window.
+        hop: seconds from one window to the next; None: a tenth of a window. The NumPy engine rounds it by at most 1 %
+            (`align_hop`), so that successive windows share the first block.
         rules: how scores become events.
         thresholds: of each class, float [classes]; None: the model's.
         engine: what runs the model; "auto": the installed one that starts fastest, never PyTorch. Or an open engine.
@@ -118,10 +122,12 @@ class Listener:
         if isinstance(engine, str):
             engine = open_engine(net, engine, precision, segments=1, device=None if engine == "torch" else "cpu")
         self.engine = engine
+        if isinstance(engine, NumpyEngine):
+            self.hop = align_hop(net, window, self.hop)
         limits = np.asarray(self.task.class_thresholds if thresholds is None else thresholds)
         self.detector = Detector(self.task, limits, rules or DetectorRules(), self.hop / self.task.sample_rate)
         self.counts = Counts()
-        self._infer: Callable[[np.ndarray], np.ndarray] = self.engine
+        self._lock: AbstractContextManager[Any] = nullcontext()
         self.engine(np.zeros((1, window), np.float32))  # what an engine prepares at its first call is done now
 
     def another(self, lock: AbstractContextManager[Any]) -> "Listener":
@@ -130,13 +136,8 @@ class Listener:
         Args:
             lock: held while the engine runs.
         """
-        other, engine = copy(self), self.engine
-
-        def locked(segments: np.ndarray) -> np.ndarray:
-            with lock:
-                return engine(segments)
-
-        other._infer = locked
+        other = copy(self)
+        other._lock = lock
         other.detector = Detector(self.task, self.detector.thresholds, self.detector.rules, self.detector.hop)
         other.counts = Counts()
         return other
@@ -150,12 +151,13 @@ class Listener:
         Raises:
             AudioError: the source cannot be read, or breaks off.
         """
-        begun, rate = time.process_time(), self.task.sample_rate
+        begun, rate, infer = time.process_time(), self.task.sample_rate, self._inference()
         end, scores = 0.0, np.zeros(self.task.num_classes, np.float32)
         for part in windows(self._mono(source), self.task, BATCH, self.hop):
             if not len(part.segments):
                 continue
-            answers = self._infer(part.segments)
+            with self._lock:
+                answers = infer(part.segments, part.starts)
             for scores, start, segment in zip(answers, part.starts, part.segments, strict=True):
                 end = (int(start) + self.task.window) / rate
                 heard = self.detector(scores, end)
@@ -165,6 +167,12 @@ class Listener:
         self._count(source, begun, last)
         if last:
             yield Moment(end, scores, SILENCE_DB, last)
+
+    def _inference(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Scores of the windows of one stream, and their starts in samples."""
+        if isinstance(self.engine, NumpyEngine) and can_stream(self.engine, self.task.window, self.hop):
+            return Streaming(self.engine, self.task.window, self.hop)
+        return lambda segments, starts: self.engine(segments)
 
     def _mono(self, source: Source) -> Iterator[np.ndarray]:
         """The source's sound at the model's rate, float32 [samples], then some silence."""

@@ -63,12 +63,17 @@ class Broker:
         """
         try:
             parts = urlsplit(url)
-            port = parts.port
         except ValueError as error:
             raise UsageError(f"--mqtt: not an address such as mqtt://host/topic ({error})") from error
         topic = unquote(parts.path).strip("/")
         if parts.password is not None:
             raise UsageError(f"--mqtt: a password on the command line is seen by other users; give it in {PASSWORD}")
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise UsageError(f"--mqtt {url}: the port must be a number from 1 to 65535, as in mqtt://host:1883/topic")
         if set(topic) & set("+\0") or "#" in url:
             raise UsageError(f"--mqtt {url}: + and # cannot be in a topic")
         if parts.scheme not in PORTS or not parts.hostname or not topic or parts.query:

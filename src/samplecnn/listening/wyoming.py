@@ -9,16 +9,19 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from socket import socket
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from samplecnn import __version__
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.extras import require
+from samplecnn.listening.announcement import announced
 from samplecnn.listening.detector import is_rejection
 from samplecnn.listening.listener import Listener, Moment
 from samplecnn.listening.sources import ClientSound
 from samplecnn.system import log
+from samplecnn.system.sockets import Endpoint
 
 if TYPE_CHECKING:
     from wyoming.event import Event
@@ -29,31 +32,24 @@ MAX_BYTES = 1 << 20  # of one message
 PROJECT = "samplecnn"
 
 
-class Address(NamedTuple):
-    """Where a server listens."""
+def endpoint_of(uri: str) -> Endpoint:
+    """Where to listen, from tcp://HOST:PORT.
 
-    host: str
-    port: int
+    Raises:
+        UsageError: it is something else, or there is no such host.
 
-    @classmethod
-    def parsed(cls, uri: str) -> "Address":
-        """From tcp://HOST:PORT.
-
-        Raises:
-            UsageError: it is something else.
-
-        Example:
-            >>> Address.parsed("tcp://127.0.0.1:10400")
-            Address(host='127.0.0.1', port=10400)
-        """
-        try:
-            parts = urlsplit(uri)
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), None
-        if parts.scheme != "tcp" or not parts.hostname or port is None or parts.path not in ("", "/"):
-            raise UsageError(f"--wyoming {uri}: not an address such as tcp://127.0.0.1:10400")
-        return cls(parts.hostname, port)
+    Example:
+        >>> endpoint_of("tcp://127.0.0.1:10400").port
+        10400
+    """
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme != "tcp" or not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise UsageError(f"--wyoming {uri}: not an address such as tcp://127.0.0.1:10400")
+    return Endpoint(parts.hostname, port, "--wyoming")
 
 
 class WyomingServer:
@@ -61,21 +57,21 @@ class WyomingServer:
 
     Args:
         listener: each stream gets a copy, with a detector of its own.
-        address: where to listen; port 0: any that is free.
+        listening: a listening socket, which is closed at the end.
         on_moment: called with every moment of every stream, one at a time.
 
     Attributes:
-        port: of the server, once it runs.
+        port: of the server.
 
     Raises:
         MissingExtra: wyoming is not installed.
     """
 
-    def __init__(self, listener: Listener, address: Address, on_moment: Callable[[Moment], None]) -> None:
+    def __init__(self, listener: Listener, listening: socket, on_moment: Callable[[Moment], None]) -> None:
         require("samplecnn listen --wyoming", "wyoming")
-        self.listener, self.address, self.on_moment = listener, address, on_moment
+        self.listener, self.listening, self.on_moment = listener, listening, on_moment
         self.names = [name for name in listener.task.classes if not is_rejection(name)]
-        self.port = address.port
+        self.port = listening.getsockname()[1]
         self.lock = threading.Lock()  # of the engine and the outputs
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -84,19 +80,11 @@ class WyomingServer:
 
         Args:
             ready: called when clients can connect.
-
-        Raises:
-            SampleCNNError: the address is in use, or not one of this machine.
         """
+        server = await asyncio.start_server(self._client, sock=self.listening)
         try:
-            server = await asyncio.start_server(self._client, *self.address)
-        except OSError as error:
-            where, reason = f"{self.address.host}:{self.address.port}", error.strerror or str(error)
-            raise SampleCNNError(f"--wyoming: cannot listen at {where} ({reason}); choose another port") from error
-        self.port = server.sockets[0].getsockname()[1]
-        ready()
-        try:
-            async with server:
+            async with server, announced(self.listening, f"{PROJECT} {self.listener.task.name}"):
+                ready()
                 await server.serve_forever()
         finally:
             for task in list(self._clients):

@@ -9,15 +9,14 @@ browsers send with cross-origin requests, must be that of this server.
 """
 
 import ipaddress
-import secrets
 from collections.abc import Iterable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from samplecnn.serving.guard import SECURITY_HEADERS, cookie_value
+from samplecnn.serving.guard import SECURITY_HEADERS, cookie_value, fits, page_with_cookie
 from samplecnn.serving.problems import Problem
 
 POLICY = (
@@ -93,24 +92,15 @@ class Access:
             return None
         headers = Headers(scope=scope)
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._fits(given.strip()):
+        if scheme.lower() == "bearer" and fits(given.strip(), self.token):
             return None
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["type"] == "http" and scope["path"] == "/" and self._fits(asked):
-            response = RedirectResponse("/", 303)
-            # Lax: the address may be opened from another program. What pages of another origin send, Origin refuses.
-            response.set_cookie(
-                _cookie_name(scope), self.token, httponly=True, samesite="lax", secure=scope["scheme"] == "https"
-            )
-            return response
-        if self._fits(cookie_value(headers.get("cookie", ""), _cookie_name(scope))):
-            return None
+        cookie = _cookie_name(scope)
+        first = page_with_cookie(scope, self.token, cookie)
+        if first is not None or fits(cookie_value(headers.get("cookie", ""), cookie), self.token):
+            return first
         raise Problem(
             401, "this server needs its token, as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
         )
-
-    def _fits(self, token: str) -> bool:
-        return self.token is not None and secrets.compare_digest(token.encode(), self.token.encode())
 
 
 def _cookie_name(scope: Scope) -> str:

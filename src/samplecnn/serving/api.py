@@ -59,10 +59,27 @@ def create_app(
     Example:
         >>> app = create_app({"sounds": "log/20261122_101500-sounds-se"}, engine="numpy")
     """
+    service = new_service(models, limits or ServeLimits(), engine, precision)
+    service.load()
+    return application(service, token, hosts)
+
+
+def new_service(
+    models: Mapping[str, str | Path | Graph] | Iterable[str | Path], limits: ServeLimits, engine: str, precision: str
+) -> Service:
+    """The state of a server whose models are not loaded yet; arguments as for `create_app`.
+
+    Raises:
+        UsageError: no models, or two of the same name.
+    """
     named = models if isinstance(models, Mapping) else named_models([str(model) for model in models])
     if not named:
         raise UsageError("no model to serve; name one or more")
-    service = Service(named, limits or ServeLimits(), engine, precision)
+    return Service(named, limits, engine, precision)
+
+
+def application(service: Service, token: str | None, hosts: Iterable[str]) -> ASGIApp:
+    """The routes of a server; before `Service.load` is done, those that need models answer with status 503."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -123,6 +140,7 @@ async def tag(service: Service, request: Request) -> Response:
 
 async def list_models(service: Service, request: Request) -> Response:
     """The models, formats and limits."""
+    service.check_loaded()
     limits = service.limits
     return JSONResponse(
         {
@@ -151,6 +169,7 @@ async def show_metrics(service: Service, request: Request) -> Response:
 
 async def show_description(service: Service, request: Request) -> Response:
     """The OpenAPI document."""
+    service.check_loaded()
     return JSONResponse(description(service))
 
 

@@ -47,6 +47,26 @@ def cookie_value(header: str, name: str) -> str:
     return "" if found is None else found.value
 
 
+def fits(given: str, token: str) -> bool:
+    """Whether a token that was given is the right one, in a time that does not depend on where they differ."""
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
+def page_with_cookie(scope: Scope, token: str, cookie: str) -> Response | None:
+    """The answer to the first request of a browser, /?token=...: sets the cookie and leads to the page.
+
+    Returns:
+        None: another address, or not the token.
+    """
+    given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+    if scope["type"] != "http" or scope["path"] != "/" or not fits(given, token):
+        return None
+    response = RedirectResponse("/", 303)
+    # Lax, not strict: the address may be opened from another program. Requests of other pages are refused by Origin.
+    response.set_cookie(cookie, token, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    return response
+
+
 class Guard:
     """Middleware that lets only requests with the token through.
 
@@ -89,16 +109,9 @@ class Guard:
 
     def entrance(self, scope: Scope) -> Response | None:
         """For a request without the cookie: sets it and leads to the page, or refuses."""
-        headers = Headers(scope=scope)
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if given and scope["path"] == "/" and self._fits(given):
-            # Lax, not strict: the address may be opened from another program. What changes something needs the Origin.
-            response = RedirectResponse("/", 303)
-            response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax")
-            return response
-        if self._fits(cookie_value(headers.get("cookie", ""), self.cookie)):
+        first = page_with_cookie(scope, self.token, self.cookie)
+        if first is not None:
+            return first
+        if fits(cookie_value(Headers(scope=scope).get("cookie", ""), self.cookie), self.token):
             return None
         return PlainTextResponse("Open the address that the program has printed: it holds the token of this page.", 403)
-
-    def _fits(self, token: str) -> bool:
-        return secrets.compare_digest(token.encode(), self.token.encode())

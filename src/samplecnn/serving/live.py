@@ -81,8 +81,11 @@ class SocketSource:
 
 async def hear(service: Service, socket: WebSocket) -> None:
     """Serves one connection."""
-    if service.stopping or service.listening >= service.limits.max_listeners:
-        problem = busy(f"{service.listening} connections are open already; try again later", 429, 10)
+    try:
+        service.check_loaded()
+        if service.stopping or service.listening >= service.limits.max_listeners:
+            raise busy(f"{service.listening} connections are open already; try again later", 429, 10)
+    except Problem as problem:
         await socket.send_denial_response(problem.response())
         return
     service.listening += 1

@@ -22,9 +22,9 @@ ERRORS = {
     "422": "Not a recording that can be decoded, or longer than the limit.",
     "429": "Too many requests are waiting; Retry-After says when to try again.",
     "500": "The server has failed.",
-    "503": "Not done in time, or the server is stopping; see Retry-After.",
+    "503": "Not done in time, or the server is loading or stopping; see Retry-After.",
 }
-TAG_ERRORS, PLAIN_ERRORS = tuple(ERRORS), ("401", "403", "421", "500")
+TAG_ERRORS, PLAIN_ERRORS, LOADED = tuple(ERRORS), ("401", "403", "421", "500"), ("401", "403", "421", "500", "503")
 NUMBER, TEXT, BOOLEAN = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
 TEXTS, NUMBERS = {"type": "array", "items": TEXT}, {"type": "array", "items": NUMBER}
 SCORE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -35,7 +35,7 @@ def description(service: "Service") -> dict[str, Any]:
     names = list(service.models)
     paths = {
         "/v1/tag": {"post": _tag(names)},
-        "/v1/models": {"get": _plain("Models, formats and limits", _json("#/components/schemas/Models"))},
+        "/v1/models": {"get": _plain("Models, formats and limits", _json("#/components/schemas/Models"), LOADED)},
         "/v1/listen": {"get": _listen(names)},
         "/health": {"get": _plain("Whether the process answers", _json("#/components/schemas/Status"), ("421", "500"))},
         "/ready": {
@@ -44,7 +44,7 @@ def description(service: "Service") -> dict[str, Any]:
             )
         },
         "/metrics": {"get": _plain("Counters for Prometheus", {"text/plain": {"schema": TEXT}})},
-        "/openapi.json": {"get": _plain("This document", {"application/json": {"schema": {"type": "object"}}})},
+        "/openapi.json": {"get": _plain("This document", {"application/json": {"schema": {"type": "object"}}}, LOADED)},
     }
     return {
         "openapi": "3.1.0",
@@ -102,7 +102,7 @@ def _listen(names: list[str]) -> dict[str, Any]:
         "messages of type start, event, near, end, scores, done or problem.",
         "operationId": "listen",
         "parameters": _parameters(LISTEN_PARAMETERS, names),
-        "responses": {"101": {"description": "The connection is a WebSocket now."}, **_errors(("404", *PLAIN_ERRORS))},
+        "responses": {"101": {"description": "The connection is a WebSocket now."}, **_errors(("404", "429", *LOADED))},
     }
 
 

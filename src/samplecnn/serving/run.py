@@ -1,58 +1,19 @@
-"""`samplecnn serve` as a process: its socket, uvicorn, and graceful shutdown."""
+"""`samplecnn serve` as a process: uvicorn at a socket, models that load meanwhile, and graceful shutdown."""
 
 import contextlib
-import ipaddress
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from samplecnn.errors import UsageError
 from samplecnn.serving.protocol import DeadlineProtocol
 from samplecnn.serving.server import LOOPBACK, running
-from samplecnn.system import log
+from samplecnn.system.sockets import Endpoint
 
 GRACE = 30.0  # seconds that requests may still take after the server was asked to end
 MAX_FRAME = 1 << 20  # bytes of a WebSocket message
 PING_SECONDS = 20.0
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach an address.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
-        (True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def bound_socket(host: str, port: int) -> socket.socket:
-    """A listening socket: the address works from now on, and requests wait until the server runs.
-
-    Raises:
-        UsageError: the address cannot be used.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"host {host} cannot be used ({error.strerror or error})") from error
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind(address)
-        found.listen(1024)
-    except (OSError, OverflowError) as error:
-        found.close()
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{host}, port {port} cannot be used ({reason}); choose another --port") from error
-    return found
 
 
 class ApiServer:
@@ -60,22 +21,14 @@ class ApiServer:
 
     Args:
         app: from `api.create_app`.
-        host, port: where it listens; port 0 for any that is free.
+        listening: a listening socket.
         grace: seconds that requests may still take after it was asked to end.
-
-    Attributes:
-        address: of the server, http://HOST:PORT.
-
-    Raises:
-        UsageError: the address cannot be used.
     """
 
-    def __init__(self, app: Any, host: str = LOOPBACK, port: int = 0, grace: float = GRACE) -> None:
+    def __init__(self, app: Any, listening: socket.socket, grace: float = GRACE) -> None:
         import uvicorn
 
-        self.socket = bound_socket(host, port)
-        self.port = self.socket.getsockname()[1]
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.socket, self.port = listening, listening.getsockname()[1]
         config = uvicorn.Config(
             app,
             http=DeadlineProtocol,
@@ -123,19 +76,39 @@ class ApiServer:
                 signal.signal(number, action)
 
 
-def serve(app: Any, host: str, port: int, token: str | None, show: Callable[[str], None] = log.show) -> None:
-    """Serves until Ctrl-C or SIGTERM; prints the address first."""
-    server = ApiServer(app, host, port)
-    show(server.address)
-    if token is not None:
-        log.note("requests need the token; a browser opens ADDRESS/?token=TOKEN once")
-    log.note("Ctrl-C ends")
+def serve(app: Any, listening: socket.socket, load: Callable[[], None], ready: Callable[[], None]) -> None:
+    """Serves until Ctrl-C or SIGTERM. Until its models are loaded, the server answers that they are not.
+
+    Args:
+        app: from `api.application`.
+        listening: a listening socket.
+        load: loads the models, in a thread.
+        ready: called after that.
+
+    Raises:
+        Exception: whatever `load` raises, after the server has ended.
+    """
+    server = ApiServer(app, listening)
+    failures: list[BaseException] = []
+
+    def loading() -> None:
+        try:
+            load()
+            if not server.server.should_exit:
+                ready()
+        except BaseException as error:
+            failures.append(error)
+            server.stop()
+
+    threading.Thread(target=loading, name="loading", daemon=True).start()
     server.run()
+    if failures:
+        raise failures[0]
 
 
 @contextlib.contextmanager
 def serving_api(app: Any) -> Iterator[ApiServer]:
     """A server in a thread of this process, for as long as the block."""
-    server = ApiServer(app)
+    server = ApiServer(app, Endpoint(LOOPBACK, 0).listen())
     with running(server):
         yield server

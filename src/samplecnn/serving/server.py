@@ -1,15 +1,14 @@
 """A local page as a process: a socket on the loopback interface, uvicorn, and the address with its token."""
 
-import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from samplecnn.errors import UsageError
 from samplecnn.serving.guard import Guard, new_token
 from samplecnn.system import log
+from samplecnn.system.sockets import Endpoint
 
 LOOPBACK = "127.0.0.1"
 BUSY = 32  # requests at once; more are refused
@@ -26,23 +25,17 @@ class LocalServer:
         address: for the browser, with the token.
 
     Raises:
-        UsageError: the port is taken.
+        SampleCNNError: the port is in use.
     """
 
     def __init__(self, app: Any, port: int = 0) -> None:
         import uvicorn
 
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self.socket.bind((LOOPBACK, port))
-            self.socket.listen()  # the address works from now on; requests wait until the server runs
-        except OSError as error:
-            self.socket.close()
-            raise UsageError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
+        endpoint = Endpoint(LOOPBACK, port)
+        self.socket = endpoint.listen()
         self.port = self.socket.getsockname()[1]
         self.token = new_token()
-        self.address = f"http://{LOOPBACK}:{self.port}/?token={self.token}"
+        self.address = f"{endpoint.url(self.socket)}/?token={self.token}"
         config = uvicorn.Config(
             Guard(app, self.token, self.port),
             log_level="error",

@@ -26,7 +26,7 @@ RECEIVING = 4  # requests that are received at once, for each that the queue tak
 
 
 class Service:
-    """What the routes of a server share.
+    """What the routes of a server share. `load` opens the models.
 
     Args:
         models: by name; the first one is the default.
@@ -34,13 +34,11 @@ class Service:
         engine, precision: see `samplecnn.Tagger`.
 
     Attributes:
+        models: that are open, by name; empty until all of them are.
         active: requests that are processed or wait for it.
         receiving: requests that are being received.
         listening: open WebSocket connections.
         stopping: no further requests are taken.
-
-    Raises:
-        UsageError: as `samplecnn.Tagger`.
     """
 
     def __init__(
@@ -50,17 +48,26 @@ class Service:
         self.active = self.receiving = self.listening = 0
         self.stopping = False
         self.metrics = Metrics(lambda: self.active)
-        self.models = {
-            name: HostedModel(name, model, limits, engine, precision, self.metrics.batches.labels(name).observe)
-            for name, model in models.items()
-        }
-        for name, hosted in self.models.items():
-            opened = hosted.batcher.engine
-            self.metrics.build.labels(__version__, name, opened.name, opened.precision).set(1)
+        self.models: Mapping[str, HostedModel] = {}
+        self._named, self._engine, self._precision = models, engine, precision
         self.decoders = Decoders(limits.decoders, limits.request_timeout)
         self.threads = ThreadPoolExecutor(limits.max_queue, thread_name_prefix="request")
         self.listeners = ThreadPoolExecutor(max(limits.max_listeners, 1), thread_name_prefix="listener")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def load(self) -> None:
+        """Opens the models.
+
+        Raises:
+            UsageError, SampleCNNError: as `samplecnn.Tagger`.
+        """
+        opened: dict[str, HostedModel] = {}
+        for name, model in self._named.items():
+            observe = self.metrics.batches.labels(name).observe
+            hosted = HostedModel(name, model, self.limits, self._engine, self._precision, observe)
+            engine, opened[name] = hosted.batcher.engine, hosted
+            self.metrics.build.labels(__version__, name, engine.name, engine.precision).set(1)
+        self.models = opened
 
     @property
     def folder(self) -> str | None:
@@ -79,8 +86,14 @@ class Service:
             raise Problem(404, f"there is no model {name[:100]!r}; this server has {', '.join(self.models)}")
         return self.models[name]
 
+    def check_loaded(self) -> None:
+        """Raises a Problem until the models are loaded."""
+        if not self.models:
+            raise busy("the models are being loaded; try again later", seconds=2)
+
     def check_room(self) -> None:
         """Raises a Problem where no further request can be taken."""
+        self.check_loaded()
         if self.stopping:
             raise busy("the server is stopping", seconds=5)
         if self.active >= self.limits.max_queue:

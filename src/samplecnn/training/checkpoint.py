@@ -1,6 +1,7 @@
 """All that a run needs to resume as if it had never been interrupted, in one file that is complete or absent."""
 
 import io
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from samplecnn.parsing import (
     text,
     whole,
 )
+from samplecnn.processes import started_together
 from samplecnn.shards.identity import RECORD_RULE
 from samplecnn.system.files import write_bytes
 from samplecnn.task import DESCRIPTION as TASK
@@ -105,10 +107,25 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
     write_bytes(run / CHECKPOINT, memory.getbuffer())
 
 
+def resume_call(run: Path) -> str:
+    """The command that continues a training as it was started: by torchrun, with as many processes.
+
+    Example:
+        >>> resume_call(Path("log/20261122_101500-sounds-se"))
+        'samplecnn train --resume log/20261122_101500-sounds-se'
+    """
+    resumed = f"samplecnn train --resume {shlex.quote(str(run))}"
+    if not started_together():
+        return resumed
+    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+        return f"the torchrun command of this training, on every machine, with -m {resumed}"
+    return f"torchrun --nproc-per-node {os.environ['WORLD_SIZE']} -m {resumed}"
+
+
 def after_disk_error(run: Path) -> str:
     """How to continue a run that could not write; one without a checkpoint is removed, for nothing in it is of use."""
     if (run / CHECKPOINT).exists():
-        return f"the last good checkpoint is kept: samplecnn train --resume {shlex.quote(str(run))}"
+        return f"the last good checkpoint is kept: {resume_call(run)}"
     shutil.rmtree(run, ignore_errors=True)
     return f"nothing was saved yet; {run} is removed"
 

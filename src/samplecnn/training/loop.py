@@ -26,7 +26,7 @@ from samplecnn.shards.identity import BuildRecord
 from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.progress import Progress
 from samplecnn.training.averaging import Average, scored_weights, set_norm_update
-from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, save_checkpoint
+from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, resume_call, save_checkpoint
 from samplecnn.training.depth import description
 from samplecnn.training.feed import Feed
 from samplecnn.training.interrupt import deferred_interrupt
@@ -107,7 +107,7 @@ class Run:
                 if is_last:
                     return self.finish(scores)
         except KeyboardInterrupt:
-            log(f"\nstopped; continue with: samplecnn train --resume {self.run}")
+            log(f"\nstopped; continue with: {resume_call(self.run)}")
             raise
         except OSError:
             log(after_disk_error(self.run))

@@ -16,7 +16,7 @@ from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.training import depth
 from samplecnn.training.augmentation import crop_length
-from samplecnn.training.checkpoint import RunState
+from samplecnn.training.checkpoint import RunState, resume_call
 from samplecnn.training.data import open_splits, record_of, seen_clips, with_statistics
 from samplecnn.training.forecast import forecast
 from samplecnn.training.head_run import train_head
@@ -252,7 +252,7 @@ def run_to_end(run: Run) -> TrainResult:
     try:
         result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
     except LostProcess as error:
-        raise LostProcess(f"{error}; continue with torchrun and samplecnn train --resume {run.run}") from error
+        raise LostProcess(f"{error}; continue with: {resume_call(run.run)}") from error
     if run.options.baseline and run.scored is None and run.processes.is_first:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:

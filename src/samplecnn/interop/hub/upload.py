@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
 
 PUSHED = (CONFIG, WEIGHTS, README)
+ANSWER_SECONDS = 60.0  # without a byte sent or received, after which an upload is given up
 
 
 def write_folder(
@@ -129,7 +132,7 @@ def push(
         folder = Path(made)
         write_folder(model, folder, target.name, licence, scores)
         api = HfApi(token=token, **LIBRARY)
-        with hub_errors(target), client_messages():
+        with hub_errors(target), client_messages(), _answers_within(ANSWER_SECONDS):
             api.create_repo(target.name, private=private, exist_ok=True)
             if target.revision is not None:
                 api.create_branch(target.name, branch=target.revision, exist_ok=True)
@@ -141,6 +144,25 @@ def push(
                 revision=target.revision,
             )
     return str(commit.commit_url)
+
+
+@contextmanager
+def _answers_within(seconds: float) -> Iterator[None]:
+    """Gives the client's connections a time limit, for requests to which none can be passed: by default they have none.
+
+    Args:
+        seconds: without a byte sent or received.
+    """
+    import huggingface_hub.utils
+
+    utils: Any = huggingface_hub.utils
+    session = utils.get_session()
+    before = session.timeout
+    session.timeout = seconds
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 def pull(repository: str, folder: str | Path | None = None, token: str | None = None) -> Path:
