@@ -1,6 +1,9 @@
 """A small random network, and a collection of recordings for it. Nothing here needs PyTorch."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,3 +105,33 @@ def rows():
         return found
 
     return read
+
+
+def run_until(step: int | None, places: list[tuple[Any, str]], work: Callable[[], object], log: Path) -> int:
+    """Runs `work` in a process of its own that ends, without any cleaning up, right before its `step`-th call of one of
+    the methods `places`; returns its exit status, 9 if it ended so. What it writes to stderr is added to `log`.
+    """
+    process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    status = 1
+    try:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        left = [step]
+
+        def counted(method):
+            def call(*arguments, **options):
+                if left[0] is not None:
+                    left[0] -= 1
+                    if left[0] < 0:
+                        os._exit(9)
+                return method(*arguments, **options)
+
+            return call
+
+        for place, name in places:
+            setattr(place, name, counted(getattr(place, name)))
+        work()
+        status = 0
+    finally:
+        os._exit(status)

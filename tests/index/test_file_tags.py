@@ -1,12 +1,20 @@
 """Tags of an index in its files: which are written, what the index knows of the files then, and undoing it."""
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from samplecnn.errors import UsageError
 from samplecnn.file_tags import read_fields
 from samplecnn.file_tags.fields import GENRE, MODEL, MOOD, SCORES, TAGS
+from samplecnn.file_tags.journal import Journal
 from samplecnn.index import read_index, update_index
-from samplecnn.index.file_tags import write_file_tags
+from samplecnn.index.file_tags import undo_file_tags, write_file_tags
+from samplecnn.index.written import NAME, WrittenFiles
+
+from .conftest import run_until
 
 pytest.importorskip("mutagen", reason="needs mutagen (the extra tags)")
 
@@ -70,6 +78,48 @@ def test_what_cannot_be_meant_is_refused(folder, options, message, run):
 
 def test_an_existing_journal_is_not_overwritten(folder, tmp_path):
     (tmp_path / "j").write_text("mine")
-    with pytest.raises(UsageError, match="exists; name another file for the journal"):
+    with pytest.raises(UsageError, match="exists and is not a journal; name another file for the journal"):
         write_file_tags(read_index(folder), [], journal=tmp_path / "j")
     assert (tmp_path / "j").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_killed_run_is_continued_or_undone_and_nothing_is_run_through_the_model_again(folder, sounds, tmp_path):
+    steps = [(Journal, "add"), (Path, "replace"), (WrittenFiles, "add"), (WrittenFiles, "apply")]
+    kept, journal = tmp_path / "kept", tmp_path / "j.jsonl"
+    for name, source in (("sounds", sounds), ("index", folder)):
+        shutil.copytree(source, kept / name)
+    before = {path: path.read_bytes() for path in sounds.rglob("*.wav")}
+
+    def killed(step: int, undo: bool = False) -> None:
+        def work() -> None:
+            index = read_index(folder)
+            if undo:
+                undo_file_tags(index, journal)
+            else:
+                write_file_tags(index, index.select(), threshold=0, journal=journal)
+
+        assert run_until(step, steps, work, tmp_path / "log") == 9, (tmp_path / "log").read_text()
+
+    def runs_nothing() -> None:
+        report = update_index(folder)
+        assert report.tagged.files == 0 and not (folder / NAME).exists(), report
+
+    for step in (1, 11, 31):  # before a file is replaced, listed, and before the table is
+        killed(step)
+        changed = {path for path in before if path.read_bytes() != before[path]}
+        assert len(changed) == min((step + 1) // 3, 10)
+        index = read_index(folder)
+        report = write_file_tags(index, index.select(), threshold=0, journal=journal)
+        lost = step == 11  # the one file that was changed but not listed yet
+        assert len(report.failed) == lost and len(report.written) == 10 - len(changed)
+        if not lost:
+            runs_nothing()
+        killed(step, undo=True)
+        report = undo_file_tags(read_index(folder), journal)
+        assert not report.failed and before == {path: path.read_bytes() for path in before}
+        runs_nothing()
+        journal.unlink()
+        for name, target in (("sounds", sounds), ("index", folder)):
+            shutil.rmtree(target)
+            shutil.copytree(kept / name, target)

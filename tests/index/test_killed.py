@@ -11,39 +11,19 @@ from samplecnn.index.entry import Entry
 from samplecnn.index.journal import Journal, read_journal
 from samplecnn.index.parts import PART, part_file
 
+from .conftest import run_until
+
 OPTIONS = {"engine": "numpy", "precision": "fp32", "batch_size": 1}  # one by one: the same bits in any order
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
+STEPS = [(Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (Journal, "add"), (Journal, "close")]
+
+
 def update_until(step: int | None, index: Path, model: Path, sounds: Path) -> int:
-    """Runs an update in a process of its own that ends, without any cleaning up, right before its `step`-th change of a
-    file; returns its exit status, 9 if it ended so.
-    """
-    process = os.fork()
-    if process:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    status = 1
-    try:
-        os.dup2(os.open(index.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-        left = [step]
-
-        def counted(method):
-            def call(*arguments, **options):
-                if left[0] is not None:
-                    left[0] -= 1
-                    if left[0] < 0:
-                        os._exit(9)
-                return method(*arguments, **options)
-
-            return call
-
-        for place, name in ((Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (Journal, "add"), (Journal, "close")):
-            setattr(place, name, counted(getattr(place, name)))
-        update_index(index, model, [sounds], **OPTIONS)
-        status = 0
-    finally:
-        os._exit(status)
+    """Runs an update that ends right before its `step`-th change of a file, see `run_until`."""
+    return run_until(step, STEPS, lambda: update_index(index, model, [sounds], **OPTIONS), index.parent / "log")
 
 
 @pytest.fixture

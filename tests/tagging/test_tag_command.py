@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from samplecnn.cli.tag import tag_command
-from samplecnn.errors import UsageError
+from samplecnn.errors import AudioError, UsageError
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.report import MAX_LISTED_FILES, TagReport
 from samplecnn.tagging.tag_files import tag_paths
@@ -200,6 +200,10 @@ def test_long_lists_of_failures_are_shortened():
     (text,) = report.lines()
     assert text.startswith("1,000 of 2,000 files") and len(text.splitlines()) == 1 + MAX_LISTED_FILES + 1
     assert text.endswith("and 990 more")
+    short = TagReport(limit=MAX_LISTED_FILES)
+    for number in range(1000):
+        short.add(f"{number}.wav", AudioError(f"{number}.wav: empty"))
+    assert short.lines() == [text.replace("2,000", "1,000")] and len(short.failed) == MAX_LISTED_FILES
 
 
 def test_resuming_keeps_what_was_written(run, folder, tmp_path):

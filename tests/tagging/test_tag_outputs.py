@@ -105,7 +105,10 @@ def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_p
         (("--format", "vtt,csv"), "need a folder"),
         (("--output-dir", "x", "-o", "y"), "exclude each other"),
         (("--output-dir", "{songs}/a.wav"), "not a folder"),
-        (("--about",), "requires --output"),
+        (("--about", "x", "--no-about"), "exclude each other"),
+        (("--about", "x", "-o", "./x"), "is the output"),
+        (("--about", "{songs}/inner/a.wav"), "would overwrite a recording"),
+        (("--about", "-"), "--about needs a file"),
         (("--format", "vtt", "-o", "{songs}/a.wav"), "would overwrite a recording"),
         (("--resume", "--output-dir", "{songs}/no"), "there is no interrupted run to continue"),
     ],
@@ -229,8 +232,13 @@ def test_every_output_contains_the_provenance(run, songs, model_folder, tmp_path
     output, aside = tmp_path / "csv.out", tmp_path / "csv.out.about.json"
     run(songs / "a.wav", "--format", "csv", "-o", output, "--no-about", *PLAIN)
     assert not aside.exists(), "the provenance of the earlier tags does not stay"
-    run(songs / "a.wav", "--format", "json", "-o", output, "--about", *PLAIN)
+    run(songs / "a.wav", "--format", "csv", "-o", output, "--about", aside, *PLAIN)
     assert json.loads(aside.read_text())["provenance"]["model_sha256"] == digest
+    run(songs / "a.wav", "--format", "csv", "-o", output, "--about", tmp_path / "run.json", *PLAIN)
+    assert not aside.exists() and json.loads((tmp_path / "run.json").read_text())["classes"][0] == "low"
+    rows = run(songs / "a.wav", "--format", "jsonl", "--about", tmp_path / "stdout.json", *PLAIN).stdout
+    assert json.loads(rows)["path"] == str(songs / "a.wav")
+    assert json.loads((tmp_path / "stdout.json").read_text())["provenance"]["model_sha256"] == digest
 
 
 def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):

@@ -12,6 +12,7 @@ from samplecnn.cli.outputs import (
     Hysteresis,
     MaxGap,
     MinSeconds,
+    NoAbout,
     OutputDir,
     OutputFile,
     OverTime,
@@ -21,6 +22,7 @@ from samplecnn.cli.outputs import (
     SmoothingKind,
     Threshold,
     Top,
+    about_option,
     event_rules,
 )
 from samplecnn.cli.shared import Device, Engine
@@ -59,6 +61,7 @@ def tags_command(
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
     about: About = None,
+    no_about: NoAbout = False,
     embeddings: EmbeddingsFile = None,
 ) -> None:
     """Show the tags of an index's files: in every format of `samplecnn tag`, filtered by path, class and score."""
@@ -78,7 +81,7 @@ def tags_command(
         selection=Selection(top, threshold, over_time, notes=known.settings.accept_truncated),
         output_dir=output_dir,
         overwrite=overwrite,
-        about=about,
+        about=about_option(about, no_about),
         embeddings=embeddings,
     )
 
@@ -101,6 +104,7 @@ def events_command(
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
     about: About = None,
+    no_about: NoAbout = False,
 ) -> None:
     """Show the events of an index's files (start, end, class, score): in every format of `samplecnn tag`.
 
@@ -120,7 +124,7 @@ def events_command(
         selection=Selection(top, threshold, events=rules, notes=known.settings.accept_truncated),
         output_dir=output_dir,
         overwrite=overwrite,
-        about=about,
+        about=about_option(about, no_about),
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from samplecnn.cli.choices import SMOOTHINGS, choice
+from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
     from samplecnn.tagging.events import EventRules
@@ -56,14 +57,14 @@ OutputDir = Annotated[
     ),
 ]
 About = Annotated[
-    bool | None,
+    str | None,
     typer.Option(
-        "--about/--no-about",
-        help="Write the provenance of the tags (model, hash, engine, ...) to OUTPUT.about.json; by default for formats "
-        "that cannot contain it.",
-        show_default=False,
+        metavar="FILE",
+        help="Write the provenance of the tags (model, hash, engine, ...) to this JSON file, also for tags on stdout.",
+        show_default="OUTPUT.about.json for formats that cannot contain it",
     ),
 ]
+NoAbout = Annotated[bool, typer.Option("--no-about", help="Do not write OUTPUT.about.json.")]
 EmbeddingsFile = Annotated[
     str | None,
     typer.Option(
@@ -98,3 +99,14 @@ def event_rules(
     limit = class_thresholds(class_threshold, threshold) if class_threshold else threshold
     kind = cast(Smoothing, smoothing)
     return EventRules(limit, smooth, kind, hysteresis, max_gap, min_seconds, refractory)
+
+
+def about_option(about: str | None, no_about: bool) -> str | bool | None:
+    """Where --about and --no-about put the provenance: in a file, nowhere (False), or in the default place (None).
+
+    Raises:
+        UsageError: both are given.
+    """
+    if about is not None and no_about:
+        raise UsageError("--about and --no-about exclude each other; omit one of them")
+    return about if about is not None else (False if no_about else None)

@@ -13,6 +13,7 @@ from samplecnn.cli.outputs import (
     Hysteresis,
     MaxGap,
     MinSeconds,
+    NoAbout,
     OutputDir,
     OutputFile,
     OverTime,
@@ -22,6 +23,7 @@ from samplecnn.cli.outputs import (
     SmoothingKind,
     Threshold,
     Top,
+    about_option,
     event_rules,
 )
 from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model, Ray
@@ -63,6 +65,7 @@ def tag_command(
     output_dir: OutputDir = None,
     overwrite: Overwrite = False,
     about: About = None,
+    no_about: NoAbout = False,
     embeddings: EmbeddingsFile = None,
     embedding_layer: Annotated[
         str,
@@ -137,7 +140,7 @@ def tag_command(
         accept_truncated=accept_truncated,
         output_dir=output_dir,
         overwrite=overwrite,
-        about=about,
+        about=about_option(about, no_about),
         embeddings=embeddings,
         embedding_layer=embedding_layer,
         ray=ray,

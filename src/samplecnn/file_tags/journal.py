@@ -36,7 +36,7 @@ class Journal:
     """Keeps changes in a file, which begins with the first one. Use as a context manager.
 
     Args:
-        path: of the file; lines are added to one that is there.
+        path: of the file; lines are added to one that is there, in place of a last line that a crash has cut off.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -48,6 +48,7 @@ class Journal:
         """Puts a change on disk."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _drop_cut_line(self.path)
             self._file = self.path.open("a", encoding="ascii")
         self._file.write(json.dumps(asdict(change)) + "\n")
         self._file.flush()
@@ -81,3 +82,9 @@ def read_changes(path: str | Path) -> Sequence[Change]:
     if not found:
         raise UsageError(f"{path}: it has no changes; {REMEDY}")
     return found
+
+
+def _drop_cut_line(path: Path) -> None:
+    if path.exists():
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)

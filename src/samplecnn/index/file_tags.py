@@ -1,12 +1,10 @@
 """Tags of an index in the files themselves, and undoing that. The index then knows the files as they are now."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.extras import require
@@ -14,10 +12,10 @@ from samplecnn.file_tags import read_changes, undo_changes, write_fields
 from samplecnn.file_tags.fields import GENRE, MODEL, MOOD, SCORES, TAGS, Fields
 from samplecnn.file_tags.journal import Journal
 from samplecnn.index.changes import stamp_of
-from samplecnn.index.digests import content_hash
-from samplecnn.index.file_list import path_bytes, rows_of
 from samplecnn.index.reader import Index
-from samplecnn.index.rewrite import TableChanges, recover, rewrite, table_paths
+from samplecnn.index.rewrite import recover
+from samplecnn.index.written import WrittenFiles
+from samplecnn.system import log
 from samplecnn.system.locks import locked
 
 HASH_SHOWN = 16  # digits of the model's hash in the field of the model
@@ -60,20 +58,23 @@ def write_file_tags(
         threshold: scores above it are tags; None: the model's own for each class.
         top: at most so many tags, the best.
         genre, mood: "CLASS=VALUE", or "CLASS" for the class's name: replaces the genre (mood) of files with this tag.
-        journal: gets what was there before; None: a new file in the index's folder.
+        journal: gets what was there before, behind what it holds; None: a new file in the index's folder.
         dry_run: nothing is written.
 
     Raises:
-        UsageError: no such class, or another process that writes the index.
+        UsageError: no such class, a journal that is another file, or another process that writes the index.
     """
     require("samplecnn index write-tags", "tags")
     if journal is not None and Path(journal).exists():
-        raise UsageError(f"{journal}: exists; name another file for the journal")
+        try:
+            read_changes(journal)
+        except UsageError as error:
+            raise UsageError(f"{journal}: exists and is not a journal; name another file for the journal") from error
     values = {GENRE: _named(index, genre, "--genre"), MOOD: _named(index, mood, "--mood")}
     path = Path(journal) if journal is not None else index.folder / time.strftime("write-tags-%Y%m%d-%H%M%S.jsonl")
     report = FileTagsReport()
     sizes, times = index.table["size"].to_pylist(), index.table["mtime_ns"].to_pylist()
-    with _keeping_index(index, dry_run) as keep, Journal(path) as kept:
+    with _written_files(index, dry_run) as written, Journal(path) as kept:
         try:
             for row in rows:
                 name = index.paths[row]
@@ -81,7 +82,8 @@ def write_file_tags(
                     continue
                 try:
                     stamp = stamp_of(name)
-                    if stamp is not None and (stamp.size, stamp.mtime_ns) != (sizes[row], times[row]):
+                    known = stamp is None or stamp == (sizes[row], times[row])
+                    if stamp is not None and not known and not written.has(name, stamp):
                         raise AudioError(f"{name}: {CHANGED}")
                     fields = _fields(index, row, threshold, top, values)
                     change = write_fields(name, fields, None if dry_run else kept)
@@ -92,9 +94,13 @@ def write_file_tags(
                     report.unchanged += 1
                 else:
                     report.written.append((name, fields))
-                    keep(name)
-        finally:
-            report.journal = path if kept.count else None
+                if not dry_run and (change is not None or not known):
+                    written.add(name)
+        except BaseException:
+            if kept.count:
+                log.report(f"{kept.count:,} files are written; continue with the same command, or use --undo {path}")
+            raise
+        report.journal = path if kept.count else None
     return report
 
 
@@ -108,13 +114,14 @@ def undo_file_tags(index: Index, journal: str | Path, dry_run: bool = False) -> 
     changes = read_changes(journal)
     report = FileTagsReport()
     path = Path(f"{journal}.undone")
-    with _keeping_index(index, dry_run) as keep, Journal(path) as kept:
+    with _written_files(index, dry_run) as written, Journal(path) as kept:
         for change, problem in undo_changes(changes, None if dry_run else kept):
             if problem:
                 report.failed.append((change.path, problem))
             else:
                 report.written.append((change.path, change.before))
-                keep(change.path)
+                if not dry_run:
+                    written.add(change.path)
     return report
 
 
@@ -149,24 +156,15 @@ def _fields(
 
 
 @contextmanager
-def _keeping_index(index: Index, dry_run: bool) -> Iterator[Callable[[str], None]]:
-    """Yields a function for each file that was changed; the index then has their size, time and hash."""
-    changed: list[str] = []
+def _written_files(index: Index, dry_run: bool) -> Iterator[WrittenFiles]:
+    """Yields the list of the files that are changed; after the block the index knows them as they are then."""
     if dry_run:
-        yield changed.append
+        yield WrittenFiles(index.folder)
         return
-    folder, settings = index.folder, index.settings
-    with locked(folder, f"{folder}: another `samplecnn index` is writing it; wait for it"):
+    with locked(index.folder, f"{index.folder}: another `samplecnn index` is writing it; wait for it"):
+        written = WrittenFiles(index.folder)
         try:
-            yield changed.append
+            yield written
         finally:
-            if changed:
-                recover(folder, settings)
-                paths = table_paths(folder, settings)
-                rows = rows_of(pa.array(map(path_bytes, changed), pa.large_binary()), paths)
-                changes = TableChanges()
-                for path, row in dict(zip(changed, rows.tolist(), strict=True)).items():
-                    stamp = stamp_of(path)
-                    if row >= 0 and stamp is not None:
-                        changes.change(row, stamp, sha256=content_hash(path))
-                rewrite(folder, settings, changes)
+            recover(index.folder, index.settings)
+            written.apply(index.settings)

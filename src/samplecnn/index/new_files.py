@@ -194,7 +194,7 @@ class Pass:
             self.add(Entry.of(known, stamp, digest, engine, outcome))
             report.add(known, outcome)
             seconds += outcome.seconds if isinstance(outcome, Tags) else 0
-            failed = f", {len(report.failed):,} failed" if report.failed else ""
+            failed = f", {report.counts['failed']:,} failed" if report.failed else ""
             bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
 
         def decode(name: str) -> None:

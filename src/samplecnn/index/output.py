@@ -7,9 +7,8 @@ import numpy as np
 
 from samplecnn.errors import UsageError
 from samplecnn.index.reader import Index
-from samplecnn.system.files import STDOUT
 from samplecnn.tagging.done import Done
-from samplecnn.tagging.targets import named_formats, prepare_targets, write_about
+from samplecnn.tagging.targets import check_about, named_formats, prepare_targets, write_about
 from samplecnn.tagging.writers import Selection
 
 OF_RECORDINGS = {"table", "json", "jsonl", "csv", "csv-long", "parquet"}  # need no windows unless they are asked for
@@ -51,7 +50,7 @@ def write_tags(
     selection: Selection | None = None,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
-    about: bool | None = None,
+    about: str | Path | bool | None = None,
     embeddings: str | Path | None = None,
 ) -> int:
     """Writes the tags of files as `tagging.tag_files.tag_paths` does, but from an index.
@@ -68,10 +67,9 @@ def write_tags(
         UsageError: an unknown format, or files that would be overwritten.
     """
     chosen, formats = [int(row) for row in rows], named_formats(format)
-    if about and (output is None or str(output) == STDOUT):
-        raise UsageError("--about requires --output; an --output-dir has its about.json")
     selection = selection or Selection()
     files = [index.paths[row] for row in chosen]
+    check_about(about, files, output)
     settings = index.settings
     facts = {**settings.about(), "index": str(index.folder)}
     if embeddings is not None:

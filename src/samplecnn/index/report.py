@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from samplecnn.recordings import counted
-from samplecnn.tagging.report import TagReport
+from samplecnn.tagging.report import MAX_LISTED_FILES, TagReport
 
 COUNTS = ("new", "changed", "moved", "copies", "touched", "restored", "deleted", "unchanged")
 
@@ -20,7 +20,8 @@ class UpdateReport:
         restored: had been deleted, and are there again.
         deleted: not there any more.
         unchanged: as they were; `failed` of them cannot be used.
-        tagged: failures and warnings of those that were run.
+        tagged: failures and warnings of those that were run: their numbers, and the first of each kind. The index has
+            the error of every file.
     """
 
     new: int = 0
@@ -32,7 +33,7 @@ class UpdateReport:
     deleted: int = 0
     unchanged: int = 0
     failed: int = 0
-    tagged: TagReport = field(default_factory=TagReport)
+    tagged: TagReport = field(default_factory=lambda: TagReport(limit=MAX_LISTED_FILES))
 
     def summary(self) -> str:
         """The counts in a line, without those that are 0."""

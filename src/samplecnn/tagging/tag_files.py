@@ -30,7 +30,7 @@ from samplecnn.tagging.report import TagReport, counted
 from samplecnn.tagging.run_journal import NAME, RunJournal, kept_note, open_journal
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.targets import Targets, named_formats, prepare_targets, write_about
+from samplecnn.tagging.targets import Targets, check_about, named_formats, prepare_targets, write_about
 from samplecnn.tagging.worker import open_tagger
 from samplecnn.tagging.writers import Outcome, Selection
 from samplecnn.task import Task
@@ -59,7 +59,7 @@ def tag_paths(
     accept_truncated: bool = False,
     output_dir: str | Path | None = None,
     overwrite: bool = False,
-    about: bool | None = None,
+    about: str | Path | bool | None = None,
     embeddings: str | Path | None = None,
     embedding_layer: int | str = HIDDEN,
     ray: str | None = None,
@@ -81,7 +81,8 @@ def tag_paths(
         output_dir: a folder, instead of `output`: tags.FORMAT for formats with one file for all recordings; for formats
             with one file per recording, the sub-folders of the recordings; and about.json with the provenance.
         overwrite: replaces existing files in `output_dir`.
-        about: writes the provenance next to `output`, as OUTPUT.about.json; None: if the format cannot contain it.
+        about: writes the provenance to this JSON file, or with True next to `output`, as OUTPUT.about.json; None: there
+            if the format cannot contain it.
         embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
         embedding_layer: see `embedding` of `Tagger`.
         ray: address of a Ray cluster whose machines tag the files, see `open_tagger`; None: this process does.
@@ -93,13 +94,12 @@ def tag_paths(
     formats = named_formats(format)
     if resume and output_dir is None and (output is None or str(output) == STDOUT):
         raise UsageError("--resume requires --output or --output-dir")
-    if about and (output is None or str(output) == STDOUT):
-        raise UsageError("--about requires --output; --output-dir always contains an about.json")
     if embeddings is not None:
         embeddings_writer(str(embeddings))
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("the windows of a TFRecord are fixed; omit --hop")
+    check_about(about, found.files, output)
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, missing_extra
 from samplecnn.recordings import SUFFIXES
-from samplecnn.system.files import STDOUT, is_regular, refuse_inputs, write_json
+from samplecnn.system.files import STDOUT, is_regular, refuse_inputs, target_of, write_json
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
@@ -167,27 +167,56 @@ def prepare_targets(
         yield Targets(outputs, documents, None if folder is None else Path(folder), single)
 
 
-def write_about(
-    about: bool | None, facts: dict[str, Any], targets: Targets, formats: Sequence[str], output: str | Path | None
-) -> None:
-    """Writes the provenance of tags next to them: as about.json in a folder, or as OUTPUT.about.json.
+def check_about(about: str | Path | bool | None, files: Sequence[str], output: str | Path | None) -> None:
+    """Checks where the provenance shall go before the tags are made.
 
     Args:
-        about: None: next to a file whose format cannot contain it; True: next to any file; False: in a folder only.
+        about, output: as `write_about` takes them.
+        files: the recordings.
+
+    Raises:
+        UsageError: the place is the output, one of the recordings, a folder or stdout.
+    """
+    if about is True and (output is None or str(output) == STDOUT):
+        raise UsageError("the provenance of tags on stdout needs a file: about='about.json'")
+    if isinstance(about, bool) or about is None:
+        return
+    if str(about) == STDOUT:
+        raise UsageError("--about needs a file; stdout is for the tags")
+    refuse_inputs(about, files, SUFFIXES)
+    if output is not None and target_of(about).absolute() == target_of(output).absolute():
+        raise UsageError(f"{about}: is the output; name another file with --about")
+
+
+def write_about(
+    about: str | Path | bool | None,
+    facts: dict[str, Any],
+    targets: Targets,
+    formats: Sequence[str],
+    output: str | Path | None,
+) -> None:
+    """Writes the provenance of tags: to a file that is named, as about.json into a folder, or as OUTPUT.about.json.
+
+    Args:
+        about: a file; None: next to an output whose format cannot contain it; True: next to any output; False: nowhere.
+            A folder always gets its about.json.
         facts: the provenance.
         targets: that have been written.
         formats: names of their formats.
         output: the file; None and "-" are the standard output, next to which there is no place.
     """
+    named = None if about is None or isinstance(about, bool) else Path(about)
+    if named is not None:
+        write_json(named, facts)
     if targets.folder is not None:
         write_json(targets.folder / ABOUT, facts)
         return
     if output is None or not is_regular(output):
         return
     path = Path(f"{output}.{ABOUT}")
-    if about or (about is None and not FORMATS[formats[0]].describes_itself):
+    if about is True or (about is None and not FORMATS[formats[0]].describes_itself):
         write_json(path, facts)
-    else:
+    elif named is None or named.absolute() != path.absolute():
         path.unlink(missing_ok=True)  # that of tags which the output has replaced
 
 
