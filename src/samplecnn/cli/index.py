@@ -71,6 +71,9 @@ def update_command(
     Moved and copied files are recognised by their content, deleted ones are marked. Every recording is kept as soon as
     it is tagged; an update that was interrupted is continued by the same command.
     """
+    from samplecnn.system.allocator import arrow_without_pool
+
+    arrow_without_pool()
     from samplecnn.index import update_index
     from samplecnn.tagging.find import listed_paths
 

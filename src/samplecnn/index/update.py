@@ -16,7 +16,7 @@ from samplecnn.index.table import read_files
 from samplecnn.index.written import WrittenFiles
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.system import log
-from samplecnn.system.allocator import arrow_without_pool, keep_freed_memory
+from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.locks import locked
 from samplecnn.tagging.provenance import model_digest, provenance, scores_digest
 from samplecnn.tagging.tag_files import expected_segments
@@ -78,15 +78,9 @@ def update_index(
         raise UsageError(
             f"{folder}: its first update was interrupted before it kept its paths; name the files and folders"
         )
+    found = find(paths or known.roots)  # type: ignore[union-attr]  # a new index has paths
+    refuse_nothing(found, [str(path) for path in paths], new=known is None)
     opener = _Opener(folder, asked, digest, engine, batch_size, device, ray)
-    with arrow_without_pool():
-        found = find(paths or known.roots)  # type: ignore[union-attr]  # a new index has paths
-        refuse_nothing(found, [str(path) for path in paths], new=known is None)
-        return _locked_update(folder, opener, found, retry)
-
-
-def _locked_update(folder: Path, opener: "_Opener", found: Found, retry: bool) -> UpdateReport:
-    """Updates the index, which is made first if it is not there; a folder that stays empty is removed."""
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:

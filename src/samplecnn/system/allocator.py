@@ -1,9 +1,8 @@
 """Settings of memory allocators: that of the C library, and Arrow's."""
 
 import ctypes
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
@@ -25,18 +24,10 @@ def keep_freed_memory() -> None:
         return
 
 
-@contextmanager
-def arrow_without_pool() -> Iterator[None]:
-    """Lets Arrow allocate with the C library inside the block.
+def arrow_without_pool() -> None:
+    """Lets Arrow allocate with the C library; has an effect before the process imports pyarrow only.
 
-    Arrow's own allocator (mimalloc) keeps freed memory for each size of block and thread: reading a Parquet file in
-    groups of 2,048 rows leaves 25 MB more behind than the C library does.
+    Arrow's own allocator (mimalloc) keeps freed memory for each of Arrow's threads: after reading and writing a Parquet
+    file of 20,000 rows in groups, 18 MB more than the C library, at a peak of 3 MB in use.
     """
-    import pyarrow
-
-    before = pyarrow.default_memory_pool()
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    try:
-        yield
-    finally:
-        pyarrow.set_memory_pool(before)
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
