@@ -93,7 +93,7 @@ EXPECTED: dict[str, float | str | tuple[str, float]] = {
     "stream_ffffffff.wav": 1.5,
     "stream_sox_7ffff000.wav": 1.5,
     "ten_samples.wav": 10 / 16_000,
-    "text.wav": "not audio of a known format",
+    "text.wav": "not audio but text; download it again or leave it out",
     "truncated.wav": (CUT, 0.75),
     "truncated_xing.mp3": (CUT, 1.124),
     "unfinalised_0.wav": 1.5,

@@ -177,17 +177,18 @@ atexit.register(_workers.close)
 def _decoded(path: str, data: bytes) -> Generator[Message]:
     """What `answer` sends for a file."""
     files, worker = _workers.take()
-    whole = False
+    whole, begun = False, False
     try:
         problem = ""
         with closing(worker.ask(path, data)) as parts:
             for part in parts:
                 problem = part.value.get("error", "")
                 if not problem:
+                    begun = True
                     yield part
         whole = True
-        if problem:
-            raise AudioError(f"damaged ({problem}); {REMEDY}")
+        if problem:  # without a header, there is nothing to accept
+            raise AudioError(f"damaged ({problem}); {REMEDY if begun else 'download or copy it again'}")
     except AudioError:
         whole = True  # it has answered
         raise

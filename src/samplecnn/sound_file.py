@@ -96,7 +96,8 @@ def _recording(file: Any, path: Path | None, size: int, keep: bool) -> Iterator[
         file.seek(0)
         if pieces is None:
             head = file.read(signatures.HEAD)
-            other = signatures.is_other_sound(head) or (path is not None and suffix_of(path.name) in UNSUPPORTED)
+            by_name = path is not None and suffix_of(path.name) in UNSUPPORTED
+            other = signatures.is_other_sound(head) or (by_name and not signatures.is_not_sound(head))
             if not other or not av_sound.available():
                 raise _named(error, head) from error
             with contextlib.closing(av_sound.AvSound(file, path, size, keep)) as other_sound:

@@ -208,5 +208,8 @@ def test_what_libsndfile_knows_never_reaches_pyav(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "x.m4a", signal(), RATE, format="WAV")
     assert len(decode(tmp_path / "x.m4a", RATE)) == 3 * RATE
     (tmp_path / "text.wav").write_text("no sound")
-    with pytest.raises(AudioError, match="not audio of a known format"):
+    with pytest.raises(AudioError, match="not audio but text"):
         decode(tmp_path / "text.wav", RATE)
+    (tmp_path / "text.m4a").write_text("no sound")
+    with pytest.raises(AudioError, match="not audio but text"):
+        decode(tmp_path / "text.m4a", RATE)

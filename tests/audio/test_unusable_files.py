@@ -27,10 +27,26 @@ def test_empty_file(tmp_path):
     assert "0 bytes" in text and str(tmp_path / "a.mp3") in text
 
 
-@pytest.mark.parametrize("content", [b"hello, world\n" * 1000, b"<html>404</html>", b"\0" * 5000, b"%PDF-1.7 " * 99])
-def test_not_audio(tmp_path, content):
-    (tmp_path / "a.wav").write_bytes(content)
-    assert "not audio" in refusal(tmp_path / "a.wav")
+@pytest.mark.parametrize("name", ["a.wav", "a.m4a"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"hello, world\n" * 1000, "not audio but text; download it again or leave it out"),
+        ("{caf\u00e9}".encode() * 999, "not audio but text; "),  # cut off inside a character
+        (b"<html>404</html>", "not audio but a web page; download it again"),
+        (b"\0" * 5000, "not audio but zeros, as in a file that was not written to its end; download or copy it again"),
+        (b"%PDF-1.7 " * 99, "not audio but a document (pdf); leave it out"),
+        (b"\xff\xd8\xff\xe0" * 99, "not audio but a picture (jpeg); leave it out"),
+        (b"\x17\x01" * 999, ""),
+    ],
+)
+def test_not_audio(tmp_path, content, words, name):
+    (tmp_path / name).write_bytes(content)
+    if words or name == "a.wav":
+        assert (words or "not audio of a known format") in refusal(tmp_path / name)
+    else:
+        assert "not audio" in refusal(tmp_path / name) or "damaged" in refusal(tmp_path / name)
+    assert "--accept-truncated" not in refusal(tmp_path / name)
 
 
 def test_the_reason_for_an_unreadable_file(tmp_path):

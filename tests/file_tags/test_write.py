@@ -271,3 +271,16 @@ def test_kinds_of_files_that_are_refused(tmp_path):
         with pytest.raises(AudioError, match=f"{name}: {why}; convert it .*or leave it out"):
             write_fields(tmp_path / name, NEW)
         assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(("content", "suffix"), [("mp3", "wav"), ("m4a", "wav"), ("wav", "mp3"), ("flac", "m4a")])
+def test_the_content_decides_the_kind_of_tags_and_not_the_suffix(content, suffix, originals, tmp_path):
+    path = Path(shutil.copy(originals / f"x.{content}", tmp_path / f"x.{suffix}"))
+    before, digest = decoded(path), sound_digest(path)
+    with Journal(tmp_path / "j") as journal:
+        write_fields(path, NEW, journal)
+    assert read_fields(path, list(NEW)) == NEW and sound_digest(path) == digest
+    assert np.array_equal(decoded(path), before)
+    path.write_bytes(encoded("adts", "aac"))
+    with pytest.raises(AudioError, match=r"tags are written into mp3, flac, .* files only; leave it out"):
+        write_fields(path, NEW)

@@ -227,7 +227,7 @@ def test_files_that_cannot_be_used(page, server, tmp_path):
     soundfile.write(large, np.zeros(1_200_000, np.int16), RATE)
     soundfile.write(long, np.zeros(25 * RATE, np.int16), RATE)
     for path, words in (
-        (text, "notes.txt: not audio of a known format"),
+        (text, "notes.txt: not audio but text"),
         (empty, "empty.wav is empty."),
         (large, "large.wav has 2.4 MB; at most 2.1 MB are taken here"),
         (long, "long.flac lasts 0:25; at most 0:20 are taken here"),

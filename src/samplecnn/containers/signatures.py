@@ -8,6 +8,7 @@ SPHERE = "decompress it with `sph2pipe -f wav`"
 SOUND = (CONVERT, SPHERE)
 UNPACK = "unpack it first"
 AGAIN = "download it again"
+LEAVE = "leave it out"
 
 # Offset, bytes at that offset, what the file is, the remedy.
 SIGNATURES = (
@@ -37,8 +38,16 @@ SIGNATURES = (
     (0, b"PK\x03\x04", "a zip archive", UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (0, b"Rar!", "a rar archive", UNPACK),
+    (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"\xff\xd8\xff", "a picture (jpeg)", LEAVE),
+    (0, b"\x89PNG\r\n", "a picture (png)", LEAVE),
+    (0, b"GIF8", "a picture (gif)", LEAVE),
+    (8, b"WEBP", "a picture (webp)", LEAVE),
+    (0, b"%PDF-", "a document (pdf)", LEAVE),
+    (0, b"\0\5\x16\7", "what macOS keeps about a file (._NAME), without its sound", LEAVE),
     (0, b"version https://git-lfs", "a pointer of Git LFS, without the file itself", "run `git lfs pull`"),
 )
+MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", b".snd")  # of what libsndfile decodes
 OGG_CODECS = ((b"Speex   ", "Speex"), (b"\x80theora", "Theora video"), (b"CELT    ", "CELT"))
 
 
@@ -60,6 +69,17 @@ def is_other_sound(head: bytes) -> bool:
     """Whether a file is known to be sound, or a video, of a format that libsndfile does not decode but others may."""
     known = _known(head)
     return known is not None and known[1] == CONVERT
+
+
+def is_not_sound(head: bytes) -> bool:
+    """Whether a file is known to be something else than sound.
+
+    Example:
+        >>> is_not_sound(b"%PDF-1.4"), is_not_sound(b"wvpk"), is_not_sound(b"")
+        (True, False, False)
+    """
+    known = _known(head)
+    return known is not None and known[1] not in SOUND
 
 
 def is_transport_stream(head: bytes) -> bool:
@@ -93,4 +113,16 @@ def _known(head: bytes) -> tuple[str, str] | None:
             return f"a wav file with the codec 0x{number:04X}", CONVERT
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", head, re.IGNORECASE):
         return "a web page", AGAIN
-    return None
+    if len(head) > 1 and not head.strip(b"\0"):
+        return "zeros, as in a file that was not written to its end", "download or copy it again"
+    return ("text", f"{AGAIN} or {LEAVE}") if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file begins as text in UTF-8, whose last character may be cut off, and not as sound does."""
+    text = head.decode("utf-8", "ignore")
+    return (
+        not head.startswith(MAGIC)
+        and len(text.encode()) > max(len(head) - 4, 0)
+        and all(char.isprintable() or char in "\t\n\r\f\ufeff" for char in text)
+    )

@@ -7,6 +7,7 @@
 | SAMPLECNN_TAGS and other own fields | TXXX:SAMPLECNN_TAGS | SAMPLECNN_TAGS | ----:com.apple.iTunes:SAMPLECNN_TAGS |
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,7 +162,7 @@ KINDS: dict[str, type[TagFile]] = {
     "mutagen.oggflac:OggFLAC": Comments,
     "mutagen.mp4:MP4": Mp4,
 }
-FORMATS = "mp3, flac, ogg, opus, m4a, wav and aiff"
+OTHER = "tags are written into mp3, flac, ogg, opus, m4a, wav and aiff files only; leave it out"
 
 
 def open_tags(path: Path) -> TagFile:
@@ -173,19 +174,25 @@ def open_tags(path: Path) -> TagFile:
     """
     require("writing tags into files", "tags")
     import mutagen
-    from mutagen import id3
+    from mutagen import id3, mp3
 
     refuse_unsupported(path)  # errors of the system are not mutagen's
     try:
-        file = mutagen.File(path)
+        # Without its name, whose suffix mutagen would trust more than the content.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as content:
+            file = mutagen.File(content)
+        if file is None and path.suffix.lower() == ".mp3":  # it may begin with something else
+            file = mutagen.File(path)
         name = "" if file is None else f"{type(file).__module__}:{type(file).__name__}"
         kind = KINDS.get(name)
         if kind is None:
-            raise AudioError(f"tags are written into {FORMATS} files only; leave it out")
+            raise AudioError(OTHER)
         if issubclass(kind, Id3) and file.tags is not None and file.tags.version >= (2, 3):
             # As they are: frames of version 2.3 are not turned into those of 2.4.
             file = type(file)(path, translate=False)
         return kind(path, file)
+    except mp3.HeaderNotFoundError as error:  # another format, named .mp3 or behind ID3
+        raise AudioError(OTHER) from error
     except (mutagen.MutagenError, id3.error, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise AudioError(f"its tags cannot be read ({str(error) or type(error).__name__}); repair them") from error
 
