@@ -98,34 +98,34 @@ class Scan:
         folders: list[str] = []
         links: list[str] = []
         try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+            with os.scandir(folder) as listing:  # an entry with its path takes twice the memory of what is kept of it
+                entries = sorted([(entry.name, _kind(entry)) for entry in listing])
         except OSError as error:
             self.unreadable.append((os.fspath(folder), error.strerror or str(error)))
             return recordings, folders, links
-        for entry in entries:
-            if entry.name[0] == ".":
+        for name, kind in entries:
+            if name[0] == ".":
                 self.hidden += 1
-                continue
-            kind = _kind(entry)
-            if kind == "folder":
-                if self.skip_underscore and entry.name[0] == "_":
+            elif kind in ("folder", "link"):
+                if self.skip_underscore and name[0] == "_":
                     self.underscore += 1
                 else:
-                    (links if entry.is_symlink() else folders).append(entry.name)
+                    (links if kind == "link" else folders).append(name)
             elif kind == "file":
-                suffix = suffix_of(entry.name)
+                suffix = suffix_of(name)
                 if suffix in SUFFIXES:
-                    recordings.append(entry.name)
-                elif suffix in UNSUPPORTED or (suffix in TRANSPORT and _is_transport(entry.path)):
+                    recordings.append(name)
+                    continue
+                path = os.path.join(folder, name)  # noqa: PTH118 - as in `_walk`
+                if suffix in UNSUPPORTED or (suffix in TRANSPORT and _is_transport(path)):
                     if is_installed("av"):
-                        recordings.append(entry.name)
+                        recordings.append(name)
                     else:
-                        self.unsupported.append(entry.path)
+                        self.unsupported.append(path)
                 else:
                     self.others[suffix] += 1
                     if suffix in self.collect:
-                        self.collected.append(entry.path)
+                        self.collected.append(path)
             elif kind == "nothing":
                 self.dangling += 1
             else:
@@ -204,10 +204,12 @@ def by_suffix(kinds: Counter[str]) -> str:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """The kind of an entry after following links: "folder", "file", "special", or "nothing" for a dangling link."""
+    """The kind of an entry after following links: "folder", "link" to a folder, "file", "special", or "nothing" for a
+    dangling link.
+    """
     try:
         if entry.is_dir():
-            return "folder"
+            return "link" if entry.is_symlink() else "folder"
         if entry.is_file():
             return "file"
         return "nothing" if entry.is_symlink() and not Path(entry.path).exists() else "special"
