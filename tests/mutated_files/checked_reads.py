@@ -3,13 +3,14 @@
 import contextlib
 import json
 import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from good_files import PLAN, TASK, cache_in, model_of
+from good_files import PLAN, TASK, cache_in, make_index_settings, model_of
 
 from samplecnn import ModelConfig, model_files
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, RunRecord
@@ -20,10 +21,12 @@ from samplecnn.datasets.folder import Folder
 from samplecnn.datasets.manifest import Manifest
 from samplecnn.errors import SampleCNNError
 from samplecnn.file_tags import read_changes
+from samplecnn.index.file_list import Stamp
 from samplecnn.index.journal import read_journal
 from samplecnn.index.parts import files_schema
 from samplecnn.index.review.answers import VERDICTS, read_answers
 from samplecnn.index.settings import IndexSettings
+from samplecnn.index.written import WrittenFiles
 from samplecnn.interop import class_names
 from samplecnn.interop.third_party import checkpoint as third_party
 from samplecnn.shards.arrow_segments import ArrowSegments
@@ -238,6 +241,17 @@ def read_review(path: Path) -> None:
         assert key == answer.key and answer.verdict in VERDICTS and is_number(answer.start) and is_number(answer.end)
         assert 0 <= answer.score <= 1 and isinstance(answer.path, str)
         assert answer.right is None or isinstance(answer.right, bool)
+
+
+def read_written(path: Path) -> None:
+    index = path.parent / "index"
+    index.mkdir(exist_ok=True)
+    make_index_settings(index)
+    shutil.copy(path, index)
+    written = WrittenFiles(index)
+    assert not written.has("/music/none.wav", Stamp(5, 7))
+    written.apply(IndexSettings.read(index))
+    assert not (index / "written.jsonl").exists()
 
 
 def read_file_changes(path: Path) -> None:

@@ -217,6 +217,12 @@ def make_answers(folder: Path) -> Path:
     return folder / "review.jsonl"
 
 
+def make_written(folder: Path) -> Path:
+    entries = [{"path": f"/music/{name}.wav", "size": 5, "mtime_ns": 7, "sha256": "ab" * 32} for name in "aüc"]
+    (folder / "written.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return folder / "written.jsonl"
+
+
 def make_changes(folder: Path) -> Path:
     change = {"path": "/music/a.mp3", "before": {"GENRE": []}, "after": {"GENRE": ["Rain", "ü"]}, "had_tags": True}
     (folder / "j.jsonl").write_text(json.dumps(change) + "\n" + json.dumps({**change, "path": "/music/b.mp3"}) + "\n")

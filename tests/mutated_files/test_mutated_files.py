@@ -82,6 +82,7 @@ PARSERS = {
     "index settings": Parser(good.make_index_settings, reads.read_index_settings),
     "index journal": Parser(good.make_index_journal, reads.read_index_journal, mutate=mutate_journal),
     "review": Parser(good.make_answers, reads.read_review),
+    "written files": Parser(good.make_written, reads.read_written),
     "file tags": Parser(good.make_changes, reads.read_file_changes),
     "tag settings": Parser(good.make_settings, reads.read_settings),
     "cache": Parser(good.make_cache, reads.read_cache),

@@ -78,9 +78,13 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                yield parsing.parse_object(line, str(path), "", _RULE)
-            except SampleCNNError:
+                entry = parsing.parse_object(line, str(path), "", _RULE)
+                os.stat(entry["path"])  # noqa: PTH116 - says whether it can be a path
+            except OSError:  # gone, and one day perhaps there again
+                pass
+            except (SampleCNNError, ValueError):
                 return
+            yield entry
 
 
 def _stamp(entry: dict[str, Any]) -> Stamp:
