@@ -1,8 +1,9 @@
 """Destinations of the output formats: one to stdout or a file, several into a folder that mirrors the recordings'."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from samplecnn.system.files import STDOUT, is_regular, refuse_inputs, target_of,
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
-from samplecnn.tagging.formats.documents import DocumentFiles, mirrored_paths
+from samplecnn.tagging.formats.documents import DocumentFiles, Mirrored, mirrored_paths
 from samplecnn.tagging.formats.embeddings import embeddings_writer
 from samplecnn.tagging.output import Output, Settings, reserve
 from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
@@ -46,7 +47,7 @@ class Targets:
     """
 
     outputs: list[Output]
-    documents: list[tuple[type[Document], dict[str, str | Path]]]
+    documents: list[tuple[type[Document], Mapping[str, str | Path]]]
     folder: Path | None
     single: Output | None
 
@@ -56,7 +57,9 @@ class Targets:
         single = self.single
         if single is not None:
             return single.is_stdout
-        return any(str(target) == STDOUT for _, names in self.documents for target in names.values())
+        return self.folder is None and any(
+            str(target) == STDOUT for _, names in self.documents for target in names.values()
+        )
 
     @contextmanager
     def open(
@@ -127,7 +130,7 @@ def prepare_targets(
     Raises:
         UsageError: options that exclude each other, or files that would be overwritten.
     """
-    documents: list[tuple[type[Document], dict[str, str | Path]]] = []
+    documents: list[tuple[type[Document], Mapping[str, str | Path]]] = []
     names: dict[str, str | Path] = {}
     if folder is None:
         if len(formats) > 1:
@@ -152,11 +155,10 @@ def prepare_targets(
         stems = mirrored_paths(files) if any(name in DOCUMENTS for name in formats) else {}
         for name in formats:
             if name in DOCUMENTS:
-                kind = DOCUMENTS[name]
-                documents.append((kind, {file: folder / f"{stems[file]}{kind.suffix}" for file in files}))
+                documents.append((DOCUMENTS[name], Mirrored(folder, stems, DOCUMENTS[name].suffix)))
             else:
                 names[name] = folder / f"tags{SUFFIX.get(name, f'.{name}')}"
-        _refuse_existing([*names.values(), *(path for _, each in documents for path in each.values())], overwrite)
+        _refuse_existing(chain(names.values(), *(each.values() for _, each in documents)), overwrite)
     with ExitStack() as stack:
         keep = resumable and folder is None  # outputs in a folder cannot be resumed
         outputs = [stack.enter_context(reserve(path, _kind(name, selection), keep)) for name, path in names.items()]
@@ -225,7 +227,7 @@ def _kind(name: str, selection: Selection) -> type[Writer]:
     return LongCsvWriter if kind is CsvWriter and selection.events is not None else kind
 
 
-def _refuse_existing(paths: Sequence[str | Path], overwrite: bool) -> None:
+def _refuse_existing(paths: Iterable[str | Path], overwrite: bool) -> None:
     existing = [] if overwrite else [path for path in paths if Path(path).exists()]
     if existing:
         more = f" and {len(existing) - 1:,} more" if len(existing) > 1 else ""

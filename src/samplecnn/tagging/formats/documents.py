@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,29 @@ class Document(ABC):
         return self.text(path, tags).encode("utf-8", "backslashreplace")
 
 
+class Mirrored(Mapping[str, Path]):
+    """The path of each recording's file in a folder, made when it is asked for: one each for 100,000 recordings and six
+    formats would take 200 MB.
+
+    Args:
+        folder: of all files.
+        stems: path of each recording's file in the folder, without a suffix (`mirrored_paths`).
+        suffix: of the files.
+    """
+
+    def __init__(self, folder: Path, stems: Mapping[str, str], suffix: str) -> None:
+        self.folder, self.stems, self.suffix = folder, stems, suffix
+
+    def __getitem__(self, recording: str) -> Path:
+        return self.folder / f"{self.stems[recording]}{self.suffix}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stems)
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+
 class DocumentFiles:
     """Writes documents as recordings are tagged, each atomically. A recording with an error has none.
 
@@ -47,7 +70,7 @@ class DocumentFiles:
         targets: path of each recording's file, by the recording's path.
     """
 
-    def __init__(self, document: Document, targets: dict[str, str | Path]) -> None:
+    def __init__(self, document: Document, targets: Mapping[str, str | Path]) -> None:
         self.document, self.targets = document, targets
 
     def write(self, path: str, outcome: Outcome) -> None:
