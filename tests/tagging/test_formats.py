@@ -15,6 +15,7 @@ from praatio import textgrid
 
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.system.csv_cells import csv_rows
+from samplecnn.system.files import write_bytes
 from samplecnn.tagging.events import EventRules
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS
 from samplecnn.tagging.formats.collections import LongCsvWriter
@@ -179,6 +180,17 @@ def test_mirrored_paths_differ(tmp_path):
     assert list(names.values()) == ["a/x.wav", "a/x.mp3", "a/y", "b/x.wav", "b/X.wav", "b/x.wav.mp3"]
     assert mirrored_paths(["-"]) == {"-": "stdin"}
     assert mirrored_paths([str(tmp_path / "a/x.wav")]) == {str(tmp_path / "a/x.wav"): "x"}
+
+
+def test_the_longest_file_names_leave_room_for_suffixes(tmp_path):
+    stems = ["x" * 251, "x" * 250 + "y", "犬" * 83, "x" * 180]
+    names = mirrored_paths([str(tmp_path / "a" / f"{stem}.wav") for stem in stems])
+    assert len(set(names.values())) == 4 and names[str(tmp_path / "a" / f"{stems[3]}.wav")] == stems[3]
+    for kind in DOCUMENTS.values():
+        document = kind(Selection(), ABOUT)
+        for name in names.values():
+            write_bytes(tmp_path / f"{name}{kind.suffix}", document.content("a.wav", TAGS) if not kind.needs else b"")
+    assert len(list(tmp_path.iterdir())) == 4 * len(DOCUMENTS)
 
 
 def test_an_outline_shows_level_and_pitch_at_their_times():

@@ -1,5 +1,6 @@
 """Formats with one file per recording, and the folder that these files are written to."""
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,6 +14,8 @@ from samplecnn.sound_file import STDIN
 from samplecnn.system.files import write_bytes
 from samplecnn.tagging.tags import Tags
 from samplecnn.tagging.writers import Outcome, Selection
+
+MAX_NAME = 220  # bytes: most file systems allow 255, of which a suffix and the mark of an unfinished file take some
 
 
 class Document(ABC):
@@ -92,7 +95,7 @@ def mirrored_paths(files: Sequence[str]) -> dict[str, str]:
     """A unique relative path for each recording, without its suffix.
 
     Paths are relative to the deepest common folder. The suffix is kept if two recordings of a folder would otherwise
-    have the same path (ignoring case, for case-insensitive file systems).
+    have the same path (ignoring case, for case-insensitive file systems). Names of more than `MAX_NAME` bytes are cut.
 
     Example:
         >>> mirrored_paths(["in/a.wav", "in/b.wav", "in/b.mp3", "in/c/a.wav"]) == {
@@ -108,5 +111,16 @@ def mirrored_paths(files: Sequence[str]) -> dict[str, str]:
         counts = Counter(name.casefold() for name in names.values())
         clashing = [file for file, name in names.items() if counts[name.casefold()] > 1 and name != relative[file]]
         if not clashing:
-            return names
+            return {file: _short(name) for file, name in names.items()}
         names.update((file, relative[file]) for file in clashing)
+
+
+def _short(path: str) -> str:
+    """A path whose name leaves room for the suffix of a format; what is cut off is replaced by its hash."""
+    folder, name = os.path.split(path)
+    content = os.fsencode(name)
+    if len(content) <= MAX_NAME:
+        return path
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    cut = content[: MAX_NAME - len(digest) - 1].decode("utf-8", "ignore")
+    return os.path.join(folder, f"{cut}-{digest}")  # noqa: PTH118 - of texts, as the rest
