@@ -284,3 +284,24 @@ def test_the_content_decides_the_kind_of_tags_and_not_the_suffix(content, suffix
     path.write_bytes(encoded("adts", "aac"))
     with pytest.raises(AudioError, match=r"tags are written into mp3, flac, .* files only; leave it out"):
         write_fields(path, NEW)
+
+
+def test_flac_behind_id3_gets_comments(originals, tmp_path):
+    path = tmp_path / "x.wav"
+    path.write_bytes(b"ID3\4\0\0\0\0\0\x10" + bytes(16) + (originals / "x.flac").read_bytes())
+    digest = sound_digest(path)
+    with Journal(tmp_path / "j") as journal:
+        write_fields(path, NEW, journal)
+    assert read_fields(path, list(NEW)) == NEW and sound_digest(path) == digest
+
+
+def test_a_wav_file_of_unknown_length_is_left_as_it_is(originals, tmp_path):
+    content = bytearray((originals / "x.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    (tmp_path / "x.wav").write_bytes(content)
+    with (
+        Journal(tmp_path / "j") as journal,
+        pytest.raises(AudioError, match=r"x.wav: its .*; (repair|leave|it is left)"),
+    ):
+        write_fields(tmp_path / "x.wav", NEW, journal)
+    assert (tmp_path / "x.wav").read_bytes() == content and not (tmp_path / "j").exists()

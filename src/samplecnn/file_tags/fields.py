@@ -15,7 +15,7 @@ from typing import Any
 
 from samplecnn.errors import AudioError
 from samplecnn.extras import require
-from samplecnn.file_tags.payload import refuse_unsupported
+from samplecnn.file_tags.payload import is_flac, refuse_unsupported
 
 TAGS, SCORES, MODEL = "SAMPLECNN_TAGS", "SAMPLECNN_SCORES", "SAMPLECNN_MODEL"
 GENRE, MOOD = "GENRE", "MOOD"
@@ -174,13 +174,13 @@ def open_tags(path: Path) -> TagFile:
     """
     require("writing tags into files", "tags")
     import mutagen
-    from mutagen import id3, mp3
+    from mutagen import flac, mp3
 
     refuse_unsupported(path)  # errors of the system are not mutagen's
     try:
         # Without its name, whose suffix mutagen would trust more than the content.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as content:
-            file = mutagen.File(content)
+            file = flac.FLAC(content) if is_flac(path) else mutagen.File(content)
         if file is None and path.suffix.lower() == ".mp3":  # it may begin with something else
             file = mutagen.File(path)
         name = "" if file is None else f"{type(file).__module__}:{type(file).__name__}"
@@ -193,7 +193,9 @@ def open_tags(path: Path) -> TagFile:
         return kind(path, file)
     except mp3.HeaderNotFoundError as error:  # another format, named .mp3 or behind ID3
         raise AudioError(OTHER) from error
-    except (mutagen.MutagenError, id3.error, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (AudioError, OSError):
+        raise
+    except Exception as error:  # of damaged files, mutagen raises errors of any kind
         raise AudioError(f"its tags cannot be read ({str(error) or type(error).__name__}); repair them") from error
 
 

@@ -61,6 +61,13 @@ def refuse_unsupported(path: str | Path) -> None:
                 raise AudioError(f"its structure is damaged ({error}); repair it or leave it out") from error
 
 
+def is_flac(path: str | Path) -> bool:
+    """Whether a file is FLAC, which may begin with ID3."""
+    with Path(path).open("rb") as file:
+        file.seek(_after_id3(file))
+        return file.read(4) == b"fLaC"
+
+
 def _reader(head: bytes) -> Callable[[IO[bytes], Any], None]:
     if head[:4] == b"fLaC":
         return _flac

@@ -96,7 +96,14 @@ def _replace(path: Path, change_copy: Callable[[Path], None], change: Change, jo
         status = path.stat()
         with written_aside(path) as copy:
             shutil.copyfile(path, copy)
-            change_copy(copy)
+            try:
+                change_copy(copy)
+            except (AudioError, OSError):
+                raise
+            except Exception as error:  # as when the length in a header is wrong
+                raise AudioError(
+                    f"its tags cannot be written ({str(error) or type(error).__name__}); repair it"
+                ) from error
             if sound_digest(copy) != sound:
                 raise AudioError("its sound would be changed; it is left as it is")
             if open_tags(copy).get(list(change.after)) != change.after:
