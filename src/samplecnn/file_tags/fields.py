@@ -180,7 +180,7 @@ def open_tags(path: Path) -> TagFile:
     try:
         # Without its name, whose suffix mutagen would trust more than the content.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as content:
-            file = flac.FLAC(content) if is_flac(path) else mutagen.File(content)
+            file: Any = flac.FLAC(content) if is_flac(path) else mutagen.File(content)
         if file is None and path.suffix.lower() == ".mp3":  # it may begin with something else
             file = mutagen.File(path)
         name = "" if file is None else f"{type(file).__module__}:{type(file).__name__}"

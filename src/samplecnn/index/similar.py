@@ -198,4 +198,4 @@ def _hits(index: Index, places: dict[int, _Place], similarity: float, recording:
     place = places[recording]
     row = index.parts.rows(place.part, place.row + window, 1)
     start, end = row["start"][0].as_py(), row["end"][0].as_py()
-    return [Hit(index.paths[file], start, end, similarity) for file in place.files]
+    return [Hit(index.paths[file], start, end, min(similarity, 1.0)) for file in place.files]
