@@ -84,7 +84,7 @@ def _multiply_add(unit):
 
 
 @intrinsic
-def _multiply_rows(typing, unit, a, stride, b, half, count, target):
+def multiply_rows(typing, unit, a, stride, b, half, count, target):
     """Products of ROWS rows at a, `stride` bytes apart, with `count` pairs for 32 features, to a block's scratch.
 
     `count` is a multiple of UNROLLED; `half` bytes lie between the pairs of the first and of the second 16 features.
@@ -145,7 +145,7 @@ def _products(state, staged, weight, group, scratch, prefetch):
                 prefetch_line(address)
             ahead += share
             target = np.int64(scratch.ctypes.data) + first * line
-            _multiply_rows(state, a + first * 2 * channels, 2 * channels, b, half, pairs, target)
+            multiply_rows(state, a + first * 2 * channels, 2 * channels, b, half, pairs, target)
 
     return implementation if _by_dots(state) else None
 

@@ -25,7 +25,12 @@ def selected() -> Any:
 def for_inference(dtype: torch.dtype) -> Any:
     """What `conv_inference` takes as `unit` for this dtype; None if it does not support it here."""
     if dtype == torch.bfloat16:
-        return selected()
+        unit = selected()
+        if unit is None:
+            return None
+        from samplecnn.kernels import winograd_dots
+
+        return winograd_dots.for_inference(unit)
     if dtype != torch.float32 or compiled_passes() is None:
         return None
     from samplecnn.kernels.winograd_inference import FLOAT_VECTORS

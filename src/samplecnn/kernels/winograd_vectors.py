@@ -69,8 +69,8 @@ def transform(typing, source, channels, tiles, target):
                     outer[0],
                     builder.fadd(even, odd),
                     builder.fsub(even, odd),
-                    builder.fadd(near, far),
-                    builder.fsub(near, far),
+                    builder.fadd(near, far, flags=fused),
+                    builder.fsub(near, far, flags=fused),
                     outer[1],
                 )
                 for number, point in enumerate(points):
