@@ -136,27 +136,20 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
 
 
 def load_graph(path: str | Path) -> "Graph":
-    """Loads a trained model's network for inference (`inference.open_engine`), batch norms folded, without PyTorch.
-
-    Args, Raises: as `load`.
-    """
+    """The network for inference of a model (`inference.open_engine`), batch norms folded; arguments as for `load`."""
     return _checked(path)[1]
 
 
 def load_stored(path: str | Path) -> StoredModel:
-    """Loads a trained model's weights, architecture and task as they are in the file, without PyTorch.
-
-    Args, Raises: as `load`.
-    """
+    """Weights, architecture and task as they are in a model's file; arguments as for `load`."""
     return _checked(path)[0]
 
 
 def _checked(path: str | Path) -> "tuple[StoredModel, Graph]":
-    """A model, and its network for inference, which has every name and shape checked."""
     path = _file_of(path)
     stored = _read(path)
     try:
-        return stored, stored.fold()
+        return stored, stored.fold()  # checks every name and shape
     except SampleCNNError as error:
         raise _misfit(path, error) from error
 
