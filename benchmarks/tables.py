@@ -132,7 +132,8 @@ def _listening(result: dict[str, Any]) -> str:
             )
     about = (
         f"`{result['model']}`, {result['utterances']:,} utterances, {result['hours']:.2f} hours without its classes; "
-        f"hop {result['hop']:g} s, mean of {result['rules']['smooth']} windows."
+        f"hop {result['hop']:.3g} s, mean of {result['rules']['smooth']} windows, odds of background times "
+        f"{result['rules']['background_odds']:g}."
     )
     return "\n".join([*lines, "", about, ""])
 

@@ -167,7 +167,7 @@ def _read(path: Path) -> StoredModel:
     (config, task), weights = _described(path, values), _safetensors(path)
     if values.get("calibration") is not None:
         _calibrate(weights, values["calibration"], path)
-    return StoredModel(weights, config, task, values.get("card"))
+    return StoredModel(weights, config, task, values.get("card"), values.get("listening"))
 
 
 def _calibrate(weights: dict[str, np.ndarray], calibration: dict[str, Any], path: Path) -> None:

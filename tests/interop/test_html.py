@@ -115,12 +115,17 @@ def test_packaged_models(name, tmp_path, capsys):
 
 
 @node
-def test_listening_hears_what_samplecnn_hears(tmp_path):
+@pytest.mark.parametrize("rules", [{}, {"smooth": 4, "settle": 0.0, "refractory": 0.1, "background_odds": 1.5}])
+def test_listening_hears_what_samplecnn_hears(tmp_path, rules):
     """The same events, near misses and ends, of a model whose scores wander about its thresholds."""
+    from samplecnn.listening.detector import DetectorRules
     from samplecnn.listening.listener import Listener
     from samplecnn.listening.sources import RecordingSource
 
     model = network("se", logit=3)
+    if rules:
+        task = Task(**{**model.task.__dict__, "classes": ("low", "_background_", "high"), "kind": "multiclass"})
+        model = type(model)(model.values, model.config, task)
     rng = np.random.default_rng(5)
     loudness = np.repeat(rng.uniform(0, 1, 40) ** 3, 400)
     wave = (loudness * np.sin(np.cumsum(np.repeat(rng.uniform(0.05, 2.5, 40), 400)))).astype(np.float32)
@@ -128,13 +133,15 @@ def test_listening_hears_what_samplecnn_hears(tmp_path):
     wave = soundfile.read(tmp_path / "s.wav", dtype="float32")[0]
     limits = np.quantile(Tagger(model.fold(), engine="numpy", hop=0.01)(wave, 8000).over_time, 0.8, axis=0)
     task = Task(**{**model.task.__dict__, "thresholds": tuple(float(limit) for limit in limits)})
-    model = type(model)(model.values, model.config, task)
+    point = {"threshold": 0.5, "hop": 0.01, **rules}
+    model = type(model)(model.values, model.config, task, listening=point if rules else None)
     export(model, tmp_path / "m.html", "html")
     found = run(tmp_path / "m.html", wave, 729)
-    listener = Listener(model.fold(), engine="numpy")
+    listener = Listener(model.fold(), rules=DetectorRules(**rules), engine="numpy")
     moments = list(listener.listen(RecordingSource(str(tmp_path / "s.wav"), 8000)))[: len(found["moments"])]
     expected = [each.to_dict() for moment in moments for each in moment.heard]
-    assert {each["type"] for each in expected} >= {"event", "near", "end"} and len(found["moments"]) > 200
+    kinds = {"event", "end"} if rules else {"event", "near", "end"}
+    assert {each["type"] for each in expected} >= kinds and len(found["moments"]) > 200
     got = [each for moment in found["moments"] for each in moment["heard"]]
     assert [(each["type"], each["label"]) for each in got] == [(each["type"], each["label"]) for each in expected]
     for name in ("time", "start", "end", "score", "threshold"):

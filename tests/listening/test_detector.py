@@ -13,6 +13,7 @@ from samplecnn.task import Task
 
 WORDS = Task("t", ("_unknown_", "yes", "no"), "multiclass", sample_rate=100, window=100)
 TAGS = Task("t", ("rain", "dog"), "multilabel", sample_rate=100, window=100)
+STREAM = Task("t", ("_background_", "yes", "no"), "multiclass", sample_rate=100, window=100)
 HOP = 0.1
 
 
@@ -92,6 +93,17 @@ def test_scores_are_averaged():
     assert events(WORDS, spike, smooth=1) and not events(WORDS, spike, smooth=2)
 
 
+def test_odds_of_background_are_those_of_a_stream():
+    scores = {"yes": [0, 0.9, 0.999, 0], "_background_": [1, 0.1, 0.001, 1]}
+    assert events(STREAM, scores) == [("yes", 0.3)]
+    detector = Detector(STREAM, [0.5] * 3, DetectorRules(smooth=1, background_odds=9), HOP)
+    detector([0.1, 0.9, 0.0], 0.0)
+    np.testing.assert_allclose(detector.averaged, [0.5, 0.5, 0])  # 0.1 * 9 : 0.9
+    assert events(STREAM, scores, background_odds=1000) == []
+    assert events(STREAM, scores, thresholds=[0.4] * 3, background_odds=1000) == [("yes", 0.3)]
+    assert events(TAGS, {"dog": [0, 0.9, 0]}, background_odds=1000) == [("dog", 0.2)]
+
+
 def test_the_end_of_the_stream_decides_what_waits():
     rising = {"yes": [0, 0.6]}
     assert events(WORDS, rising, finish=False) == []
@@ -128,19 +140,27 @@ def test_what_always_holds(rows, thresholds, smooth, refractory, task):
 
 
 @pytest.mark.parametrize(
-    "rules", [{"smooth": 0}, {"refractory": -1}, {"settle": float("nan")}, {"hysteresis": 0}, {"near": 1.5}]
+    "rules",
+    [
+        {"smooth": 0},
+        {"background_odds": 0},
+        {"refractory": -1},
+        {"settle": float("nan")},
+        {"hysteresis": 0},
+        {"near": 1.5},
+    ],
 )
 def test_rules_out_of_range(rules):
     with pytest.raises(UsageError, match=next(iter(rules))):
         DetectorRules(**rules)
 
 
-@given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.sampled_from([WORDS, TAGS]))
+@given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.sampled_from([WORDS, TAGS, STREAM]))
 def test_a_replay_is_the_same(seed, smooth, task):
     rng = np.random.default_rng(seed)
     scores = rng.random((80, task.num_classes)) ** 2 * (rng.random((80, 1)) > 0.3)
-    times = HOP * np.arange(80)
-    live, again = (Detector(task, [0.4] * task.num_classes, DetectorRules(smooth=smooth), HOP) for _ in range(2))
+    times, rules = HOP * np.arange(80), DetectorRules(smooth=smooth, background_odds=2.0)
+    live, again = (Detector(task, [0.4] * task.num_classes, rules, HOP) for _ in range(2))
     heard = [each for row, time in zip(scores, times, strict=True) for each in live(row, time)] + live.finish(times[-1])
     replayed = again.replay(scores, times)
     assert [each[:2] for each in replayed] == [each[:2] for each in heard]

@@ -18,7 +18,7 @@ from samplecnn.datasets import open_dataset
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.listening.detector import Detector, DetectorRules, is_rejection
 from samplecnn.listening.listener import Listener
-from samplecnn.listening.operating_point import OperatingPoint
+from samplecnn.listening.operating_point import RULES, OperatingPoint
 from samplecnn.listening.spliced import outcome, spliced
 from samplecnn.system import log
 from samplecnn.system.cpu import cpu_name
@@ -55,7 +55,9 @@ def bench_listen(
     split: str = "test",
     hop: float | None = None,
     smooth: int = 3,
+    background_odds: float = 1.0,
     refractory: float = 0.5,
+    settle: float = 0.2,
     data_dir: str = "./data",
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -71,14 +73,14 @@ def bench_listen(
         utterances: of a stream at most, drawn from the clips.
         target: false alarms an hour that the operating point may have.
         split: whose clips are the utterances.
-        hop, smooth, refractory: as for `samplecnn listen`.
+        hop, smooth, background_odds, refractory, settle: as for `samplecnn listen`.
         data_dir: of a registered data set.
         seed: of all that is drawn.
 
     Raises:
         UsageError: no recordings, or no clip of a class of the model.
     """
-    rules = DetectorRules(smooth=smooth, refractory=refractory)
+    rules = DetectorRules(smooth=smooth, background_odds=background_odds, refractory=refractory, settle=settle)
     listener = Listener(model, hop, rules)
     task = listener.task
     clips = _clips(dataset, data_dir, split, listener, utterances, seed)
@@ -179,8 +181,7 @@ def _point(row: dict[str, Any], listener: Listener, hours: float, utterances: in
     return OperatingPoint(
         threshold=row["threshold"],
         hop=listener.hop / listener.task.sample_rate,
-        smooth=rules.smooth,
-        refractory=rules.refractory,
+        **{name: getattr(rules, name) for name in RULES},
         false_alarms=row["false_alarms"],
         misses=row["misses"]["no noise"],
         hours=hours,
@@ -213,7 +214,8 @@ def print_table(result: dict[str, Any]) -> None:
     rules = result["rules"]
     console.print(
         f"{result['utterances']:,} utterances ({result['split']}), {result['hours']:.2f} hours without the classes; "
-        f"hop {result['hop']:g} s, mean of {rules['smooth']} windows, refractory time {rules['refractory']:g} s"
+        f"hop {result['hop']:g} s, mean of {rules['smooth']} windows, odds of background times "
+        f"{rules['background_odds']:g}, refractory time {rules['refractory']:g} s"
     )
     point = result["operating_point"]
     if point is None:

@@ -93,6 +93,18 @@ def bench(
     hop: Annotated[
         float | None, typer.Option(min=0.001, metavar="SECONDS", help="listen: seconds from one window to the next.")
     ] = None,
+    smooth: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="listen: windows whose mean score counts. [default: 3]")
+    ] = None,
+    background_odds: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="listen: factor on the odds of _background_. [default: 1]")
+    ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="listen: how long an event may wait for a higher score. [default: 0.2]"
+        ),
+    ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="listen: write the operating point into the model, for `samplecnn listen`.")
     ] = False,
@@ -114,6 +126,7 @@ def bench(
         "num_readers": num_readers, "block": block, "multi": multi, "window": window, "device": device,
         "rounds": rounds, "tensorflow": tensorflow, "librosa": librosa, "model": model, "without": without,
         "noise": noise, "snr": snr, "utterances": utterances, "target": target, "split": split, "hop": hop,
+        "smooth": smooth, "background_odds": background_odds, "settle": settle,
     }  # fmt: skip
     measured = benchmarks[what].run({name: value for name, value in options.items() if value is not None}, scale)
     show, draw = benchmarks[what].presentation(scale)

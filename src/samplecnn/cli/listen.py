@@ -1,7 +1,7 @@
 """samplecnn listen MODEL [SOURCE]: events as they are heard."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,9 +87,16 @@ def listen_command(
     smooth: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Windows whose mean score counts.", show_default="3")
     ] = None,
+    background_odds: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="On the odds of _background_.", show_default="1")
+    ] = None,
     refractory: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="After an event in which there is no other.", show_default="0.5"),
+    ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="An event may wait for a higher score.", show_default="0.2"),
     ] = None,
     mqtt: Annotated[
         str | None,
@@ -118,17 +125,20 @@ def listen_command(
     """Listen with a trained model: a microphone, a stream or a recording in; events out while they are heard.
 
     Where `samplecnn bench listen --store` has measured the model, its operating point gives the defaults of --hop,
-    --threshold, --smooth and --refractory. On a terminal, up and down choose a class, left and right change its
-    threshold, q ends; so does Ctrl-C.
+    --threshold, --smooth, --background-odds, --refractory and --settle. On a terminal, up and down choose a class, left
+    and right change its threshold, q ends; so does Ctrl-C.
     """
     import os
     from contextlib import ExitStack, closing
     from dataclasses import replace
     from pathlib import Path
 
-    # Before NumPy and the engines are loaded. A window takes a millisecond or two: more threads would gain nothing, and
-    # spin on the other cores while they wait for the next one.
+    from threadpoolctl import threadpool_limits
+
+    # A window takes a millisecond or two: more threads would gain nothing, and spin on the other cores while they wait
+    # for the next one. The variable is for the engines, which are not loaded yet, as the BLAS of NumPy is.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    threadpool_limits(1, "blas")
 
     from samplecnn.listening.detector import DetectorRules
     from samplecnn.listening.listener import Listener
@@ -148,11 +158,15 @@ def listen_command(
     run = Command(command) if command is not None else None
     listening = endpoint.listen() if endpoint is not None else None  # before a model is loaded for a port in use
     point = operating_point_of(model)
-    rules = DetectorRules() if point is None else point.rules
+    given: dict[str, Any] = {
+        "smooth": smooth,
+        "background_odds": background_odds,
+        "refractory": refractory,
+        "settle": settle,
+    }
     rules = replace(
-        rules,
-        smooth=rules.smooth if smooth is None else smooth,
-        refractory=rules.refractory if refractory is None else refractory,
+        DetectorRules() if point is None else point.rules,
+        **{name: value for name, value in given.items() if value is not None},
     )
     listener = Listener(model, point.hop if hop is None and point is not None else hop, rules, engine=engine)
     limits = EventRules(class_thresholds(class_threshold, threshold) if class_threshold else threshold)

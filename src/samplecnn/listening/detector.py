@@ -2,7 +2,8 @@
 
 Classes compete in groups. In a one-label task all classes are one group, so that an utterance gives one event; in a
 multi-label task every class is a group of its own. Classes named like _background_ and _unknown_ take part in the
-scores but never become events.
+scores but never become events. In a stream background is far more frequent than in training: `background_odds`
+corrects the probabilities for that before they are averaged (the prior shift of Saerens et al. 2002).
 
 A group is idle until a class exceeds its threshold. The class that exceeds its own threshold by most becomes the event,
 as soon as that margin stops rising, at the latest after `settle` seconds. Then the group rests: until `refractory`
@@ -18,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from samplecnn.errors import UsageError
-from samplecnn.task import Task
+from samplecnn.task import BACKGROUND, Task
 
 Kind = Literal["event", "end", "near"]
 
@@ -63,6 +64,8 @@ class DetectorRules:
 
     Args:
         smooth: windows whose mean is compared with the threshold.
+        background_odds: factor on the odds of the class `_background_`, before the mean; 1: the probabilities of the
+            model. In a task with several labels it has no effect.
         refractory: seconds after an event in which its group gives no other.
         hysteresis: share of the threshold below which a class has to fall before its group gives another event.
         settle: seconds for which a class above its threshold may wait for a higher score.
@@ -73,6 +76,7 @@ class DetectorRules:
     """
 
     smooth: int = 3
+    background_odds: float = 1.0
     refractory: float = 0.5
     hysteresis: float = 0.7
     settle: float = 0.2
@@ -81,6 +85,8 @@ class DetectorRules:
     def __post_init__(self) -> None:
         if self.smooth < 1:
             raise UsageError(f"smooth needs 1 window or more, not {self.smooth}")
+        if not 0 < self.background_odds < math.inf:
+            raise UsageError(f"background_odds must be a number above 0, not {self.background_odds:g}")
         for name in ("refractory", "settle"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be a number of seconds, 0 or more, not {getattr(self, name):g}")
@@ -151,6 +157,8 @@ class Detector:
         audible = np.array([not is_rejection(name) for name in task.classes])
         one_group = task.kind == "multiclass"
         self._group_of = np.where(audible, 0 if one_group else np.arange(task.num_classes), -1)
+        is_background = one_group and np.array([name == BACKGROUND for name in task.classes])
+        self._odds = np.where(is_background, rules.background_odds, 1.0)
         self._recent: deque[np.ndarray] = deque(maxlen=rules.smooth)
         self._groups: dict[int, _Group] = {}
         self.averaged = np.zeros(task.num_classes)  # the latest smoothed scores, for displays
@@ -165,9 +173,16 @@ class Detector:
         Returns:
             What was heard, in the order of the groups; nothing for most windows.
         """
-        self._recent.append(np.asarray(scores, np.float64))
+        self._recent.append(self._corrected(np.asarray(scores, np.float64)))
         self.averaged = np.mean(self._recent, axis=0)
         return self._decide(self.averaged, time)
+
+    def _corrected(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 [..., classes], with `background_odds`."""
+        if np.all(self._odds == 1):
+            return scores
+        weighted = scores * self._odds
+        return weighted / np.maximum(weighted.sum(-1, keepdims=True), 1e-300)
 
     def _decide(self, values: np.ndarray, time: float) -> list[Heard]:
         close = values > self.rules.near * self.thresholds
@@ -188,9 +203,9 @@ class Detector:
             scores: float [windows, classes].
             times: ends of the windows, float [windows].
         """
-        width = self.rules.smooth
+        width, scores = self.rules.smooth, self._corrected(np.asarray(scores, np.float64))
         parts = [np.pad(scores, ((shift, 0), (0, 0)))[: len(scores)] for shift in range(width)]
-        averaged = np.sum(parts, axis=0, dtype=np.float64)
+        averaged = np.sum(parts, axis=0)
         averaged /= np.minimum(np.arange(1, len(scores) + 1), width)[:, None]
         close = np.any((averaged > self.rules.near * self.thresholds) & (self._group_of >= 0), axis=1)
         heard: list[Heard] = []

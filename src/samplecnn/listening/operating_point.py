@@ -13,16 +13,19 @@ from samplecnn.model_files import description_of, update_description
 from samplecnn.parsing import fields, number, or_null, whole
 
 KEY = "listening"  # in config.json
+RULES = ("smooth", "background_odds", "refractory", "settle")  # fields of `DetectorRules` that are stored
 DESCRIPTION = fields(
     {
         "threshold": number(0, 1),
         "hop": number(0, 1e6, above=True),
         "smooth": whole(1, 10_000),
+        "background_odds": number(0, 1e12, above=True),
         "refractory": number(0, 1e6),
+        "settle": number(0, 1e6),
         **dict.fromkeys(("false_alarms", "misses", "hours"), or_null(number(0, 1e12))),
         "utterances": or_null(whole(0, 1 << 40)),
     },
-    optional=("smooth", "refractory", "false_alarms", "misses", "hours", "utterances"),
+    optional=("smooth", "background_odds", "refractory", "settle", "false_alarms", "misses", "hours", "utterances"),
 )
 
 
@@ -33,7 +36,7 @@ class OperatingPoint:
     Args:
         threshold: above which a class is heard.
         hop: seconds from one window to the next.
-        smooth, refractory: as in `DetectorRules`.
+        smooth, background_odds, refractory, settle: as in `DetectorRules`.
         false_alarms: an hour, on sound without any of the classes.
         misses: share of utterances that were not heard as what they are.
         hours: of that sound.
@@ -43,7 +46,9 @@ class OperatingPoint:
     threshold: float
     hop: float
     smooth: int = 3
+    background_odds: float = 1.0
     refractory: float = 0.5
+    settle: float = 0.2
     false_alarms: float | None = None
     misses: float | None = None
     hours: float | None = None
@@ -51,7 +56,7 @@ class OperatingPoint:
 
     @property
     def rules(self) -> DetectorRules:
-        return DetectorRules(smooth=self.smooth, refractory=self.refractory)
+        return DetectorRules(**{name: getattr(self, name) for name in RULES})
 
     def store(self, model: str | Path) -> None:
         """Writes it into a model's config.json, in place of an earlier one.

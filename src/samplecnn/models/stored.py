@@ -24,12 +24,14 @@ class StoredModel:
         config: the architecture.
         task: what it was trained for.
         card: what config.json says of the model for people, unchecked: usually nothing, or texts "about" and "licence".
+        listening: the operating point of `samplecnn listen` in config.json, unchecked, if there is one.
     """
 
     values: dict[str, np.ndarray]
     config: ModelConfig
     task: Task
     card: Any = None
+    listening: Any = None
 
     @classmethod
     def of(cls, model: "SampleCNN") -> "StoredModel":

@@ -18,6 +18,7 @@ from samplecnn.errors import UsageError
 from samplecnn.inference import open_engine
 from samplecnn.inference.overlap_plan import align_hop
 from samplecnn.inference.windows import hop_samples, windows
+from samplecnn.listening.operating_point import operating_point_of
 from samplecnn.model_files import CONFIG
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph
@@ -104,6 +105,7 @@ class HostedModel:
             np.zeros((1, self.task.window), np.float32)
         )  # initialisation that engines defer to their first call
         self.batcher = Batcher(opened, limits.batch_size, observe)
+        self.point = None if isinstance(model, Graph) else operating_point_of(model)
         self.card = {} if isinstance(model, Graph) else _card(resolved(model))
         self.provenance = {
             "samplecnn": __version__,

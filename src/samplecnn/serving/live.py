@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from samplecnn.errors import AudioError, SampleCNNError, UsageError
 from samplecnn.listening.detector import DetectorRules
 from samplecnn.listening.listener import Listener, Moment
+from samplecnn.listening.operating_point import RULES
 from samplecnn.listening.sources import PCM_FORMATS
 from samplecnn.serving.hosted import CancelledRequest, HostedModel
 from samplecnn.serving.problems import Problem, busy, problem_of
@@ -113,15 +114,20 @@ async def _serve(service: Service, socket: WebSocket) -> None:
 
 
 def _listener(model: HostedModel, values: dict[str, Any]) -> Listener:
-    rules = DetectorRules()
-    given = {name: values[name] for name in ("smooth", "refractory") if name in values}
+    """A listener with the parameters of a connection, and for the others the model's operating point."""
+    point = model.point
+    rules = DetectorRules() if point is None else point.rules
+    given = {name: values[name] for name in RULES if name in values}
     hop = values.get("hop")
     if hop is not None:
         model.hop(hop)  # refuses one that is too short
+    elif point is not None:
+        hop = point.hop
     listener = Listener(model.net, hop, replace(rules, **given), engine=model.shared_engine())
     threshold, texts = values.get("threshold"), values.get("class_threshold")
     limits = EventRules(class_thresholds(texts, threshold) if texts else threshold)
-    listener.detector.thresholds = limits.thresholds(model.task.classes, model.task.class_thresholds)
+    default = model.task.class_thresholds if point is None else (point.threshold,) * model.task.num_classes
+    listener.detector.thresholds = limits.thresholds(model.task.classes, default)
     return listener
 
 

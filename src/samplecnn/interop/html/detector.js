@@ -1,12 +1,16 @@
-// Decides, window by window, whether something was heard: samplecnn.listening.detector with its default rules.
+// Decides, window by window, whether something was heard: samplecnn.listening.detector with its default rules, or
+// those of the model's operating point.
 
-const RULES = { smooth: 3, refractory: 0.5, hysteresis: 0.7, settle: 0.2, near: 0.6 };
+const RULES = { smooth: 3, background_odds: 1, refractory: 0.5, hysteresis: 0.7, settle: 0.2, near: 0.6 };
 const isRejection = name => name.length > 2 && name.startsWith("_") && name.endsWith("_");
 
 export class Detector {
-  // `model`: classes, kind, seconds of a window; `thresholds` [classes] may be replaced at any time; `hop`: seconds.
+  // `model`: classes, kind, seconds of a window, rules (`listening`); `thresholds` [classes] may be replaced at any time; `hop`: seconds.
   constructor(model, thresholds, hop) {
     this.classes = model.classes;
+    this.rules = { ...RULES, ...model.listening };
+    const background = model.kind === "multiclass" ? model.classes.indexOf("_background_") : -1;
+    this.odds = model.classes.map((name, i) => (i === background ? this.rules.background_odds : 1));
     this.thresholds = thresholds;
     this.hop = hop;
     this.seconds = model.window / model.sample_rate;
@@ -19,11 +23,19 @@ export class Detector {
 
   // Takes the scores of a window that ends at `time`; returns [{ type, label, score, threshold, time, start, end }].
   step(scores, time) {
-    this.recent.push(scores);
-    if (this.recent.length > RULES.smooth) this.recent.shift();
+    this.recent.push(this.corrected(scores));
+    if (this.recent.length > this.rules.smooth) this.recent.shift();
     this.averaged = Float64Array.from(scores, (_, i) =>
       this.recent.reduce((sum, each) => sum + each[i], 0) / this.recent.length);
     return this.groups.flatMap(group => this.decide(group, this.averaged, time));
+  }
+
+  // Probabilities with the odds that background has in a stream.
+  corrected(scores) {
+    if (this.odds.every(odds => odds === 1)) return scores;
+    const weighted = Float64Array.from(scores, (score, i) => score * this.odds[i]);
+    const sum = weighted.reduce((a, b) => a + b, 0);
+    return weighted.map(score => score / Math.max(sum, 1e-300));
   }
 
   finish(time) {
@@ -36,7 +48,7 @@ export class Detector {
   decide(group, values, time) {
     const heard = [];
     if (group.active !== null) {
-      if (values[group.active] > RULES.hysteresis * this.thresholds[group.active]) {
+      if (values[group.active] > this.rules.hysteresis * this.thresholds[group.active]) {
         group.score = Math.max(group.score, values[group.active]);
         group.last = time;
         return [];
@@ -50,7 +62,7 @@ export class Detector {
       if (group.candidate === null) group.first = time;
       const rising = group.candidate === null || margin(best) > group.margin;
       if (rising) Object.assign(group, { candidate: best, margin: margin(best), score: values[best], peak: time });
-      if (!rising || time - group.first >= RULES.settle - 1e-9) heard.push(this.fire(group, time));
+      if (!rising || time - group.first >= this.rules.settle - 1e-9) heard.push(this.fire(group, time));
     } else if (group.candidate !== null) {
       heard.push(this.fire(group, time));
     } else {
@@ -63,7 +75,7 @@ export class Detector {
     const label = group.candidate, span = this.span(group.peak);
     const { first, score } = group;
     Object.assign(group, {
-      active: label, since: first, last: time, rests: time + RULES.refractory, candidate: null, near: null, tail: true,
+      active: label, since: first, last: time, rests: time + this.rules.refractory, candidate: null, near: null, tail: true,
     });
     return this.heard("event", label, score, time, ...span);
   }
@@ -77,7 +89,7 @@ export class Detector {
   nearMiss(group, values, time) {
     const share = i => values[i] / Math.max(this.thresholds[i], 1e-9);
     const best = group.members.reduce((one, other) => (share(other) > share(one) ? other : one));
-    if (share(best) > RULES.near) {
+    if (share(best) > this.rules.near) {
       if (!group.tail && (group.near === null || values[best] > group.nearScore)) {
         Object.assign(group, { near: best, nearScore: values[best], nearTime: time });
       }

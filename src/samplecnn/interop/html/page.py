@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samplecnn.models.stored import StoredModel
 
 SOURCES = (files("samplecnn") / "interop" / "html", files("samplecnn") / "serving" / "page")
+LISTENING = ("threshold", "smooth", "background_odds", "refractory", "settle")  # of an operating point
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export ((?:async )?function\*? |class |const )([\w$]+)", re.MULTILINE)
 
@@ -45,7 +46,8 @@ def write_html(model: "SampleCNN | StoredModel", path: Path) -> None:
     if problem:
         raise UsageError(f"--to html cannot represent {problem}; export it to onnx")
     with written_aside(path) as aside:
-        aside.write_text(html(net, card_texts(model)), encoding="utf-8", newline="\n")
+        text = html(net, card_texts(model), listening_rules(getattr(model, "listening", None)))
+        aside.write_text(text, encoding="utf-8", newline="\n")
         compare(aside)
 
 
@@ -57,12 +59,19 @@ def unsupported(config: ModelConfig) -> str | None:
     return None
 
 
-def html(net: Graph, card: Mapping[str, str]) -> str:
+def listening_rules(point: Any) -> dict[str, float]:
+    """What `detector.js` takes of an operating point of `samplecnn listen`."""
+    found = {name: point.get(name) for name in LISTENING} if isinstance(point, dict) else {}
+    return {name: value for name, value in found.items() if isinstance(value, int | float) and value >= 0}
+
+
+def html(net: Graph, card: Mapping[str, str], listening: Mapping[str, float]) -> str:
     """The text of the file.
 
     Args:
         net: the network.
         card: `models.stored.card_texts` of the model, which are shown.
+        listening: rules of its live detection that differ from the default, and the threshold.
     """
     layers, weights = described(net)
     task = net.task
@@ -78,6 +87,7 @@ def html(net: Graph, card: Mapping[str, str]) -> str:
         "sample_rate": task.sample_rate,
         "window": task.window,
         "padding": task.padding,
+        "listening": dict(listening),
         "mean": task.mean,
         "std": task.std,
         "layers": layers,
