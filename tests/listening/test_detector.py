@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplecnn.errors import UsageError
@@ -155,6 +155,7 @@ def test_rules_out_of_range(rules):
         DetectorRules(**rules)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([1, 3]), st.sampled_from([WORDS, TAGS, STREAM]))
 def test_a_replay_is_the_same(seed, smooth, task):
     rng = np.random.default_rng(seed)
