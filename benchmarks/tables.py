@@ -26,7 +26,7 @@ from typing import Any
 from samplecnn.bench.results import baseline, limit_name, paired_ratio
 from samplecnn.bench.scale import exponent
 
-LISTENING_THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+LISTENING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HERE = Path(__file__).resolve().parent
 TABLE = re.compile(r"(<!-- table: (?P<file>[\w.-]+)(?: \| (?P<against>.+?))? -->\n).*?(<!-- /table -->)", re.DOTALL)
 
@@ -133,7 +133,7 @@ def _listening(result: dict[str, Any]) -> str:
     about = (
         f"`{result['model']}`, {result['utterances']:,} utterances, {result['hours']:.2f} hours without its classes; "
         f"hop {result['hop']:.3g} s, mean of {result['rules']['smooth']} windows, odds of background times "
-        f"{result['rules']['background_odds']:g}."
+        f"{result['rules'].get('background_odds', 1):g}."
     )
     return "\n".join([*lines, "", about, ""])
 
