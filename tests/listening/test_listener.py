@@ -110,7 +110,7 @@ def test_events_come_while_the_sound_goes_on(tmp_path):
     hook = f'{sys.executable} -c "{script}"'
     program = command(
         "-", "--near", "--ends", "--class-threshold", "_unknown_=1", "--threshold", "0.0001", "--command", hook,
-        "--pcm", "f32le", stdin=subprocess.PIPE,
+        "--background-odds", "1", "--pcm", "f32le", stdin=subprocess.PIPE,
     )  # fmt: skip
     noise = np.random.default_rng(0).standard_normal(3 * RATE).astype("<f4") * 0.1
     program.stdin.buffer.write(noise.tobytes())
@@ -127,7 +127,7 @@ def test_events_come_while_the_sound_goes_on(tmp_path):
 
 def test_a_recording_as_text_and_errors(recording, tmp_path):
     done = {
-        "text": command(str(recording), "--format", "text", "--threshold", "0.0001"),
+        "text": command(str(recording), "--format", "text", "--threshold", "0.0001", "--background-odds", "1"),
         "missing": command(str(tmp_path / "none.wav")),
         "both": command(str(recording), "--url", "http://x/"),
         "hook": command(str(recording), "--command", "no-such-program {label}"),
