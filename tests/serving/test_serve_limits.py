@@ -167,6 +167,25 @@ def test_a_full_queue_and_a_request_that_takes_too_long(model, monkeypatch):
             time.sleep(0.01)
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["after the grace", "at a second signal"])
+def test_a_stopping_server_answers_what_is_not_done(model, monkeypatch, again):
+    release = threading.Event()
+    monkeypatch.setattr(HostedModel, "tag", lambda self, work, decoders: release.wait(20))
+    limits = ServeLimits(decoders=1)
+    assert limits.grace > limits.request_timeout  # which ends a request first
+    app = create_app({"tiny": model}, limits=limits, engine="numpy", precision="fp32")
+    with serving_api(app, grace=30 if again else 0) as server, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, server, "POST", "/v1/tag", wav(noise()))
+        while counters(server)["samplecnn_queue_length",] == 0:
+            time.sleep(0.01)
+        server.stop()
+        server.server.force_exit = again
+        status, headers, body = answer.result(20)
+        release.set()
+    assert (status, headers["Content-Type"]) == (503, "application/problem+json")
+    assert json.loads(body)["detail"] == "the server is stopping" and headers["Retry-After"] == "5"
+
+
 def test_slow_clients_are_given_up(server):
     for begin in (b"", b"GET /hea", b"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRIFF"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:

@@ -1,7 +1,10 @@
 """Live sound over a WebSocket of the HTTP API gives the events of `samplecnn listen`."""
 
+import asyncio
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from api_client import RATE, assert_close, counters, noise
 
 from samplecnn.listening.detector import DetectorRules
 from samplecnn.listening.listener import Listener
+from samplecnn.serving.hosted import CancelledRequest
+from samplecnn.serving.live import run_in_loop
 
 
 def test_live_sound_gives_the_events_of_listen(server, model):
@@ -59,6 +64,21 @@ def test_live_sound_gives_the_events_of_listen(server, model):
         pass
     assert found["type"] == "problem" and found["status"] == 400
     client.close()
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["a loop that runs nothing", "a loop that has ended"])
+def test_a_listener_does_not_wait_for_a_server_that_has_ended(ended):
+    async def send():
+        raise AssertionError
+
+    loop, closed, message = asyncio.new_event_loop(), threading.Event(), send()
+    if ended:
+        loop.close()
+    threading.Timer(0.05, closed.set).start()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(CancelledRequest):
+        pool.submit(run_in_loop, message, loop, closed).result(20)
+    message.close()
+    loop.close()
 
 
 class ArraySource:

@@ -33,7 +33,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
     service = new_service([tmp_path / "absent"], ServeLimits(decoders=1), "numpy", "fp32")
     listening, shown = Endpoint("127.0.0.1", 0).listen(), []
     with pytest.raises(UsageError, match="there is no such model"):
-        serve(application(service, None, ()), listening, service.load, lambda: shown.append("ready"))
+        serve(application(service, None, ()), listening, service.load, lambda: shown.append("ready"), 1.0)
     assert shown == []
 
 

@@ -45,7 +45,8 @@ def serve_command(
 ) -> None:
     """Serve models over HTTP: recordings are posted to /v1/tag and their tags come back as JSON or in other formats.
 
-    By default only programs of this machine can ask. SIGTERM and Ctrl-C end the server after the requests in progress.
+    By default only programs of this machine can ask. SIGTERM and Ctrl-C end the server after the requests in progress;
+    a second one does not wait for them.
     """
     from samplecnn.errors import UsageError
     from samplecnn.extras import require
@@ -78,4 +79,4 @@ def serve_command(
             log.note("requests need the token; a browser opens ADDRESS/?token=TOKEN once")
         log.note("ready; Ctrl-C ends")
 
-    serve(application(service, token, allow_host or ()), listening, service.load, ready)
+    serve(application(service, token, allow_host or ()), listening, service.load, ready, limits.grace)

@@ -24,7 +24,7 @@ from samplecnn.serving.hosted import named_models
 from samplecnn.serving.live import hear
 from samplecnn.serving.openapi import description
 from samplecnn.serving.page import page_routes
-from samplecnn.serving.problems import Problem, handler, problem_of
+from samplecnn.serving.problems import Problem, busy, handler, problem_of
 from samplecnn.serving.query import FORMATS, parse_query
 from samplecnn.serving.service import Service
 from samplecnn.serving.settings import ServeLimits
@@ -113,6 +113,8 @@ def _answering(service: Service, endpoint: Endpoint) -> Callable[[Request], Any]
             return problem_of(error).response()
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
+        except asyncio.CancelledError:  # by the end of the server: a second signal, or after its grace
+            return busy("the server is stopping", seconds=5).response()
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             return problem_of(error).response()

@@ -12,7 +12,8 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from samplecnn.listening.detector import DetectorRules
 from samplecnn.listening.listener import Listener, Moment
 from samplecnn.listening.operating_point import RULES
 from samplecnn.listening.sources import PCM_FORMATS
+from samplecnn.serving.decoding import LOOK_SECONDS
 from samplecnn.serving.hosted import CancelledRequest, HostedModel
 from samplecnn.serving.problems import Problem, busy, problem_of
 from samplecnn.serving.query import LISTEN_PARAMETERS, read_parameters
@@ -150,7 +152,7 @@ async def _converse(
         """In a thread. A message is sent before the next is made, so that none pile up."""
         for moment in listener.listen(source):
             for value in _messages(moment, listener, kinds, bool(values.get("scores"))):
-                asyncio.run_coroutine_threadsafe(send(value), loop).result()
+                run_in_loop(send(value), loop, source.closed)
 
     await send(
         {
@@ -189,6 +191,26 @@ async def _converse(
         with suppress(asyncio.CancelledError, Exception):
             await receiving
         running.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def run_in_loop(message: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, closed: threading.Event) -> None:
+    """Runs a coroutine in a loop from another thread, and waits for its end or that of the connection.
+
+    A loop that has ended never runs what it was given last; waiting for that would keep the process from ending.
+
+    Raises:
+        CancelledRequest: the connection was closed first.
+        Exception: whatever the coroutine raises.
+    """
+    if closed.is_set() or loop.is_closed():
+        message.close()
+        raise CancelledRequest
+    sent = asyncio.run_coroutine_threadsafe(message, loop)
+    while not wait((sent,), LOOK_SECONDS).done:
+        if closed.is_set():
+            sent.cancel()
+            raise CancelledRequest
+    sent.result()
 
 
 async def _receive(socket: WebSocket, source: SocketSource, listener: Listener) -> bool:

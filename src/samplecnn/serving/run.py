@@ -1,6 +1,7 @@
 """`samplecnn serve` as a process: uvicorn at a socket, models that load meanwhile, and graceful shutdown."""
 
 import contextlib
+import math
 import signal
 import socket
 import threading
@@ -9,9 +10,9 @@ from typing import Any
 
 from samplecnn.serving.protocol import DeadlineProtocol
 from samplecnn.serving.server import LOOPBACK, running
+from samplecnn.serving.settings import ServeLimits
 from samplecnn.system.sockets import Endpoint
 
-GRACE = 30.0  # seconds that requests may still take after the server was asked to end
 MAX_FRAME = 1 << 20  # bytes of a WebSocket message
 PING_SECONDS = 20.0
 
@@ -22,10 +23,10 @@ class ApiServer:
     Args:
         app: from `api.create_app`.
         listening: a listening socket.
-        grace: seconds that requests may still take after it was asked to end.
+        grace: seconds that requests may still take after it was asked to end; the rest is then answered with 503.
     """
 
-    def __init__(self, app: Any, listening: socket.socket, grace: float = GRACE) -> None:
+    def __init__(self, app: Any, listening: socket.socket, grace: float) -> None:
         import uvicorn
 
         self.socket, self.port = listening, listening.getsockname()[1]
@@ -42,7 +43,7 @@ class ApiServer:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=15,
-            timeout_graceful_shutdown=int(grace),
+            timeout_graceful_shutdown=math.ceil(grace),
         )
         self.server = uvicorn.Server(config)
         self.server.capture_signals = self._signals  # type: ignore[method-assign]
@@ -76,7 +77,9 @@ class ApiServer:
                 signal.signal(number, action)
 
 
-def serve(app: Any, listening: socket.socket, load: Callable[[], None], ready: Callable[[], None]) -> None:
+def serve(
+    app: Any, listening: socket.socket, load: Callable[[], None], ready: Callable[[], None], grace: float
+) -> None:
     """Serves until Ctrl-C or SIGTERM. Until its models are loaded, the server answers that they are not.
 
     Args:
@@ -84,11 +87,12 @@ def serve(app: Any, listening: socket.socket, load: Callable[[], None], ready: C
         listening: a listening socket.
         load: loads the models, in a thread.
         ready: called after that.
+        grace: see `ApiServer`; `ServeLimits.grace`.
 
     Raises:
         Exception: whatever `load` raises, after the server has ended.
     """
-    server = ApiServer(app, listening)
+    server = ApiServer(app, listening, grace)
     failures: list[BaseException] = []
 
     def loading() -> None:
@@ -107,8 +111,8 @@ def serve(app: Any, listening: socket.socket, load: Callable[[], None], ready: C
 
 
 @contextlib.contextmanager
-def serving_api(app: Any) -> Iterator[ApiServer]:
+def serving_api(app: Any, grace: float = ServeLimits().grace) -> Iterator[ApiServer]:
     """A server in a thread of this process, for as long as the block."""
-    server = ApiServer(app, Endpoint(LOOPBACK, 0).listen())
+    server = ApiServer(app, Endpoint(LOOPBACK, 0).listen(), grace)
     with running(server):
         yield server

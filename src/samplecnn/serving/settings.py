@@ -10,6 +10,7 @@ from samplecnn.parsing import read_text
 MEGABYTE = 1 << 20
 TOKEN_VARIABLE = "SAMPLECNN_TOKEN"
 SHORTEST_TOKEN = 16
+ANSWER_SECONDS = 5.0  # for the answer of a request whose time is up
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class ServeLimits:
     @property
     def max_bytes(self) -> int:
         return self.max_megabytes * MEGABYTE
+
+    @property
+    def grace(self) -> float:
+        """Seconds that requests may still take after the server was asked to end: longer than processing one may."""
+        return self.request_timeout + ANSWER_SECONDS
 
 
 def read_token(path: str | None) -> str | None:
