@@ -6,12 +6,17 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import samplecnn
+from samplecnn.bench import BENCHMARKS
 from samplecnn.cli import choices
 from samplecnn.cli.app import VERBS, app, main
+from samplecnn.cli.verbs import PATHS
+from samplecnn.datasets import REGISTRY
+from samplecnn.errors import UsageError
 from samplecnn.models import BLOCKS
 
 # Importing any of these takes longer than printing the help.
@@ -116,6 +121,46 @@ def test_references_of_registries_resolve(reference):
     assert choices.names_of(f"auto+{reference}") == ("auto", *names)
 
 
+def positional(command) -> list[str]:
+    """A value for each argument that a command requires."""
+    needed = [param for param in command.params if param.param_type_name == "argument" and param.required]
+    choices = {"dataset": next(iter(REGISTRY)), "what": next(iter(BENCHMARKS)), "shell": "bash"}
+    return [choices.get(param.name, "x") for param in needed]
+
+
+def options_of_a_type(wanted):
+    """(words, command, flag) of every option, where `wanted` holds for click's parameter."""
+    for words, command in ALL:
+        for param in command.params if words else []:
+            if param.param_type_name == "option" and wanted(param):
+                yield words, command, next(flag for flag in param.opts if flag.startswith("--"))
+
+
+def test_numbers_that_are_not_finite_are_refused_by_every_option():
+    tried = 0
+
+    def is_float(param) -> bool:
+        return "float" in str(getattr(param, "type_descriptor", None) or param.type).lower()
+
+    for words, command, flag in options_of_a_type(is_float):
+        for value in ("inf", "1e400", "nan"):
+            with pytest.raises((UsageError, typer.BadParameter)) as caught:
+                command.make_context(words[-1], [*positional(command), flag, value])
+            named = getattr(caught.value, "param", None)  # click's message gets the option's name when it is shown
+            assert flag in (named.opts if named else str(caught.value)), (words, flag, value)
+            tried += 1
+    assert tried > 100
+
+
+def test_an_option_is_never_taken_for_a_path():
+    tried = 0
+    for words, command, flag in options_of_a_type(lambda param: param.metavar in PATHS and param.name != "config"):
+        with pytest.raises((UsageError, typer.BadParameter), match=f"{flag}.*--verbose"):
+            command.make_context(words[-1], [*positional(command), flag, "--verbose"])
+        tried += 1
+    assert tried > 25
+
+
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).output == f"samplecnn {samplecnn.__version__}\n"
 
@@ -141,6 +186,7 @@ def in_this_process(monkeypatch, capsys, words: list[str]) -> tuple[int, str]:
         (["train", "scd", "a/b"], 2, "NAME 'a/b' must be a plain word"),
         (["eval", "scd", "no.h5"], 2, "not built yet"),
         (["tag", "no.h5", "no.wav"], 2, "no.wav"),
+        (["tag", "no.h5", "no.wav", "--about", "--format", "csv"], 2, "--about needs a file, not --format"),
         (["tag", "no.h5", __file__], 2, "no.h5"),
         (["build", "mtt"], 2, "annotations_final.csv"),
         (["prepare", "xyz"], 2, "xyz"),

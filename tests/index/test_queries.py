@@ -14,7 +14,7 @@ from samplecnn.cli.index import COMMANDS
 from samplecnn.errors import UsageError
 from samplecnn.index import read_index, update_index
 from samplecnn.index.compare import compare_indexes
-from samplecnn.index.output import write_tags
+from samplecnn.index.output import with_tags, write_tags
 from samplecnn.index.packing import packed, record_type, unpacked
 from samplecnn.index.similar import Query, find_similar, query_of
 from samplecnn.index.summary import describe_index
@@ -161,6 +161,13 @@ def test_similar_to_files_and_moments(index, sounds, noise, run):
     for query, said in ((f"{two}@99", "ends at"), ("nowhere.wav", "no such file")):
         with pytest.raises(UsageError, match=said):
             query_of(known, query)
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "1.5", "high"])
+def test_a_score_to_select_by_is_from_0_to_1(index, score):
+    known = read_index(index)
+    with pytest.raises(UsageError, match=f"'{score}' is not a score from 0 to 1"):
+        with_tags(known, known.select(), [f"low={score}"])
 
 
 def test_packed_embeddings_at_the_edges():

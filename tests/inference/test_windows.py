@@ -70,7 +70,7 @@ def test_hops_in_samples(seconds, samples):
     assert hop_samples(seconds, TASK) == samples
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.00001, 0.013, float("inf"), float("nan"), 1e308])
 def test_hops_of_zero_or_beyond_the_window_are_refused(seconds):
     with pytest.raises(UsageError, match=r"from 0\.00013 s, one sample, to 0\.0125 s, the window"):
         hop_samples(seconds, TASK)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,10 +13,15 @@ from typer.core import TyperCommand
 from samplecnn.cli.choices import resolve_names
 from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
 from samplecnn.cli.process import PROGRAM
+from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.system.arguments import suggestion
 
 COMPLETE_VARIABLE = "_SAMPLECNN_COMPLETE"  # set by the scripts of `samplecnn completion`
+PATHS = {  # metavars of options that take a path, and what messages call it
+    **dict.fromkeys(("FILE", "PATH", "JOURNAL", "MODEL", "RUN"), "file"),
+    **dict.fromkeys(("DIR", "FOLDER", "MODEL_DIR"), "folder"),
+}
 PREFIX = "SAMPLECNN"  # prefix of environment variables: SAMPLECNN_TRAIN_BATCH_SIZE is --batch-size of `samplecnn train`
 
 SETTINGS: dict[str, Any] = {
@@ -117,6 +123,8 @@ class Verb(TyperCommand):
         except Exception as error:
             _name_source(ctx, error)
             raise
+        if not ctx.resilient_parsing:
+            _refuse_unusable(ctx, self.params)
         _show_options(ctx, self.params)
         return rest
 
@@ -159,6 +167,26 @@ def _name_source(context: Any, error: Exception) -> None:
         origin = _origin(context, param.name)
         if origin:
             error.message = f"{message} (from {origin})"  # type: ignore[attr-defined]
+
+
+def _refuse_unusable(context: Any, params: list[Any]) -> None:
+    """Refuses what click accepts and no command can use: numbers that are not finite, and options taken for paths.
+
+    Raises:
+        UsageError: `--hop inf`, or `--about --format csv`, where the value of --about is missing.
+    """
+    for param in params:
+        if param.param_type_name != "option" or _source(context, param.name) in ("DEFAULT", ""):
+            continue
+        flag, origin = f"--{param.name.replace('_', '-')}", _origin(context, param.name)
+        source = f" (from {origin})" if origin else ""
+        found = context.params.get(param.name)
+        for value in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{flag} must be a finite number, not {value}{source}")
+            text, what = str(value), PATHS.get(param.metavar or "")
+            if what and text.startswith("-") and (text != "-" or what == "folder"):
+                raise UsageError(f"{flag} needs a {what}, not {text}; a {what} of that name is ./{text}{source}")
 
 
 def _show_options(context: Any, params: list[Any]) -> None:

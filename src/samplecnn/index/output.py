@@ -1,5 +1,6 @@
 """What an index knows of files, in every output format: scores, windows, events, embeddings."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def with_tags(index: Index, rows: np.ndarray, tags: Sequence[str]) -> np.ndarray
         try:
             limit = float(value) if value else limits[name]
         except ValueError:
-            raise UsageError(f"{text!r}: {value!r} is not a score from 0 to 1") from None
+            limit = math.nan
+        if not 0 <= limit <= 1:
+            raise UsageError(f"{text!r}: {value!r} is not a score from 0 to 1")
         with np.errstate(invalid="ignore"):
             rows = rows[index.scores[rows, index.classes.index(name)] > limit]
     return rows

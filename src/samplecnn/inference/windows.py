@@ -45,7 +45,7 @@ def hop_samples(hop: float | None, task: Task) -> int:
     """
     if hop is None:
         return task.window
-    samples = round(hop * task.sample_rate)
+    samples = round(hop * task.sample_rate) if 0 < hop <= task.window else 0  # inf and NaN cannot be rounded
     if not 1 <= samples <= task.window:
         longest = task.window / task.sample_rate
         shortest = 1 / task.sample_rate
