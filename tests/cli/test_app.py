@@ -97,6 +97,7 @@ def test_help_describes_every_option(words, command):
         assert " ".join(help_text[:8]) in text, param.name
     for name, below in getattr(command, "commands", {}).items():
         assert f" {name} " in text and (below.short_help or below.help), name
+    assert not re.search(r"<list\[|<str>  |<\w+ range>|\[\[", text), "types as typer names them"
     assert not re.search(r"samplecnn[\w.]*:\w", text), "the reference of a registry instead of its names"
 
 
@@ -191,7 +192,18 @@ def in_this_process(monkeypatch, capsys, words: list[str]) -> tuple[int, str]:
         (["build", "mtt"], 2, "annotations_final.csv"),
         (["prepare", "xyz"], 2, "xyz"),
         (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
-        (["fly"], 2, "No such command"),
+        (["fly"], 2, "No such command 'fly'; `samplecnn --help` describes all"),
+        (["help"], 2, "No such command 'help'; `samplecnn --help` describes all"),
+        (["help", "tag"], 2, "No such command 'help'; `samplecnn tag --help` describes it"),
+        (["models", "list"], 2, "No such command 'list'; `samplecnn models` lists them"),
+        (["index", "serch"], 2, "No such command 'serch'; `samplecnn index --help` describes all"),
+        (["--"], 2, "Missing command; `samplecnn --help` describes all"),
+        (["-q"], 2, "Missing command; `samplecnn --help` describes all"),
+        (["analyze", "fliters"], 2, "unknown analysis 'fliters'; did you mean filters?"),
+        (["completion", "tcsh"], 2, "'SHELL': 'tcsh' is not one of bash, zsh, fish"),
+        (["tag", "words", "--top", "x"], 2, "'--top': must be a valid integer"),
+        (["serve", "words", "--host", ""], 2, "--host '': not an address"),
+        (["tag", "words", __file__, "--class-threshold", "Yes=0.5"], 2, "not a class of this model; did you mean yes?"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, words, code, message):

@@ -1,6 +1,7 @@
 """samplecnn analyze MODEL WHAT: analyses of a trained network, as plots, tables and text."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,8 @@ class ModelFirst(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
             if len(args) == 1 or args[1] not in self.commands:
+                if get_close_matches(args[0], self.commands):  # a misspelled analysis, without a model before it
+                    raise UsageError(f"unknown analysis {args[0]!r}{suggestion(args[0], self.commands)}")
                 if len(args) == 1:
                     raise UsageError(f"missing analysis of {args[0]}; choose one of {', '.join(self.commands)}")
                 raise UsageError(f"unknown analysis {args[1]!r}{suggestion(args[1], self.commands)}")

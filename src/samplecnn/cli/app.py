@@ -1,6 +1,7 @@
 """The program `samplecnn`: one module per command, which is imported when the command is used or described."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -8,12 +9,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from samplecnn import __version__
 from samplecnn.cli.process import PROGRAM, run
-from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Verb, with_common
+from samplecnn.cli.verbs import COMPLETE_VARIABLE, SETTINGS, Commands, Verb, with_common
 
 # Commands in the order of the help: a module of this package, and its function or group of commands.
 VERBS = {
@@ -97,7 +97,12 @@ def _process_value(param: Any, convert: Callable[[Any, Any], Any], context: Any,
     annotation, texts = param.type_descriptor.annotation, value if isinstance(value, list | tuple) else [value]
     is_text = annotation in (str, list[str]) and all(isinstance(text, str) for text in texts)
     if not (is_text or value is param.default) or (param.required and param.value_is_missing(value)):
-        return convert(context, value)
+        try:
+            return convert(context, value)
+        except typer.BadParameter as error:  # with a message of pydantic's
+            message = error.message.removeprefix("Value error, ").partition(", unable to parse")[0]
+            error.message = re.sub("^Input should be", "must be", message)
+            raise
     return value if param.callback is None else param.callback(context, param, value)
 
 
@@ -106,7 +111,7 @@ def _short_help(help: str | None) -> str:
     return (help or "").split(":")[0].split("\n")[0].rstrip(".")
 
 
-class Program(TyperGroup):
+class Program(Commands):
     """The group of all commands."""
 
     def __init__(self, **settings: Any) -> None:
@@ -119,6 +124,7 @@ app = typer.Typer(name=PROGRAM, cls=Program, no_args_is_help=True, **SETTINGS)
 
 
 def about(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", allow_from_autoenv=False, help="Show the version and exit.")
     ] = False,
@@ -127,6 +133,8 @@ def about(
     if version:
         print(f"{PROGRAM} {__version__}")
         raise typer.Exit()
+    if context.invoked_subcommand is None:
+        context.fail(f"Missing command; `{PROGRAM} --help` describes all")
 
 
 app.callback(invoke_without_command=True)(with_common(about))

@@ -14,7 +14,7 @@ def bench(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATASET]",
+            metavar="DATASET",
             help="build: a data set with its recordings; load: one built with --format tfrecord (and optionally Arrow, "
             "for comparison), or a folder of TFRecords. By default temporary data like MagnaTagATune's. listen: clips "
             "of the model's classes.",

@@ -36,6 +36,7 @@ KINDS = "samplecnn.task:Kind"
 LISTEN_FORMATS = "samplecnn.listening.outputs:FORMATS"
 PCM_FORMATS = "samplecnn.listening.sources:PCM_FORMATS"
 BENCHMARKS = "samplecnn.bench:BENCHMARKS"
+SHELLS = "samplecnn.cli.completion:SHELLS"
 
 AUTO = "auto"  # an additional choice: selected automatically
 

@@ -13,7 +13,7 @@ from samplecnn.system import log
 def compare_command(
     dataset: Built,
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=VALUES]...", help="Further options of the grid.")
+        list[str] | None, typer.Argument(metavar="NAME=VALUES", help="Further options of the grid.")
     ] = None,
     grid: Annotated[
         list[str] | None,

@@ -1,22 +1,21 @@
 """samplecnn completion SHELL: a script that completes commands, options and their choices."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from samplecnn.cli import choices
 from samplecnn.cli.process import PROGRAM
 from samplecnn.cli.verbs import COMPLETE_VARIABLE
 
-
-class Shell(StrEnum):
-    bash = "bash"
-    zsh = "zsh"
-    fish = "fish"
+SHELLS = ("bash", "zsh", "fish")
 
 
 def completion(
-    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="The shell to write for: bash, zsh or fish.")],
+    shell: Annotated[
+        str,
+        choices.choice_argument(of=choices.SHELLS, metavar="SHELL", help="The shell to write for: bash, zsh or fish."),
+    ],
 ) -> None:
     """Print a shell script that completes commands, options and choices.
 
@@ -25,5 +24,5 @@ def completion(
     """
     from typer._completion_shared import get_completion_script
 
-    script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, shell=shell.value)
+    script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, shell=shell)
     typer.echo(script)

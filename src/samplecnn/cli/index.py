@@ -16,7 +16,7 @@ from samplecnn.cli.index_queries import (
 from samplecnn.cli.outputs import FilesFrom
 from samplecnn.cli.review import review_command
 from samplecnn.cli.shared import AsJson, BatchSize, Device, Engine, EnginePrecision, Ray
-from samplecnn.cli.verbs import Verb, with_common
+from samplecnn.cli.verbs import Commands, Verb, with_common
 from samplecnn.cli.write_tags import write_tags_command
 from samplecnn.system import log
 
@@ -111,6 +111,7 @@ def info_command(index: IndexFolder, json: AsJson = False) -> None:
 
 
 index: Any = typer.Typer(
+    cls=Commands,
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from samplecnn.cli.shared import AsJson
-from samplecnn.cli.verbs import Verb, with_common
+from samplecnn.cli.shared import AsJson, packaged
+from samplecnn.cli.verbs import Commands, Verb, with_common
 from samplecnn.system import log
 
 
@@ -35,14 +35,8 @@ def _list(as_json: bool) -> None:
     log.show("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
 
 
-def _names(incomplete: str) -> list[str]:
-    from samplecnn.zoo.packaged import packaged_names
-
-    return [name for name in packaged_names() if name.startswith(incomplete)]
-
-
 def show_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a packaged model.", autocompletion=_names)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a packaged model.", autocompletion=packaged)],
 ) -> None:
     """Show a packaged model's card: classes, data, scores, limits, and how it was made."""
     from samplecnn.zoo.packaged import packaged_card
@@ -51,6 +45,7 @@ def show_command(
 
 
 models: Any = typer.Typer(
+    cls=Commands,
     add_completion=False,
     rich_markup_mode=None,
     invoke_without_command=True,

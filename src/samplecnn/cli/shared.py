@@ -13,12 +13,21 @@ from samplecnn.system.limits import PYTORCH_SPACE, TRAINING_SPACE, require_addre
 if TYPE_CHECKING:
     from samplecnn.info import Info
 
+
+def packaged(incomplete: str) -> list[str]:
+    """The packaged models' names that complete a word."""
+    from samplecnn.zoo.packaged import packaged_names
+
+    return [name for name in packaged_names() if name.startswith(incomplete)]
+
+
 Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
         help="A run directory, a .safetensors file, an .h5 file of the original, a packaged model's name, or a hub id "
         "(org/name).",
+        autocompletion=packaged,
     ),
 ]
 Built = Annotated[

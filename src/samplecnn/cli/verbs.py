@@ -4,11 +4,12 @@ import functools
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from samplecnn.cli.choices import resolve_names
 from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
@@ -96,6 +97,23 @@ def with_common(command: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class Commands(TyperGroup):
+    """A group of commands; the message about an unknown one leads to those that there are."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            message = getattr(error, "message", "")
+            if message.startswith("No such command") and "Did you mean" not in message:
+                below = args[1:2] if args[0] == "help" and args[1:2] and args[1] in self.commands else []
+                hint = f"`{' '.join([ctx.command_path, *below])} --help` describes {'it' if below else 'all'}"
+                if args[0] == "list" and self.invoke_without_command:
+                    hint = f"`{ctx.command_path}` lists them"
+                error.message = f"{message.rstrip('.')}; {hint}"  # type: ignore[attr-defined]
+            raise
+
+
 class Verb(TyperCommand):
     """A command with choices from registries, and with the source of wrong values in error messages."""
 
@@ -104,6 +122,9 @@ class Verb(TyperCommand):
             for attribute in ("metavar", "help"):
                 if text := getattr(param, attribute, None):
                     setattr(param, attribute, resolve_names(text))
+            if not isinstance(param.get_help_record, functools.partial):
+                record = functools.partial(_help_record, param, param.get_help_record)
+                param.get_help_record = record  # type: ignore[method-assign]
             if hasattr(param, "show_envvar"):  # the epilog describes all of them
                 param.show_envvar = False
         names = [param.name for param in self.params if _configurable(param)]
@@ -127,6 +148,17 @@ class Verb(TyperCommand):
             _refuse_unusable(ctx, self.params)
         _show_options(ctx, self.params)
         return rest
+
+
+def _help_record(param: Any, record: Callable[[Any], Any], context: Any) -> Any:
+    """A parameter in the help, without typer's types of arguments (<list[str]>) and the range of <int range>."""
+    found = record(context)
+    if found is None:
+        return None
+    name, text = found
+    if param.param_type_name == "argument":
+        name = re.sub(r" <[^<>]*>$", "", name)
+    return name.replace(" range>", ">"), text
 
 
 def _configurable(param: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import shlex
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +66,8 @@ class Endpoint:
 
     def _wrong_host(self, reason: str) -> UsageError:
         return UsageError(
-            f"{self.option} {self.host}: not an address of this machine ({reason}); give one of its addresses, such "
-            "as 127.0.0.1, or 0.0.0.0 for all"
+            f"{self.option} {shlex.quote(self.host)}: not an address of this machine ({reason}); "
+            "give one of its addresses, such as 127.0.0.1, or 0.0.0.0 for all"
         )
 
 

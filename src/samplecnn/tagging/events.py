@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from samplecnn.errors import UsageError
+from samplecnn.system.arguments import suggestion
 
 Smoothing = Literal["median", "mean"]
 OTHERS = "*"  # key in thresholds by name: all classes without their own
@@ -89,7 +90,9 @@ class EventRules:
                 if name == OTHERS and OTHERS not in classes:
                     continue
                 if name not in classes:
-                    raise UsageError(f"a threshold for {name!r}, which is not a class of this model")
+                    raise UsageError(
+                        f"a threshold for {name!r}, which is not a class of this model{suggestion(name, classes)}"
+                    )
                 thresholds[list(classes).index(name)] = value
         elif self.threshold is not None:
             thresholds[:] = self.threshold

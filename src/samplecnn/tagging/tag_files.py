@@ -103,6 +103,8 @@ def tag_paths(
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
+    if selection.events is not None:
+        selection.events.thresholds(net.task.classes, net.task.class_thresholds)  # refuses unknown classes at once
     if embeddings is not None:
         net = with_embedding(net, embedding_layer)
     kept_at = _journal_path(output_dir, embeddings)
