@@ -47,6 +47,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         rows = _start_rows(result)
     elif "commands" in result:
         rows = _command_rows(result)
+    elif "programs" in result:
+        rows = _program_rows(result)
     else:
         rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
     lines = [" | ".join(row) for row in rows]
@@ -154,6 +156,17 @@ def _command_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _program_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Whole programs; ratios are those of the lowest values, the first row's to each."""
+    first = result["programs"][0]
+    rows = [["", "seconds", "processor", f"processor, {first['name']}: times this", "memory"]]
+    for row in result["programs"]:
+        wall, cpu, memory = min(row["wall"]), min(row["cpu"]), statistics.median(row["memory"]) / 1e6
+        ratio = min(first["cpu"]) / cpu
+        rows.append([row["name"], f"{wall:,.0f}", f"{cpu:,.0f} s", f"{ratio:.1f}", f"{memory:,.0f} MB"])
+    return rows
+
+
 def _wheels(result: dict[str, Any]) -> str:
     """A row per extra: how many packages it adds, those of them that are compiled, or why it cannot be installed."""
     systems = list(dict.fromkeys((row["system"], row["python"]) for row in result["arm64"]))
@@ -191,7 +204,8 @@ def _source(result: dict[str, Any]) -> str:
         name = limit_name(result)
         parts.append(f"{name}: {_figure(limit['rate'])} {result['unit']} ({limit['what']})")
     batch = f", batches of {settings['batch_size']}" if "batch_size" in settings else ""
-    parts.append(f"medians of {settings['rounds']} rounds{batch}")
+    rounds = "one round" if settings["rounds"] == 1 else f"medians of {settings['rounds']} rounds"
+    parts.append(f"{rounds}{batch}")
     return f"{'; '.join(parts)}."
 
 

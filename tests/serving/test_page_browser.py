@@ -152,7 +152,7 @@ def assert_shows(seen, tags, classes):
 def test_a_recording_by_keyboard_alone(page, server, model, tmp_path):
     from selenium.webdriver.common.keys import Keys
 
-    page.open(server.address)
+    page.open(f"http://127.0.0.1:{server.port}")
     soundfile.write(tmp_path / "bursts.flac", sound(3, 1), RATE)
     seen = page.choose(tmp_path / "bursts.flac")
     assert seen["name"] == "bursts.flac" and seen["facts"].startswith("0:01.0 · ") and "model tiny" in seen["facts"]
@@ -186,7 +186,7 @@ def test_downloads_another_model_and_another_step(page, server, model, tmp_path)
     page.browser.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "got")}
     )
-    page.open(server.address)
+    page.open(f"http://127.0.0.1:{server.port}")
     soundfile.write(tmp_path / "ä b.wav", sound(4, 1), RATE)
     page.choose(tmp_path / "ä b.wav")
     page.browser.execute_script("""
@@ -220,7 +220,7 @@ def test_downloads_another_model_and_another_step(page, server, model, tmp_path)
 
 
 def test_files_that_cannot_be_used(page, server, tmp_path):
-    page.open(server.address)
+    page.open(f"http://127.0.0.1:{server.port}")
     text, empty, large, long = (tmp_path / name for name in ("notes.txt", "empty.wav", "large.wav", "long.flac"))
     text.write_text("no sound " * 100)
     empty.touch()
@@ -239,7 +239,7 @@ def test_files_that_cannot_be_used(page, server, tmp_path):
 
 
 def test_recording_and_listening_with_a_fake_microphone(page, server):
-    page.open(server.address)
+    page.open(f"http://127.0.0.1:{server.port}")
     page.click("record")
     page.until(lambda now: now["record"] == "Stop 0:01")
     page.click("record")
@@ -262,7 +262,7 @@ def test_recording_and_listening_with_a_fake_microphone(page, server):
 
 def test_a_phone_in_the_dark(page, server, tmp_path):
     page.screen(390, "dark")
-    assert page.open(server.address)["wide"] <= 390
+    assert page.open(f"http://127.0.0.1:{server.port}")["wide"] <= 390
     page.check_accessibility()
     soundfile.write(tmp_path / "bursts.wav", sound(3, 1), RATE)
     seen = page.choose(tmp_path / "bursts.wav")
@@ -275,7 +275,7 @@ def test_a_phone_in_the_dark(page, server, tmp_path):
 def test_a_server_that_has_ended(page, model, tmp_path):
     soundfile.write(tmp_path / "a.wav", sound(3, 0.5), RATE)
     with serving_api(create_app({"tiny": model}, limits=ServeLimits(decoders=1), engine="numpy")) as running:
-        page.open(running.address)
+        page.open(f"http://127.0.0.1:{running.port}")
     page.choose(tmp_path / "a.wav", lambda now: now["problem"].startswith("The server does not answer."))
     page.click("listen")
     page.until(lambda now: now["problem"].startswith("No connection for live sound"))

@@ -26,13 +26,15 @@ def test_live_sound_gives_the_events_of_listen(server, model):
     listener = Listener(model, engine="numpy", rules=DetectorRules(smooth=2))
     scores = [moment.scores for moment in listener.listen(ArraySource(samples))]
     threshold = round(float(np.median(np.max(scores, axis=1))), 3)
-    listener = Listener(model, thresholds=np.full(3, threshold), engine="numpy", rules=DetectorRules(smooth=2))
+    listener = Listener(
+        model, thresholds=np.full(3, threshold), engine="numpy", rules=DetectorRules(smooth=2, settle=0.4)
+    )
     expected = [heard.to_dict() for moment in listener.listen(ArraySource(samples)) for heard in moment.heard]
     assert {"event", "end"} <= {each["type"] for each in expected}
 
     address = f"ws://127.0.0.1:{server.port}/v1/listen"
     client = websocket.create_connection(
-        f"{address}?format=f32le&threshold={threshold}&smooth=2&ends=1&near=1", timeout=20
+        f"{address}?format=f32le&threshold={threshold}&smooth=2&settle=0.4&ends=1&near=1", timeout=20
     )
     start = json.loads(client.recv())
     assert (start["type"], start["model"], start["rate"]) == ("start", "tiny", RATE)

@@ -205,6 +205,7 @@ class HostedModel:
             "window": task.window,
             "window_seconds": task.window / task.sample_rate,
             "thresholds": list(task.class_thresholds),
+            **({} if self.point is None else {"listening": {"threshold": self.point.threshold}}),
             "embedding_size": embedding_size(self.net),
             "engine": engine.name,
             "precision": engine.precision,

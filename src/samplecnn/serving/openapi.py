@@ -167,13 +167,15 @@ SCHEMAS: dict[str, Any] = {
             "window": {"type": "integer"},
             "window_seconds": NUMBER,
             "thresholds": {"type": "array", "items": SCORE},
+            "listening": _object({"threshold": SCORE}),
             "embedding_size": {"type": "integer"},
             "engine": TEXT,
             "precision": TEXT,
             "sha256": TEXT,
             "about": TEXT,
             "licence": TEXT,
-        }
+        },
+        ("listening",),
     ),
     "Models": _object(
         {

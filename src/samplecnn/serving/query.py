@@ -189,6 +189,8 @@ LISTEN_PARAMETERS: dict[str, Parameter] = {
     "channels": _whole("Channels, interleaved.", 1, 64),
     "format": _choice("Of the samples.", PCM_FORMATS),
     "smooth": _whole("Windows whose mean score counts.", 1, 1000),
+    "background_odds": _number("Factor on the odds of _background_.", 1e12, above=True),
+    "settle": _number("Seconds that an event may wait for a higher score.", MOST_SECONDS),
     "near": _flag("Also what came close to its threshold."),
     "ends": _flag("Also the ends of events."),
     "scores": _flag("Also the scores of every window, and its level."),

@@ -1,6 +1,6 @@
 // The page: takes a recording, shows what the backend says of it, and listens live. `samplecnn serve` and exported
 // models give it different backends:
-//   models: [{ name, about, classes, thresholds, kind, sample_rate, window, licence }], limits: { bytes, seconds },
+//   models: [{ name, about, classes, thresholds, listening, kind, sample_rate, window, licence }], limits: { bytes, seconds },
 //   note, captureUrl, listens, formats: [[title, [[format, name]]]],
 //   tag({ blob, name, sound, model, hop, signal, progress }) -> { seconds, scores, windows, silent, notes },
 //   save(format, recording, model, hop, threshold) -> { blob, name }, listen(model, thresholds, { moment, fail })
@@ -134,7 +134,7 @@ async function toggleLive() {
   $("problem").hidden = true;
   const { model } = state;
   let shown = [], next = 0;
-  const live = new Live(state.backend, model, thresholds(), view => {
+  const live = new Live(state.backend, model, thresholds(true), view => {
     if (state.live !== live) return;
     const now = performance.now();
     if (now >= next) {

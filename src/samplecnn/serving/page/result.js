@@ -15,7 +15,11 @@ export const state = {
 export const timeline = new Timeline($("canvas-box"), $("picture"), $("cursor"), $("rows"));
 
 export const size = bytes => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-export const thresholds = () => state.model.thresholds.map(own => state.threshold ?? own);
+// Of every class: as chosen on the page, else the model's; while listening, that of its operating point, if it has one.
+export function thresholds(live = state.live !== null) {
+  const point = live ? state.model.listening?.threshold : null;
+  return state.model.thresholds.map(own => state.threshold ?? point ?? own);
+}
 export const say = text => ($("said").textContent = text);
 
 export function fail(error) {
@@ -55,7 +59,7 @@ export function showResult() {
 // What depends on the threshold: rows, marks and lists.
 export function refresh() {
   const limits = thresholds(), own = state.threshold === null;
-  $("threshold").value = own ? median(state.model.thresholds) : state.threshold;
+  $("threshold").value = own ? median(limits) : state.threshold;
   $("threshold-text").textContent = own ? "the model's" : state.threshold.toFixed(2);
   $("own").hidden = own;
   if (state.live) {
