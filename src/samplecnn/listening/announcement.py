@@ -34,7 +34,7 @@ async def announced(listening: socket, name: str, loopback: bool = False) -> Asy
     from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
     every = address.is_unspecified
-    own = [each.ip for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]
+    own = [str(each.ip) for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]
     hosts = [str(each) for each in own if not ipaddress.ip_address(each).is_loopback] if every else [host]
     machine = gethostname().partition(".")[0]
     label = f"{name} {machine}".replace(".", " ").encode()[:LABEL_BYTES].decode(errors="ignore")
