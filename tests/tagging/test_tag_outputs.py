@@ -106,17 +106,35 @@ def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_p
         (("--output-dir", "x", "-o", "y"), "exclude each other"),
         (("--output-dir", "{songs}/a.wav"), "not a folder"),
         (("--about", "x", "--no-about"), "exclude each other"),
-        (("--about", "x", "-o", "./x"), "is the output"),
+        (("--about", "x", "-o", "./x"), "--about and --output would both be written there"),
+        (("--about", "x.part", "-o", "x"), "--about and the unfinished file of --output would both"),
+        (("--about", "out/tags.csv", "--format", "json,csv", "--output-dir", "out"), "--about and --format csv would"),
+        (("--about", "out/a.labels.txt", "--format", "audacity", "--output-dir", "out"), "and --format audacity would"),
+        (("--about", "out/a.taggram.png", "--format", "png", "--output-dir", "./out"), "and --format png would"),
+        (("--about", "out/unfinished.tags", "--output-dir", "out"), "--about and the journal for --resume would"),
+        (("--about", "e.npz", "--embeddings", "e.npz"), "--about and --embeddings would both be written there"),
+        (("--embeddings", "e.npz", "-o", "e.npz"), "--embeddings and --output would both be written there"),
+        (("--files-from", "list", "--about", "list"), "list: is one of the inputs (list)"),
+        (("--files-from", "list", "--about", "link"), "link: is one of the inputs (list)"),
+        (("--files-from", "list", "-o", "list"), "list: is one of the inputs (list)"),
+        (
+            ("--files-from", "a.vtt", "--format", "vtt", "--output-dir", ".", "--overwrite"),
+            "a.vtt: is an input, and --format vtt would be written there",
+        ),
+        (("-o", "{model}/config.json"), "is one of the inputs"),
         (("--about", "{songs}/inner/a.wav"), "would overwrite a recording"),
         (("--about", "-"), "--about needs a file"),
         (("--format", "vtt", "-o", "{songs}/a.wav"), "would overwrite a recording"),
         (("--resume", "--output-dir", "{songs}/no"), "there is no interrupted run to continue"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(run, songs, options, message, tmp_path, monkeypatch):
+def test_options_that_exclude_each_other_are_refused(run, songs, model_folder, options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in ("list", "a.vtt"):
+        (tmp_path / name).write_text(f"{songs}/a.wav\n")
+    (tmp_path / "link").symlink_to("list")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    given = [str(option).format(songs=songs) for option in options]
+    given = [str(option).format(songs=songs, model=model_folder) for option in options]
     assert message in refused(run(songs / "a.wav", *given))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert run(songs, "--format", "csv,xml").exit_code == 2

@@ -18,6 +18,7 @@ from samplecnn.errors import UsageError
 from samplecnn.parsing import SHOWN, read_text, shown
 from samplecnn.system.arguments import suggestion
 
+CONFIG = "samplecnn.config"  # where a context keeps the file's path
 NOT_FROM_FILES = {"config", "quiet", "verbose", "version", "help", "resume"}
 
 

@@ -24,6 +24,7 @@ from samplecnn.cli.outputs import (
     Top,
     about_option,
     event_rules,
+    files_read,
 )
 from samplecnn.cli.shared import Device, Engine
 from samplecnn.system import log
@@ -48,6 +49,7 @@ Tag = Annotated[
 
 
 def tags_command(
+    context: typer.Context,
     index: IndexFolder,
     paths: Paths = None,
     format: Formats = ["table"],  # noqa: B006 - typer copies it
@@ -82,11 +84,13 @@ def tags_command(
         output_dir=output_dir,
         overwrite=overwrite,
         about=about_option(about, no_about),
+        inputs=files_read(context),
         embeddings=embeddings,
     )
 
 
 def events_command(
+    context: typer.Context,
     index: IndexFolder,
     paths: Paths = None,
     format: Formats = ["table"],  # noqa: B006 - typer copies it
@@ -125,6 +129,7 @@ def events_command(
         output_dir=output_dir,
         overwrite=overwrite,
         about=about_option(about, no_about),
+        inputs=files_read(context),
     )
 
 

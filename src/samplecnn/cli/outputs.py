@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from samplecnn.cli.choices import SMOOTHINGS, choice
+from samplecnn.cli.config_file import CONFIG
 from samplecnn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,3 +111,9 @@ def about_option(about: str | None, no_about: bool) -> str | bool | None:
     if about is not None and no_about:
         raise UsageError("--about and --no-about exclude each other; omit one of them")
     return about if about is not None else (False if no_about else None)
+
+
+def files_read(context: typer.Context, files_from: str | None = None) -> list[str]:
+    """The files that options were read from, which no output may overwrite: --config and --files-from."""
+    given = (context.meta.get(CONFIG), files_from)
+    return [path for path in given if path is not None and path != "-"]

@@ -25,12 +25,14 @@ from samplecnn.cli.outputs import (
     Top,
     about_option,
     event_rules,
+    files_read,
 )
 from samplecnn.cli.shared import BatchSize, Device, Engine, EnginePrecision, Model, Ray
 from samplecnn.system import log
 
 
 def tag_command(
+    context: typer.Context,
     model: Model,
     paths: Annotated[
         list[str] | None,
@@ -144,6 +146,7 @@ def tag_command(
         embeddings=embeddings,
         embedding_layer=embedding_layer,
         ray=ray,
+        inputs=files_read(context, files_from),
     )
     for line in report.lines():
         log.report(line)

@@ -12,8 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from samplecnn.cli.choices import resolve_names
-from samplecnn.cli.config_file import NOT_FROM_FILES, read_config
-from samplecnn.cli.process import PROGRAM
+from samplecnn.cli.config_file import CONFIG, NOT_FROM_FILES, read_config
 from samplecnn.errors import UsageError
 from samplecnn.system import log
 from samplecnn.system.arguments import suggestion
@@ -44,7 +43,7 @@ def _config(context: typer.Context, value: str | None) -> str | None:
     for name in _path(context):
         tables = tables.get(name, {})
     context.default_map = {**(context.default_map or {}), **tables}
-    context.meta[f"{PROGRAM}.config"] = value
+    context.meta[CONFIG] = value
     return value
 
 
@@ -189,7 +188,7 @@ def _origin(context: Any, name: str) -> str:
     source = _source(context, name)
     if source == "ENVIRONMENT":
         return _variable(context, name)
-    return str(context.meta.get(f"{PROGRAM}.config", "--config")) if source == "DEFAULT_MAP" else ""
+    return str(context.meta.get(CONFIG, "--config")) if source == "DEFAULT_MAP" else ""
 
 
 def _name_source(context: Any, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from samplecnn.errors import UsageError
 from samplecnn.index.reader import Index
 from samplecnn.tagging.done import Done
-from samplecnn.tagging.targets import check_about, named_formats, prepare_targets, write_about
+from samplecnn.tagging.targets import named_formats, prepare_targets, write_about
 from samplecnn.tagging.writers import Selection
 
 OF_RECORDINGS = {"table", "json", "jsonl", "csv", "csv-long", "parquet"}  # need no windows unless they are asked for
+OWN_FILES = ("settings.json", "files*.parquet", "windows*.parquet", "write*.jsonl")  # of an index; never an output
 
 
 def with_tags(index: Index, rows: np.ndarray, tags: Sequence[str]) -> np.ndarray:
@@ -55,13 +57,15 @@ def write_tags(
     overwrite: bool = False,
     about: str | Path | bool | None = None,
     embeddings: str | Path | None = None,
+    inputs: Sequence[str | Path] = (),
 ) -> int:
     """Writes the tags of files as `tagging.tag_files.tag_paths` does, but from an index.
 
     Args:
         index: of the files.
         rows: of the files, as `Index.select` gives them.
-        format, output, selection, output_dir, overwrite, about, embeddings: as `tag_paths` takes them.
+        format, output, selection, output_dir, overwrite, about, embeddings, inputs: as `tag_paths` takes
+            them.
 
     Returns:
         How many files were written.
@@ -72,8 +76,8 @@ def write_tags(
     chosen, formats = [int(row) for row in rows], named_formats(format)
     selection = selection or Selection()
     files = [index.paths[row] for row in chosen]
-    check_about(about, files, output)
     settings = index.settings
+    own = chain.from_iterable(index.folder.glob(each) for each in OWN_FILES)
     facts = {**settings.about(), "index": str(index.folder)}
     if embeddings is not None:
         facts |= {"embedding": settings.embedding, "embedding_size": settings.embedding_size}
@@ -81,7 +85,16 @@ def write_tags(
         selection.over_time or selection.events is not None or embeddings is not None or not {*formats} <= OF_RECORDINGS
     )
     with prepare_targets(
-        formats, files, output, output_dir, selection, overwrite, embeddings, resumable=False
+        formats,
+        files,
+        output,
+        output_dir,
+        selection,
+        overwrite,
+        embeddings,
+        resumable=False,
+        about=about,
+        inputs=[*inputs, *own],
     ) as targets:
         with targets.open(Done(), None, selection, index.classes, facts, files) as sinks:
             for path, outcome in index.outcomes(chosen, windows, embeddings is not None):

@@ -30,7 +30,7 @@ from samplecnn.tagging.report import TagReport, counted
 from samplecnn.tagging.run_journal import NAME, RunJournal, kept_note, open_journal
 from samplecnn.tagging.tagger import Tagger, network
 from samplecnn.tagging.tags import Tags
-from samplecnn.tagging.targets import Targets, check_about, named_formats, prepare_targets, write_about
+from samplecnn.tagging.targets import Targets, named_formats, prepare_targets, write_about
 from samplecnn.tagging.worker import open_tagger
 from samplecnn.tagging.writers import Outcome, Selection
 from samplecnn.task import Task
@@ -63,6 +63,7 @@ def tag_paths(
     embeddings: str | Path | None = None,
     embedding_layer: int | str = HIDDEN,
     ray: str | None = None,
+    inputs: Sequence[str | Path] = (),
 ) -> TagReport:
     """Tags files and folders and writes the result to a file or to stdout.
 
@@ -86,6 +87,7 @@ def tag_paths(
         embeddings: a file (.parquet, .npz) for the recordings' embeddings, or with `selection.over_time` the windows'.
         embedding_layer: see `embedding` of `Tagger`.
         ray: address of a Ray cluster whose machines tag the files, see `open_tagger`; None: this process does.
+        inputs: other files that no output may overwrite, such as a list that the paths were read from.
 
     Raises:
         UsageError: no such model or engine, no recordings at `paths`, an unknown format, an output that cannot be
@@ -99,7 +101,6 @@ def tag_paths(
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("the windows of a TFRecord are fixed; omit --hop")
-    check_about(about, found.files, output)
     selection = replace(selection or Selection(), notes=accept_truncated)
     keep_freed_memory()
     net = network(model)
@@ -112,7 +113,17 @@ def tag_paths(
         require_file(kept_at, "there is no interrupted run to continue; omit --resume", UsageError)
     with (
         prepare_targets(
-            formats, found.files, output, output_dir, selection, overwrite or resume, embeddings, kept_at is None
+            formats,
+            found.files,
+            output,
+            output_dir,
+            selection,
+            overwrite or resume,
+            embeddings,
+            resumable=kept_at is None,
+            about=about,
+            journal=kept_at,
+            inputs=[*inputs, *_files_of(model)],
         ) as targets,
         open_journal(kept_at, resume, overwrite) as journal,
     ):
@@ -169,6 +180,14 @@ def tag_paths(
 
         report.messages = attributed(tagger.messages, decode, MAX_REREAD_FILES)
         return report
+
+
+def _files_of(model: "SampleCNN | str | Path") -> list[Path]:
+    """The files of a model that is given by its path."""
+    if not isinstance(model, str | Path):
+        return []
+    path = Path(model)
+    return [path / "config.json", *path.glob("*.safetensors")] if path.is_dir() else [path]
 
 
 def _settings(engine: str, precision: str, hop: float | None, digest: str, selection: Selection) -> Settings:

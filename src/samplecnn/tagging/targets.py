@@ -1,5 +1,6 @@
 """Destinations of the output formats: one to stdout or a file, several into a folder that mirrors the recordings'."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from typing import Any, Protocol
 
 from samplecnn.errors import UsageError
 from samplecnn.extras import is_installed, missing_extra
-from samplecnn.recordings import SUFFIXES
-from samplecnn.system.files import STDOUT, is_regular, refuse_inputs, target_of, write_json
+from samplecnn.system.files import STDOUT, is_regular, target_of, write_json
+from samplecnn.tagging.clashes import refuse_clashes
 from samplecnn.tagging.done import Done
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS, Document
 from samplecnn.tagging.formats.collections import LongCsvWriter
 from samplecnn.tagging.formats.documents import DocumentFiles, Mirrored, mirrored_paths
 from samplecnn.tagging.formats.embeddings import embeddings_writer
-from samplecnn.tagging.output import Output, Settings, reserve
+from samplecnn.tagging.output import Output, Settings, part_of, reserve
 from samplecnn.tagging.writers import CsvWriter, Outcome, Selection, Writer
 
 SUFFIX = {"table": ".txt", "csv-long": ".long.csv", "dcase": ".dcase.txt", "kaleidoscope": ".kaleidoscope.csv"}
@@ -114,6 +115,9 @@ def prepare_targets(
     overwrite: bool = False,
     embeddings: str | Path | None = None,
     resumable: bool = True,
+    about: str | Path | bool | None = None,
+    journal: Path | None = None,
+    inputs: Sequence[str | Path] = (),
 ) -> Iterator[Targets]:
     """Determines the destinations, checks that no file is overwritten by mistake, and locks them.
 
@@ -126,17 +130,20 @@ def prepare_targets(
         overwrite: replaces existing files in the folder.
         embeddings: a file for embeddings, in addition.
         resumable: keeps a partial output that can be resumed if the work breaks off.
+        about: the provenance, as `write_about` takes it.
+        journal: of the run.
+        inputs: files that are read in addition to the recordings.
 
     Raises:
         UsageError: options that exclude each other, or files that would be overwritten.
     """
+    _check_about(about, output)
     documents: list[tuple[type[Document], Mapping[str, str | Path]]] = []
     names: dict[str, str | Path] = {}
+    mirrors: dict[str, Mirrored] = {}
     if folder is None:
         if len(formats) > 1:
             raise UsageError(f"several formats ({', '.join(formats)}) need a folder; set one with --output-dir")
-        if output is not None:
-            refuse_inputs(output, files, SUFFIXES)
         if formats[0] in DOCUMENTS:
             if len(files) != 1:
                 raise UsageError(
@@ -155,39 +162,62 @@ def prepare_targets(
         stems = mirrored_paths(files) if any(name in DOCUMENTS for name in formats) else {}
         for name in formats:
             if name in DOCUMENTS:
-                documents.append((DOCUMENTS[name], Mirrored(folder, stems, DOCUMENTS[name].suffix)))
+                mirrors[name] = Mirrored(folder, stems, DOCUMENTS[name].suffix)
+                documents.append((DOCUMENTS[name], mirrors[name]))
             else:
                 names[name] = folder / f"tags{SUFFIX.get(name, f'.{name}')}"
+    clashing = _single_files(names, output, folder, embeddings, about, journal)
+    mirrored = [(f"--format {kind}", each) for kind, each in mirrors.items()]
+    refuse_clashes(clashing, mirrored, chain(files, inputs))
+    if folder is not None:
         _refuse_existing(chain(names.values(), *(each.values() for _, each in documents)), overwrite)
     with ExitStack() as stack:
         keep = resumable and folder is None  # outputs in a folder cannot be resumed
         outputs = [stack.enter_context(reserve(path, _kind(name, selection), keep)) for name, path in names.items()]
         single = outputs[0] if folder is None and outputs else None
         if embeddings is not None:
-            refuse_inputs(embeddings, files, SUFFIXES)
             outputs.append(stack.enter_context(reserve(embeddings, embeddings_writer(str(embeddings)))))
         yield Targets(outputs, documents, None if folder is None else Path(folder), single)
 
 
-def check_about(about: str | Path | bool | None, files: Sequence[str], output: str | Path | None) -> None:
-    """Checks where the provenance shall go before the tags are made.
-
-    Args:
-        about, output: as `write_about` takes them.
-        files: the recordings.
-
-    Raises:
-        UsageError: the place is the output, one of the recordings, a folder or stdout.
-    """
+def _check_about(about: str | Path | bool | None, output: str | Path | None) -> None:
     if about is True and (output is None or str(output) == STDOUT):
         raise UsageError("the provenance of tags on stdout needs a file: about='about.json'")
-    if isinstance(about, bool) or about is None:
-        return
-    if str(about) == STDOUT:
+    if not isinstance(about, bool) and about is not None and str(about) == STDOUT:
         raise UsageError("--about needs a file; stdout is for the tags")
-    refuse_inputs(about, files, SUFFIXES)
-    if output is not None and target_of(about).absolute() == target_of(output).absolute():
-        raise UsageError(f"{about}: is the output; name another file with --about")
+
+
+def _single_files(
+    names: Mapping[str, str | Path],
+    output: str | Path | None,
+    folder: str | Path | None,
+    embeddings: str | Path | None,
+    about: str | Path | bool | None,
+    journal: Path | None,
+) -> Iterator[tuple[str, str | Path]]:
+    """Every file that a run writes or removes, except those per recording, with its name in messages."""
+    named = None if about is None or isinstance(about, bool) else about
+    if named is not None:
+        yield "--about", named
+    growing = {"--embeddings": embeddings} if embeddings is not None else {}
+    if folder is None:
+        growing |= {"--output": output} if output is not None else {}
+    else:
+        growing |= {f"--format {name}": path for name, path in names.items()}
+    for what, path in growing.items():
+        yield what, path
+        if is_regular(path):
+            part = part_of(target_of(path))
+            yield f"the unfinished file of {what}", part
+            yield f"the settings of {what}", f"{part}.json"
+    if folder is None and (output is None or not is_regular(output)):
+        beside = None
+    else:
+        beside = Path(folder) / ABOUT if folder is not None else Path(f"{output}.{ABOUT}")
+    if beside is not None and (named is None or os.path.realpath(named) != os.path.realpath(beside)):
+        yield "the provenance", beside
+    if journal is not None:
+        yield "the journal for --resume", journal
 
 
 def write_about(

@@ -61,6 +61,15 @@ class Mirrored(Mapping[str, Path]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.stems)
 
+    def holds(self, place: str) -> bool:
+        """Whether a path, absolute and without links, is one of the files."""
+        root = os.path.join(os.path.realpath(self.folder), "")  # noqa: PTH118 - keeps the separator at the end
+        return (
+            place.startswith(root)
+            and place.endswith(self.suffix)
+            and place[len(root) : len(place) - len(self.suffix)] in self.stems.values()
+        )
+
     def __len__(self) -> int:
         return len(self.stems)
 
