@@ -4,6 +4,10 @@ Every message names the file or option and the remedy, in one line; a failed dow
 The command line prints the message without a traceback.
 """
 
+CONTINUE = (
+    "continue with --resume"  # remedy for errors of the system after which a run is kept; a note of the exception
+)
+
 
 class SampleCNNError(Exception):
     """Work that failed: a damaged file, a full disk, a loss that is not finite. Exit code 1."""

@@ -3,12 +3,16 @@
 import csv
 import json
 import os
+import shutil
+import signal
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import soundfile
 
 from samplecnn import __version__
+from samplecnn.cli.process import os_error_message
 from samplecnn.errors import UsageError
 from samplecnn.tagging import Tagger
 from samplecnn.tagging.formats import COLLECTIONS, DOCUMENTS, FORMATS
@@ -139,6 +143,38 @@ def test_options_that_exclude_each_other_are_refused(run, songs, model_folder, o
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert run(songs, "--format", "csv,xml").exit_code == 2
     assert run(songs, "--format", "csv", "--format", "xml").exit_code == 2
+
+
+@contextmanager
+def full_disk(size: int):
+    """No file can grow beyond this many bytes."""
+    resource = pytest.importorskip("resource", reason="no limits on processes on this system")
+    usual, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("options", [("-o", "y.csv"), ("--output-dir", "o", "--format", "csv-long,audacity")])
+@pytest.mark.parametrize("size", [0, 1500])
+def test_a_full_disk_has_one_remedy_that_works(run, songs, tmp_path, monkeypatch, options, size):
+    monkeypatch.chdir(tmp_path)
+    for name in "cdefgh":
+        shutil.copy(songs / "a.wav", songs / f"{name}.wav")
+    (songs / "bad.wav").unlink()
+    words = (songs, "--format", "csv", "--over-time", *options, *PLAIN)
+    with full_disk(size), pytest.raises(OSError, match="File too large") as caught:
+        run(*words)
+    message = os_error_message(caught.value)
+    assert message.startswith(("y.csv: ", "o/")) and ".part" not in message, message
+    kept = "o/unfinished.tags" if "o" in options else "y.csv.part"
+    assert (tmp_path / kept).exists() == (size > 0)
+    assert message.endswith("continue with --resume" if size else "run the same command again"), message
+    outcome = run(*words, *(["--resume"] if size else []))
+    assert outcome.exit_code == 0 and not (tmp_path / kept).exists(), outcome
 
 
 def test_an_output_folder_contains_no_partial_files(model_folder, songs, tmp_path, monkeypatch):

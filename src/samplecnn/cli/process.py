@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-from samplecnn.errors import OptionError, SampleCNNError
+from samplecnn.errors import CONTINUE, OptionError, SampleCNNError
 from samplecnn.extras import from_import_error
 from samplecnn.system.limits import memory_problem, spare_address_space
 from samplecnn.system.log import printable
@@ -18,12 +18,13 @@ from samplecnn.system.log import printable
 PROGRAM = "samplecnn"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells report signals
 
+AGAIN = "run the same command again"
 # Remedies for errors of the operating system; by default the path should be checked.
 REMEDIES = {
-    errno.ENOSPC: "free some space and run the same command again",
-    errno.EDQUOT: "free some space and run the same command again",
-    errno.EACCES: "check the permissions and run the same command again",
-    errno.EPERM: "check the permissions and run the same command again",
+    errno.ENOSPC: f"free some space and {AGAIN}",
+    errno.EDQUOT: f"free some space and {AGAIN}",
+    errno.EACCES: f"check the permissions and {AGAIN}",
+    errno.EPERM: f"check the permissions and {AGAIN}",
     errno.EROFS: "choose a folder that can be written to",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "close other programs",
@@ -75,7 +76,10 @@ def os_error_message(error: OSError) -> str:
     """An error of the operating system in one line: path, reason and remedy."""
     where = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes | os.PathLike) else ""
     what = error.strerror or str(error) or type(error).__name__
-    return f"{where}{what}; {REMEDIES.get(error.errno or 0, 'check the path and run the same command again')}"
+    remedy = REMEDIES.get(error.errno or 0, f"check the path and {AGAIN}")
+    if CONTINUE in getattr(error, "__notes__", ()):
+        remedy = remedy.replace(AGAIN, CONTINUE)
+    return f"{where}{what}; {remedy}"
 
 
 def end_interrupted(terminated: bool) -> NoReturn:

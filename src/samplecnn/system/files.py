@@ -98,7 +98,7 @@ def naming(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         known = None if error.filename is None else os.fsdecode(error.filename)
-        if error.errno in WRITE_ERRORS and (known is None or known.endswith(PART)):
+        if error.errno in WRITE_ERRORS and (known is None or known.endswith((PART, f"{PART}.json"))):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 

@@ -186,7 +186,8 @@ class Output:
                 yield file
         else:
             if settings is not None and self.kind.resumable:
-                write_json(self._settings_file, asdict(settings))
+                with naming(self.target):
+                    write_json(self._settings_file, asdict(settings))
             with naming(self.target), self.part.open("r+" + self._mode, **self._encoding) as file:
                 file.truncate(done.size)
                 file.seek(0, os.SEEK_END)

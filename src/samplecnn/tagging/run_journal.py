@@ -12,14 +12,15 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from samplecnn import parsing
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import CONTINUE, SampleCNNError, UsageError
 from samplecnn.system import log, storage
+from samplecnn.system.files import naming
 from samplecnn.system.locks import is_free, locked
 from samplecnn.tagging import outcome_data
 from samplecnn.tagging.output import SETTINGS, Settings
@@ -67,6 +68,7 @@ class RunJournal:
         self._file: IO[bytes] = path.open("r+b")
         self._run: dict[str, Any] = {}
         self._outputs: list[str] = []
+        self._begun = False
         self._end = 0
         self._stamps: dict[str, tuple[int, int]] = {}
         if resume:
@@ -134,11 +136,13 @@ class RunJournal:
             layer = self._run["embedding"]
             used = f"--embedding-layer {layer}" if layer else "no --embeddings"
             raise UsageError(f"the interrupted run used {used} and its own model; pass the same, or omit --resume")
+        self._begun = True
         self._file.seek(self._end)
         self._file.truncate()
         self.same_outputs = all(each == outputs for each in self._outputs)
         if not self._run:
             self._append(run)
+            self._run = run
         if not self._outputs or not self.same_outputs:
             self._append({"outputs": outputs})
         wanted = set(files)
@@ -147,6 +151,16 @@ class RunJournal:
             stamp = None if file in self.kept else _stamp(file)
             if stamp is not None:
                 self._stamps[file] = stamp
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run can be continued from it."""
+        return bool(self._run)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a run was begun and could not be written, so that nothing is left to continue."""
+        return self._begun and not self._run
 
     def add(self, path: str, outcome: Outcome) -> None:
         """Keeps the tags of a recording, or its error."""
@@ -174,11 +188,13 @@ class RunJournal:
 
     def _append(self, values: dict[str, Any], raw: bytes = b"") -> None:
         text = json.dumps(values).encode()
-        self._file.write(FRAME.pack(len(text), len(raw), zlib.crc32(raw, zlib.crc32(text))) + text + raw)
-        self._file.flush()
+        with naming(self.path):
+            self._file.write(FRAME.pack(len(text), len(raw), zlib.crc32(raw, zlib.crc32(text))) + text + raw)
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk again; it was reported when the frame was written
+            self._file.close()
 
 
 @contextmanager
@@ -206,9 +222,11 @@ def open_journal(path: Path | None, resume: bool, overwrite: bool) -> Iterator[R
             journal = RunJournal(path, resume)
             yield journal
             path.unlink()
-        except BaseException:
-            if path.exists() and path.stat().st_size == 0:
-                path.unlink()
+        except BaseException as error:
+            if path.exists() and (path.stat().st_size == 0 or (journal is not None and journal.broken)):
+                path.unlink()  # there is nothing to continue
+            elif isinstance(error, OSError) and journal is not None and journal.holds_run:
+                error.add_note(CONTINUE)
             raise
         finally:
             if journal is not None:

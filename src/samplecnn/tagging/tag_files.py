@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.audio import stream
-from samplecnn.errors import UsageError
+from samplecnn.errors import CONTINUE, UsageError
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.parsing import require_file
 from samplecnn.recordings import is_special
@@ -228,12 +228,14 @@ def _write(
                 if bar:
                     failed = f", {len(report.failed):,} failed" if report.failed else ""
                     bar.advance(note=f"{seconds / max(bar.elapsed, 1e-9):,.0f}x real time{failed}")
-    except BaseException:
+    except BaseException as error:
         place = None if journal is None else journal.path
         if place is None and single is not None and single.kind.resumable:
             place = single.part
         if place is not None and report.files:
-            log.report(f"{report.files:,} files are done and kept in {place}; continue with --resume")
+            log.report(f"{report.files:,} files are done and kept in {place}; {CONTINUE}")
+            if isinstance(error, OSError):
+                error.add_note(CONTINUE)
         raise
     return report
 
