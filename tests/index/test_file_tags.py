@@ -48,6 +48,12 @@ def test_tags_are_written_the_index_stays_up_to_date_and_all_is_undone(folder, s
         assert fields[MOOD] == ["calm"] * ("path" in expected)
     assert update_index(folder).tagged.files == 0
     assert "0 files written, 10 unchanged" in run("write-tags", folder, *options).stdout
+    killed, cut, undone = (folder / f"write-tags-20200101-00000{n}.jsonl" for n in range(3))
+    for other in (killed, undone, Path(f"{undone}.undone")):
+        shutil.copy(journal, other)
+    cut.write_text('{"path": "/a')
+    again = run("write-tags", folder, *options).stdout
+    assert f"each with its own --undo: {journal}, {killed}\n" in again and cut.name not in again
     assert "10 files restored, 0 unchanged, 0 failed" in run("write-tags", folder, "--undo", journal).stdout
     assert before == {path: path.read_bytes() for path in before}
     assert update_index(folder).tagged.files == 0

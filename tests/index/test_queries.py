@@ -196,7 +196,9 @@ def test_verify_names_what_differs(index, sounds, noise, run, monkeypatch):
     assert shown.exit_code == 1
     assert "7.wav: path at 0.10 s was" in shown.output and "1 file differs" in shown.output
     assert "0.wav: not there any more" in shown.output and "1.wav: has changed since" in shown.output
-    assert "8 of 10 files were run again" in shown.output
+    assert "8 of 10 files were run again" in shown.output and ", 2 files could not be compared" in shown.output
+    gone = run("verify", index, sounds / "a" / "1.wav", "--engine", "numpy")
+    assert gone.exit_code == 1 and "0 of 1 files were run again, 1 file could not be compared" in gone.output
 
 
 def test_diff_of_two_models(tmp_path, index, other_model, sounds, run):

@@ -172,7 +172,8 @@ def verify_command(
 ) -> None:
     """Verify an index: run a sample of its files through the model again and name what differs.
 
-    The exit code is 1 if scores differ. Versions of the program and of decoders that have changed are listed too.
+    The exit code is 1 if scores differ, or if no file could be compared. Versions of the program and of
+    decoders that have changed are listed too.
     """
     from samplecnn.index import read_index
     from samplecnn.index.verify import verify_index

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from samplecnn.cli.index_queries import IndexFolder, Paths, Tag
-from samplecnn.cli.outputs import Threshold, Top
 from samplecnn.errors import UsageError
 from samplecnn.system import log
 
@@ -15,8 +14,13 @@ SHOWN = 10  # files that are listed
 def write_tags_command(
     index: IndexFolder,
     paths: Paths = None,
-    threshold: Threshold = None,
-    top: Top = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Write classes with a score above this.", show_default="the model's"),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Write at most the best N of these classes.")
+    ] = None,
     tag: Tag = None,
     genre: Annotated[
         list[str] | None,
@@ -82,6 +86,8 @@ def write_tags_command(
     log.show(f"{len(report.written):,} files {done}, {report.unchanged:,} unchanged, {len(report.failed):,} failed")
     if report.journal is not None:
         log.show(f"undo: samplecnn index write-tags {index} --undo {report.journal}")
+    if report.earlier and not dry_run:
+        log.show(f"earlier changes, newest first, each with its own --undo: {', '.join(map(str, report.earlier))}")
     if report.failed:
         raise typer.Exit(1)
 

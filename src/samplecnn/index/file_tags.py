@@ -19,6 +19,7 @@ from samplecnn.system import log
 from samplecnn.system.locks import locked
 
 HASH_SHOWN = 16  # digits of the model's hash in the field of the model
+JOURNALS, UNDONE = "write-tags-{}.jsonl", ".undone"  # names in an index's folder, and what an undone one gets
 CHANGED = "it has changed since the index was updated; run `samplecnn index update` first"
 
 
@@ -31,12 +32,14 @@ class FileTagsReport:
         unchanged: files that have these fields already.
         failed: path and reason of each file that could not be changed.
         journal: the file that undoes it; None: nothing was written.
+        earlier: journals of other runs in the index's folder that are not undone, also of killed ones, newest first.
     """
 
     written: list[tuple[str, Fields]] = field(default_factory=list)
     unchanged: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     journal: Path | None = None
+    earlier: list[Path] = field(default_factory=list)
 
 
 def write_file_tags(
@@ -71,7 +74,7 @@ def write_file_tags(
         except UsageError as error:
             raise UsageError(f"{journal}: exists and is not a journal; name another file for the journal") from error
     values = {GENRE: _named(index, genre, "--genre"), MOOD: _named(index, mood, "--mood")}
-    path = Path(journal) if journal is not None else index.folder / time.strftime("write-tags-%Y%m%d-%H%M%S.jsonl")
+    path = Path(journal) if journal is not None else index.folder / time.strftime(JOURNALS.format("%Y%m%d-%H%M%S"))
     report = FileTagsReport()
     sizes, times = index.table["size"].to_pylist(), index.table["mtime_ns"].to_pylist()
     with _written_files(index, dry_run) as written, Journal(path) as kept:
@@ -101,6 +104,7 @@ def write_file_tags(
                 log.report(f"{kept.count:,} files are written; continue with the same command, or use --undo {path}")
             raise
         report.journal = path if kept.count else None
+    report.earlier = _not_undone(index.folder, path)
     return report
 
 
@@ -113,7 +117,7 @@ def undo_file_tags(index: Index, journal: str | Path, dry_run: bool = False) -> 
     require("samplecnn index write-tags", "tags")
     changes = read_changes(journal)
     report = FileTagsReport()
-    path = Path(f"{journal}.undone")
+    path = Path(f"{journal}{UNDONE}")
     with _written_files(index, dry_run) as written, Journal(path) as kept:
         for change, problem in undo_changes(changes, None if dry_run else kept):
             if problem:
@@ -123,6 +127,18 @@ def undo_file_tags(index: Index, journal: str | Path, dry_run: bool = False) -> 
                 if not dry_run:
                     written.add(change.path)
     return report
+
+
+def _not_undone(folder: Path, own: Path) -> list[Path]:
+    """Journals in an index's folder, newest first, without those that are undone."""
+    found = []
+    for path in sorted(folder.glob(JOURNALS.format("*")), reverse=True):
+        if path.resolve() == own.resolve() or Path(f"{path}{UNDONE}").exists():
+            continue
+        with path.open("rb") as file:
+            if file.readline().endswith(b"\n"):  # else a crash has cut off its first line, and nothing was changed
+                found.append(path)
+    return found
 
 
 def _named(index: Index, given: Sequence[str], option: str) -> dict[str, str]:

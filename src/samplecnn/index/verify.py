@@ -46,7 +46,8 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        return not self.differing
+        """Whether scores were compared and none differs."""
+        return self.files > 0 and not self.differing
 
     def lines(self) -> list[str]:
         """For people: what differs, then the outcome."""
@@ -54,9 +55,13 @@ class Verification:
         lines += [f"{path}: not there any more; update the index" for path in self.gone]
         lines += [f"{path}: has changed since; update the index" for path in self.changed]
         lines += [f"different now: {each}" for each in self.environment]
-        outcome = "all agree" if self.agrees else f"{counted(len(self.differing), 'file differs', 'files differ')}"
+        skipped = len(self.gone) + len(self.changed)
+        left = f", {counted(skipped, 'file', 'files')} could not be compared" if skipped else ""
         ran = f"{self.files:,} of {self.usable:,} files were run again"
-        lines.append(f"{ran}: {outcome}, largest difference of a score {self.worst:.2g}")
+        if not self.files:
+            return [*lines, f"{ran}{left}"]
+        outcome = counted(len(self.differing), "file differs", "files differ") if self.differing else "all agree"
+        lines.append(f"{ran}: {outcome}, largest difference of a score {self.worst:.2g}{left}")
         return lines
 
 
