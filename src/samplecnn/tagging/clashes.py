@@ -55,9 +55,9 @@ def refuse_clashes(
         if existing:
             with suppress(OSError, ValueError):
                 status = os.stat(text)  # noqa: PTH116 - a Path for each of 100,000 files is slow
-                path = existing.get((status.st_dev, status.st_ino))
-                if path is not None:
-                    raise UsageError(f"{path}: is one of the inputs ({given}); use another file for the output")
+                clash = existing.get((status.st_dev, status.st_ino))
+                if clash is not None:
+                    raise UsageError(f"{clash}: is one of the inputs ({given}); use another file for the output")
         if endings and text.endswith(endings):
             place = os.path.realpath(text)
             for what, files in documents:
