@@ -141,7 +141,7 @@ def test_a_recording_as_text_and_errors(recording, tmp_path):
     out, err, code = ended.pop("text")
     assert code == 0 and out.splitlines()[0].split()[1] == "s" and err.startswith("heard 4.0 s: ")
     expected = {
-        "missing": (1, "no such file"), "both": (2, "give one source"), "hook": (2, "no program 'no-such-program'"),
+        "missing": (2, "no such file"), "both": (2, "give one source"), "hook": (2, "no program 'no-such-program'"),
         "brace": (2, "names in braces are label"), "class": (2, "not a class of this model"),
         "limits": (2, "No such file"), "nan": (1, "-: has NaN"),
     }  # fmt: skip

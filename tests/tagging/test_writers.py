@@ -164,11 +164,20 @@ def test_over_time():
     assert len(written(TableWriter, selection).splitlines()) == 5
 
 
-def test_the_table_is_aligned_and_shows_the_best():
+def test_the_table_is_aligned_and_shows_the_best(monkeypatch):
     text = written(TableWriter, paths=["a.wav", "b.wav", "longer.wav"])
     lines = text.splitlines()
     assert lines[0] == 'a.wav       0.500 dog         0.500 cat, small  0.200 the "bird"'
     assert lines[1] == "b.wav       error: empty, 0 bytes"
+    monkeypatch.setenv("COLUMNS", "40")
+    file = io.StringIO()
+    file.isatty = lambda: True
+    writer = TableWriter(file, Selection(), TASK.classes, paths=["a.wav", "b" * 255, "c" * 30])
+    for path in writer.paths:
+        writer.write(path, AudioError("no sound"))
+    short, longest, long = file.getvalue().splitlines()
+    assert short == f"{'a.wav':<20}  error: no sound" and long == f"{'c' * 30}  error: no sound"
+    assert longest == f"{'b' * 20}…{'b' * 19}  error: no sound"
     assert written(TableWriter, Selection(threshold=0.9)).splitlines()[0] == "a.wav  –"
     many = Task("m", tuple(map(str, range(9))), "multilabel", 8000, 4000)
     tags = Tags(many, np.linspace(0, 0.9, 9, dtype=np.float32)[None], np.array([0]), 4000)

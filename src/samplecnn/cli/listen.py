@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from samplecnn.listening.listener import Listener, Moment
-    from samplecnn.listening.mqtt import Broker
+    from samplecnn.listening.mqtt import Broker, Mqtt
     from samplecnn.listening.outputs import Output, SoundName
     from samplecnn.listening.sources import Source
     from samplecnn.system.sockets import Endpoint
@@ -145,6 +145,7 @@ def listen_command(
     from samplecnn.listening.operating_point import operating_point_of
     from samplecnn.listening.outputs import Command, Finished, Output, SoundName, about
     from samplecnn.listening.sensitivity import ThresholdFile
+    from samplecnn.system.storage import is_remote
     from samplecnn.tagging.events import EventRules, class_thresholds
 
     if list_microphones:
@@ -154,6 +155,8 @@ def listen_command(
         return
     if sum(given is not None for given in (source, url, microphone, wyoming)) > 1:
         raise UsageError("give one source: a recording or -, --url, --microphone, or --wyoming")
+    if source is not None and source != "-" and not is_remote(source) and not Path(source).exists():
+        raise UsageError(f"{source}: no such file; check the path")
     broker, endpoint = _addresses(mqtt, wyoming)
     run = Command(command) if command is not None else None
     listening = endpoint.listen() if endpoint is not None else None  # before a model is loaded for a port in use
@@ -174,6 +177,7 @@ def listen_command(
     detector = listener.detector
     detector.thresholds = limits.thresholds(listener.task.classes, default)
     file = ThresholdFile(Path(thresholds), detector, detector.thresholds) if thresholds is not None else None
+    published: list[Mqtt] = []
     with ExitStack() as stack:
         outputs: list[Output] = []
 
@@ -190,7 +194,8 @@ def listen_command(
             if broker is not None:
                 from samplecnn.listening.mqtt import Mqtt
 
-                add(Mqtt(broker, about(listener, sound, model), mqtt_discovery))
+                published.append(Mqtt(broker, about(listener, sound, model), mqtt_discovery))
+                add(published[-1])
             if run is not None:
                 add(run)
             add(_output(format, listener, sound, model, (near, ends)))
@@ -209,6 +214,8 @@ def listen_command(
             if not sound.live:  # of a recording, something is missing
                 raise
     log.note(listener.counts.summary())
+    if not sound.live and any(output.failed for output in published):
+        raise typer.Exit(1)
 
 
 def _addresses(mqtt: str | None, wyoming: str | None) -> "tuple[Broker | None, Endpoint | None]":
@@ -290,6 +297,4 @@ def _output(format: str, listener: "Listener", sound: "SoundName", model: str, e
         from samplecnn.listening.display import Display
 
         return Display(f"{model} hears {sound.name}", listener.detector, listener.counts)
-    if format == "text":
-        return Text(kinds)
-    return JsonLines(about(listener, sound, model), kinds, sound.live)
+    return Text(kinds) if format == "text" else JsonLines(about(listener, sound, model), kinds, sound.live)

@@ -83,7 +83,10 @@ def write_tags_command(
     if len(report.failed) > SHOWN:
         log.report(f"and {len(report.failed) - SHOWN:,} more")
     done = ("would be " if dry_run else "") + ("restored" if undo is not None else "written")
-    log.show(f"{len(report.written):,} files {done}, {report.unchanged:,} unchanged, {len(report.failed):,} failed")
+    from samplecnn.recordings import counted
+
+    files = counted(len(report.written), "file", "files")
+    log.show(f"{files} {done}, {report.unchanged:,} unchanged, {len(report.failed):,} failed")
     if report.journal is not None:
         log.show(f"undo: samplecnn index write-tags {index} --undo {report.journal}")
     if report.earlier and not dry_run:

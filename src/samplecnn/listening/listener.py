@@ -20,6 +20,7 @@ from samplecnn.listening.detector import Detector, DetectorRules, Heard
 from samplecnn.listening.sources import Source
 from samplecnn.mixing import Mixer, Resampler, check_level
 from samplecnn.models.graph import Graph
+from samplecnn.recordings import counted
 from samplecnn.sound_file import audio_errors
 from samplecnn.tagging.tagger import network
 
@@ -67,11 +68,12 @@ class Counts:
 
         Example:
             >>> Counts(60.0, 1.5, heard={"event": 2, "near": 1, "end": 2}).summary()
-            'heard 60.0 s: 2 events, 1 near misses; 25 ms of computing for a second of sound'
+            'heard 60.0 s: 2 events, 1 near miss; 25 ms of computing for a second of sound'
         """
         load = 1e3 * self.computing / max(self.seconds, 1)
         lost = f"; {self.lost:.1f} s were lost, this machine is too slow: use a longer --hop" if self.lost else ""
-        counts = f"{self.heard['event']:,} events, {self.heard['near']:,} near misses"
+        events, near = self.heard["event"], self.heard["near"]
+        counts = f"{counted(events, 'event', 'events')}, {counted(near, 'near miss', 'near misses')}"
         return f"heard {self.seconds:,.1f} s: {counts}; {load:.0f} ms of computing for a second of sound{lost}"
 
 

@@ -20,6 +20,7 @@ from samplecnn import __version__
 from samplecnn.errors import UsageError
 from samplecnn.extras import require
 from samplecnn.listening.listener import Moment
+from samplecnn.recordings import counted
 from samplecnn.system import log
 
 PASSWORD = "SAMPLECNN_MQTT_PASSWORD"
@@ -95,6 +96,9 @@ class Mqtt:
         about: what is heard by what (`outputs.about`), for the description of the device.
         discovery: the prefix that Home Assistant listens to; "": nothing is announced.
 
+    Attributes:
+        failed: after `close`: there were events, and the broker was never reached.
+
     Raises:
         MissingExtra: paho-mqtt is not installed.
         UsageError: the broker refuses the user.
@@ -107,6 +111,7 @@ class Mqtt:
 
         self.broker, self.about, self.discovery = broker, about, discovery
         self.dropped = self._given = self._arrived = 0  # messages
+        self.failed = False
         self._reason, self._answered = "", threading.Event()
         self._said, self._lock = False, threading.Lock()
         client = self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="", protocol=paho.MQTTv311)
@@ -155,8 +160,9 @@ class Mqtt:
         self.client.disconnect()
         self.client.loop_stop()
         unsent = self.dropped + max(self._given - self._arrived - 1, 0)  # without the last, which is no event
+        self.failed = unsent > 0 and self._arrived == 0
         if unsent:
-            log.warn(f"--mqtt: {unsent:,} events were not sent: the broker could not be reached")
+            log.warn(f"--mqtt: {counted(unsent, 'event', 'events')} not sent: the broker could not be reached")
 
     def _publish(self, topic: str, text: str, retain: bool = False) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from samplecnn import __version__
 from samplecnn.errors import UsageError
 from samplecnn.listening.detector import Heard
 from samplecnn.listening.listener import Listener, Moment
+from samplecnn.recordings import counted
 from samplecnn.system import log
 from samplecnn.tagging.provenance import decoder, model_digest
 
@@ -152,9 +153,10 @@ class Command:
             self._collect()
             time.sleep(0.01)
         if self.skipped:
-            log.warn(f"--command was not run for {self.skipped:,} events: {MAX_COMMANDS} were still running")
+            skipped = counted(self.skipped, "event", "events")
+            log.warn(f"--command was not run for {skipped}: {MAX_COMMANDS} were still running")
         if self.failed:
-            log.warn(f"--command failed for {self.failed:,} events")
+            log.warn(f"--command failed for {counted(self.failed, 'event', 'events')}")
 
     def _run(self, heard: Heard) -> None:
         self._collect()

@@ -1,5 +1,6 @@
 """Writers of output formats for tags. All write a recording as soon as it is tagged."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -100,11 +101,31 @@ class Writer:
         """Called instead of `end` after an error or interruption."""
 
 
+def shortened(text: str, longest: int | None) -> str:
+    """A text without its middle if it is longer than `longest`; None: no limit.
+
+    Example:
+        >>> shortened("recordings/of/a/garden.wav", 13), shortened("garden.wav", 13)
+        ('record…en.wav', 'garden.wav')
+    """
+    if longest is None or len(text) <= longest:
+        return text
+    kept = max(longest - 1, 2)
+    return f"{text[: kept - kept // 2]}…{text[-(kept // 2) :]}"
+
+
 class TableWriter(Writer):
-    """Aligned text, one line per recording, segment or event: path, then the best classes."""
+    """Aligned text, one line per recording, segment or event: path, then the best classes.
+
+    On a terminal, paths are padded up to half of its width, and one that is wider than the terminal is shortened.
+    """
 
     def begin(self, resuming: bool) -> None:
         self.path_width = max((len(one_line(path)) for path in self.paths), default=0)
+        self.longest: int | None = None
+        if self.file.isatty():
+            self.longest = shutil.get_terminal_size().columns
+            self.path_width = min(self.path_width, self.longest // 2)
         self.class_width = max(len(one_line(name)) for name in self.classes)
         if not self.selection.is_partial and self.selection.events is None:
             self.selection = replace(self.selection, top=TABLE_TOP)
@@ -130,7 +151,8 @@ class TableWriter(Writer):
         self.file.flush()
 
     def _line(self, path: str, text: str) -> None:
-        self.file.write(f"{one_line(path):<{self.path_width}}  {text}".rstrip() + "\n")
+        name = shortened(one_line(path), self.longest)
+        self.file.write(f"{name:<{self.path_width}}  {text}".rstrip() + "\n")
 
     def _cells(self, scores: np.ndarray) -> str:
         chosen = self.selection.of(scores, self.classes)
