@@ -77,7 +77,8 @@ class Reader:
         self.client.on_subscribe = lambda *words: subscribed.set()
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        self.client.subscribe("#", 1)
+        # With 1, this broker may miss an answer that comes at once, and then sends no more.
+        self.client.subscribe("#", 0)
         assert subscribed.wait(20)
 
     def get(self) -> tuple[str, str, bool]:
