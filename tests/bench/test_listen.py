@@ -79,6 +79,7 @@ def test_the_operating_point_is_measured_stored_and_used(recordings, tmp_path):
     copy = tmp_path / "copy"
     subprocess.run([sys.executable, "-m", "samplecnn", "convert", "words", str(copy)], check=True, capture_output=True)
     given = ("--model", str(copy), "--without", str(recordings / "noise.wav"), "--snr", "5", "--target", "1000000")
+    given += ("--smooth", "6", "--background-odds", "100", "--settle", "0.1")
     done = run(recordings, *given, "--store", "--json", str(tmp_path / "out.json"), "--hop", "0.2")
     assert done.returncode == 0, done.stderr
     measured = json.loads((tmp_path / "out.json").read_text())
@@ -89,6 +90,7 @@ def test_the_operating_point_is_measured_stored_and_used(recordings, tmp_path):
     assert "operating point: threshold 0.05" in done.stdout
     point = operating_point_of(copy)
     assert point == OperatingPoint(**measured["operating_point"]) and point.threshold == 0.05 and point.hop in HOPS
+    assert (point.smooth, point.background_odds, point.settle) == (6, 100, 0.1)
     listened = subprocess.run(
         [sys.executable, "-m", "samplecnn", "listen", str(copy), str(recordings / "noise.wav"), "--smooth", "1"],
         capture_output=True, text=True, check=True,
@@ -106,6 +108,7 @@ def test_the_operating_point_is_measured_stored_and_used(recordings, tmp_path):
     ("more", "says"),
     [
         (("--model", "words"), "needs --without"),
+        (("--model", "words", "--without", "noise.wav", "--clips", "3"), "has no --clips"),
         (("--model", "words", "--without", "missing"), "no recordings found"),
         (("--model", "words", "--without", "noise.wav", "--split", "val"), "no val clip of a class of this model"),
         (("--model", "words", "--without", "noise.wav", "--scale"), "--scale is for speed"),

@@ -45,7 +45,7 @@ class Benchmark:
             scale: measures how time and memory grow with the amount of work, instead of comparing implementations.
 
         Raises:
-            UsageError: an option for the comparison together with `scale`.
+            UsageError: an option that the benchmark does not have, or one for the comparison together with `scale`.
         """
         if scale:
             for name in ("tensorflow", "librosa"):
@@ -60,6 +60,9 @@ class Benchmark:
         measure = getattr(
             import_module(f"samplecnn.bench.{self.module}"), f"{'scale' if scale else 'bench'}_{self.module}"
         )
+        foreign = [name for name in given if name not in (*names, *DEFAULTED)]
+        if foreign:
+            raise UsageError(f"samplecnn bench {self.module} has no {' and no '.join(map(_option, foreign))}")
         missing = [name for name in self.required if name not in given]
         if missing:
             raise UsageError(f"samplecnn bench {self.module} needs {' and '.join(map(_option, missing))}")
@@ -77,6 +80,7 @@ def _option(name: str) -> str:
     return name.upper() if name == "dataset" else f"--{name.replace('_', '-')}"
 
 
+DEFAULTED = ("data_dir", "batch_size", "num_readers", "block", "multi", "window", "device")  # given for all benchmarks
 BENCHMARKS = {
     "train": Benchmark("training steps", "train", NETWORK, ("tensorflow",)),
     "infer": Benchmark("probabilities of segments", "infer", NETWORK, ("tensorflow",)),
@@ -91,7 +95,22 @@ BENCHMARKS = {
     "listen": Benchmark(
         "false alarms and misses of a model that listens",
         "listen",
-        ("dataset", "data_dir", "model", "without", "noise", "snr", "utterances", "target", "split", "hop", "seed"),
+        (
+            "dataset",
+            "data_dir",
+            "model",
+            "without",
+            "noise",
+            "snr",
+            "utterances",
+            "target",
+            "split",
+            "hop",
+            "seed",
+            "smooth",
+            "background_odds",
+            "settle",
+        ),
         rounds=False,
         required=("dataset", "model", "without"),
         needs_pytorch=False,

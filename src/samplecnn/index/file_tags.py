@@ -74,7 +74,7 @@ def write_file_tags(
         except UsageError as error:
             raise UsageError(f"{journal}: exists and is not a journal; name another file for the journal") from error
     values = {GENRE: _named(index, genre, "--genre"), MOOD: _named(index, mood, "--mood")}
-    path = Path(journal) if journal is not None else index.folder / time.strftime(JOURNALS.format("%Y%m%d-%H%M%S"))
+    path = Path(journal) if journal is not None else _new_journal(index.folder)
     report = FileTagsReport()
     sizes, times = index.table["size"].to_pylist(), index.table["mtime_ns"].to_pylist()
     with _written_files(index, dry_run) as written, Journal(path) as kept:
@@ -129,10 +129,18 @@ def undo_file_tags(index: Index, journal: str | Path, dry_run: bool = False) -> 
     return report
 
 
+def _new_journal(folder: Path) -> Path:
+    """A name that no journal has, also if another run began in the same second."""
+    moment, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    while (path := folder / JOURNALS.format(moment if number == 1 else f"{moment}-{number}")).exists():
+        number += 1
+    return path
+
+
 def _not_undone(folder: Path, own: Path) -> list[Path]:
     """Journals in an index's folder, newest first, without those that are undone."""
     found = []
-    for path in sorted(folder.glob(JOURNALS.format("*")), reverse=True):
+    for path in sorted(folder.glob(JOURNALS.format("*")), key=lambda path: path.stem, reverse=True):
         if path.resolve() == own.resolve() or Path(f"{path}{UNDONE}").exists():
             continue
         with path.open("rb") as file:
