@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+from sounds import CountingFile
 
 from samplecnn.audio import Remarks, decode, stream
 from samplecnn.errors import AudioError
@@ -73,22 +74,10 @@ def test_parts_of_joined_files(tmp_path, suffix, start):
 def test_only_the_part_is_read(tmp_path):
     soundfile.write(tmp_path / "long.wav", np.zeros(16000 * 600, np.int16), 16000)
 
-    class Counting(io.FileIO):
-        taken = 0
-
-        def readinto(self, buffer):
-            count = super().readinto(buffer)
-            Counting.taken += count
-            return count
-
-        def read(self, count=-1):
-            data = super().read(count)
-            Counting.taken += len(data)
-            return data
-
-    wrapped = io.BufferedReader(Counting(tmp_path / "long.wav"), 4096)
+    counting = CountingFile(tmp_path / "long.wav")
+    wrapped = io.BufferedReader(counting, 4096)
     assert len(decode(wrapped, 16000, 2.0, start=500.0)) == 2 * 16000
-    assert Counting.taken < 4 * 16000 * 2
+    assert counting.taken < 4 * 16000 * 2
 
 
 def test_a_start_behind_the_end_is_named(files):

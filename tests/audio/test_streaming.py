@@ -6,7 +6,7 @@ import wave as wave_module
 import numpy as np
 import pytest
 import soundfile
-from sounds import refusal, wav_bytes
+from sounds import CountingFile, refusal, wav_bytes
 
 from samplecnn.audio import decode, stream
 from samplecnn.errors import AudioError
@@ -18,22 +18,10 @@ def test_only_the_requested_seconds_are_read(tmp_path):
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(np.arange(16000 * 600, dtype=np.int16).tobytes())
 
-    class Counting(io.FileIO):
-        taken = 0
-
-        def readinto(self, buffer):
-            count = super().readinto(buffer)
-            Counting.taken += count
-            return count
-
-        def read(self, count=-1):
-            data = super().read(count)
-            Counting.taken += len(data)
-            return data
-
-    wrapped = io.BufferedReader(Counting(tmp_path / "a.wav"), 4096)
+    counting = CountingFile(tmp_path / "a.wav")
+    wrapped = io.BufferedReader(counting, 4096)
     assert len(decode(wrapped, 16000, 29.0)) == 29 * 16000
-    assert Counting.taken < 32 * 16000 * 2
+    assert counting.taken < 32 * 16000 * 2
 
 
 def test_mp3_in_blocks_equals_mp3_at_once(tmp_path, monkeypatch):
