@@ -4,6 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Python may keep what it compiles, which some images forbid: else each of the tests' many processes compiles all it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Versions whose tests without PyTorch are part of `make test`; those that are not on the machine are skipped.
 PYTHONS ?= 3.11 3.12 3.13 3.14
 HALF_OF_CPUS = $$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 ))
