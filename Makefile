@@ -81,7 +81,8 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[test,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt torch uv
+	.ci/install $(BIN)/python '.[test,docs]'
 	touch .venv/installed .venv/installed-docs $@
 
 .venv/installed-docs: .venv/bin/python pyproject.toml constraints.txt
