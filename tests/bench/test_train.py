@@ -75,10 +75,9 @@ def test_each_launch_mode_is_a_contender_on_a_gpu(monkeypatch):
     names = [kind.name for kind in kinds(torch.device("cuda"), "bf16")]
     assert len(set(names)) == len(names)
     for name in (
-        "samplecnn, bf16", "samplecnn, bf16, CUDA graph", "samplecnn, bf16, compiled",
-        "samplecnn, fp32, compiled, CUDA graph",
+        "samplecnn, bf16", "samplecnn, bf16, CUDA graph", "samplecnn, fp32, compiled, CUDA graph",
         "samplecnn, bf16, compiled, CUDA graph, (1 x time)", "plain PyTorch, fp32", "plain PyTorch, tf32",
-        "plain PyTorch, bf16 autocast",
+        "plain PyTorch, bf16 autocast", "plain PyTorch, bf16 autocast, compiled, CUDA graph",
     ):  # fmt: skip
         assert name in names
     assert [kind.name for kind in kinds(CPU, "fp32")] == ["samplecnn, fp32", "plain PyTorch, fp32"]

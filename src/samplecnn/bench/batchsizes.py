@@ -11,7 +11,8 @@ import torch
 from samplecnn.bench.steps import Kind, Steps
 from samplecnn.models import ModelConfig
 
-MIN_GAIN = 1.02  # the search ends if doubling the batch does not increase the rate by this factor
+GROWTH = 4  # from one batch size to the next; every size is compiled anew
+MIN_GAIN = 1.02  # the search ends if a larger batch does not increase the rate by this factor
 
 
 def best_batches(
@@ -24,7 +25,7 @@ def best_batches(
     device: torch.device,
     log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Rates at 1, 2, 4 ... times `batch_size`, until they no longer grow or memory is exhausted.
+    """Rates at 1, 4, 16 ... times `batch_size`, until they no longer grow or memory is exhausted.
 
     Only one network is on the device at a time, so that the peak memory belongs to it.
 
@@ -47,7 +48,7 @@ def best_batches(
             log(f"{kind.name}: {point['median']:,.0f} segments/s in batches of {size}")
             if len(points) > 1 and point["median"] < MIN_GAIN * points[-2]["median"]:
                 break
-            size *= 2
+            size *= GROWTH
         if points:
             best = max(points, key=lambda point: point["median"])
             rows.append(

@@ -59,12 +59,12 @@ def kinds(device: torch.device, precision: str) -> list[Kind]:
         best = ["bf16"] if precision == "bf16" else []
         return [Kind(name, ours=ours) for ours in (True, False) for name in ("fp32", *best)]
     rounded = ["tf32"] if has_tf32(device) else []
-    modes = [(mode, wide) for mode in ("eager", "graph", "compile", "compile+graph") for wide in (False, True)]
+    modes = [(mode, wide) for mode in ("eager", "graph", "compile+graph") for wide in (False, True)]
     return [
         *(Kind(precision, mode, wide=wide) for mode, wide in modes if not wide or "graph" in mode),
         *(Kind(name, "compile+graph") for name in (*rounded, "fp32") if name != precision),
         *(Kind(name, ours=False) for name in ("fp32", *rounded)),
-        *(Kind("bf16", ours=False) for _ in range(precision == "bf16")),
+        *(Kind("bf16", mode, ours=False) for mode in ("eager", "compile+graph") if precision == "bf16"),
     ]
 
 
