@@ -112,7 +112,7 @@ def test_an_epoch_of_noise_uses_every_segment():
 
 
 def test_batches_grow_until_the_rate_does_not_or_memory_is_exhausted(monkeypatch):
-    real, rates = batchsizes._measured, {4: 10.0, 8: 15.0, 16: 15.1}
+    real, rates = batchsizes._measured, {4: 10.0, 16: 15.0, 64: 15.1}
 
     def measured(kind, config, window, size, *rest):
         if size not in rates:
@@ -123,11 +123,11 @@ def test_batches_grow_until_the_rate_does_not_or_memory_is_exhausted(monkeypatch
     lines: list[str] = []
     settings = ([Kind("fp32")], SMALL, 729, 4, 1, 2, CPU, lines.append)
     (row,) = batchsizes.best_batches(*settings)
-    assert [point["batch_size"] for point in row["points"]] == [4, 8, 16] and row["best_batch"] == 16
+    assert [point["batch_size"] for point in row["points"]] == [4, 16, 64] and row["best_batch"] == 64
     assert all(len(point["rates"]) == 2 and min(point["rates"]) > 0 for point in row["points"])
-    del rates[16]
+    del rates[64]
     (row,) = batchsizes.best_batches(*settings)
-    assert row["best_batch"] == 8 and "does not hold a batch of 16" in lines[-1]
+    assert row["best_batch"] == 16 and "does not hold a batch of 64" in lines[-1]
     rows = epochs(Kind("fp32"), SMALL, 729, [4, 8], CPU, segments=9)
     assert [row["batch_size"] for row in rows] == [4, 8] and all(row["seconds"] > 0 for row in rows)
 
