@@ -1,5 +1,6 @@
 """Fixtures for all tests: the real recordings where they are at hand, and signals whose answer is known."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -14,6 +15,12 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Modules and collected tests stay until the end: the garbage collector need not search half a million objects again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

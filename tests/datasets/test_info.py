@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samplecnn.datasets import REGISTRY, describe, open_dataset
+from samplecnn.datasets import REGISTRY, DatasetInfo, Table, describe
 from samplecnn.datasets.generated import generate
 from samplecnn.errors import UsageError
 
@@ -18,23 +18,31 @@ SIZES = {
 }
 
 
+@pytest.fixture(scope="module")
+def described(labels: Path) -> dict[str, DatasetInfo]:
+    """mtt and dcs by their real label files, without recordings."""
+    return {name: describe(name, labels) for name in SIZES}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mtt", "dcs"])
-def test_published_sizes_from_the_label_files_alone(name: str, labels: Path) -> None:
-    info = describe(name, labels)
+def test_published_sizes_from_the_label_files_alone(
+    name: str, described: dict[str, DatasetInfo], tables: dict[str, Table]
+) -> None:
+    info = described[name]
     assert info.clips == SIZES[name] == info.expected and info.problem == ""
     assert info.missing == info.total == sum(SIZES[name].values())  # no recording is there
     assert len(info.missing_examples) == 3
     assert not any(Path(example).is_absolute() for example in info.missing_examples)
     assert tuple(info.clips_of_class) == info.task.classes == REGISTRY[name].task().classes
-    counted = Counter((clip.split, label) for clip in open_dataset(name, labels).table().clips for label in clip.labels)
+    counted = Counter((clip.split, label) for clip in tables[name].clips for label in clip.labels)
     for index, counts in enumerate(info.clips_of_class.values()):
         assert counts == {split: counted[split, index] for split in ("train", "val", "test")}
 
 
 @pytest.mark.slow
-def test_class_counts_of_the_published_label_files(labels: Path) -> None:
-    mtt, dcs = describe("mtt", labels).clips_of_class, describe("dcs", labels).clips_of_class
+def test_class_counts_of_the_published_label_files(described: dict[str, DatasetInfo]) -> None:
+    mtt, dcs = described["mtt"].clips_of_class, described["dcs"].clips_of_class
     assert sum(mtt["guitar"].values()) == 4_852 and sum(mtt["choral"].values()) == 490
     # unique files with the label "Car" in the training, testing and evaluation lists: 25,077, 60 and 265
     assert dcs["Car"]["train"] + dcs["Car"]["val"] == 25_077 + 60 and dcs["Car"]["test"] == 265

@@ -89,11 +89,12 @@ def test_one_line_that_names_the_file_and_nothing_left(
     ("kilobytes", "named", "kept"),
     [(1, "checkpoint.pt", False), (130, "final-auc", True)],
 )
-def test_a_training_names_the_file_and_keeps_the_last_checkpoint(workspace, tmp_path, kilobytes, named, kept):
+def test_a_training_names_the_file_and_keeps_the_last_checkpoint(
+    workspace, tmp_path, monkeypatch, capsys, kilobytes, named, kept
+):
     """The .h5 at the end is the largest file."""
-    done = limited(
-        kilobytes, "train", "sounds", "--log-dir", tmp_path, "--recipe", "original", *SMALL_RUN, cwd=workspace
-    )
+    words = ["train", "sounds", "--log-dir", str(tmp_path), "--recipe", "original", *SMALL_RUN]
+    done = limited_here(kilobytes, words, monkeypatch, capsys, workspace)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     (error,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert error.startswith(f"error: {tmp_path}/") and named in error and "File too large" in error
