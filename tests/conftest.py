@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_finish() -> None:
-    """Modules and collected tests stay until the end: the garbage collector need not search half a million objects again."""
+    """Modules and collected tests stay until the end: the garbage collector need not search them again."""
     gc.collect()
     gc.freeze()
 
