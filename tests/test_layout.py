@@ -114,7 +114,10 @@ def layer_of(name: str) -> str:
     return max(matching, key=len)
 
 
-GRAPH = {name: set(imports_of(name)) - {name} for name in MODULES}
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """For each module the others that it imports."""
+    return {name: set(imports_of(name)) - {name} for name in MODULES}
 
 
 def test_every_layer_exists_and_every_module_has_one():
@@ -125,20 +128,20 @@ def test_every_layer_exists_and_every_module_has_one():
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_imports_follow_the_flow(layer):
+def test_imports_follow_the_flow(graph, layer):
     backward = []
-    for name in GRAPH:
+    for name in graph:
         if name and layer_of(name) == layer:
-            for target in GRAPH[name]:
+            for target in graph[name]:
                 assert target, f"{name} imports from the package itself; import from the module that defines it"
                 if LAYERS.index(layer_of(target)) > LAYERS.index(layer):
                     backward.append(f"{name} imports {target}, which comes later in the flow")
     assert not backward, "\n".join(backward)
 
 
-def test_no_import_cycles_between_files():
+def test_no_import_cycles_between_files(graph):
     try:
-        list(graphlib.TopologicalSorter(GRAPH).static_order())
+        list(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
         pytest.fail("import cycle: " + " -> ".join(error.args[1]))
 

@@ -165,7 +165,7 @@ def test_sigterm_saves_a_training_like_ctrl_c(built, tmp_path):
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.2)
         runs = list(tmp_path.glob(f"*/{CHECKPOINT}"))
         if runs and load_checkpoint(runs[0].parent).state.total_steps:
             break
