@@ -181,6 +181,9 @@ def test_flags_and_options_that_need_others(built, base, tmp_path):
     """The classes are equally frequent, so weights make no difference; the rest does."""
     assert other_weights(base, run_train(built, tmp_path / "a", "--polarity"))
     assert other_weights(base, run_train(built, tmp_path / "b", background=str(built / "sounds" / "noise")))
+    words = ["train", str(built / "sounds"), "--data-dir", str(built / "data"), "--background", str(tmp_path / "none")]
+    missing = CliRunner().invoke(app, words).exception
+    assert isinstance(missing, UsageError) and f"{tmp_path / 'none'} does not exist; give a folder" in str(missing)
     mixed = [run_train(built, tmp_path / share, mixing="mixup", mixing_share=share) for share in ("0.1", "1")]
     assert other_weights(*mixed)
     weighted = run_train(built, tmp_path / "c", "--class-weights")

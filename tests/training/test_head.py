@@ -46,7 +46,7 @@ def test_a_head_on_a_network_that_was_not_trained_on_the_data(built, tmp_path, e
     assert result.final.suffix == ".h5" and samplecnn.load(result.final).task.classes == model.task.classes
     assert samplecnn.evaluate(result.run, dataset, built / "data").roc_auc == pytest.approx(result.scores.roc_auc)
     recorded = json.loads((result.run / "config.json").read_text())["training"]
-    assert recorded["options"]["head_only"] and recorded["penalty"] > 0 and recorded["data"]["clips"] > 0
+    assert recorded["options"]["head_only"] and recorded["options"]["features"] == 8 and recorded["penalty"] > 0 and recorded["data"]["clips"] > 0
 
 
 def test_activations_are_kept_and_belong_to_network_and_data(built, encoder, monkeypatch):
@@ -110,4 +110,7 @@ def test_what_cannot_be_is_said(built, tmp_path, encoder):
         model_files.save(type(stored)(stored.values, stored.config, task), tmp_path / "wrong")
         with pytest.raises(UsageError, match=message):
             samplecnn.train("sounds", **{**options(built, tmp_path, encoder), "init_from": tmp_path / "wrong"})
+    for change in ({"features": 8}, {"recipe": "original"}, {"precision": "bf16"}, {"lr": 0.1}, {"multi": True}):
+        with pytest.raises(OptionError, match=f"{next(iter(change))} does not apply to --head-only"):
+            samplecnn.train("sounds", **options(built, tmp_path, encoder), **change)
     assert not list(tmp_path.glob("2*"))  # no run directory is left

@@ -341,7 +341,7 @@ def test_init_from_copies_the_layers_and_resets_the_last_one_for_other_classes(b
     other = run_small(built, tmp_path, "labels.csv", num_stages=1, max_epochs=1, lr=1e-12, init_from=str(first.run))
     assert torch.allclose(weights(first.run)[body], weights(other.run)[body], atol=1e-6)
     assert "fresh: logit" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="--block basic"):
+    with pytest.raises(UsageError, match="it has --block basic, this run se; leave --block out"):
         run_small(built, tmp_path, block="se", features=8, init_from=str(first.run))
 
 

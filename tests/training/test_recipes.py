@@ -56,7 +56,7 @@ def test_the_length_of_a_run_is_said_before_it_begins(built, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     said = next(line for line in lines if line.startswith("recipe modern: "))
     count = len(samplecnn_segments(built))
-    expected = f"4 features, 1 epochs of 2 passes over {count} segments, {-(-2 * count // 16)} steps of 16: about "
+    expected = f"4 features, 1 epoch of 2 passes over {count} segments, {-(-2 * count // 16)} steps of 16: about "
     assert expected in said and lines.index(said) < next(i for i, line in enumerate(lines) if "epoch 1  loss" in line)
 
 

@@ -11,10 +11,13 @@ from samplecnn import Task, model_files
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm
+from samplecnn.models.logmel import LogMel
 from samplecnn.training import TrainOptions, resume, train
 from samplecnn.training.averaging import Average, estimate_norms
 from samplecnn.training.checkpoint import CHECKPOINT
 from samplecnn.training.depth import by_depth, description, freeze
+from samplecnn.training.options import resolved
+from samplecnn.training.recipes import MODERN
 from samplecnn.training.step import Step, new_optimizer
 
 TASK = Task("sounds", ("high", "low", "noise"), sample_rate=8000, window=729, mean=0.01, std=0.3)
@@ -188,6 +191,37 @@ def test_what_cannot_be_frozen_is_one_line(built, tmp_path, encoder):
     with pytest.raises(UsageError, match="takes audio at 16,000 Hz, and the data set is built at 8,000 Hz; build"):
         train("sounds", **settings(built, tmp_path, tmp_path / "other", freeze=1))
     assert not list(tmp_path.glob("2*"))  # no run directory is left
+
+
+def test_a_run_has_block_and_sizes_of_the_network_that_it_starts_from(tmp_path):
+    model = network("rese1", 4, amplifying_ratio=0.25, multi=True, pool_size=2, filter_size=5, pooling="strided")
+    model_files.save(model, tmp_path / "a")
+    given = {"dataset": "sounds", "recipe": "modern", "init_from": tmp_path / "a"}
+    chosen = resolved(given, 100)
+    assert (chosen.block, chosen.features, chosen.amplifying_ratio, chosen.multi) == ("rese1", 4, 0.25, True)
+    assert (chosen.pool_size, chosen.filter_size, chosen.first_size, chosen.pooling) == (2, 5, None, "strided")
+    assert chosen.dropout == MODERN.dropout and chosen.max_epochs > 1  # of the recipe, as before
+    other = resolved({**given, "features": 8, "block": "se", "multi": False}, 100)
+    assert (other.block, other.features, other.multi, other.pool_size) == ("se", 8, False, 2)
+    frames = LogMel(8000, 256, 81, 12)
+    model_files.save(network(logmel=frames), tmp_path / "frames")
+    given["init_from"] = tmp_path / "frames"
+    chosen, other = resolved(given, 100), resolved({**given, "frontend": "waveform"}, 100)
+    assert (chosen.frontend, chosen.mels, other.frontend, other.mels) == ("logmel", 12, "waveform", None)
+
+
+def test_another_sample_rate_or_size_than_that_of_the_weights_is_said(built, tmp_path, encoder, capsys):
+    other = SampleCNN(ModelConfig("se", num_blocks=5, num_classes=3, features=4, amplifying_ratio=0.25), TASK)
+    other.task = replace(TASK, sample_rate=16000)
+    model_files.save(other, tmp_path / "other")
+    chosen = settings(built, tmp_path, tmp_path / "other", num_stages=1, max_epochs=1)
+    with pytest.raises(UsageError, match="it has --features 4, this run 8; leave --features out"):
+        train("sounds", **chosen)
+    train("sounds", **{**chosen, "features": None})
+    said = capsys.readouterr().out
+    assert "fresh: nothing\nthey were trained at 16,000 Hz, and the data set is built at 8,000 Hz" in said
+    train("sounds", **settings(built, tmp_path, encoder, num_stages=1, max_epochs=1))
+    assert "they were trained at" not in capsys.readouterr().out
 
 
 def test_batch_norms_of_all_frozen_blocks_keep_their_statistics(built, tmp_path, encoder):

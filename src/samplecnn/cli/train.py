@@ -48,35 +48,50 @@ def train(
     ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,
     log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for run directories.")] = Default.log_dir,
-    block: Annotated[str, choice(of=BLOCKS, help="Building block of the network.")] = Default.block,
+    block: Annotated[
+        str | None, choice(of=BLOCKS, help=f"Building block of the network. [default: {Default.block}]")
+    ] = None,
     amplifying_ratio: Annotated[
-        float,
+        float | None,
         typer.Option(
-            metavar="N", help="Hidden width of the excitations, as a share of the features; 0: none in rese1, rese2."
+            metavar="N",
+            help="Hidden width of the excitations, as a share of the features; 0: none in rese1, rese2. "
+            f"[default: {Default.amplifying_ratio}]",
         ),
-    ] = Default.amplifying_ratio,
-    multi: Annotated[bool, typer.Option("--multi", help="Multi-level feature aggregation.")] = Default.multi,
+    ] = None,
+    multi: Annotated[
+        bool | None, typer.Option("--multi/--no-multi", help="Multi-level feature aggregation. [default: no]")
+    ] = None,
     pool_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Frames that every block pools, 2 or more; the depth follows. [default: 3]"),
-    ] = Default.pool_size,
+    ] = None,
     filter_size: Annotated[
         int | None, typer.Option(metavar="N", help="Frames of the blocks' convolutions. [default: 3]")
-    ] = Default.filter_size,
+    ] = None,
     first_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Width and stride of the first convolution. [default: the pool size]"),
-    ] = Default.first_size,
+    ] = None,
     pooling: Annotated[
-        str, choice(of=POOLINGS, help="max: max-pooling; strided: convolutions with a stride in its place.")
-    ] = Default.pooling,
+        str | None,
+        choice(
+            of=POOLINGS,
+            help="max: max-pooling; strided: convolutions with a stride in its place. "
+            f"[default: {Default.pooling}]",
+        ),
+    ] = None,
     frontend: Annotated[
-        str,
-        choice(of=FRONTENDS, help="logmel: log-mel frames in place of the first convolution and the first blocks."),
-    ] = Default.frontend,
+        str | None,
+        choice(
+            of=FRONTENDS,
+            help="logmel: log-mel frames in place of the first convolution and the first blocks. "
+            f"[default: {Default.frontend}]",
+        ),
+    ] = None,
     mels: Annotated[
         int | None, typer.Option(metavar="N", help="Bands of the log-mel frames. [default: 64]")
-    ] = Default.mels,
+    ] = None,
     batch_size: Annotated[int | None, by_recipe("batch_size", "N", "Segments per batch.")] = None,
     optimizer: Annotated[str | None, by_recipe("optimizer", OPTIMIZERS, "Optimizer.")] = None,
     momentum: Annotated[float | None, by_recipe("momentum", "M", "Momentum (Nesterov), or AdamW's first beta.")] = None,
@@ -168,7 +183,11 @@ def train(
         int, typer.Option(metavar="N", help="Seed of the initial values, the order of segments and dropout.")
     ] = Default.seed,
     init_from: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Start from the weights of this model.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from the weights of this model; block and sizes are its own unless they are given.",
+        ),
     ] = Default.init_from,
     freeze: Annotated[
         str,

@@ -34,6 +34,6 @@ def forecast(run: Run) -> str:
     seconds = min(times[1:] or times) * max(steps - state.total_steps, 0)
     passes = f"{options.passes} passes" if options.passes > 1 else "one pass"
     return (
-        f"recipe {options.recipe}: {options.features} features, {epochs} epochs of {passes} over "
+        f"recipe {options.recipe}: {options.features} features, {epochs} epoch{'' if epochs == 1 else 's'} of {passes} over "
         f"{len(feed.segments):,} segments, {steps:,} steps of {options.batch_size}: about {duration(seconds)} here"
     )

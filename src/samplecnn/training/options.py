@@ -1,15 +1,16 @@
 """All settings of a training run; those of the original keep its defaults, and docs/migrating.md lists exceptions."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from samplecnn.errors import OptionError, SampleCNNError
 from samplecnn.hardware import PRECISIONS as COMPUTABLE
 from samplecnn.models import BLOCKS
-from samplecnn.models.config import MAX_FEATURES
+from samplecnn.models.config import MAX_FEATURES, ModelConfig
 from samplecnn.parsing import shown
 from samplecnn.system.arguments import suggestion, type_problem
-from samplecnn.training.recipes import MIXINGS, OPTIMIZERS, PLANNED, SCHEDULES, Recipe, plan, values_of
+from samplecnn.training.recipes import FIELDS, MIXINGS, OPTIMIZERS, PLANNED, SCHEDULES, Recipe, plan, values_of
 
 PRECISIONS = ("auto", *COMPUTABLE)  # values of --precision in training
 LARGEST = {
@@ -24,6 +25,12 @@ ARCHITECTURE = (
     "multi", "features", "amplifying_ratio", "dropout", "pool_size", "filter_size", "first_size", "pooling", "frontend",
     "mels",
 )  # fmt: skip
+# Options that have an effect on a new output layer (--head-only); all others decide how a network is trained.
+OF_HEAD = (
+    "dataset", "name", "data_dir", "log_dir", "batch_size", "num_readers", "skip_corrupt", "device", "seed", "init_from",
+    "freeze", "depth_rate", "head_only", "fold", "baseline",
+)  # fmt: skip
+NAMED = ("recipe", "block", *ARCHITECTURE, *FIELDS)  # None in `train`, unless they are given
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class TrainOptions(Recipe):
             if self.init_from is None:
                 raise OptionError(name, "needs a trained network: name one with --init-from")
             if self.head_only and name != "head_only":
-                raise OptionError(name, "does not apply to --head-only, which trains the output layer alone")
+                raise not_of_head(name)
         if self.freeze == "all" and self.depth_rate != 1:
             raise OptionError("depth_rate", "does not apply to --freeze all, which leaves the classifier to train")
 
@@ -162,6 +169,29 @@ def default_recipe(dataset: str) -> str:
     return "original" if dataset in (*PUBLISHED, "demo") or holds_tfrecords(dataset) else "modern"
 
 
+def not_of_head(name: str) -> OptionError:
+    """The error of an option that has no effect on --head-only."""
+    return OptionError(name, "does not apply to --head-only, which trains the output layer alone")
+
+
+def architecture_of(source: str | Path) -> dict[str, Any]:
+    """The options of the network of --init-from that differ from their defaults: a run has them unless others are given.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    from samplecnn import model_files
+
+    config = model_files.load_stored(source).config
+    if config.block not in BLOCKS:  # the start of the run says that it cannot be trained
+        return {}
+    names = [name for name in ARCHITECTURE if name in ModelConfig.__dataclass_fields__ and name != "dropout"]
+    found = {name: getattr(config, name) for name in ("block", *names)}
+    if config.logmel is not None:
+        found |= {"frontend": "logmel", "mels": config.logmel.bands}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions:
     """Completes the given settings with those of the recipe and those that depend on the data set's size.
 
@@ -170,10 +200,19 @@ def resolved(given: dict[str, Any], segments: int | None = None) -> TrainOptions
         segments: of the training split; None if not known yet: the result can only be used for checks.
 
     Raises:
-        OptionError: a value outside its range.
-        UsageError: an unknown recipe.
+        OptionError: a value outside its range, or one without effect on --head-only.
+        UsageError: an unknown recipe, or no model for --init-from.
     """
     wanted = {name: value for name, value in given.items() if value is not None}
+    if wanted.get("head_only"):
+        for name, value in wanted.items():
+            if name not in OF_HEAD and (name in NAMED or value != getattr(TrainOptions, name)):
+                raise not_of_head(name)
+    if "init_from" in wanted:
+        own = architecture_of(wanted["init_from"])
+        if wanted.get("frontend", "logmel") != "logmel":
+            own.pop("mels", None)
+        wanted = {**own, **wanted}
     wanted.setdefault("recipe", default_recipe(wanted["dataset"]))
     values = {**values_of(wanted["recipe"]), **wanted}
     left = [name for name, value in PLANNED if name not in wanted and values[name] == value]

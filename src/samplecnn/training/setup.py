@@ -37,15 +37,15 @@ def train(
     recipe: str | None = None,
     data_dir: str | Path = TrainOptions.data_dir,
     log_dir: str | Path = TrainOptions.log_dir,
-    block: str = TrainOptions.block,
-    amplifying_ratio: float = TrainOptions.amplifying_ratio,
-    multi: bool = TrainOptions.multi,
-    pool_size: int | None = TrainOptions.pool_size,
-    filter_size: int | None = TrainOptions.filter_size,
-    first_size: int | None = TrainOptions.first_size,
-    pooling: str = TrainOptions.pooling,
-    frontend: str = TrainOptions.frontend,
-    mels: int | None = TrainOptions.mels,
+    block: str | None = None,
+    amplifying_ratio: float | None = None,
+    multi: bool | None = None,
+    pool_size: int | None = None,
+    filter_size: int | None = None,
+    first_size: int | None = None,
+    pooling: str | None = None,
+    frontend: str | None = None,
+    mels: int | None = None,
     features: int | None = None,
     dropout: float | None = None,
     batch_size: int | None = None,
@@ -91,7 +91,8 @@ def train(
 ) -> TrainResult:
     """Trains a SampleCNN on a built data set.
 
-    None leaves an argument to the recipe, whose values `samplecnn train --help` lists.
+    None leaves an argument to the recipe, whose values `samplecnn train --help` lists. The network's arguments, from
+    `block` to `mels` and `features`, are first those of the model of `init_from`, if there is one.
 
     Args:
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
@@ -100,15 +101,15 @@ def train(
             weights. None: original for mtt, scd, dcs and demo, modern for other data.
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
-        block: building block of the network: basic, se, res1, res2, rese1 or rese2.
+        block: building block of the network: basic, se, res1, res2, rese1 or rese2; None: se.
         amplifying_ratio: hidden width of the excitations, as a share of the features; with 0, rese1 and rese2 have no
-            excitations: they are res1 and res2.
+            excitations: they are res1 and res2. None: 0.125.
         multi: multi-level feature aggregation: the last three blocks feed the classifier.
         pool_size: frames that every block pools, at least 2; None: 3. Window and pool size decide the number of blocks.
         filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
         first_size: samples of the first convolution, its width and stride; None: the pool size.
-        pooling: "max", or "strided": the last convolution of every block has a stride instead.
-        frontend: "waveform", or "logmel": log-mel frames every 10 ms or so, in place of the first convolution and the
+        pooling: "max" (None), or "strided": the last convolution of every block has a stride instead.
+        frontend: "waveform" (None), or "logmel": log-mel frames every 10 ms or so, in place of the first convolution and the
             blocks that bring the waveform to their rate; the other blocks stay as they are.
         mels: bands of the log-mel frames; None: 64.
         features: width of the first layers.

@@ -20,10 +20,12 @@ def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
     """The recordings of --background, concatenated: float32 [samples] at the task's rate; None without the option.
 
     Raises:
-        OptionError: no recordings, or less than a window in all.
+        OptionError: no such folder or file, no recordings, or less than a window in all.
+        AudioError: a recording that cannot be decoded.
     """
     if options.background is None:
         return None
+    check_background(options)
     path = Path(options.background)
     paths = list(Scan().recordings(path)) if path.is_dir() else [str(path)]
     waves = [decode(recording, task.sample_rate) for recording in paths]
@@ -32,6 +34,12 @@ def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
         found, needed = (count / task.sample_rate for count in (len(wave), task.window))
         raise OptionError("background", f"{path} holds {found:.1f} s of audio; at least {needed:.1f} s are needed")
     return wave
+
+
+def check_background(options: TrainOptions) -> None:
+    """Raises OptionError if the recordings of --background are not there."""
+    if options.background is not None and not Path(options.background).exists():
+        raise OptionError("background", f"{options.background} does not exist; give a folder of recordings, or a file")
 
 
 def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
@@ -43,7 +51,7 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
         source: its name, for messages.
 
     Returns:
-        One line that says what was copied and which layers keep their initial values.
+        A line that says which layers keep their initial values, and one on another sample rate.
 
     Raises:
         UsageError: `other` is another architecture.
@@ -65,11 +73,9 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
     for option in ("block", "features", "pool_size", "filter_size", "first_size", "pooling"):
         wanted, given = getattr(theirs, option), getattr(ours, option)
         if wanted != given:
-            name = option.replace("_", " ")
-            flag = f"--{name.replace(' ', '-')}"
+            flag = f"--{option.replace('_', '-')}"
             raise UsageError(
-                f"--init-from {source}: its {name} is {_shown(wanted)}, this run's {_shown(given)}; "
-                + (f"leave {flag} out" if wanted is None else f"pass {flag} {wanted}")
+                f"--init-from {source}: it has {flag} {_shown(wanted)}, this run {_shown(given)}; leave {flag} out"
             )
     frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
     rates = [network.task.sample_rate for network in (other, model) if network.task is not None]
@@ -97,7 +103,13 @@ def initial_weights(model: SampleCNN, other: SampleCNN, source: str) -> str:
         )
     left = ", ".join(dict.fromkeys(fresh)) or "nothing"
     # A first convolution with padding 1 gets the waveform shifted by one sample, which makes no difference to training.
-    return f"weights from {source}; fresh: {left}"
+    line = f"weights from {source}; fresh: {left}"
+    if len(set(rates)) > 1:
+        line += (
+            f"\nthey were trained at {rates[0]:,} Hz, and the data set is built at {rates[1]:,} Hz, at which filters "
+            f"respond to other frequencies; build it with --sample-rate {rates[0]} to avoid that"
+        )
+    return line
 
 
 def _shown(value: Any) -> str:
