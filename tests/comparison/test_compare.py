@@ -18,6 +18,7 @@ from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, Run
 from samplecnn.comparison.table import row_of
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import VERSION
+from samplecnn.system.progress import Progress
 from samplecnn.training import loop
 
 SMALL = {
@@ -99,7 +100,12 @@ def test_finished_runs_are_not_repeated_and_a_changed_option_is_another_run(buil
     assert sum(first.clips) == 90 and first.measure == "accuracy"
     monkeypatch.setattr("samplecnn.training.train", lambda *a, **k: pytest.fail("a finished run was repeated"))
     assert run_small(built, out, seeds=2, folds=2).rows == first.rows and runs_in(out) == names
-    assert run_small(built, out, seeds=[1], folds=2).rows[0].values == row.values[2:]
+    second = run_small(built, out, seeds=[1], folds=2)
+    assert second.rows[0].values == row.values[2:] and second.command.endswith(" --seeds 1, --folds 2 --no-baselines")
+    again = CliRunner().invoke(
+        app, ["compare", *second.command.split()[2:], "--data-dir", str(built / "data"), "--out", str(out)]
+    )
+    assert again.stdout.rstrip() == second.markdown().rstrip() and "run 1 of" not in again.stderr
     moved = tmp_path / "moved"
     moved.symlink_to(built / "data")
     assert run_small(built, out, seeds=2, folds=2, data_dir=moved).rows == first.rows
@@ -148,23 +154,51 @@ def test_a_run_that_was_finished_but_not_recorded_is_scored_again(built, tmp_pat
 
 
 def test_a_run_that_fails_is_listed_and_the_others_follow(built, tmp_path):
-    """4 features leave no unit for an excitation of 0.125, which shows when the network is made."""
-    words = [f"{name.replace('_', '-')}={value}" for name, value in SMALL.items() if name != "block"]
+    """A rate of 1e30 makes weights and loss infinite."""
+    words = [f"{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     where = ["--data-dir", str(built / "data"), "--out", str(tmp_path / "out"), "--no-baselines"]
-    result = CliRunner().invoke(app, ["compare", "sounds", "--grid", "block=se,basic", *words, *where])
+    result = CliRunner().invoke(app, ["compare", "sounds", "--grid", "lr=1e30,0.01", *words, *where, "warmup=0"])
     assert result.exit_code == 1
     assert str(result.exception) == "1 of 2 runs failed; run the same command to try again"
-    assert "| block=se (1 failed) | –" in result.stdout and "| block=basic" in result.stdout
-    assert "Failed: block=se: amplifying ratio 0.125 leaves no hidden unit" in result.stdout
-    assert "run 1 of 2: block=se, seed 0" in result.stderr and "stage 1/1 epoch 1" in result.stderr
+    assert "| lr=1e+30 (1 failed) | –" in result.stdout and "| lr=0.01" in result.stdout
+    assert "Failed: lr=1e+30: " in result.stdout and "the loss became nan in stage 1/1 epoch 1" in result.stdout
+    assert (
+        "Every network: recipe=original block=basic features=4 num-stages=1 max-epochs=1 precision=fp32 num-readers=1 "
+        "warmup=0.\n"
+    ) in result.stdout
+    command = "samplecnn compare sounds --grid lr=1e+30,0.01 recipe=original block=basic features=4 num-stages=1 "
+    assert f"`{command}max-epochs=1 precision=fp32 num-readers=1 warmup=0 --no-baselines`" in result.stdout
+    assert "run 1 of 2: lr=1e+30, seed 0" in result.stderr and "stage 1/1 epoch 1" in result.stderr
     values = json.loads((tmp_path / "out/comparison.json").read_text())
     assert [run["status"] for run in values["runs"]] == [FAILED, FINISHED]
     with (tmp_path / "out/comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["block"] for row in rows] == ["se", "basic"] and rows[0]["mean"] == ""
+    assert [row["lr"] for row in rows] == ["1e+30", "0.01"] and rows[0]["mean"] == ""
     assert float(rows[1]["mean"]) == values["rows"][1]["mean"]
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out/comparison.md").read_text().rstrip() == result.stdout.rstrip()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"block": ["basic", "se"]}, "block=se: amplifying ratio 0.125 leaves no hidden unit of 4 features"),
+        ({"pool_size": [3, 27], "multi": True}, "pool-size=27: a model with --multi needs 3 blocks, not 1"),
+        ({"init_from": [None, "words"]}, r"init-from=words: --init-from words: it has --block se, this run basic"),
+        ({"background": [None, "nowhere"]}, "background=nowhere: background nowhere does not exist"),
+        ({"precision": ["fp32", "tf32"], "device": "cpu"}, "precision=tf32: precision tf32 is for NVIDIA GPUs"),
+    ],
+)
+def test_a_combination_that_cannot_be_trained_is_found_before_the_first_run(built, tmp_path, changes, problem):
+    with pytest.raises(UsageError, match=f"^{problem}"):
+        run_small(built, tmp_path / "out", changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fold_with_too_few_clips_is_found_before_the_first_run(built, tmp_path):
+    with pytest.raises(UsageError, match=r"sounds: fold \d+/80 has 1 clip in its test split and needs 2; draw fewer"):
+        compare("sounds", folds=80, data_dir=built / "data", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -184,9 +218,16 @@ def test_usage_errors_are_one_line(built, tmp_path, arguments, problem):
     assert isinstance(result.exception, UsageError) and problem in str(result.exception), result.output
 
 
-def test_baselines_learn_with_folds_and_several_labels(built, tmp_path):
+def test_baselines_learn_with_folds_and_several_labels(built, tmp_path, monkeypatch, capsys):
+    """What is measured first is shown: of every fold before the first run, of clips when a baseline needs them."""
+    monkeypatch.setenv("SAMPLECNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Progress, "LINE_INTERVAL", -1.0)
     result = compare("labels", folds=2, seeds=2, data_dir=built / "data", out=tmp_path / "out", num_readers=1)
     assert [(row.label, len(row.values)) for row in result.rows] == [("logistic regression", 2), ("random forest", 4)]
+    said = capsys.readouterr().err
+    order = ("fold 1/2: mean and deviation ", "fold 2/2: mean and deviation ", "run 1 of ", "log-mel statistics of ")
+    assert sorted(order, key=said.index) == list(order)
+    assert "`samplecnn compare labels --seeds 2 --folds 2`" in result.markdown()
     assert result.measure == "pr_auc" and all(row.mean > 0.95 for row in result.rows)
     assert "Baselines learn from means, deviations and maxima of 128 log-mel bands" in result.markdown()
     assert all(run.options["features_version"] == VERSION for run in result.runs)  # other features are another run

@@ -80,6 +80,12 @@ def test_classes_that_no_training_clip_or_every_one_has(name):
     assert (probabilities[:, 1] == 0).all() and np.allclose(probabilities.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_single_class_in_training_is_the_only_answer(name):
+    x, y = np.random.default_rng(0).normal(size=(6, 3)), np.tile([0, 1, 0], (6, 1))
+    assert np.array_equal(BASELINES[name](x, y, "multiclass")(x[:2]), [[0, 1, 0]] * 2)
+
+
 def test_statistics_are_kept_and_shared_by_splits_and_folds(built, monkeypatch, tmp_path):
     monkeypatch.setenv("SAMPLECNN_CACHE", str(tmp_path))
     parts = {split: open_split("sounds", built / "data", split) for split in ("train", "val", "test")}

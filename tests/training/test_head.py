@@ -46,7 +46,8 @@ def test_a_head_on_a_network_that_was_not_trained_on_the_data(built, tmp_path, e
     assert result.final.suffix == ".h5" and samplecnn.load(result.final).task.classes == model.task.classes
     assert samplecnn.evaluate(result.run, dataset, built / "data").roc_auc == pytest.approx(result.scores.roc_auc)
     recorded = json.loads((result.run / "config.json").read_text())["training"]
-    assert recorded["options"]["head_only"] and recorded["options"]["features"] == 8 and recorded["penalty"] > 0 and recorded["data"]["clips"] > 0
+    assert recorded["options"]["head_only"] and recorded["options"]["features"] == 8
+    assert recorded["penalty"] > 0 and recorded["data"]["clips"] > 0
 
 
 def test_activations_are_kept_and_belong_to_network_and_data(built, encoder, monkeypatch):

@@ -24,7 +24,8 @@ def compare_command(
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="N", help="Number of seeds, from 0, or a list: 3 is the same as 0,1,2.")
+        str,
+        typer.Option(metavar="N", help="Number of seeds, from 0, or a list: 3 is the same as 0,1,2, and 7, is seed 7."),
     ] = "1",
     folds: Annotated[
         str | None,
@@ -82,7 +83,7 @@ def compare_command(
 
 def _seeds(text: str) -> int | list[int]:
     try:
-        return [int(part) for part in text.split(",")] if "," in text else int(text)
+        return [int(part) for part in text.removesuffix(",").split(",")] if "," in text else int(text)
     except ValueError as error:
         raise UsageError(f"--seeds {text}: expected a number, or several separated by commas") from error
 

@@ -26,6 +26,12 @@ RESUMABLE = ("data_dir", "device", "num_stages", "max_epochs", "patience")
 LIKE = ("data_dir", "log_dir", "device")
 
 
+def _of_network(metavar: str, help: str, default: object) -> Any:
+    """An option whose default is `default`, or what the model of --init-from has; arguments as for `by_recipe`."""
+    help = f"{help} [default: {default}]"
+    return choice(of=metavar, help=help) if ":" in metavar else typer.Option(help=help, metavar=metavar)
+
+
 def train(
     context: typer.Context,
     dataset: Annotated[
@@ -48,50 +54,38 @@ def train(
     ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,
     log_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder for run directories.")] = Default.log_dir,
-    block: Annotated[
-        str | None, choice(of=BLOCKS, help=f"Building block of the network. [default: {Default.block}]")
-    ] = None,
+    block: Annotated[str | None, _of_network(BLOCKS, "Building block of the network.", Default.block)] = None,
     amplifying_ratio: Annotated[
         float | None,
-        typer.Option(
-            metavar="N",
-            help="Hidden width of the excitations, as a share of the features; 0: none in rese1, rese2. "
-            f"[default: {Default.amplifying_ratio}]",
+        _of_network(
+            "N",
+            "Hidden width of the excitations, as a share of the features; 0: none in rese1, rese2.",
+            Default.amplifying_ratio,
         ),
     ] = None,
     multi: Annotated[
         bool | None, typer.Option("--multi/--no-multi", help="Multi-level feature aggregation. [default: no]")
     ] = None,
     pool_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames that every block pools, 2 or more; the depth follows. [default: 3]"),
+        int | None, _of_network("N", "Frames that every block pools, 2 or more; the depth follows.", 3)
     ] = None,
-    filter_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Frames of the blocks' convolutions. [default: 3]")
-    ] = None,
+    filter_size: Annotated[int | None, _of_network("N", "Frames of the blocks' convolutions.", 3)] = None,
     first_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Width and stride of the first convolution. [default: the pool size]"),
+        int | None, _of_network("N", "Width and stride of the first convolution.", "the pool size")
     ] = None,
     pooling: Annotated[
         str | None,
-        choice(
-            of=POOLINGS,
-            help="max: max-pooling; strided: convolutions with a stride in its place. "
-            f"[default: {Default.pooling}]",
-        ),
+        _of_network(POOLINGS, "max: max-pooling; strided: convolutions with a stride in its place.", Default.pooling),
     ] = None,
     frontend: Annotated[
         str | None,
-        choice(
-            of=FRONTENDS,
-            help="logmel: log-mel frames in place of the first convolution and the first blocks. "
-            f"[default: {Default.frontend}]",
+        _of_network(
+            FRONTENDS,
+            "logmel: log-mel frames in place of the first convolution and the first blocks.",
+            Default.frontend,
         ),
     ] = None,
-    mels: Annotated[
-        int | None, typer.Option(metavar="N", help="Bands of the log-mel frames. [default: 64]")
-    ] = None,
+    mels: Annotated[int | None, _of_network("N", "Bands of the log-mel frames.", 64)] = None,
     batch_size: Annotated[int | None, by_recipe("batch_size", "N", "Segments per batch.")] = None,
     optimizer: Annotated[str | None, by_recipe("optimizer", OPTIMIZERS, "Optimizer.")] = None,
     momentum: Annotated[float | None, by_recipe("momentum", "M", "Momentum (Nesterov), or AdamW's first beta.")] = None,

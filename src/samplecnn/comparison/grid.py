@@ -90,13 +90,23 @@ def points(grid: Grid) -> list[dict[str, Any]]:
 def label_of(point: Mapping[str, Any], grid: Grid) -> str:
     """A combination in words: the options that vary, or all of them if none does."""
     varying = [name for name in point if len(grid[name]) > 1] or list(point)
-    return " ".join(f"{name.replace('_', '-')}={_word(point[name])}" for name in varying) or "the defaults"
+    return words_of({name: [point[name]] for name in varying}) or "the defaults"
+
+
+def words_of(grid: Grid) -> str:
+    """A grid as `read_grid` takes it.
+
+    Example:
+        >>> words_of({"block": ["basic", "se"], "max_epochs": [2], "multi": [True]})
+        'block=basic,se max-epochs=2 multi=yes'
+    """
+    return " ".join(f"{name.replace('_', '-')}={','.join(map(_word, values))}" for name, values in grid.items())
 
 
 def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def _check_name(name: str) -> None:

@@ -1,19 +1,20 @@
 """All runs of a comparison, one after the other, and the tables that grow with them."""
 
+import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from samplecnn.comparison.grid import Grid, checked_grid, label_of, points
+from samplecnn.comparison.grid import Grid, checked_grid, label_of, points, words_of
 from samplecnn.comparison.picture import save_picture
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
 from samplecnn.comparison.runs import Data, Job, execute, options_of, record_for
 from samplecnn.comparison.table import Comparison, Row, row_of
 from samplecnn.datasets import dataset_name
-from samplecnn.errors import OptionError
+from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import BASELINES
 from samplecnn.shards.folds import fold_names
 from samplecnn.system import log
@@ -22,6 +23,9 @@ from samplecnn.system.files import write_json, write_text
 from samplecnn.system.locks import locked
 from samplecnn.system.progress import duration
 from samplecnn.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from samplecnn.shards import Segments
 
 RECORDS, RUNS = "records", "runs"
 
@@ -63,8 +67,8 @@ def compare(
         The rows and all runs.
 
     Raises:
-        UsageError: an unknown option or value, a data set that is not built, no such folds, or another comparison that
-            uses the folder.
+        UsageError: an unknown option or value, or a combination of values that cannot be trained; a data set that is
+            not built, no such folds, or another comparison that uses the folder.
 
     Example:
         >>> import contextlib, io
@@ -86,10 +90,15 @@ def compare(
     folder = Path(out) if out is not None else Path(log_dir) / f"compare-{dataset_name(dataset)}"
     data = Data(dataset, str(data_dir))
     jobs = _jobs(chosen, numbers, names, baselines)
+    for name in names or ():
+        data.segments(name)  # every fold is opened, and its statistics measured, before the first run
     splits = data.splits(jobs[0].fold)
+    for point in points(chosen):
+        _check(dataset, point, chosen, splits)
     clips = (splits["train"].num_clips, splits["val"].num_clips, splits["test"].num_clips)
     measure = "pr_auc" if splits["train"].task.kind == "multilabel" else "accuracy"
     published = is_published_split(dataset, clips[2], folds)
+    command = _command(dataset, chosen, numbers, folds, baselines)
     for sub in (RECORDS, RUNS):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     with locked(folder, f"{folder}: another comparison uses this folder; wait for it, or choose another with --out"):
@@ -99,7 +108,7 @@ def compare(
         def result() -> Comparison:
             rows = _rows(dataset, jobs, found, measure, published)
             begun = tuple(record for record in found if record.status in (FINISHED, FAILED))
-            return Comparison(dataset, clips, measure, numbers, names, rows, begun, folder, published)
+            return Comparison(dataset, clips, measure, numbers, names, rows, begun, folder, published, command)
 
         pace = _Pace(jobs, found)
         try:
@@ -122,11 +131,33 @@ def compare(
     return comparison
 
 
+def _check(dataset: str, point: Mapping[str, Any], grid: Grid, splits: "dict[str, Segments]") -> None:
+    """Raises UsageError, naming the combination, if its runs could not start."""
+    if not point:
+        return
+    from samplecnn.training.start import check_start
+
+    try:
+        check_start(options_of(dataset, dict(point), len(splits["train"])), splits["train"].task)
+    except UsageError as error:
+        raise UsageError(f"{label_of(point, grid)}: {error}") from error
+
+
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen) or any(seed < 0 for seed in chosen):
         raise OptionError("seeds", f"must be 1 or more, or different numbers from 0, not {seeds}")
     return chosen
+
+
+def _command(dataset: str, grid: Grid, seeds: tuple[int, ...], folds: int | str | None, baselines: bool) -> str:
+    """The command of a comparison, except where its data and results are."""
+    words = ["samplecnn", "compare", dataset, *(["--grid", *words_of(grid).split()] if grid else [])]
+    if seeds != (0,):
+        counted = seeds == tuple(range(len(seeds)))
+        words += ["--seeds", str(len(seeds)) if counted else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+    words += [] if folds is None else ["--folds", str(folds)]
+    return shlex.join(words + ([] if baselines else ["--no-baselines"]))
 
 
 def _jobs(grid: Grid, seeds: Sequence[int], folds: Sequence[str] | None, baselines: bool) -> list[Job]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.comparison.grid import words_of
 from samplecnn.comparison.published import NOTES
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, RunRecord
 from samplecnn.system.csv_cells import csv_row
@@ -72,6 +73,7 @@ class Comparison:
         runs: the records of all runs that have begun, as plain values.
         folder: of the tables and the runs.
         published: whether published figures are of this data set and split.
+        command: that makes these rows.
     """
 
     dataset: str
@@ -83,6 +85,7 @@ class Comparison:
     runs: tuple[RunRecord, ...]
     folder: Path
     published: bool = False
+    command: str = ""
 
     @property
     def failures(self) -> list[RunRecord]:
@@ -150,6 +153,11 @@ class Comparison:
             f"by Student's t over {'seeds' if self.folds is None else 'folds'}; of a single run's accuracy, Wilson's "
             "over its test clips. MACs: multiply-accumulates for one window. segments/s: in training.",
         ]
+        networks = [row.options for row in self.rows if row.kind == NETWORK]
+        if len(networks) > 1:  # the label of a single one has all of them
+            first, *others = networks
+            same = {name: [value] for name, value in first.items() if all(other[name] == value for other in others)}
+            lines += [f"Every network: {one_line(words_of(same))}."] if same else []
         if any(row.kind != NETWORK for row in self.rows):
             lines.append(
                 "Baselines learn from means, deviations and maxima of 128 log-mel bands of the training and validation "
@@ -157,6 +165,7 @@ class Comparison:
             )
         if self.published and self.dataset in NOTES:
             lines.append(f"{NOTES[self.dataset][0].upper()}{NOTES[self.dataset][1:]}.")
+        lines += [f"`{one_line(self.command)}`"] if self.command else []
         lines += [f"Failed: {one_line(row.label)}: {one_line(error)}" for row in self.rows for error in row.errors]
         return lines
 

@@ -21,6 +21,7 @@ from samplecnn.evaluation.predict import Predictions, clips_of, predict
 from samplecnn.mel import filterbank
 from samplecnn.system.cache import cache_dir
 from samplecnn.system.files import write_bytes
+from samplecnn.system.progress import Progress
 from samplecnn.system.read_ahead import map_ahead
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ def clip_statistics(segments: "Segments", num_readers: int = 8) -> np.ndarray:
     ends = np.append(starts[1:], len(segments))
     describe = _describer(segments)
     computed = map_ahead(lambda index: describe(int(starts[index]), int(ends[index])), missing, num_readers)
-    with threadpool_limits(1):  # a clip's products are too small for threads of their own
+    bar = Progress(len(missing), f"log-mel statistics of {segments.split}", "clips")
+    with bar, threadpool_limits(1):  # a clip's products are too small for threads of their own
         for index, row in zip(missing, computed, strict=True):
             known[ids[index]] = row
+            bar.advance()
     if missing:
         _remember(fingerprint, known)
     return np.array([known[id] for id in ids], np.float32).reshape(len(ids), 3 * BANDS)
@@ -95,7 +98,10 @@ def logistic_regression(x: np.ndarray, y: np.ndarray, kind: str, seed: int = 0) 
             return LogisticRegression(C=1 / PENALTY, max_iter=500).fit(scaled, labels)
 
     if kind == "multiclass":
-        model = fitted(y.argmax(axis=1))
+        labels = y.argmax(axis=1)
+        if (labels == labels[0]).all():  # a single class, which scikit-learn refuses
+            return lambda features: np.tile(np.eye(y.shape[1])[labels[0]], (len(features), 1))
+        model = fitted(labels)
         return lambda features: _spread(model.predict_proba(scaler.transform(features)), model.classes_, y.shape[1])
     models = [fitted(column) if 0 < column.sum() < len(column) else None for column in y.T]
     shares = y.mean(axis=0)

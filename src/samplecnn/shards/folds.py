@@ -25,10 +25,12 @@ from samplecnn.shards.identity import check_same_build
 from samplecnn.shards.segments import Segments
 from samplecnn.shards.worker import sums
 from samplecnn.system.cache import recall, remember
+from samplecnn.system.progress import Progress
 from samplecnn.task import Task
 
 DRAWN = re.compile(r"(\d{1,4})/(\d{1,4})")
 SUM_BATCH = 64  # segments
+MIN_CLIPS = 2  # of a split: scores need two
 
 
 def check_fold(fold: str) -> None:
@@ -69,11 +71,12 @@ def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = Fal
         Segments of "train", "val" and "test".
 
     Raises:
-        UsageError: not built, or built as TFRecords; no such fold, or a group in two folds.
+        UsageError: not built, or built as TFRecords; no such fold, a group in two folds, or a split with fewer than two
+            clips, which cannot be scored.
     """
     parts = _parts(spec, data_dir, any_source)
     clips = _Clips(parts)
-    match = DRAWN.fullmatch(fold)
+    match, title = DRAWN.fullmatch(fold), f"fold {fold}"
     if match:
         names, fold = draw_folds(clips.ids, clips.labels, int(match[2]), groups=clips.groups), match[1]
     else:
@@ -83,8 +86,16 @@ def open_fold(spec: str, data_dir: str | Path, fold: str, any_source: bool = Fal
             raise UsageError(f"{spec} has no fold {fold!r}; its folds are {', '.join(sorted(set(names)))}")
         _check_groups(spec, clips.groups, names)
     splits = splits_of_fold(clips.ids, clips.labels, names, fold, clips.groups)
+    few = next((split for split in SPLITS if splits.count(split) < MIN_CLIPS), None)
+    if few is not None:
+        count, remedy = splits.count(few), "draw fewer folds" if match else "give more clips to each fold"
+        raise UsageError(
+            f"{spec}: {title} has {count} clip{'' if count == 1 else 's'} in its {few} split and needs {MIN_CLIPS}; "
+            f"{remedy}, or add recordings"
+        )
     task, rows = parts[0].task, {split: clips.rows([name == split for name in splits]) for split in SPLITS}
-    task = task.with_statistics(*_cached_statistics(Subset(parts, rows["train"], "train", task), spec))
+    train = Subset(parts, rows["train"], "train", task)
+    task = task.with_statistics(*_cached_statistics(train, spec, f"{title}: mean and deviation"))
     return {split: Subset(parts, rows[split], split, task) for split in SPLITS}
 
 
@@ -227,7 +238,7 @@ def _check_groups(spec: str, groups: Sequence[str] | None, folds: Sequence[str])
             )
 
 
-def _cached_statistics(train: Segments, spec: str) -> tuple[float, float]:
+def _cached_statistics(train: Segments, spec: str, title: str) -> tuple[float, float]:
     """`_statistics`, cached in the user's cache folder, since every run of a comparison needs them."""
     key = {
         "data": "" if train.record is None else train.record.fingerprint,
@@ -235,7 +246,7 @@ def _cached_statistics(train: Segments, spec: str) -> tuple[float, float]:
     }
     known = recall("fold", key, _is_valid)
     if known is None:
-        known = remember("fold", key, list(_statistics(train, spec)), _is_valid)
+        known = remember("fold", key, list(_statistics(train, spec, title)), _is_valid)
     mean, std = known
     return mean, std
 
@@ -244,12 +255,15 @@ def _is_valid(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(one, float) for one in value) and value[1] > 0
 
 
-def _statistics(train: Segments, spec: str) -> tuple[float, float]:
-    """Mean and standard deviation of the training segments, computed as in a build."""
+def _statistics(train: Segments, spec: str, title: str) -> tuple[float, float]:
+    """Mean and standard deviation of the training segments, computed as in a build, with a progress bar."""
     total = squares = 0
-    for start in range(0, len(train), SUM_BATCH):
-        one, two = sums(train.gather(np.arange(start, min(start + SUM_BATCH, len(train)))))
-        total, squares = total + one, squares + two
+    with Progress(len(train), title, "segments") as bar:
+        for start in range(0, len(train), SUM_BATCH):
+            rows = np.arange(start, min(start + SUM_BATCH, len(train)))
+            one, two = sums(train.gather(rows))
+            total, squares = total + one, squares + two
+            bar.advance(len(rows))
     samples = max(len(train), 1) * train.task.window
     mean, std = statistics([{"samples": samples, "sum": total, "squares": squares}])
     if std == 0:

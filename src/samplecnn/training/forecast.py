@@ -34,6 +34,11 @@ def forecast(run: Run) -> str:
     seconds = min(times[1:] or times) * max(steps - state.total_steps, 0)
     passes = f"{options.passes} passes" if options.passes > 1 else "one pass"
     return (
-        f"recipe {options.recipe}: {options.features} features, {epochs} epoch{'' if epochs == 1 else 's'} of {passes} over "
-        f"{len(feed.segments):,} segments, {steps:,} steps of {options.batch_size}: about {duration(seconds)} here"
+        f"recipe {options.recipe}: {options.features} features, {epochs} epoch{_s(epochs)} of {passes} over "
+        f"{len(feed.segments):,} segments, {steps:,} step{_s(steps)} of {options.batch_size}: about "
+        f"{duration(seconds)} here"
     )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -27,8 +27,8 @@ ARCHITECTURE = (
 )  # fmt: skip
 # Options that have an effect on a new output layer (--head-only); all others decide how a network is trained.
 OF_HEAD = (
-    "dataset", "name", "data_dir", "log_dir", "batch_size", "num_readers", "skip_corrupt", "device", "seed", "init_from",
-    "freeze", "depth_rate", "head_only", "fold", "baseline",
+    "dataset", "name", "data_dir", "log_dir", "batch_size", "num_readers", "skip_corrupt", "device", "seed",
+    "init_from", "freeze", "depth_rate", "head_only", "fold", "baseline",
 )  # fmt: skip
 NAMED = ("recipe", "block", *ARCHITECTURE, *FIELDS)  # None in `train`, unless they are given
 
@@ -175,7 +175,7 @@ def not_of_head(name: str) -> OptionError:
 
 
 def architecture_of(source: str | Path) -> dict[str, Any]:
-    """The options of the network of --init-from that differ from their defaults: a run has them unless others are given.
+    """The options of the network of --init-from, which a run has unless others are given.
 
     Raises:
         UsageError: there is no such model.

@@ -9,24 +9,22 @@ from samplecnn.datasets.custom import slug
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import baseline_remark
 from samplecnn.interop.keras import unsupported
-from samplecnn.models import SampleCNN, without_excitation
-from samplecnn.models.fitting import config_for_window
+from samplecnn.models import SampleCNN
 from samplecnn.processes import ONE, LostProcess, Processes, join
 from samplecnn.shards import Segments
 from samplecnn.system.arguments import checked
 from samplecnn.training import depth
-from samplecnn.training.augmentation import crop_length
 from samplecnn.training.checkpoint import RunState, resume_call
 from samplecnn.training.data import open_splits, record_of, seen_clips, with_statistics
 from samplecnn.training.forecast import forecast
 from samplecnn.training.head_run import train_head
 from samplecnn.training.logging import log
 from samplecnn.training.loop import Run
-from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
+from samplecnn.training.options import TrainOptions, resolved
 from samplecnn.training.precision import training_precision
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import ScoredRun
-from samplecnn.training.start import background_of, initial_weights, new_run
+from samplecnn.training.start import background_of, config_of, initial_weights, new_run
 
 
 @checked
@@ -109,8 +107,8 @@ def train(
         filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
         first_size: samples of the first convolution, its width and stride; None: the pool size.
         pooling: "max" (None), or "strided": the last convolution of every block has a stride instead.
-        frontend: "waveform" (None), or "logmel": log-mel frames every 10 ms or so, in place of the first convolution and the
-            blocks that bring the waveform to their rate; the other blocks stay as they are.
+        frontend: "waveform" (None), or "logmel": log-mel frames every 10 ms or so, in place of the first convolution
+            and the blocks that bring the waveform to their rate; the other blocks stay as they are.
         mels: bands of the log-mel frames; None: 64.
         features: width of the first layers.
         dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
@@ -219,13 +217,7 @@ def start_run(
         processes: that divide every batch.
     """
     task = splits["train"].task
-    config = config_for_window(
-        crop_length(options, task.window),
-        task.sample_rate,
-        block=options.block if options.amplifying_ratio else without_excitation(options.block),
-        num_classes=task.num_classes,
-        **{name: getattr(options, name) for name in ARCHITECTURE},
-    )
+    config = config_of(options, task)
     problem = unsupported(config)
     if problem is not None:  # reported before training, not after it
         log(f"Keras cannot represent {problem}: the run ends with model.safetensors, without an .h5 file")

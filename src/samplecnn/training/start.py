@@ -1,4 +1,4 @@
-"""Inputs of a new run: its directory, initial weights, background recordings."""
+"""Inputs of a new run: its directory, network, initial weights, background recordings."""
 
 import time
 from datetime import datetime
@@ -8,12 +8,55 @@ from typing import Any
 import numpy as np
 import torch
 
+from samplecnn import model_files
 from samplecnn.audio import decode
 from samplecnn.errors import OptionError, UsageError
-from samplecnn.models import BLOCKS, SampleCNN
+from samplecnn.hardware import choose_device
+from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, without_excitation
+from samplecnn.models.fitting import config_for_window
 from samplecnn.recordings import Scan
 from samplecnn.task import Task
-from samplecnn.training.options import TrainOptions
+from samplecnn.training import depth
+from samplecnn.training.augmentation import crop_length
+from samplecnn.training.head import task_on
+from samplecnn.training.options import ARCHITECTURE, TrainOptions
+from samplecnn.training.precision import training_precision
+
+
+def config_of(options: TrainOptions, task: Task) -> ModelConfig:
+    """The network of a run.
+
+    Raises:
+        UsageError: options that no network can have, or a window that is too short for it.
+    """
+    return config_for_window(
+        crop_length(options, task.window),
+        task.sample_rate,
+        block=options.block if options.amplifying_ratio else without_excitation(options.block),
+        num_classes=task.num_classes,
+        **{name: getattr(options, name) for name in ARCHITECTURE},
+    )
+
+
+def check_start(options: TrainOptions, task: Task) -> None:
+    """Raises, without training anything, what a run with these options would raise when it starts.
+
+    Args:
+        options: of the run.
+        task: of the data set.
+    """
+    if options.head_only:
+        task_on(model_files.load(str(options.init_from)), task, str(options.init_from))
+        return
+    config, device = config_of(options, task), choose_device(None if options.device == "auto" else options.device)
+    if options.precision != "auto":
+        training_precision(options.precision, device)
+    check_background(options)
+    if options.init_from is not None:
+        with torch.random.fork_rng(devices=[]):
+            model = SampleCNN(config, task)
+        depth.freeze(model, options)
+        initial_weights(model, model_files.load(options.init_from), options.init_from)
 
 
 def background_of(options: TrainOptions, task: Task) -> np.ndarray | None:
