@@ -24,6 +24,7 @@ FILTER_SECONDS, FILTER_SAMPLES = 0.1, 1000
 # time; a longer one is read in blocks.
 MAX_SINGLE_READ_SAMPLES, BLOCK_SAMPLES = 1 << 22, 1 << 19
 CANCELLING = "its channels cancel each other out: their mean, which models get, is almost silent"
+SILENCE_BLOCK = 1 << 12  # samples tested at a time
 CACHE_SAMPLES = 1 << 16  # block size of elementwise operations in several steps, so that a block stays in the cache
 LOWEST_RATE, HIGHEST_RATE = 1000, 10_000_000  # Hz; outside, a header is damaged and resampling could fill the memory
 
@@ -294,4 +295,5 @@ def standardise(samples: np.ndarray, task: Task, out: np.ndarray | None = None) 
 
 def is_silent(wave: np.ndarray) -> bool:
     """Whether every sample is zero. Silence is decoded like any recording (the original keeps it), with a warning."""
-    return not (wave[:CACHE_SAMPLES].any() or wave.any())  # the first block decides for nearly all recordings
+    blocks = (wave[at : at + SILENCE_BLOCK] for at in range(0, len(wave), SILENCE_BLOCK))
+    return not any(block.any() for block in blocks)  # the first block decides for nearly all recordings

@@ -3,7 +3,6 @@
 `load_stored` and `load_graph` read both without PyTorch; `load` makes a PyTorch module of them.
 """
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,8 @@ def save(
     Raises:
         SampleCNNError: the model has no task, or a weight is too large for float16.
     """
+    import hashlib
+
     from safetensors.numpy import save as serialise
 
     stored = model if isinstance(model, StoredModel) else StoredModel.of(model)

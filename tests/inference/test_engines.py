@@ -83,6 +83,7 @@ def test_numpy_limits_the_threads_of_blas_only_while_it_computes(make_network, m
         before = ThreadpoolController().select(user_api="blas").info()
         engine, segments = make_engine(make_network(), "numpy", "fp32"), make_sounds(5, 729)
         whole = engine(segments)
+        np.testing.assert_allclose(engine(segments[:1]), whole[:1], rtol=0, atol=1e-6)
         assert ThreadpoolController().select(user_api="blas").info() == before
         np.testing.assert_allclose(engine(segments[::-1]), whole[::-1], rtol=0, atol=1e-6)
 

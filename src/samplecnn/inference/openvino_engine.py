@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from samplecnn.inference.arrays import Arrays
 from samplecnn.inference.base import Engine
-from samplecnn.inference.numpy_engine import Arrays
 from samplecnn.models.graph import Graph, Layer, Operations, Spectrogram, Squeeze, run
 from samplecnn.system.cpu import num_threads
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from samplecnn.inference.base import Engine
-from samplecnn.inference.numpy_engine import NumpyEngine
+from samplecnn.inference.numpy_engine import BLAS, NumpyEngine
 from samplecnn.inference.overlap_plan import shared_depth
 from samplecnn.models.graph import Layer, run_from, run_stage
 
@@ -51,7 +51,8 @@ class Streaming:
 
     def __call__(self, segments: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Probabilities float32 [windows, classes] of windows float32 [windows, window] that start at these samples."""
-        return np.concatenate([self._window(wave, int(start)) for wave, start in zip(segments, starts, strict=True)])
+        with BLAS.one_thread():
+            return np.concatenate([self._window(wave, int(at)) for wave, at in zip(segments, starts, strict=True)])
 
     def _window(self, wave: np.ndarray, start: int) -> np.ndarray:
         wave = np.ascontiguousarray(wave[: self.used], np.float32)

@@ -111,4 +111,7 @@ def with_norm(
     """Weight and bias of a convolution or a dense layer with the batch norm behind it folded in; float32."""
     scale = gamma.astype(np.float64) / np.sqrt(var.astype(np.float64) + EPSILON)
     shift = (bias.astype(np.float64) - mean) * scale + beta
-    return (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32), shift.astype(np.float32)
+    scaled = np.empty(weight.shape, np.float32)
+    factors = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    np.multiply(weight, factors, out=scaled, dtype=np.float64, casting="same_kind")  # without arrays in float64
+    return scaled, shift.astype(np.float32)

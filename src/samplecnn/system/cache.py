@@ -5,7 +5,6 @@ again: the cache never causes a failure.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -88,6 +87,8 @@ def is_writable() -> bool:
 
 
 def _path(name: str, key: Mapping[str, Any]) -> Path | None:
+    import hashlib  # late: it loads OpenSSL
+
     folder = cache_dir()
     digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
     return None if folder is None else folder / f"{name}-{digest}.json"

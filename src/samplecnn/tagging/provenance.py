@@ -1,6 +1,5 @@
 """Provenance of tags: model, program version, engine and decoders, as plain values for outputs."""
 
-import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,8 @@ def model_digest(model: "SampleCNN | str | Path") -> str:
     """SHA-256 of a model's weights file; "" for a model in memory."""
     if not isinstance(model, str | Path):
         return ""
+    import hashlib
+
     path = resolved(model)
     with suppress(OSError), (path / WEIGHTS if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -32,6 +33,8 @@ def scores_digest(model: "SampleCNN | str | Path", digest: str) -> str:
     calibration = calibration_of(model) if isinstance(model, str | Path) and digest else None
     if calibration is None:
         return digest
+    import hashlib
+
     return hashlib.sha256(f"{digest}{json.dumps(calibration, sort_keys=True)}".encode()).hexdigest()
 
 

@@ -134,7 +134,9 @@ def tag_paths(
                 raise UsageError(f"only jsonl and csv files can be resumed, not {format}; omit --resume")
             done = single.read_done(selection, net.task.classes)
             earlier = single.settings() if done.size else None
-        digest = model_digest(model)
+        # Hashing a large model takes longer than tagging a word.
+        documented = targets.has_metadata or embeddings is not None or isinstance(about, str | Path)
+        digest = model_digest(model) if documented else ""
         settings = _settings(engine, precision, hop, scores_digest(model, digest), selection)
         outputs = json.dumps([sorted(formats), {**asdict(settings), "engine": "", "precision": ""}])
         if journal is not None:  # it holds what any selection shows
@@ -161,7 +163,7 @@ def tag_paths(
             "model": str(model) if isinstance(model, str | Path) else "",
             "task": tagger.task.name,
             **settings.about(),
-            "provenance": provenance(tagger, digest),
+            "provenance": provenance(tagger, digest) if documented else {},
         }
         if embeddings is not None:
             facts |= {"embedding": net.embedding, "embedding_size": embedding_size(net)}

@@ -62,6 +62,11 @@ class Targets:
             str(target) == STDOUT for _, names in self.documents for target in names.values()
         )
 
+    @property
+    def has_metadata(self) -> bool:
+        """Whether anything but tags is written: all except stdout in a format without metadata."""
+        return self.single is None or not self.single.is_stdout or self.single.kind.describes_itself
+
     @contextmanager
     def open(
         self,

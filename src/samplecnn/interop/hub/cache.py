@@ -4,7 +4,6 @@ What is cached is used without asking the hub; `refreshed_folder` (`samplecnn pu
 cache is that of huggingface_hub, which other programs share: HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE apply.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -190,6 +189,8 @@ def _cached(model: HubId, cache_dir: str | Path | None, commit: str | None = Non
 
 def _problem(folder: Path) -> str | None:
     """What is wrong with a downloaded model; None if its weights are those that its config.json describes."""
+    import hashlib
+
     try:
         described = json.loads((folder / CONFIG).read_bytes())
         with (folder / WEIGHTS).open("rb") as file:

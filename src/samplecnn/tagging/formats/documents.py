@@ -1,6 +1,5 @@
 """Formats with one file per recording, and the folder that these files are written to."""
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -130,6 +129,8 @@ def _short(path: str) -> str:
     content = os.fsencode(name)
     if len(content) <= MAX_NAME:
         return path
+    import hashlib
+
     digest = hashlib.sha256(content).hexdigest()[:8]
     cut = content[: MAX_NAME - len(digest) - 1].decode("utf-8", "ignore")
     return os.path.join(folder, f"{cut}-{digest}")  # noqa: PTH118 - of texts, as the rest
