@@ -11,20 +11,16 @@ export PYTHONDONTWRITEBYTECODE :=
 PYTHONS ?= 3.11 3.12 3.13 3.14
 HALF_OF_CPUS = $$(( ($$(getconf _NPROCESSORS_ONLN) + 1) / 2 ))
 
-.PHONY: demo test fuzz test-pythons install-pythons test-without-torch lint test-avx2 test-avx512 test-avx512-bf16 docs \
+.PHONY: demo test fuzz test-pythons test-without-torch lint test-avx2 test-avx512 test-avx512-bf16 docs \
 	docs-tables tensorflow clean
 
 demo: .venv/installed
 	$(BIN)/samplecnn demo
 
-# mypy and pip use one CPU each.
+# mypy uses one CPU, for about as long as the other Pythons need.
 test: .venv/installed-test
-	$(MAKE) --jobs=2 lint install-pythons
+	$(MAKE) --jobs=2 lint test-pythons
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
-	$(MAKE) test-pythons
-
-install-pythons: .venv/bin/python
-	.ci/pythons $(BIN)/python $(PYTHONS) | INSTALL_ONLY=1 xargs -L 1 .ci/test-without-torch
 
 # Two versions at a time.
 test-pythons: .venv/bin/python

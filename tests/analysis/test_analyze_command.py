@@ -79,7 +79,7 @@ def test_wrong_use_is_one_line(model, built, tmp_path):
     wrong = (
         ((model("basic"), "excitations", "sounds", *data), "have no excitations; use a model with the blocks se"),
         ((model("se"), "excitations", "sounds", *data, "-o", tmp_path / "file"), "cannot be written"),
-        ((model("se"), "filters", "-o", tmp_path / "file" / "x"), "choose another folder with --output"),
+        ((model("se"), "filters", "--steps", 1, "-o", tmp_path / "file" / "x"), "choose another folder with --output"),
         ((model("se"), "excitations", "sounds", "--data-dir", tmp_path), "not built yet"),
         ((model("se"), "excitations", "sounds", *data, "--split", "some"), "'some' is not one of train, val, test"),
         ((model("se"), "summary", "--json", tmp_path / "file" / "x.json"), "cannot be written (a file is where"),
