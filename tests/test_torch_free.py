@@ -80,6 +80,7 @@ def torch_imports(nodes, late: bool = False):
         yield from torch_imports(ast.iter_child_nodes(node), late or inside)
 
 
+@pytest.mark.slow
 def test_torch_is_imported_only_where_it_computes():
     wrong = []
     for name in FREE:

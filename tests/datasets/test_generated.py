@@ -11,6 +11,8 @@ import soundfile
 from samplecnn.datasets import REGISTRY, generated, open_dataset, synthesis
 from samplecnn.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 def contents(raw: Path) -> dict[str, bytes]:
     return {str(path.relative_to(raw)): path.read_bytes() for path in raw.rglob("*") if path.is_file()}

@@ -77,6 +77,7 @@ def test_manifests_and_folders_are_described_with_their_options(tmp_path: Path) 
         describe(str(manifest))
 
 
+@pytest.mark.slow
 def test_data_sets_are_listed_and_described_without_torch(labels: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"

@@ -248,6 +248,7 @@ def test_columns_that_do_not_match_the_task(folder):
     assert "columns" in refusal(folder)
 
 
+@pytest.mark.slow
 def test_damaged_bytes_give_valid_segments_or_an_error(tmp_path):
     write_set(tmp_path / "arrow", [[1, 2]])
     path = tmp_path / "arrow" / shard_name("train", 1, 1)

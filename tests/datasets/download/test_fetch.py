@@ -23,6 +23,7 @@ def test_complete_file_leaves_no_other_files(server, tmp_path):
     assert names_in(path.parent) == ["mine.bin"]
 
 
+@pytest.mark.slow
 def test_mirrors_in_order_with_every_reason(server, tmp_path):
     urls = [
         server.base + "/none",

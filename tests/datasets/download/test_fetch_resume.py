@@ -15,6 +15,7 @@ def test_broken_connection_is_resumed_where_it_stopped(server, tmp_path):
     assert [headers.get("If-Range") for _, headers in server.requests[1:]] == ['"v1"'] * 3
 
 
+@pytest.mark.slow
 def test_breaks_that_bring_new_bytes_are_not_counted_as_failures(server, tmp_path):
     url = server.put("f", BODY, breaks=30, break_after=30_000)
     assert fetch("f", [url], tmp_path, network=Network(timeout=2, attempts=2, pause=0.001)).read_bytes() == BODY
