@@ -33,6 +33,12 @@ def own_cache(tmp_path_factory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> None:
+    """No test sees what a power failure leaves, for which many small files would wait until the disk has them."""
+    os.fsync = os.fstat  # which also refuses what is no open file
+
+
+@pytest.fixture(scope="session", autouse=True)
 def only_training_in_trainings() -> None:
     """Baselines and pictures take longer than most of the many small trainings; tests of them ask for them."""
     from samplecnn.evaluation import baselines

@@ -116,9 +116,11 @@ def scale_load(
         runs = {size: _epoch_of(part, batch_size, num_readers) for size, part in zip(sizes, parts, strict=True)}
         points = measure_scale(runs, rounds, "bench load --scale")
         for point, part in zip(points, parts, strict=True):
-            for name, reads in (("peak_rss", point["work"]), ("peak_rss_of_equal_reads", sizes[0])):
+            peaks = {}
+            for reads in {point["work"], sizes[0]}:
                 with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                    point[name] = process.submit(_memory_of, part, reads, batch_size, num_readers).result()
+                    peaks[reads] = process.submit(_memory_of, part, reads, batch_size, num_readers).result()
+            point |= {"peak_rss": peaks[point["work"]], "peak_rss_of_equal_reads": peaks[sizes[0]]}
     equal = ", ".join(f"{point['peak_rss_of_equal_reads'] / 1e6:,.0f}" for point in points)
     settings = {
         "segments": sizes[0],
