@@ -4,9 +4,19 @@ Every message names the file or option and the remedy, in one line; a failed dow
 The command line prints the message without a traceback.
 """
 
-CONTINUE = (
-    "continue with --resume"  # remedy for errors of the system after which a run is kept; a note of the exception
-)
+CONTINUE = "continue with --resume"
+_REMEDY = "remedy: "  # begins a note of an exception
+
+
+def add_remedy(error: BaseException, remedy: str) -> None:
+    """Notes how the work that an error of the system has stopped is continued; of several, the last one counts."""
+    error.add_note(_REMEDY + remedy)
+
+
+def noted_remedy(error: BaseException) -> str | None:
+    """The remedy of `add_remedy`; None if none is noted."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(_REMEDY)]
+    return notes[-1].removeprefix(_REMEDY) if notes else None
 
 
 class SampleCNNError(Exception):

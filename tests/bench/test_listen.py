@@ -109,6 +109,7 @@ def test_the_operating_point_is_measured_stored_and_used(recordings, tmp_path):
     [
         (("--model", "words"), "needs --without"),
         (("--model", "words", "--without", "noise.wav", "--clips", "3"), "has no --clips"),
+        (("--model", "words", "--without", "noise.wav", "--window", "729"), "has no --window"),
         (("--model", "words", "--without", "missing"), "no recordings found"),
         (("--model", "words", "--without", "noise.wav", "--split", "val"), "no val clip of a class of this model"),
         (("--model", "words", "--without", "noise.wav", "--scale"), "--scale is for speed"),

@@ -125,6 +125,8 @@ def test_what_is_calibrated_stays_as_it_is():
     assert 0.85 < found(sure, task).max() < 0.97  # 12 of 12 are right, which is not certainty
     found = fit_calibration(np.full((30, 2), 0.9), np.arange(30), true, few)
     assert found.scale.tolist() == [1, 1] and found.shift.tolist() == [0, 0]  # too few clips of either class
+    found = fit_calibration(sure[:9], np.arange(9), sure[:9] > 0.5, Task("sure", ("a", "b", "c")))
+    assert found.scale.tolist() == [1] * 3  # too few clips
 
 
 def test_two_calibrations_are_one():
@@ -202,6 +204,9 @@ def test_eval_fits_before_it_scores(run, workspace, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "thresholds for f1 on sounds's validation clips" in shown and "the classes' own thresholds" in shown
     values = json.loads(path.read_text())
+    for row in values["fitted"]["classes"]:
+        cells = f"{row['clips']} {row['threshold']:.4f} {row['low']:.4f} to {row['high']:.4f} {row['precision']:.4f}"
+        assert f"{row['name']} {cells}" in " ".join(shown.split())
     assert values["thresholds"] == [row["threshold"] for row in values["fitted"]["classes"]]
     assert set(values["fitted"]["ece"]) == {"val", "test"}
 

@@ -15,6 +15,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from samplecnn.cli.app import app
 from samplecnn.cli.tag import tag_command
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.tagging.find import find_files
@@ -118,6 +119,8 @@ def test_missing_paths(run, folder):
     first, second = outcome.stdout.splitlines()
     assert "error: no such file" in first and "low" in second
     assert "missing.wav: no recordings found" in refused(run(folder / "missing.wav"))
+    both = CliRunner().invoke(app, ["tag", str(folder / "no-model"), str(folder / "missing.wav")])
+    assert "no-model: there is no such model" in refused(both)
     assert UsageError.exit_code == 2
 
 

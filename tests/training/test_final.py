@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from samplecnn import model_files
 from samplecnn.cli.app import app
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.evaluator import examine
+from samplecnn.evaluation.fitting import fit
 from samplecnn.info import describe
 from samplecnn.shards.folds import open_built_splits
 from samplecnn.training import loop, resume, train, train_on_all
@@ -129,7 +131,7 @@ def test_what_cannot_be_is_one_line(built, scored, tmp_path):
     loop.save_checkpoint(run, state)
     with pytest.raises(SampleCNNError, match=r"damaged \(it has not the epochs of 2 stages\)"):
         train_on_all(run)
-    with pytest.raises(UsageError, match="no checkpoint"):
+    with pytest.raises(UsageError, match="no such checkpoint; give --like the run"):
         train_on_all(tmp_path)
     both = ["--train-on", "all", "--like", str(scored)]
     for arguments, said in (
@@ -141,6 +143,34 @@ def test_what_cannot_be_is_one_line(built, scored, tmp_path):
     ):
         result = CliRunner().invoke(app, ["train", *arguments])
         assert isinstance(result.exception, UsageError) and said in str(result.exception), result.output
+
+
+def test_the_final_model_has_the_thresholds_of_the_run_that_it_is_like(built, scored, tmp_path, monkeypatch, capsys):
+    """Also one that was interrupted; they cannot be fitted to its own clips."""
+    run = tmp_path / scored.name
+    shutil.copytree(scored, run)
+    assert "thresholds" not in capsys.readouterr().out
+    fit(run, "sounds", built / "data", "f1")
+    original = loop.Run.end_epoch
+
+    def interrupted(self, figures):
+        original(self, figures)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Run, "end_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_all(run, log_dir=tmp_path / "log")
+    monkeypatch.undo()
+    (final,) = (tmp_path / "log").iterdir()
+    resume(final)
+    assert f"calibration and thresholds are those of {scored.name}" in capsys.readouterr().out
+    own, other = (json.loads((folder / "config.json").read_text()) for folder in (final, run))
+    assert own["task"] == other["task"] and own["task"]["thresholds"] != [0.5] * 3
+    assert own["calibration"] == other["calibration"] and own["thresholds"] == other["thresholds"]
+    assert "fitted" not in own["training"]["scored_by"]
+    assert samplecnn.load(final).task.class_thresholds == tuple(other["task"]["thresholds"])
+    with pytest.raises(UsageError, match=f"trained on all clips, and none are left to fit to; fit {scored.name}, and"):
+        fit(final, "sounds", built / "data", "f1")
 
 
 def test_the_command(built, scored, tmp_path):

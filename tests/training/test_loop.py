@@ -14,6 +14,7 @@ import torch
 
 import samplecnn
 from samplecnn import model_files
+from samplecnn.cli.process import os_error_message
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS
 from samplecnn.training import TrainOptions, loop, resume, train
@@ -237,7 +238,7 @@ def test_a_loss_that_is_not_finite_ends_with_one_line_and_a_good_checkpoint(buil
     assert all(value.isfinite().all() for value in kept.weights.values())
 
 
-def test_a_full_disk_keeps_the_last_good_checkpoint(built, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_good_checkpoint_and_has_one_remedy(built, tmp_path, monkeypatch, capsys):
     import errno
 
     original, calls = loop.save_checkpoint, []
@@ -249,10 +250,22 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(built, tmp_path, monkeypatch
         original(run, checkpoint)
 
     monkeypatch.setattr(loop, "save_checkpoint", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         run_small(built, tmp_path)
     monkeypatch.setattr(loop, "save_checkpoint", original)
     (run,) = tmp_path.iterdir()
+    assert os_error_message(caught.value) == (
+        f"{run / CHECKPOINT}: No space left on device; free some space and continue from the last good checkpoint: "
+        f"samplecnn train --resume {run}"
+    )
+    assert "checkpoint" not in capsys.readouterr().out  # there is no second advice
+    calls += [run] * 2  # the next one cannot write its first checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        run_small(built, tmp_path)
+    assert os_error_message(caught.value).endswith("free some space and run the same command again")
+    monkeypatch.setattr(loop, "save_checkpoint", original)
+    assert list(tmp_path.iterdir()) == [run]  # nothing is left of a run that saved nothing
     result = resume(run)
     assert same(result.run, run_small(built, tmp_path / "whole").run)
 
@@ -317,7 +330,7 @@ def test_a_finished_run_and_no_run_cannot_be_resumed(built, tmp_path):
     run = run_small(built, tmp_path, num_stages=1, max_epochs=1).run
     with pytest.raises(UsageError, match=r"finished.*--init-from"):
         resume(run)
-    with pytest.raises(UsageError, match="no checkpoint"):
+    with pytest.raises(UsageError, match="no such checkpoint; give --resume the run"):
         resume(tmp_path)
     (run / CHECKPOINT).write_bytes((run / CHECKPOINT).read_bytes()[:1000])
     with pytest.raises(SampleCNNError, match="damaged"):

@@ -38,7 +38,7 @@ class Benchmark:
     required: tuple[str, ...] = ()
 
     def run(self, given: dict[str, Any], scale: bool = False) -> dict[str, Any]:
-        """Runs the benchmark with those of the given options that it has.
+        """Runs the benchmark with the given options; all others have the defaults of its functions.
 
         Args:
             given: options by name.
@@ -60,7 +60,7 @@ class Benchmark:
         measure = getattr(
             import_module(f"samplecnn.bench.{self.module}"), f"{'scale' if scale else 'bench'}_{self.module}"
         )
-        foreign = [name for name in given if name not in (*names, *DEFAULTED)]
+        foreign = [name for name in given if name not in names]
         if foreign:
             raise UsageError(f"samplecnn bench {self.module} has no {' and no '.join(map(_option, foreign))}")
         missing = [name for name in self.required if name not in given]
@@ -80,7 +80,6 @@ def _option(name: str) -> str:
     return name.upper() if name == "dataset" else f"--{name.replace('_', '-')}"
 
 
-DEFAULTED = ("data_dir", "batch_size", "num_readers", "block", "multi", "window", "device")  # given for all benchmarks
 BENCHMARKS = {
     "train": Benchmark("training steps", "train", NETWORK, ("tensorflow",)),
     "infer": Benchmark("probabilities of segments", "infer", NETWORK, ("tensorflow",)),

@@ -21,8 +21,12 @@ def bench(
         ),
     ] = None,
     data_dir: Annotated[
-        str, typer.Option(metavar="PATH", help="build, load: folder of the data set, or for temporary data.")
-    ] = "./data",
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="build, load, listen: folder of the data set, or for temporary data. [default: ./data]",
+        ),
+    ] = None,
     segments: Annotated[
         int | None,
         typer.Option(
@@ -33,14 +37,18 @@ def bench(
         int | None,
         typer.Option(min=1, help="build: recordings; with --scale, for the smallest size. [default: 300, or 50]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="train, infer, load: segments per batch.")] = 23,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="train, infer, load: segments per batch. [default: 23]")
+    ] = None,
     num_readers: Annotated[
-        int, typer.Option(min=1, help="load: reading threads, of samplecnn and of the original.")
-    ] = 8,
-    block: Annotated[str, choice(of=BLOCKS, help="train, infer: the network's block.")] = "se",
-    multi: Annotated[bool, typer.Option("--multi", help="train, infer: multi-level aggregation.")] = False,
-    window: Annotated[int, typer.Option(min=9, help="train, infer: samples per segment.")] = 59049,
-    device: Annotated[str, typer.Option(help="train, infer: cpu, or cuda for a GPU.")] = "cpu",
+        int | None, typer.Option(min=1, help="load: reading threads, of samplecnn and of the original. [default: 8]")
+    ] = None,
+    block: Annotated[str | None, choice(of=BLOCKS, help="train, infer: the network's block. [default: se]")] = None,
+    multi: Annotated[bool | None, typer.Option("--multi", help="train, infer: multi-level aggregation.")] = None,
+    window: Annotated[
+        int | None, typer.Option(min=9, help="train, infer: samples per segment. [default: 59049]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="train, infer: cpu, or cuda for a GPU. [default: cpu]")] = None,
     rounds: Annotated[
         int | None,
         typer.Option(min=1, help="Number of rounds; the median is reported. [default: 5; load: 7; with --scale: 3]"),

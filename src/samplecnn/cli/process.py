@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-from samplecnn.errors import CONTINUE, OptionError, SampleCNNError
+from samplecnn.errors import OptionError, SampleCNNError, noted_remedy
 from samplecnn.extras import from_import_error
 from samplecnn.system.limits import memory_problem, spare_address_space
 from samplecnn.system.log import printable
@@ -18,7 +18,7 @@ from samplecnn.system.log import printable
 PROGRAM = "samplecnn"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as shells report signals
 
-AGAIN = "run the same command again"
+AGAIN = "run the same command again"  # unless `errors.add_remedy` has noted another remedy
 # Remedies for errors of the operating system; by default the path should be checked.
 REMEDIES = {
     errno.ENOSPC: f"free some space and {AGAIN}",
@@ -79,9 +79,7 @@ def os_error_message(error: OSError) -> str:
     where = os.fsdecode(error.filename) + ": " if isinstance(error.filename, str | bytes | os.PathLike) else ""
     what = error.strerror or str(error) or type(error).__name__
     remedy = REMEDIES.get(error.errno or 0, f"check the path and {AGAIN}")
-    if CONTINUE in getattr(error, "__notes__", ()):
-        remedy = remedy.replace(AGAIN, CONTINUE)
-    return f"{where}{what}; {remedy}"
+    return f"{where}{what}; {remedy.replace(AGAIN, noted_remedy(error) or AGAIN)}"
 
 
 def end_interrupted(terminated: bool) -> NoReturn:

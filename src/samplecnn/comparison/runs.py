@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, Records, RunRecord, recorded_options
 from samplecnn.datasets.custom import slug
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import SampleCNNError, add_remedy
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.shards.folds import open_built_splits
 from samplecnn.training.options import TrainOptions, resolved
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
+
+SAME_COMMAND = "continue with the same command"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def execute(job: Job, data: Data, folder: Path, records: Records, num_readers: i
             _train(job, data, folder, record, records)
         else:
             _fit_baseline(job, data, record, num_readers)
-    except OSError:  # a full disk, which the next run would meet as well
+    except OSError as error:  # a full disk, which the next run would meet as well
+        add_remedy(error, SAME_COMMAND)
         raise
     except Exception as error:
         record.status = FAILED

@@ -14,7 +14,7 @@ import numpy as np
 from samplecnn.task import Task
 
 BINS = 15  # of confidence, equally wide
-FEWEST = 10  # clips with a class, and without it, below which the class is not calibrated
+FEWEST = 10  # clips, or clips with a class and without it, below which nothing or not this class is calibrated
 LEAST = 1e-12  # probability in a logarithm of the loss, at least
 SMALLEST = 1e-37  # probability of float32 that still has a logit of its own
 MAX_SCALE = 20.0
@@ -51,6 +51,8 @@ def fit_calibration(prob: np.ndarray, clip: np.ndarray, true: np.ndarray, task: 
     counts = np.bincount(clip, minlength=len(true))
     size = task.num_classes
     scale, shift = np.ones(size), np.zeros(size)
+    if task.kind == "multiclass" and len(true) < FEWEST:
+        return Calibration(scale, shift)
     if task.kind == "multiclass":
         starts = np.append(0, np.cumsum(counts)[:-1])
         rest = 1 / (len(true) + 2)

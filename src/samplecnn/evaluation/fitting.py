@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplecnn import model_files
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.calibration import (
     Calibration,
     clip_means,
@@ -18,6 +18,7 @@ from samplecnn.evaluation.evaluator import check_fit
 from samplecnn.evaluation.metrics import above_threshold
 from samplecnn.evaluation.predict import clips_of, segment_probabilities
 from samplecnn.evaluation.probabilities import load_on_device
+from samplecnn.evaluation.seen_clips import clip_hashes, read_seen
 from samplecnn.evaluation.thresholds import ClassThreshold, Goal, fit_thresholds
 from samplecnn.shards.folds import open_built_splits
 from samplecnn.system.arguments import checked
@@ -112,7 +113,8 @@ def fit(
             calibrates only.
 
     Raises:
-        UsageError: an unknown goal, a model without config.json, or one that does not fit the data set.
+        UsageError: an unknown goal, a model without config.json, one that does not fit the data set, or a final model,
+            trained on every clip.
         SampleCNNError: probabilities that are not finite.
     """
     wanted = Goal.parse(goal)
@@ -123,6 +125,7 @@ def fit(
     splits = open_built_splits(dataset, data_dir, fold, ("val", "test"), skip_corrupt)
     for segments in splits.values():
         check_fit(task, segments.task, str(model), str(dataset))
+    _refuse_final(model, splits["val"], num_readers)
     options = {"batch_size": batch_size, "progress": progress, "num_readers": num_readers}
     prob = {split: _probabilities(loaded, segments, options) for split, segments in splits.items()}
     clips = {split: clips_of(segments) for split, segments in splits.items()}
@@ -157,6 +160,17 @@ def fit(
         },
     )
     return result
+
+
+def _refuse_final(model: str | Path, val: "Segments", num_readers: int) -> None:
+    """Raises UsageError if the model was trained on these clips: probabilities there are not those of new clips."""
+    training, seen = model_files.training_of(model) or {}, read_seen(model)
+    if training.get("trained_on") == "all" and seen is not None and seen.overlap(clip_hashes(val, num_readers)):
+        run = training.get("scored_by", {}).get("run", "the run that it is like")
+        raise UsageError(
+            f"{model}: it was trained on all clips, and none are left to fit to; fit {run}, and train with "
+            f"--train-on all --like {run} again"
+        )
 
 
 def _probabilities(model: "SampleCNN", segments: "Segments", options: dict[str, Any]) -> np.ndarray:

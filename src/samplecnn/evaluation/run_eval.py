@@ -9,7 +9,7 @@ from samplecnn.datasets import dataset_name
 from samplecnn.evaluation.evaluator import Evaluation, examine
 from samplecnn.evaluation.intervals import headline_intervals
 from samplecnn.evaluation.plots import save_pictures
-from samplecnn.evaluation.score_table import print_report
+from samplecnn.evaluation.score_table import print_report, print_thresholds
 from samplecnn.model_files import CONFIG
 from samplecnn.system import log
 from samplecnn.system.allocator import keep_freed_memory
@@ -78,6 +78,8 @@ def run_eval(
             notes.append(f"no pictures: {folder}: {error.strerror or error}; choose another folder with --pictures")
     print_report(result.scores, result.task, result.predictions, intervals=result.intervals)
     if fitted is not None:
+        if fitted.thresholds:
+            print_thresholds(fitted.thresholds)
         log.show("\n".join(fitted.lines()))
     if result.comparison is not None:
         log.show(str(result.comparison))

@@ -2,14 +2,19 @@
 
 import math
 import sys
-from typing import IO
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING
 
 from samplecnn.evaluation.confusion import most_confused
 from samplecnn.evaluation.intervals import Intervals
 from samplecnn.evaluation.metrics import Scores
 from samplecnn.evaluation.predict import Predictions
+from samplecnn.evaluation.thresholds import ClassThreshold
 from samplecnn.system.log import one_line
 from samplecnn.task import Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PIPE_WIDTH = 160  # columns if the output is not a terminal
 
@@ -29,17 +34,8 @@ def print_report(
         file: the output; None: stdout.
         intervals: of the main scores, shown if given.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     file = file or sys.stdout
-    width = None if file.isatty() else PIPE_WIDTH
-    console = Console(file=file, highlight=False, markup=False, emoji=False, width=width)  # names are plain text
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("class", no_wrap=True, overflow="fold")
-    for heading in ("clips", "ROC-AUC", "PR-AUC", "precision", "recall", "F1"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table(("clips", "ROC-AUC", "PR-AUC", "precision", "recall", "F1"))
     confused = most_confused(predictions, task) if predictions is not None and task.kind == "multiclass" else None
     if confused:
         table.add_column("most often confused with", no_wrap=True)
@@ -47,7 +43,7 @@ def print_report(
         numbers = (row.roc_auc, row.pr_auc, row.precision, row.recall, row.f1)
         cells = [one_line(row.name), f"{row.support:,}", *(_cell(value) for value in numbers)]
         table.add_row(*cells, *([one_line(confused[index])] if confused else []))
-    console.print(table)
+    _print(table, file)
 
     print(f"{scores.clips:,} clips, {len(scores.per_class)} classes, {task.threshold_text}", file=file)
     for line in headline(scores):
@@ -58,6 +54,40 @@ def print_report(
         names = ", ".join(map(one_line, scores.left_out))
         print(f"excluded from the averages (no clip has them, or every clip): {names}", file=file)
     print(f"=> Test scores: {scores}", file=file)
+
+
+def print_thresholds(rows: Sequence[ClassThreshold], file: IO[str] | None = None) -> None:
+    """Prints fitted thresholds with their intervals, and what they reach on the clips that they were fitted to.
+
+    Args:
+        rows: of all classes.
+        file: the output; None: stdout.
+    """
+    table = _table(("validation clips", "threshold", "95 % interval", "precision", "recall", "F1"))
+    for row in rows:
+        interval = f"{row.low:.4f} to {row.high:.4f}" if row.fitted else "–"
+        cells = [f"{row.clips:,}", f"{row.threshold:.4f}", interval, *map(_cell, (row.precision, row.recall, row.f1))]
+        table.add_row(one_line(row.name), *cells)
+    _print(table, file or sys.stdout)
+
+
+def _table(headings: Sequence[str]) -> "Table":
+    """A table with a row for each class."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("class", no_wrap=True, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _print(table: "Table", file: IO[str]) -> None:
+    from rich.console import Console
+
+    width = None if file.isatty() else PIPE_WIDTH
+    Console(file=file, highlight=False, markup=False, emoji=False, width=width).print(table)  # names are plain text
 
 
 def headline(scores: Scores) -> list[str]:

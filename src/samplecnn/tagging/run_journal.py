@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from samplecnn import parsing
-from samplecnn.errors import CONTINUE, SampleCNNError, UsageError
+from samplecnn.errors import CONTINUE, SampleCNNError, UsageError, add_remedy
 from samplecnn.system import log, storage
 from samplecnn.system.files import naming
 from samplecnn.system.locks import is_free, locked
@@ -226,7 +226,7 @@ def open_journal(path: Path | None, resume: bool, overwrite: bool) -> Iterator[R
             if path.exists() and (path.stat().st_size == 0 or (journal is not None and journal.broken)):
                 path.unlink()  # there is nothing to continue
             elif isinstance(error, OSError) and journal is not None and journal.holds_run:
-                error.add_note(CONTINUE)
+                add_remedy(error, CONTINUE)
             raise
         finally:
             if journal is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.audio import stream
-from samplecnn.errors import CONTINUE, UsageError
+from samplecnn.errors import CONTINUE, UsageError, add_remedy
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.parsing import require_file
 from samplecnn.recordings import is_special
@@ -98,12 +98,12 @@ def tag_paths(
         raise UsageError("--resume requires --output or --output-dir")
     if embeddings is not None:
         embeddings_writer(str(embeddings))
+    keep_freed_memory()
+    net = network(model)  # first: of a model and recordings that are both missing, the model is named
     found = find_files(paths)
     if hop is not None and any(map(is_record, found.files)):
         raise UsageError("the windows of a TFRecord are fixed; omit --hop")
     selection = replace(selection or Selection(), notes=accept_truncated)
-    keep_freed_memory()
-    net = network(model)
     if selection.events is not None:
         selection.events.thresholds(net.task.classes, net.task.class_thresholds)  # refuses unknown classes at once
     if embeddings is not None:
@@ -237,7 +237,7 @@ def _write(
         if place is not None and report.files:
             log.report(f"{report.files:,} files are done and kept in {place}; {CONTINUE}")
             if isinstance(error, OSError):
-                error.add_note(CONTINUE)
+                add_remedy(error, CONTINUE)
         raise
     return report
 

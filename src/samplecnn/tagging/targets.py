@@ -215,14 +215,18 @@ def _single_files(
             part = part_of(target_of(path))
             yield f"the unfinished file of {what}", part
             yield f"the settings of {what}", f"{part}.json"
-    if folder is None and (output is None or not is_regular(output)):
-        beside = None
-    else:
-        beside = Path(folder) / ABOUT if folder is not None else Path(f"{output}.{ABOUT}")
-    if beside is not None and (named is None or os.path.realpath(named) != os.path.realpath(beside)):
-        yield "the provenance", beside
+    place = about_place(output, folder)
+    if place is not None and (named is None or os.path.realpath(named) != os.path.realpath(place)):
+        yield "the provenance", place
     if journal is not None:
         yield "the journal for --resume", journal
+
+
+def about_place(output: str | Path | None, folder: str | Path | None) -> Path | None:
+    """Where the provenance of tags is written: about.json in their folder, or OUTPUT.about.json; None: nowhere."""
+    if folder is not None:
+        return Path(folder) / ABOUT
+    return Path(f"{output}.{ABOUT}") if output is not None and is_regular(output) else None
 
 
 def write_about(
@@ -245,16 +249,13 @@ def write_about(
     named = None if about is None or isinstance(about, bool) else Path(about)
     if named is not None:
         write_json(named, facts)
-    if targets.folder is not None:
-        write_json(targets.folder / ABOUT, facts)
+    place = about_place(output, targets.folder)
+    if place is None:
         return
-    if output is None or not is_regular(output):
-        return
-    path = Path(f"{output}.{ABOUT}")
-    if about is True or (about is None and not FORMATS[formats[0]].describes_itself):
-        write_json(path, facts)
-    elif named is None or named.absolute() != path.absolute():
-        path.unlink(missing_ok=True)  # that of tags which the output has replaced
+    if targets.folder is not None or about is True or (about is None and not FORMATS[formats[0]].describes_itself):
+        write_json(place, facts)
+    elif named is None or named.absolute() != place.absolute():
+        place.unlink(missing_ok=True)  # that of tags which the output has replaced
 
 
 def _kind(name: str, selection: Selection) -> type[Writer]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samplecnn.errors import SampleCNNError, UsageError
+from samplecnn.errors import SampleCNNError, UsageError, add_remedy
 from samplecnn.interop.third_party.checkpoint import load_file
 from samplecnn.models.config import DESCRIPTION as MODEL
 from samplecnn.models.config import ModelConfig
@@ -122,25 +122,30 @@ def resume_call(run: Path) -> str:
     return f"torchrun --nproc-per-node {os.environ['WORLD_SIZE']} -m {resumed}"
 
 
-def after_disk_error(run: Path) -> str:
-    """How to continue a run that could not write; one without a checkpoint is removed, for nothing in it is of use."""
+def after_disk_error(run: Path, error: OSError) -> None:
+    """Notes how to continue a run that could not write; one without a checkpoint, which is of no use, is removed."""
     if (run / CHECKPOINT).exists():
-        return f"the last good checkpoint is kept: {resume_call(run)}"
-    shutil.rmtree(run, ignore_errors=True)
-    return f"nothing was saved yet; {run} is removed"
+        add_remedy(error, f"continue from the last good checkpoint: {resume_call(run)}")
+    else:
+        shutil.rmtree(run, ignore_errors=True)
 
 
-def load_checkpoint(run: Path) -> Checkpoint:
+def load_checkpoint(run: Path, option: str = "--resume") -> Checkpoint:
     """Reads a run's checkpoint.
+
+    Args:
+        run: its directory.
+        option: that names the run, for messages.
 
     Raises:
         UsageError: there is none.
         SampleCNNError: it cannot be read.
     """
     path = run / CHECKPOINT
+    remedy = f"give {option} the run directory of a training"
     if not path.exists():
-        raise UsageError(f"{path}: no checkpoint to resume from; give --resume the run directory of a training")
-    require_file(path, "give --resume the run directory of a training", UsageError)
+        raise UsageError(f"{path}: no such checkpoint; {remedy}")
+    require_file(path, remedy, UsageError)
     values = load_file(path, mapped=False)
     if not isinstance(values, dict) or not isinstance(values.get("state"), dict):
         raise SampleCNNError(f"{path}: not the checkpoint of a run; {REMEDY}")

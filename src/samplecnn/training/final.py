@@ -17,7 +17,7 @@ from samplecnn.training.checkpoint import Checkpoint, load_checkpoint
 from samplecnn.training.data import check_same_data, every_clip, open_splits, with_statistics
 from samplecnn.training.options import TrainOptions
 from samplecnn.training.result import TrainResult
-from samplecnn.training.scored import SCORES, ScoredRun
+from samplecnn.training.scored import SCORES, ScoredRun, fitted_to
 from samplecnn.training.setup import check_batch, start_run
 
 
@@ -31,7 +31,8 @@ def train_on_all(
     """Trains the final model on the training, validation and test clips of a finished run, by the run's recipe.
 
     Each stage takes the epochs of the run's best weights. There is no validation and no test: the model's config.json
-    has the run's scores, and `evaluate` warns if the model is scored on any of these clips.
+    has the run's scores, and, if they were fitted, its calibration and thresholds; `evaluate` warns if the model is
+    scored on any of these clips.
 
     Args:
         like: directory of the finished run.
@@ -47,7 +48,7 @@ def train_on_all(
         SampleCNNError: a damaged checkpoint, or a data set that is not the one the run was trained on.
     """
     run, processes = Path(like), join()
-    checkpoint = load_checkpoint(run)
+    checkpoint = load_checkpoint(run, "--like")
     _check_scored(run, checkpoint)
     given: dict[str, Any] = {"data_dir": data_dir, "log_dir": log_dir, "device": device}
     changes = {key: value for key, value in given.items() if value is not None}
@@ -78,4 +79,5 @@ def scored_run(run: Path, checkpoint: Checkpoint, splits: dict[str, Segments]) -
         epochs=[best[stage + 1] for stage in range(checkpoint.options["num_stages"])],
         scores={name: tests[-1].get(name) for name in SCORES},
         clips={split: segments.num_clips for split, segments in splits.items()},
+        fitted=fitted_to(run),
     )

@@ -109,8 +109,8 @@ class Run:
         except KeyboardInterrupt:
             log(f"\nstopped; continue with: {resume_call(self.run)}")
             raise
-        except OSError:
-            log(after_disk_error(self.run))
+        except OSError as error:
+            after_disk_error(self.run, error)
             raise
         except torch.OutOfMemoryError as error:
             raise SampleCNNError(

@@ -45,5 +45,5 @@ def training_record(
         "options": {**recorded(options), "precision": precision},
         "data": data,
         **({"extended": extensions} if extensions else {}),
-        **({} if scored is None else {"trained_on": "all", "scored_by": scored.to_dict()}),
+        **({} if scored is None else {"trained_on": "all", "scored_by": scored.record()}),
     }

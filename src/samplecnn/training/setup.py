@@ -246,6 +246,10 @@ def run_to_end(run: Run) -> TrainResult:
         result = run.fit(lambda: log(forecast(run))) if run.options.schedule == "cosine" else run.fit()
     except LostProcess as error:
         raise LostProcess(f"{error}; continue with: {resume_call(run.run)}") from error
+    if run.scored is not None and run.processes.is_first:
+        remark = run.scored.pass_on(run.run)
+        if remark:
+            log(remark)
     if run.options.baseline and run.scored is None and run.processes.is_first:
         remark = baseline_remark(run.model, run.splits, run.options.num_readers, run.options.batch_size)
         if remark:
