@@ -79,9 +79,11 @@ def _scale_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def _start_rows(result: dict[str, Any]) -> list[list[str]]:
-    rows = [["", "seconds", "lowest", "highest"]]
+    processor = ["processor, lowest"] if all("processor" in start for start in result["starts"]) else []
+    rows = [["", "seconds", "lowest", "highest", *processor]]
     for start in result["starts"]:
-        figures = (statistics.median(start["seconds"]), min(start["seconds"]), max(start["seconds"]))
+        taken = start["seconds"]
+        figures = [statistics.median(taken), min(taken), max(taken), *([min(start["processor"])] if processor else [])]
         rows.append([start["name"], *(f"{value:.2f}" for value in figures)])
     return rows
 
