@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 import samplecnn
 from samplecnn.cli.app import app
 from samplecnn.comparison import compare
-from samplecnn.comparison.grid import checked_grid, points, read_grid
+from samplecnn.comparison.grid import checked_grid, label_of, points, read_grid, words_of
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
 from samplecnn.comparison.table import row_of
+from samplecnn.datasets.registry import REGISTRY
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import VERSION
 from samplecnn.system.progress import Progress
@@ -52,6 +54,10 @@ def test_a_grid_takes_any_option_by_its_type():
     }
     assert len(points(grid)) == 16 and points(grid)[1] == {**points(grid)[0], "lr": 0.1}
     assert checked_grid({"features": 4, "block": ("se",)}) == {"features": [4], "block": ["se"]}
+    grid = read_grid(["pool-size+filter-size=2,3 features=8"])
+    assert points(grid) == [{"pool_size": size, "filter_size": size, "features": 8} for size in (2, 3)]
+    assert [label_of(point, grid) for point in points(grid)] == ["pool-size+filter-size=2", "pool-size+filter-size=3"]
+    assert read_grid([words_of(grid)]) == grid
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,9 @@ def test_a_grid_takes_any_option_by_its_type():
         ("multi=maybe", "multi: 'maybe' is neither yes nor no"),
         ("features=32,32", "features has a value twice"),
         ("features=8 features=16", "features is there twice"),
+        ("pool-size+filter-size=2 filter-size=3", "filter_size is there twice"),
+        ("pool-size+blok=2", "train has no option 'blok'"),
+        ("features+block=8", "block must be a string, not 8"),
         ("features", "expected NAME=VALUE"),
         ("seed=1,2", "seed cannot vary here: use --seeds"),
         ("fold=1/2", "fold cannot vary here: use --folds"),
@@ -266,6 +275,25 @@ def test_recipes_are_compared_by_what_they_set_for_this_data(built, tmp_path):
     assert len(runs_in(tmp_path)) == 3 and again.rows[1].values == result.rows[1].values
 
 
+def test_builds_with_another_window_and_rate_are_rows(built, tmp_path, monkeypatch):
+    monkeypatch.setattr("samplecnn.evaluation.baselines.TREES", 3)
+    folders = [str(built / "data"), str(tmp_path / "short")]
+    samplecnn.build(str(built / "sounds"), folders[1], sample_rate=4000, window=243, workers=1, progress=False)
+    grid = {**SMALL, "data_dir": folders}
+    result = compare("sounds", grid, data_dir=tmp_path / "unused", out=tmp_path / "out", num_readers=1)
+    labels = [f"data-dir={folder}" for folder in folders]
+    names = [f"{name} {label}" for label in labels for name in ("logistic regression", "random forest")]
+    assert [row.label for row in result.rows] == labels + names and not result.failures
+    assert result.rows[0].macs > 2 * result.rows[1].macs > 0
+    trained = [run.folder for run in result.runs if run.kind == NETWORK]
+    whole, short = (samplecnn.load(tmp_path / "out/runs" / folder).task for folder in trained)
+    assert (whole.sample_rate, whole.window, short.sample_rate, short.window) == (8000, 729, 4000, 243)
+    other = tmp_path / "other"
+    samplecnn.build(str(built / "sounds"), other, sample_rate=8000, window=729, seed=1, workers=1, progress=False)
+    with pytest.raises(UsageError, match=f"^{other}: its test clips of sounds are not those of {folders[0]}; build"):
+        compare("sounds", {**SMALL, "data_dir": [folders[0], str(other)]}, out=tmp_path / "out")
+
+
 def test_published_figures_are_shown_for_their_data_and_split_only():
     assert published_roc_auc("mtt", {"block": "rese2", "multi": True, "features": 32}) == 0.9113
     assert published_roc_auc("scd", {"block": "rese2"}) is None
@@ -273,6 +301,9 @@ def test_published_figures_are_shown_for_their_data_and_split_only():
     assert published_roc_auc("mtt", {"block": "basic", "pool_size": 2}) is None
     assert is_published_split("mtt", 4332, None) and is_published_split("scd", 11_000, None)
     assert not is_published_split("mtt", 4332, 5)
+    task = REGISTRY["mtt"].task()
+    assert is_published_split("mtt", 4332, None, task)
+    assert not is_published_split("mtt", 4332, None, replace(task, window=19683))
     assert not is_published_split("mtt", 2000, None) and not is_published_split("sounds", 4332, None)
 
 

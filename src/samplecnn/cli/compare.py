@@ -19,8 +19,8 @@ def compare_command(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="Any option of train and its values: --grid block=basic,se features=32,64 multi=no,yes. "
-            "Without it, baselines only.",
+            help="Any option of train and its values: --grid block=basic,se features=32,64 multi=no,yes; NAME+NAME=... "
+            "for options with the same value. Without it, baselines only.",
         ),
     ] = None,
     seeds: Annotated[

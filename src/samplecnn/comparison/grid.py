@@ -19,12 +19,12 @@ Grid = dict[str, list[Any]]
 RESERVED = {
     "dataset": "it is the first argument",
     "name": "runs are named by their options",
-    "data_dir": "use --data-dir",
     "log_dir": "use --out",
     "seed": "use --seeds",
     "fold": "use --folds",
     "baseline": "use --no-baselines",
 }
+TOGETHER = "+"  # between options that have the same value in each combination
 WORDS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
 
@@ -32,7 +32,8 @@ def read_grid(words: Iterable[str]) -> Grid:
     """A grid as the command line has it.
 
     Args:
-        words: "NAME=VALUE,VALUE,...", with names as `samplecnn train` has them, dashes or underscores.
+        words: "NAME=VALUE,VALUE,...", with names as `samplecnn train` has them, dashes or underscores. NAME+NAME are
+            options with the same value in each combination.
 
     Raises:
         UsageError: no such option, or a value that it cannot have.
@@ -47,10 +48,10 @@ def read_grid(words: Iterable[str]) -> Grid:
         if not equals or not values:
             raise UsageError(f"--grid {word!r}: expected NAME=VALUE,VALUE,... such as features=32,64")
         name = name.strip("-").replace("-", "_")
-        _check_name(name)
+        _check_names(name)
         if name in grid:
             raise UsageError(f"--grid: {name} is there twice; give all its values in one list")
-        grid[name] = [_value(name, text) for text in values.split(",")]
+        grid[name] = [_value(name.split(TOGETHER)[0], text) for text in values.split(",")]
     return checked_grid(grid)
 
 
@@ -62,15 +63,19 @@ def checked_grid(grid: Mapping[str, Any]) -> Grid:
     """
     hints = typing.get_type_hints(TrainOptions)
     checked: Grid = {}
+    names = [part for name in grid for part in name.split(TOGETHER)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"grid: {twice} is there twice; give all its values in one list")
     for name, given in grid.items():
-        _check_name(name)
+        _check_names(name)
         values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if not values:
             raise UsageError(f"grid: {name} has no value")
-        for value in values:
-            problem = type_problem(value, hints[name])
+        for part, value in itertools.product(name.split(TOGETHER), values):
+            problem = type_problem(value, hints[part])
             if problem:
-                raise UsageError(f"grid: {name} must be {problem}, not {value!r}")
+                raise UsageError(f"grid: {part} must be {problem}, not {value!r}")
         if len(set(values)) < len(values):
             raise UsageError(f"grid: {name} has a value twice")
         checked[name] = values
@@ -83,14 +88,19 @@ def points(grid: Grid) -> list[dict[str, Any]]:
     Example:
         >>> points({"block": ["basic", "se"], "lr": [0.01]})
         [{'block': 'basic', 'lr': 0.01}, {'block': 'se', 'lr': 0.01}]
+        >>> points({"pool_size+filter_size": [2, 3]})
+        [{'pool_size': 2, 'filter_size': 2}, {'pool_size': 3, 'filter_size': 3}]
     """
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    return [
+        {part: value for name, value in zip(grid, values, strict=True) for part in name.split(TOGETHER)}
+        for values in itertools.product(*grid.values())
+    ]
 
 
 def label_of(point: Mapping[str, Any], grid: Grid) -> str:
     """A combination in words: the options that vary, or all of them if none does."""
-    varying = [name for name in point if len(grid[name]) > 1] or list(point)
-    return words_of({name: [point[name]] for name in varying}) or "the defaults"
+    varying = [name for name in grid if len(grid[name]) > 1] or list(grid)
+    return words_of({name: [point[name.split(TOGETHER)[0]]] for name in varying}) or "the defaults"
 
 
 def words_of(grid: Grid) -> str:
@@ -107,6 +117,11 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _check_names(names: str) -> None:
+    for name in names.split(TOGETHER):
+        _check_name(name)
 
 
 def _check_name(name: str) -> None:

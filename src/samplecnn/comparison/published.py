@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from samplecnn.datasets.registry import REGISTRY
+from samplecnn.task import Task
 from samplecnn.training.options import TrainOptions
 
 # ROC-AUC on MagnaTagATune's 50 tags, 15,250 / 1,529 / 4,332 clips, by block and --multi, 128 features: Kim, Lee, Nam:
@@ -25,9 +27,19 @@ NOTES = {
 }
 
 
-def is_published_split(dataset: str, test_clips: int, folds: object) -> bool:
-    """Whether scores on so many test clips compare with published ones: those of the data set's own, whole split."""
+def is_published_split(dataset: str, test_clips: int, folds: object, task: Task | None = None) -> bool:
+    """Whether scores on so many test clips compare with published ones: those of the data set's own, whole split.
+
+    Args:
+        dataset, test_clips: its name, and how many were built.
+        folds: None: the split as built.
+        task: of the build, for figures of networks; None: for any window and sample rate.
+    """
     whole = TEST_CLIPS.get(dataset)
+    if whole is not None and task is not None:
+        own = REGISTRY[dataset].task()
+        if (own.window, own.sample_rate) != (task.window, task.sample_rate):
+            return False
     return whole is not None and folds is None and whole * (1 - MISSING_SHARE) <= test_clips <= whole
 
 

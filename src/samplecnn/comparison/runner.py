@@ -11,7 +11,7 @@ from samplecnn.comparison.grid import Grid, checked_grid, label_of, points, word
 from samplecnn.comparison.picture import save_picture
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
-from samplecnn.comparison.runs import Data, Job, execute, options_of, record_for
+from samplecnn.comparison.runs import Job, execute, open_builds, options_of, record_for
 from samplecnn.comparison.table import Comparison, Row, row_of
 from samplecnn.datasets import dataset_name
 from samplecnn.errors import OptionError, UsageError
@@ -52,12 +52,13 @@ def compare(
     Args:
         dataset: as for `train`, built as Arrow shards.
         grid: {option of `train`: its values, or one value}; options that are absent keep their defaults. None or empty:
-            no network, baselines only.
+            no network, baselines only. "pool_size+filter_size" gives both the same values. Several values of data_dir
+            compare builds of the data set with other windows or sample rates, which must have the same test clips.
         seeds: how many, from 0, or which.
         folds: a number draws as many folds of all clips, stratified and with every group in one fold; "column" takes
             those of the data set's fold column; None takes the splits that the data set was built with.
         baselines: whether log-mel statistics with a logistic regression and a random forest are rows as well.
-        data_dir: folder of the built data sets.
+        data_dir: folder of the built data sets, unless the grid has data_dir.
         log_dir: of the folder `compare-DATASET`, which is used if `out` is None.
         out: folder of the result: comparison.md, .csv, .json and .png, a record of each run in records/, and the run
             directories in runs/.
@@ -86,27 +87,32 @@ def compare(
         raise OptionError("grid", "is empty, and there are no baselines: there is nothing to compare")
     for point in points(chosen):
         options_of(dataset, point)  # finds a value out of range now, and not after hours
-    names = None if folds is None else tuple(fold_names(dataset, data_dir, folds))
+    data_dirs = list(dict.fromkeys(str(point.get("data_dir", data_dir)) for point in points(chosen)))
+    names = None if folds is None else tuple(fold_names(dataset, data_dirs[0], folds))
     folder = Path(out) if out is not None else Path(log_dir) / f"compare-{dataset_name(dataset)}"
-    data = Data(dataset, str(data_dir))
-    jobs = _jobs(chosen, numbers, names, baselines)
-    for name in names or ():
-        data.segments(name)  # every fold is opened, and its statistics measured, before the first run
-    splits = data.splits(jobs[0].fold)
+    jobs = _jobs(chosen, numbers, names, baselines, data_dirs)
+    builds = open_builds(dataset, data_dirs, names or (None,))
     for point in points(chosen):
-        _check(dataset, point, chosen, splits)
+        build = builds[str(point.get("data_dir", data_dirs[0]))]
+        _check(dataset, point, chosen, build.splits(jobs[0].fold))
+    splits = builds[data_dirs[0]].splits(jobs[0].fold)
     clips = (splits["train"].num_clips, splits["val"].num_clips, splits["test"].num_clips)
     measure = "pr_auc" if splits["train"].task.kind == "multilabel" else "accuracy"
     published = is_published_split(dataset, clips[2], folds)
+    figures = {
+        data_dir
+        for data_dir, build in builds.items()
+        if is_published_split(dataset, clips[2], folds, build.splits(jobs[0].fold)["test"].task)
+    }
     command = _command(dataset, chosen, numbers, folds, baselines)
     for sub in (RECORDS, RUNS):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     with locked(folder, f"{folder}: another comparison uses this folder; wait for it, or choose another with --out"):
         records = Records(folder / RECORDS)
-        found = [record_for(job, data, records) for job in jobs]
+        found = [record_for(job, builds[job.data_dir], records) for job in jobs]
 
         def result() -> Comparison:
-            rows = _rows(dataset, jobs, found, measure, published)
+            rows = _rows(dataset, jobs, found, measure, figures)
             begun = tuple(record for record in found if record.status in (FINISHED, FAILED))
             return Comparison(dataset, clips, measure, numbers, names, rows, begun, folder, published, command)
 
@@ -116,7 +122,7 @@ def compare(
                 if found[index].status != FINISHED:
                     log.note(pace.line(index))
                     began = time.monotonic()
-                    found[index] = execute(job, data, folder / RUNS, records, num_readers)
+                    found[index] = execute(job, builds[job.data_dir], folder / RUNS, records, num_readers)
                     pace.done(index, time.monotonic() - began)
                     if found[index].status == FAILED:
                         log.warn(f"{job}: {found[index].error}")
@@ -160,15 +166,23 @@ def _command(dataset: str, grid: Grid, seeds: tuple[int, ...], folds: int | str 
     return shlex.join(words + ([] if baselines else ["--no-baselines"]))
 
 
-def _jobs(grid: Grid, seeds: Sequence[int], folds: Sequence[str] | None, baselines: bool) -> list[Job]:
+def _jobs(
+    grid: Grid, seeds: Sequence[int], folds: Sequence[str] | None, baselines: bool, data_dirs: Sequence[str]
+) -> list[Job]:
     """All runs: for the first seed and fold every combination, then for the next fold, so that there is soon a value in
     every row."""
     jobs = []
     for seed in seeds:
         for fold in (None,) if folds is None else folds:
-            if baselines:
-                jobs += [Job(name, name, None, seed, fold) for name in BASELINES if seed == seeds[0] or _varies(name)]
-            jobs += [Job(NETWORK, label_of(point, grid), point, seed, fold) for point in points(grid) if grid]
+            for data_dir in data_dirs if baselines else ():
+                where = f" {words_of({'data_dir': [data_dir]})}" if len(data_dirs) > 1 else ""
+                names = [name for name in BASELINES if seed == seeds[0] or _varies(name)]
+                jobs += [Job(name, f"{name}{where}", None, seed, fold, data_dir) for name in names]
+            jobs += [
+                Job(NETWORK, label_of(point, grid), point, seed, fold, str(point.get("data_dir", data_dirs[0])))
+                for point in points(grid)
+                if grid
+            ]
     return jobs
 
 
@@ -217,14 +231,15 @@ class _Pace:
         )
 
 
-def _rows(dataset: str, jobs: list[Job], found: list[RunRecord], measure: str, published: bool) -> tuple[Row, ...]:
-    """The rows in the order of the grid, baselines last."""
+def _rows(dataset: str, jobs: list[Job], found: list[RunRecord], measure: str, published: set[str]) -> tuple[Row, ...]:
+    """The rows in the order of the grid, baselines last; `published` are the data_dirs that figures compare with."""
     rows = []
     for kind, label in dict.fromkeys((job.kind, job.label) for job in sorted(jobs, key=lambda job: job.given is None)):
         of_row = [index for index, job in enumerate(jobs) if (job.kind, job.label) == (kind, label)]
         point = jobs[of_row[0]].given or {}
         options = options_of(dataset, point).to_dict()
-        figure = published_roc_auc(dataset, options) if published and kind == NETWORK else None
+        compares = kind == NETWORK and jobs[of_row[0]].data_dir in published
+        figure = published_roc_auc(dataset, options) if compares else None
         rows.append(row_of(label, kind, point, [found[index] for index in of_row], len(of_row), measure, figure))
     return tuple(rows)
 

@@ -4,13 +4,14 @@ import contextlib
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.comparison.records import BEGUN, FAILED, FINISHED, NETWORK, Records, RunRecord, recorded_options
 from samplecnn.datasets.custom import slug
-from samplecnn.errors import SampleCNNError, add_remedy
+from samplecnn.errors import SampleCNNError, UsageError, add_remedy
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.shards.folds import open_built_splits
 from samplecnn.training.options import TrainOptions, resolved
@@ -31,6 +32,7 @@ class Job:
         given: options of training that are given; None for a baseline.
         seed: of the run.
         fold: as for `train`.
+        data_dir: folder of the built data set.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Job:
     given: dict[str, Any] | None
     seed: int
     fold: str | None
+    data_dir: str
 
     def __str__(self) -> str:
         fold = "" if self.fold is None else f", fold {self.fold}"
@@ -67,6 +70,27 @@ class Data:
             record = self._open["train"].record
             self.fingerprint = "" if record is None else record.fingerprint
         return self._open
+
+
+def open_builds(dataset: str, data_dirs: Sequence[str], folds: Sequence[str | None]) -> dict[str, Data]:
+    """The builds of a data set that a comparison trains on, by their folder. Every fold is opened, and its statistics
+    measured, before the first run.
+
+    Raises:
+        UsageError: not built, a fold with too few clips, or builds with other test clips.
+    """
+    builds = {data_dir: Data(dataset, data_dir) for data_dir in data_dirs}
+    first, tested = data_dirs[0], dict[str | None, set[str]]()
+    for data_dir, data in builds.items():
+        for fold in folds:
+            data.segments(fold)
+            clips = set(data.splits(fold)["test"].ids)
+            if clips != tested.setdefault(fold, clips):
+                raise UsageError(
+                    f"{data_dir}: its test clips of {dataset} are not those of {first}; build both from the same "
+                    "recordings, with the same --seed"
+                )
+    return builds
 
 
 def options_of(dataset: str, given: dict[str, Any], segments: int | None = None) -> TrainOptions:
@@ -126,8 +150,8 @@ def _train(job: Job, data: Data, folder: Path, record: RunRecord, records: Recor
         elif begun:
             result = resume(begun[-1], data.data_dir)
         else:
-            settings = {**job.given, "seed": job.seed, "fold": job.fold}
-            result = train(data.dataset, name, **settings, data_dir=data.data_dir, log_dir=str(folder), baseline=False)
+            settings = {**job.given, "seed": job.seed, "fold": job.fold, "data_dir": data.data_dir}
+            result = train(data.dataset, name, **settings, log_dir=str(folder), baseline=False)
     assert result.scores is not None  # it was not trained on every clip
     record.folder, record.scores = result.run.name, _plain(result.scores)
     _describe(result.run, record)
