@@ -75,23 +75,12 @@ def test_each_launch_mode_is_a_contender_on_a_gpu(monkeypatch):
     names = [kind.name for kind in kinds(torch.device("cuda"), "bf16")]
     assert len(set(names)) == len(names)
     for name in (
-        "samplecnn, bf16", "samplecnn, bf16, CUDA graph", "samplecnn, fp32, compiled, CUDA graph",
-        "samplecnn, bf16, compiled, CUDA graph, (1 x time)", "plain PyTorch, fp32", "plain PyTorch, tf32",
+        "samplecnn, bf16", "samplecnn, bf16, CUDA graph", "samplecnn, bf16, compiled, CUDA graph",
+        "samplecnn, fp32, CUDA graph", "plain PyTorch, fp32", "plain PyTorch, tf32",
         "plain PyTorch, bf16 autocast", "plain PyTorch, bf16 autocast, compiled, CUDA graph",
     ):  # fmt: skip
         assert name in names
     assert [kind.name for kind in kinds(CPU, "fp32")] == ["samplecnn, fp32", "plain PyTorch, fp32"]
-
-
-def test_the_other_layout_is_the_same_network():
-    one, other = (Steps(Kind("fp32", wide=wide), SMALL, 729, 4, 1, CPU).model.eval() for wide in (False, True))
-    x = torch.randn(3, 729)
-    torch.testing.assert_close(one(x), other(x), rtol=1e-4, atol=1e-5)
-    assert type(one.blocks[0].convs[0]) is not type(other.blocks[0].convs[0])
-    one(x).sum().backward()
-    other(x).sum().backward()
-    for a, b in zip(one.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
 
 
 def test_an_epoch_of_noise_uses_every_segment():

@@ -38,7 +38,8 @@ def best_batches(
         size = batch_size
         while True:
             try:
-                point = _measured(kind, config, window, size, steps, rounds, device)
+                turn = max(steps * batch_size // size, 2)
+                point = _measured(kind, config, window, size, turn, rounds, device)
             except torch.OutOfMemoryError:
                 log(f"{kind.name}: the device's memory does not hold a batch of {size}")
                 break

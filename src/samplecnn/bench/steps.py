@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.datasets import REGISTRY
 from samplecnn.hardware import dtype, has_tf32, tuned
-from samplecnn.kernels.conv import conv_as_wide_image
 from samplecnn.models import ModelConfig, SampleCNN, blocks_for_window
-from samplecnn.models.layers import Conv
 from samplecnn.task import Task
 from samplecnn.training.step import WARMUP_STEPS, Step
 
@@ -33,13 +31,11 @@ class Kind:
         precision: "fp32", "tf32" or "bf16"; plain PyTorch's bf16 is autocast.
         mode: how steps are launched, one of `training.step.MODES`.
         ours: samplecnn's network, or the same in plain PyTorch.
-        wide: convolutions run on (1 x time) images instead of (time x 1); only for samplecnn's network.
     """
 
     precision: str
     mode: str = "eager"
     ours: bool = True
-    wide: bool = False
 
     @property
     def name(self) -> str:
@@ -48,8 +44,6 @@ class Kind:
             words[1] += " autocast"
         if self.mode != "eager":
             words.append(MODE_NAMES[self.mode])
-        if self.wide:
-            words.append("(1 x time)")
         return ", ".join(words)
 
 
@@ -59,10 +53,9 @@ def kinds(device: torch.device, precision: str) -> list[Kind]:
         best = ["bf16"] if precision == "bf16" else []
         return [Kind(name, ours=ours) for ours in (True, False) for name in ("fp32", *best)]
     rounded = ["tf32"] if has_tf32(device) else []
-    modes = [(mode, wide) for mode in ("eager", "graph", "compile+graph") for wide in (False, True)]
     return [
-        *(Kind(precision, mode, wide=wide) for mode, wide in modes if not wide or "graph" in mode),
-        *(Kind(name, "compile+graph") for name in (*rounded, "fp32") if name != precision),
+        *(Kind(precision, mode) for mode in ("eager", "graph", "compile+graph")),
+        *(Kind(name, "graph") for name in (*rounded, "fp32") if name != precision),
         *(Kind(name, ours=False) for name in ("fp32", *rounded)),
         *(Kind("bf16", mode, ours=False) for mode in ("eager", "compile+graph") if precision == "bf16"),
     ]
@@ -138,18 +131,7 @@ def many_compiled() -> Iterator[None]:
 def _ours(kind: Kind, config: ModelConfig) -> SampleCNN:
     model = SampleCNN(config)
     model.compute_dtype = dtype(kind.precision)
-    if kind.wide:
-        for module in model.modules():
-            if type(module) is Conv:
-                module.__class__ = _WideConv
     return model
-
-
-class _WideConv(Conv):
-    """The same convolution on (1 x time) images, in the same memory layout."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return conv_as_wide_image(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class _Plain(nn.Module):

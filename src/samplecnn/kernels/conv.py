@@ -39,17 +39,17 @@ def from_image(y: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).squeeze(2)
 
 
-def conv_as_wide_image(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution by PyTorch, as an image whose width is time, in the same memory."""
-    out = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2))
-    return out.permute(0, 2, 3, 1).squeeze(1)
-
-
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """By PyTorch, as an image whose height is time; in float32 its width is time, 3 times as fast with AVX2."""
-    if x.dtype == torch.float32:
-        return conv_as_wide_image(x, weight, bias)
-    return from_image(F.conv2d(as_image(x), weight.unsqueeze(3), bias, padding=(weight.shape[2] // 2, 0)))
+    """By PyTorch, as an image whose width is time.
+
+    In bfloat16 on a CPU its height is time: that is how oneDNN is faster there. With the other layout it takes a third
+    of the time in float32 (AVX2), and cuDNN two thirds of it for the input's gradient (H100).
+    """
+    half = weight.shape[2] // 2
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        return from_image(F.conv2d(as_image(x), weight.unsqueeze(3), bias, padding=(half, 0)))
+    out = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, half))
+    return out.permute(0, 2, 3, 1).squeeze(1)
 
 
 class _Conv(torch.autograd.Function):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplecnn import kernels
+from samplecnn.kernels import gpu
 from samplecnn.models.config import EPSILON, FIRST_SIZE, NORM_UPDATE, FirstPadding, first_padding
 from samplecnn.models.logmel import FLOOR, LogMel, filters, hann
 from samplecnn.models.receptive_field import same_padding
@@ -199,7 +200,12 @@ def conv_norm(
     if fused and not norm.training and is_frozen(conv.weight, x):
         return kernels.conv_stored_norm(x, *parameters, (norm.running_mean, norm.running_var), following, values)
     share = current_share()
-    if not norm.training or (x.shape[0] if share is None else share.total) * x.shape[1] == 1 or not fused:
+    one_value = (x.shape[0] if share is None else share.total) * x.shape[1] == 1
+    if norm.training and not one_value and torch.is_grad_enabled() and conv.fusable and gpu.is_usable(x):
+        x, mean, var = gpu.conv_norm(x, *parameters, norm.EPSILON, relu, pool, values)
+        norm.update_running_stats(mean, var)
+        return x
+    if not norm.training or one_value or not fused:
         x = norm(conv(x), relu, pool)
         return x if excitation is None else excitation(x)
     x, mean, var = kernels.conv_norm(x, *parameters, following, values)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from samplecnn import kernels
 from samplecnn.errors import SampleCNNError
+from samplecnn.kernels import gpu
 from samplecnn.models.config import FIRST_SIZE, ModelConfig
 from samplecnn.models.initialization import initialize
 from samplecnn.models.layer_specs import LogMelSpec
@@ -134,14 +135,16 @@ class SampleCNN(nn.Module):
         values = wave.numel() // self.conv0.size * self.config.features
         fusable = self.conv0.size == FIRST_SIZE and not wave.requires_grad
         frozen = is_frozen(self.conv0.weight, wave)
-        if (self.norm0.training or frozen) and fusable and kernels.is_faster(wave, values):
+        on_gpu = self.norm0.training and torch.is_grad_enabled() and gpu.is_usable(wave)
+        if fusable and (on_gpu or ((self.norm0.training or frozen) and kernels.is_faster(wave, values))):
             conv, norm = self.conv0, self.norm0
             assert conv.bias is not None
             frames, weights, normed = conv.frames(wave), (conv.weight, conv.bias), (norm.weight, norm.bias)
-            if frozen:
+            if frozen and not on_gpu:
                 stored = norm.running_mean, norm.running_var
                 return kernels.stored_first_conv(frames, weights, normed, stored, norm.EPSILON, self.compute_dtype)
-            x, mean, var = kernels.first_conv(frames, *weights, *normed, norm.EPSILON, self.compute_dtype)
+            first_conv = gpu.first_conv if on_gpu else kernels.first_conv
+            x, mean, var = first_conv(frames, *weights, *normed, norm.EPSILON, self.compute_dtype)
             norm.update_running_stats(mean, var)
             return x
         return self.norm0(self.conv0(wave).to(self.compute_dtype), relu=True)

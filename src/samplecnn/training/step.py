@@ -1,9 +1,9 @@
 """One step of training: forward, backward and optimizer, optionally with CUDA graphs or torch.compile.
 
 On a GPU a step of this network is hundreds of short kernels, which Python launches more slowly than they run. Mode
-"graph" records a step once as a CUDA graph and replays it as a whole; "compile" lets torch.compile fuse the operations
-between the convolutions, which needs a compiler (Triton); "compile+graph" does both. If a mode is unavailable, that is
-reported in one line and steps run in mode "eager".
+"graph" records a step once as a CUDA graph and replays it as a whole: the mode of one process on a GPU. "compile" lets
+torch.compile fuse the operations between the convolutions, in place of `kernels.gpu`; "compile+graph" does both. If a
+mode is unavailable, that is reported in one line and steps run in mode "eager".
 """
 
 from collections.abc import Callable
@@ -31,8 +31,11 @@ def mode_of(compile: bool, device: torch.device, log: Callable[[str], None], pro
         log("--compile is for GPUs: on a CPU the operations that matter are compiled already")
     elif compile and processes > 1:
         log("--compile is for one process: several exchange sums in the middle of a step, which runs without it")
+    if device.type == "cpu" or processes > 1:
         return "eager"
-    return "compile+graph" if compile and device.type != "cpu" else "eager"
+    if device.type == "cuda":
+        return "compile+graph" if compile else "graph"
+    return "compile" if compile else "eager"
 
 
 def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
@@ -58,8 +61,8 @@ def new_optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimi
     if adamw:
         on_gpu = next(model.parameters()).device.type == "cuda"
         betas = (options.momentum, 0.999)
-        capturable = options.compile and on_gpu  # the count of steps is then on the device
-        return torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=fused, capturable=capturable)
+        # capturable: the count of steps is on the device, so that a graph can record it
+        return torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=fused, capturable=on_gpu)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0, fused=fused)
 
 

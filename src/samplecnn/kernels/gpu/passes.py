@@ -1,0 +1,372 @@
+"""The fused passes as Triton kernels. A batch is [batch, time, channels]; sums are float32 in blocks, added up later.
+
+Nothing outside this folder imports this module, which needs Triton. Triton's interpreter (TRITON_INTERPRET=1) runs it
+on a CPU: that is how it is tested without a GPU.
+"""
+
+import triton
+import triton.language as tl
+
+NAN = tl.constexpr(tl.PropagateNan.ALL)  # a diverging run must show it, not continue with zeros
+
+
+@triton.jit
+def moments(y, means, squares, rows, channels, loops, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+    """Mean and sum of squared deviations of every block of loops * ROWS rows: [blocks, channels] (Chan et al. 1983)."""
+    block = tl.program_id(0)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    mean = tl.zeros([CHANNELS], tl.float32)
+    square = tl.zeros([CHANNELS], tl.float32)
+    count = 0.0
+    for i in range(loops):
+        r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        mask = (r < rows)[:, None] & inside[None, :]
+        v = tl.load(y + r[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
+        n = tl.sum((r < rows).to(tl.float32), 0)
+        tile_mean = tl.sum(v, 0) / tl.maximum(n, 1.0)
+        deviation = tl.where(mask, v - tile_mean[None, :], 0.0)
+        delta = tile_mean - mean
+        share = n / tl.maximum(count + n, 1.0)
+        mean += delta * share
+        square += tl.sum(deviation * deviation, 0) + delta * delta * (count * share)
+        count += n
+    at = block * channels + c
+    tl.store(means + at, mean, inside)
+    tl.store(squares + at, square, inside)
+
+
+@triton.jit
+def statistics(
+    means, squares, gamma, beta, out, rows, blocks, per_block, channels, epsilon,
+    BLOCKS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """The blocks' moments together: mean, variance, 1 / deviation, batch norm as factor and offset: [5, channels]."""
+    c = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    total = tl.zeros([CHANNELS], tl.float32)
+    for i in range(0, blocks, BLOCKS):
+        b = i + tl.arange(0, BLOCKS)
+        mask = (b < blocks)[:, None] & inside[None, :]
+        n = tl.minimum(tl.maximum(rows - b.to(tl.int64) * per_block, 0), per_block).to(tl.float32) / rows
+        total += tl.sum(tl.load(means + b[:, None] * channels + c[None, :], mask, 0.0) * n[:, None], 0)
+    variance = tl.zeros([CHANNELS], tl.float32)
+    for i in range(0, blocks, BLOCKS):
+        b = i + tl.arange(0, BLOCKS)
+        mask = (b < blocks)[:, None] & inside[None, :]
+        n = tl.minimum(tl.maximum(rows - b.to(tl.int64) * per_block, 0), per_block).to(tl.float32) / rows
+        at = b[:, None] * channels + c[None, :]
+        off = tl.load(means + at, mask, 0.0) - total[None, :]
+        variance += tl.sum(tl.load(squares + at, mask, 0.0) / rows + off * off * n[:, None], 0)
+    inverse = 1.0 / tl.sqrt(variance + epsilon)
+    factor = tl.load(gamma + c, inside, 0.0) * inverse
+    tl.store(out + c, total, inside)
+    tl.store(out + channels + c, variance, inside)
+    tl.store(out + 2 * channels + c, inverse, inside)
+    tl.store(out + 3 * channels + c, factor, inside)
+    tl.store(out + 4 * channels + c, tl.load(beta + c, inside, 0.0) - total * factor, inside)
+
+
+@triton.jit
+def norm_pool(
+    y, values, out, sums, time, frames, channels, blocks, loops,
+    RELU: tl.constexpr, POOL: tl.constexpr, SUMS: tl.constexpr, FRAMES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Batch norm, ReLU, max-pooling, and the sums over time of each block: out [batch, frames, channels]."""
+    block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    total = tl.zeros([CHANNELS], tl.float32)
+    for i in range(loops):
+        t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
+        mask = (t < frames)[:, None] & inside[None, :]
+        at = y + (b * time + t * POOL)[:, None] * channels + c[None, :]
+        best = tl.load(at, mask, 0.0).to(tl.float32) * factor + offset
+        for j in tl.static_range(1, POOL):
+            other = tl.load(at + j * channels, mask, 0.0).to(tl.float32) * factor + offset
+            best = tl.maximum(best, other, propagate_nan=NAN)
+        if RELU:
+            best = tl.maximum(best, 0.0, propagate_nan=NAN)
+        tl.store(out + (b * frames + t)[:, None] * channels + c[None, :], best.to(out.dtype.element_ty), mask)
+        if SUMS:
+            total += tl.sum(tl.where(mask, best, 0.0), 0)
+    if SUMS:
+        tl.store(sums + (b * blocks + block) * channels + c, total, inside)
+
+
+@triton.jit
+def factors(
+    sums, w0, b0, w1, b1, squeezed, out, blocks, frames, channels, hidden,
+    CHANNELS: tl.constexpr, HIDDEN: tl.constexpr,
+):  # fmt: skip
+    """The excitation of one sample: means over time [channels] -> factors in (0, 1), out [batch, channels]."""
+    b = tl.program_id(0)
+    c = tl.arange(0, CHANNELS)
+    inside = c < channels
+    mean = tl.zeros([CHANNELS], tl.float32)
+    for i in range(blocks):
+        mean += tl.load(sums + (b * blocks + i) * channels + c, inside, 0.0)
+    mean = mean / frames
+    tl.store(squeezed + b * channels + c, mean, inside)
+    logit = tl.load(b1 + c, inside, 0.0)
+    for start in range(0, hidden, HIDDEN):
+        h = start + tl.arange(0, HIDDEN)
+        both = (h < hidden)[:, None] & inside[None, :]
+        first = tl.load(w0 + h[:, None] * channels + c[None, :], both, 0.0)
+        value = tl.maximum(tl.sum(first * mean[None, :], 1) + tl.load(b0 + h, h < hidden, 0.0), 0.0, propagate_nan=NAN)
+        second = tl.load(w1 + c[None, :] * hidden + h[:, None], both, 0.0)
+        logit += tl.sum(second * value[:, None], 0)
+    tl.store(out + b * channels + c, 1.0 / (1.0 + tl.exp(-logit)), inside)
+
+
+@triton.jit
+def scale(x, by, out, frames, channels, loops, FRAMES: tl.constexpr, CHANNELS: tl.constexpr):
+    """x [batch, frames, channels] times by [batch, channels]."""
+    block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    factor = tl.load(by + b * channels + c, inside, 0.0)[None, :]
+    for i in range(loops):
+        t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
+        mask = (t < frames)[:, None] & inside[None, :]
+        at = (b * frames + t)[:, None] * channels + c[None, :]
+        value = tl.load(x + at, mask, 0.0).to(tl.float32) * factor
+        tl.store(out + at, value.to(out.dtype.element_ty), mask)
+
+
+@triton.jit
+def gradient_sums(
+    y, gradient, values, sums, time, frames, channels, blocks, loops, batch,
+    RELU: tl.constexpr, POOL: tl.constexpr, EXCITED: tl.constexpr, FRAMES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Sums over each block's chosen, active values: of g and g x, with an excitation also of 1 and x.
+
+    g is the gradient of the pass's result, x the normalised y: sums [2 or 4, batch, blocks, channels]. With them an
+    excitation needs no pass of its own: what it adds to g is the same for all frames of a sample.
+    """
+    block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    mean = tl.load(values + c, inside, 0.0)[None, :]
+    inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
+    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    g0 = tl.zeros([CHANNELS], tl.float32)
+    gx = tl.zeros([CHANNELS], tl.float32)
+    n0 = tl.zeros([CHANNELS], tl.float32)
+    nx = tl.zeros([CHANNELS], tl.float32)
+    for i in range(loops):
+        t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
+        mask = (t < frames)[:, None] & inside[None, :]
+        at = y + (b * time + t * POOL)[:, None] * channels + c[None, :]
+        chosen = tl.load(at, mask, 0.0).to(tl.float32)
+        best = chosen * factor + offset
+        for j in tl.static_range(1, POOL):
+            v = tl.load(at + j * channels, mask, 0.0).to(tl.float32)
+            other = v * factor + offset
+            chosen = tl.where(other > best, v, chosen)
+            best = tl.maximum(best, other)
+        active = mask
+        if RELU:
+            active = mask & (best > 0.0)
+        g = tl.load(gradient + (b * frames + t)[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
+        g = tl.where(active, g, 0.0)
+        x = (chosen - mean) * inverse
+        g0 += tl.sum(g, 0)
+        gx += tl.sum(g * x, 0)
+        if EXCITED:
+            n0 += tl.sum(tl.where(active, 1.0, 0.0), 0)
+            nx += tl.sum(tl.where(active, x, 0.0), 0)
+    at = (b * blocks + block) * channels + c
+    plane = batch.to(tl.int64) * blocks * channels
+    tl.store(sums + at, g0, inside)
+    tl.store(sums + plane + at, gx, inside)
+    if EXCITED:
+        tl.store(sums + 2 * plane + at, n0, inside)
+        tl.store(sums + 3 * plane + at, nx, inside)
+
+
+@triton.jit
+def factor_gradients(
+    sums, w0, b0, w1, squeezed, scales, gamma, beta, totals, added, before1, before0, activations,
+    blocks, frames, channels, hidden, batch,
+    CHANNELS: tl.constexpr, HIDDEN: tl.constexpr,
+):  # fmt: skip
+    """Backward of `factors` and `scale` for one sample, from `gradient_sums`.
+
+    totals [2, batch, channels]: the sums of g and g x with the excitation's part; added [batch, channels]: what it adds
+    to g; before1, before0: gradients before the two activations; activations: of the hidden layer [batch, hidden].
+    """
+    b = tl.program_id(0)
+    c = tl.arange(0, CHANNELS)
+    inside = c < channels
+    plane = batch.to(tl.int64) * blocks * channels
+    g0 = tl.zeros([CHANNELS], tl.float32)
+    gx = tl.zeros([CHANNELS], tl.float32)
+    n0 = tl.zeros([CHANNELS], tl.float32)
+    nx = tl.zeros([CHANNELS], tl.float32)
+    for i in range(blocks):
+        at = sums + (b * blocks + i) * channels + c
+        g0 += tl.load(at, inside, 0.0)
+        gx += tl.load(at + plane, inside, 0.0)
+        n0 += tl.load(at + 2 * plane, inside, 0.0)
+        nx += tl.load(at + 3 * plane, inside, 0.0)
+    s = tl.load(scales + b * channels + c, inside, 0.0)
+    mean = tl.load(squeezed + b * channels + c, inside, 0.0)
+    of_factor = tl.load(gamma + c, inside, 0.0) * gx + tl.load(beta + c, inside, 0.0) * g0
+    last = of_factor * s * (1.0 - s)
+    tl.store(before1 + b * channels + c, last, inside)
+    to_mean = tl.zeros([CHANNELS], tl.float32)
+    for start in range(0, hidden, HIDDEN):
+        h = start + tl.arange(0, HIDDEN)
+        both = (h < hidden)[:, None] & inside[None, :]
+        first = tl.load(w0 + h[:, None] * channels + c[None, :], both, 0.0)
+        value = tl.maximum(tl.sum(first * mean[None, :], 1) + tl.load(b0 + h, h < hidden, 0.0), 0.0, propagate_nan=NAN)
+        second = tl.load(w1 + c[None, :] * hidden + h[:, None], both, 0.0)
+        of_value = tl.where(value > 0.0, tl.sum(second * last[None, :], 1), 0.0)
+        tl.store(activations + b * hidden + h, value, h < hidden)
+        tl.store(before0 + b * hidden + h, of_value, h < hidden)
+        to_mean += tl.sum(first * of_value[:, None], 0)
+    k = to_mean / frames
+    tl.store(added + b * channels + c, k, inside)
+    tl.store(totals + b * channels + c, s * g0 + k * n0, inside)
+    tl.store(totals + batch * channels + b * channels + c, s * gx + k * nx, inside)
+
+
+@triton.jit
+def norm_pool_backward(
+    y, gradient, out, values, totals, scales, added, time, frames, channels, loops, rows,
+    RELU: tl.constexpr, POOL: tl.constexpr, EXCITED: tl.constexpr, FRAMES: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """The gradient of y from that of the pass's result: factor * (g - sum(g) / rows - x sum(g x) / rows)."""
+    block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    mean = tl.load(values + c, inside, 0.0)[None, :]
+    inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
+    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    g0 = (tl.load(totals + c, inside, 0.0) / rows)[None, :]
+    gx = (tl.load(totals + channels + c, inside, 0.0) / rows)[None, :]
+    if EXCITED:
+        s = tl.load(scales + b * channels + c, inside, 0.0)[None, :]
+        k = tl.load(added + b * channels + c, inside, 0.0)[None, :]
+    for i in range(loops):
+        t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
+        pooled = (t < frames)[:, None] & inside[None, :]
+        r = t * POOL
+        at = (b * time + r)[:, None] * channels + c[None, :]
+        first = tl.load(y + at, (r < time)[:, None] & inside[None, :], 0.0).to(tl.float32)
+        best = first * factor + offset
+        which = tl.zeros([FRAMES, CHANNELS], tl.int32)
+        for j in tl.static_range(1, POOL):
+            v = tl.load(y + at + j * channels, (r + j < time)[:, None] & inside[None, :], 0.0).to(tl.float32)
+            other = v * factor + offset
+            which = tl.where(other > best, j, which)
+            best = tl.maximum(best, other)
+        active = pooled
+        if RELU:
+            active = pooled & (best > 0.0)
+        g = tl.load(gradient + (b * frames + t)[:, None] * channels + c[None, :], pooled, 0.0).to(tl.float32)
+        if EXCITED:
+            g = g * s + k
+        g = tl.where(active, g, 0.0)
+        for j in tl.static_range(0, POOL):
+            mask = (r + j < time)[:, None] & inside[None, :]
+            v = tl.load(y + at + j * channels, mask, 0.0).to(tl.float32)
+            value = factor * (tl.where(which == j, g, 0.0) - g0 - (v - mean) * inverse * gx)
+            tl.store(out + at + j * channels, value.to(out.dtype.element_ty), mask)
+
+
+@triton.jit
+def frame_moments(x, sums, rows, loops, ROWS: tl.constexpr):
+    """Sums of the three samples of a frame and of their six products over each block of rows: [blocks, 9]."""
+    block = tl.program_id(0)
+    s0 = tl.zeros([ROWS], tl.float32)
+    s1 = tl.zeros([ROWS], tl.float32)
+    s2 = tl.zeros([ROWS], tl.float32)
+    s00 = tl.zeros([ROWS], tl.float32)
+    s01 = tl.zeros([ROWS], tl.float32)
+    s02 = tl.zeros([ROWS], tl.float32)
+    s11 = tl.zeros([ROWS], tl.float32)
+    s12 = tl.zeros([ROWS], tl.float32)
+    s22 = tl.zeros([ROWS], tl.float32)
+    for i in range(loops):
+        r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        x0 = tl.load(x + r * 3, r < rows, 0.0)
+        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)
+        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)
+        s0 += x0
+        s1 += x1
+        s2 += x2
+        s00 += x0 * x0
+        s01 += x0 * x1
+        s02 += x0 * x2
+        s11 += x1 * x1
+        s12 += x1 * x2
+        s22 += x2 * x2
+    at = sums + block * 9
+    tl.store(at, tl.sum(s0, 0))
+    tl.store(at + 1, tl.sum(s1, 0))
+    tl.store(at + 2, tl.sum(s2, 0))
+    tl.store(at + 3, tl.sum(s00, 0))
+    tl.store(at + 4, tl.sum(s01, 0))
+    tl.store(at + 5, tl.sum(s02, 0))
+    tl.store(at + 6, tl.sum(s11, 0))
+    tl.store(at + 7, tl.sum(s12, 0))
+    tl.store(at + 8, tl.sum(s22, 0))
+
+
+@triton.jit
+def first_forward(x, taps, out, rows, channels, loops, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+    """ReLU of taps[:3] times a frame plus taps[3]: out [rows, channels]."""
+    block = tl.program_id(0)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    w0 = tl.load(taps + c, inside, 0.0)[None, :]
+    w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
+    w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
+    for i in range(loops):
+        r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        x0 = tl.load(x + r * 3, r < rows, 0.0)[:, None]
+        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)[:, None]
+        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)[:, None]
+        value = tl.maximum(w0 * x0 + w1 * x1 + w2 * x2 + offset, 0.0, propagate_nan=NAN)
+        mask = (r < rows)[:, None] & inside[None, :]
+        tl.store(out + r[:, None] * channels + c[None, :], value.to(out.dtype.element_ty), mask)
+
+
+@triton.jit
+def first_backward(x, gradient, taps, sums, rows, channels, loops, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+    """Sums over each block of g and of g times each sample of the frame, g behind the ReLU: [blocks, 4, channels]."""
+    block = tl.program_id(0)
+    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = c < channels
+    w0 = tl.load(taps + c, inside, 0.0)[None, :]
+    w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
+    w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
+    g0 = tl.zeros([CHANNELS], tl.float32)
+    gx0 = tl.zeros([CHANNELS], tl.float32)
+    gx1 = tl.zeros([CHANNELS], tl.float32)
+    gx2 = tl.zeros([CHANNELS], tl.float32)
+    for i in range(loops):
+        r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        x0 = tl.load(x + r * 3, r < rows, 0.0)[:, None]
+        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)[:, None]
+        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)[:, None]
+        mask = (r < rows)[:, None] & inside[None, :]
+        g = tl.load(gradient + r[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
+        g = tl.where(w0 * x0 + w1 * x1 + w2 * x2 + offset > 0.0, g, 0.0)
+        g0 += tl.sum(g, 0)
+        gx0 += tl.sum(g * x0, 0)
+        gx1 += tl.sum(g * x1, 0)
+        gx2 += tl.sum(g * x2, 0)
+    at = sums + block * 4 * channels + c
+    tl.store(at, g0, inside)
+    tl.store(at + channels, gx0, inside)
+    tl.store(at + 2 * channels, gx1, inside)
+    tl.store(at + 3 * channels, gx2, inside)
