@@ -51,6 +51,7 @@ def test_a_training_step_with_the_fused_passes(block, features, pool, monkeypatc
     blocks = 2 if features > 100 else 3
     size = {} if pool == 3 else {"pool_size": pool, "first_size": 3}
     config = ModelConfig(block=block, num_blocks=blocks, num_classes=3, features=features, dropout=0.0, **size)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr("samplecnn.models.stages.dropout", lambda x, share, training: x)
     monkeypatch.setattr(gpu, "is_usable", lambda x: False)
     expected = trained(config, torch.float32)

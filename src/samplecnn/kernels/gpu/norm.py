@@ -91,7 +91,7 @@ class _ConvNorm(torch.autograd.Function):
         options = {"RELU": relu, "POOL": pool, "EXCITED": excited}
         sums = values.new_empty(4 if excited else 2, batch, tiles.blocks, features)
         passes.gradient_sums[(tiles.blocks, batch, tiles.columns)](
-            y, gradient, values, sums, time, frames, features, tiles.blocks, tiles.loops, batch,
+            y, gradient, values, sums, time, frames, features, tiles.blocks, tiles.loops, sums[0].numel(),
             **options, FRAMES=tiles.rows, CHANNELS=tiles.channels,
         )  # fmt: skip
         added, of_excitation = values, (None,) * 4
@@ -174,7 +174,7 @@ def _excitation_backward(
     before0, activations = sums.new_empty(batch, hidden), sums.new_empty(batch, hidden)
     passes.factor_gradients[(batch,)](
         sums, w0, b0, w1, squeezed, scales, gamma, beta, totals, added, before1, before0, activations,
-        blocks, frames, features, hidden, batch, **_sizes(features),
+        blocks, frames, features, hidden, batch, sums[0].numel(), **_sizes(features),
     )  # fmt: skip
     first = before0.t() @ squeezed, before0.sum(0)
     second = before1.t() @ activations, before1.sum(0)

@@ -12,28 +12,29 @@ NAN = tl.constexpr(tl.PropagateNan.ALL)  # a diverging run must show it, not con
 
 @triton.jit
 def moments(y, means, squares, rows, channels, loops, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """Mean and sum of squared deviations of every block of loops * ROWS rows: [blocks, channels] (Chan et al. 1983)."""
+    """Mean and sum of squared deviations of every block of loops * ROWS rows: [blocks, channels].
+
+    Deviations are taken from the block's first row, so that large means do not cancel digits.
+    """
     block = tl.program_id(0)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    mean = tl.zeros([CHANNELS], tl.float32)
-    square = tl.zeros([CHANNELS], tl.float32)
-    count = 0.0
+    start = block.to(tl.int64) * loops * ROWS
+    pivot = tl.load(y + start * channels + c, inside, 0.0).to(tl.float32)
+    sums = tl.zeros([ROWS, CHANNELS], tl.float32)
+    products = tl.zeros([ROWS, CHANNELS], tl.float32)
     for i in range(loops):
-        r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        r = start + i * ROWS + tl.arange(0, ROWS)
         mask = (r < rows)[:, None] & inside[None, :]
         v = tl.load(y + r[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
-        n = tl.sum((r < rows).to(tl.float32), 0)
-        tile_mean = tl.sum(v, 0) / tl.maximum(n, 1.0)
-        deviation = tl.where(mask, v - tile_mean[None, :], 0.0)
-        delta = tile_mean - mean
-        share = n / tl.maximum(count + n, 1.0)
-        mean += delta * share
-        square += tl.sum(deviation * deviation, 0) + delta * delta * (count * share)
-        count += n
+        v = tl.where(mask, v - pivot[None, :], 0.0)
+        sums += v
+        products += v * v
+    count = tl.minimum(rows - start, loops * ROWS).to(tl.float32)
+    offset = tl.sum(sums, 0) / count
     at = block * channels + c
-    tl.store(means + at, mean, inside)
-    tl.store(squares + at, square, inside)
+    tl.store(means + at, pivot + offset, inside)
+    tl.store(squares + at, tl.sum(products, 0) - offset * offset * count, inside)
 
 
 @triton.jit
@@ -78,7 +79,7 @@ def norm_pool(
     inside = c < channels
     factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
     offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
-    total = tl.zeros([CHANNELS], tl.float32)
+    total = tl.zeros([FRAMES, CHANNELS], tl.float32)
     for i in range(loops):
         t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
         mask = (t < frames)[:, None] & inside[None, :]
@@ -91,9 +92,9 @@ def norm_pool(
             best = tl.maximum(best, 0.0, propagate_nan=NAN)
         tl.store(out + (b * frames + t)[:, None] * channels + c[None, :], best.to(out.dtype.element_ty), mask)
         if SUMS:
-            total += tl.sum(tl.where(mask, best, 0.0), 0)
+            total += tl.where(mask, best, 0.0)
     if SUMS:
-        tl.store(sums + (b * blocks + block) * channels + c, total, inside)
+        tl.store(sums + (b * blocks + block) * channels + c, tl.sum(total, 0), inside)
 
 
 @triton.jit
@@ -138,13 +139,13 @@ def scale(x, by, out, frames, channels, loops, FRAMES: tl.constexpr, CHANNELS: t
 
 @triton.jit
 def gradient_sums(
-    y, gradient, values, sums, time, frames, channels, blocks, loops, batch,
+    y, gradient, values, sums, time, frames, channels, blocks, loops, plane,
     RELU: tl.constexpr, POOL: tl.constexpr, EXCITED: tl.constexpr, FRAMES: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Sums over each block's chosen, active values: of g and g x, with an excitation also of 1 and x.
 
-    g is the gradient of the pass's result, x the normalised y: sums [2 or 4, batch, blocks, channels]. With them an
-    excitation needs no pass of its own: what it adds to g is the same for all frames of a sample.
+    g is the gradient of the pass's result, x the normalised y: sums [2 or 4, batch, blocks, channels], `plane` values
+    each. With them an excitation needs no pass of its own: what it adds to g is the same for all frames of a sample.
     """
     block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
@@ -153,10 +154,10 @@ def gradient_sums(
     inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
     factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
     offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
-    g0 = tl.zeros([CHANNELS], tl.float32)
-    gx = tl.zeros([CHANNELS], tl.float32)
-    n0 = tl.zeros([CHANNELS], tl.float32)
-    nx = tl.zeros([CHANNELS], tl.float32)
+    g0 = tl.zeros([FRAMES, CHANNELS], tl.float32)
+    gx = tl.zeros([FRAMES, CHANNELS], tl.float32)
+    n0 = tl.zeros([FRAMES, CHANNELS], tl.float32)
+    nx = tl.zeros([FRAMES, CHANNELS], tl.float32)
     for i in range(loops):
         t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
         mask = (t < frames)[:, None] & inside[None, :]
@@ -174,24 +175,23 @@ def gradient_sums(
         g = tl.load(gradient + (b * frames + t)[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
         g = tl.where(active, g, 0.0)
         x = (chosen - mean) * inverse
-        g0 += tl.sum(g, 0)
-        gx += tl.sum(g * x, 0)
+        g0 += g
+        gx += g * x
         if EXCITED:
-            n0 += tl.sum(tl.where(active, 1.0, 0.0), 0)
-            nx += tl.sum(tl.where(active, x, 0.0), 0)
+            n0 += tl.where(active, 1.0, 0.0)
+            nx += tl.where(active, x, 0.0)
     at = (b * blocks + block) * channels + c
-    plane = batch.to(tl.int64) * blocks * channels
-    tl.store(sums + at, g0, inside)
-    tl.store(sums + plane + at, gx, inside)
+    tl.store(sums + at, tl.sum(g0, 0), inside)
+    tl.store(sums + plane + at, tl.sum(gx, 0), inside)
     if EXCITED:
-        tl.store(sums + 2 * plane + at, n0, inside)
-        tl.store(sums + 3 * plane + at, nx, inside)
+        tl.store(sums + 2 * plane + at, tl.sum(n0, 0), inside)
+        tl.store(sums + 3 * plane + at, tl.sum(nx, 0), inside)
 
 
 @triton.jit
 def factor_gradients(
     sums, w0, b0, w1, squeezed, scales, gamma, beta, totals, added, before1, before0, activations,
-    blocks, frames, channels, hidden, batch,
+    blocks, frames, channels, hidden, batch, plane,
     CHANNELS: tl.constexpr, HIDDEN: tl.constexpr,
 ):  # fmt: skip
     """Backward of `factors` and `scale` for one sample, from `gradient_sums`.
@@ -202,7 +202,6 @@ def factor_gradients(
     b = tl.program_id(0)
     c = tl.arange(0, CHANNELS)
     inside = c < channels
-    plane = batch.to(tl.int64) * blocks * channels
     g0 = tl.zeros([CHANNELS], tl.float32)
     gx = tl.zeros([CHANNELS], tl.float32)
     n0 = tl.zeros([CHANNELS], tl.float32)
@@ -349,10 +348,10 @@ def first_backward(x, gradient, taps, sums, rows, channels, loops, ROWS: tl.cons
     w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
     w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
     offset = tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
-    g0 = tl.zeros([CHANNELS], tl.float32)
-    gx0 = tl.zeros([CHANNELS], tl.float32)
-    gx1 = tl.zeros([CHANNELS], tl.float32)
-    gx2 = tl.zeros([CHANNELS], tl.float32)
+    g0 = tl.zeros([ROWS, CHANNELS], tl.float32)
+    gx0 = tl.zeros([ROWS, CHANNELS], tl.float32)
+    gx1 = tl.zeros([ROWS, CHANNELS], tl.float32)
+    gx2 = tl.zeros([ROWS, CHANNELS], tl.float32)
     for i in range(loops):
         r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
         x0 = tl.load(x + r * 3, r < rows, 0.0)[:, None]
@@ -361,12 +360,12 @@ def first_backward(x, gradient, taps, sums, rows, channels, loops, ROWS: tl.cons
         mask = (r < rows)[:, None] & inside[None, :]
         g = tl.load(gradient + r[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
         g = tl.where(w0 * x0 + w1 * x1 + w2 * x2 + offset > 0.0, g, 0.0)
-        g0 += tl.sum(g, 0)
-        gx0 += tl.sum(g * x0, 0)
-        gx1 += tl.sum(g * x1, 0)
-        gx2 += tl.sum(g * x2, 0)
+        g0 += g
+        gx0 += g * x0
+        gx1 += g * x1
+        gx2 += g * x2
     at = sums + block * 4 * channels + c
-    tl.store(at, g0, inside)
-    tl.store(at + channels, gx0, inside)
-    tl.store(at + 2 * channels, gx1, inside)
-    tl.store(at + 3 * channels, gx2, inside)
+    tl.store(at, tl.sum(g0, 0), inside)
+    tl.store(at + channels, tl.sum(gx0, 0), inside)
+    tl.store(at + 2 * channels, tl.sum(gx1, 0), inside)
+    tl.store(at + 3 * channels, tl.sum(gx2, 0), inside)
