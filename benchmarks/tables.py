@@ -11,9 +11,9 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model, one of the index a row per figure, one of memory a row per command, one of wheels a row per
-group of extras. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a
-row per method and a column per number of recordings.
+row per trained model, one of steps on a GPU a row per way to take them, one of the index a row per figure, one of
+memory a row per command, one of wheels a row per group of extras. Of transfer.json, `<!-- table: transfer.json | DATA
+-->` is a row per method and a column per number of recordings.
 """
 
 import json
@@ -39,6 +39,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         return _listening(result)
     if result.get("bench") == "arm64":
         return _wheels(result)
+    if "gpu_steps" in result:
+        return _gpu_steps(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
     elif "figures" in result:
@@ -167,6 +169,23 @@ def _program_rows(result: dict[str, Any]) -> list[list[str]]:
         ratio = min(first["cpu"]) / cpu
         rows.append([row["name"], f"{wall:,.0f}", f"{cpu:,.0f} s", f"{ratio:.1f}", f"{memory:,.0f} MB"])
     return rows
+
+
+def _gpu_steps(result: dict[str, Any]) -> str:
+    """A row per way to take a training step: its time, that of its kernels, the rate, and the share of the hardware."""
+    limit, about = result["limit"], result["machine"]
+    rows = [["a step in bfloat16", "batch", "ms", "kernels, ms", "launches", "segments/s", "of the matrix product"]]
+    rows.append(["---", *("---:" for _ in rows[0][1:])])
+    for row in result["gpu_steps"]:
+        rate = 1000 * row["batch_size"] / row["milliseconds"]
+        share = rate * limit["segment_gflop"] / 1000 / limit["matmul_tflops"]
+        times = f"{row['milliseconds']:.1f}", f"{row['kernels']:.1f}", str(row["launches"])
+        rows.append([row["name"], str(row["batch_size"]), *times, f"{rate:,.0f}", f"{100 * share:.0f} %"])
+    source = (
+        f"{about['gpu']}, CUDA {about['cuda']}, PyTorch {about['torch']}; a matrix product does "
+        f"{limit['matmul_tflops']:.0f} TFLOP/s, a copy {limit['copy_tbs']:.1f} TB/s; {result['about']}."
+    )
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", source, ""])
 
 
 def _wheels(result: dict[str, Any]) -> str:

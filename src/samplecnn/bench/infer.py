@@ -15,7 +15,7 @@ from samplecnn.bench.matmul import forward_flops, matrix_limit, matrix_rate
 from samplecnn.bench.plain import PlainSampleCNN
 from samplecnn.bench.rounds import MIN_TURN_SECONDS, Comparison, Contender
 from samplecnn.bench.scale import measure_scale, scale_result
-from samplecnn.bench.steps import architecture
+from samplecnn.bench.steps import architecture, gpu_of
 from samplecnn.hardware import dtype
 from samplecnn.inference import ENGINES, installed, open_engine
 from samplecnn.inference.registry import decide_precision
@@ -71,6 +71,8 @@ def bench_infer(
                 for precision in dict.fromkeys(("fp32", best)):
                     program = ("tensorflow_infer.py", precision, batch_size, calls, window, network)
                     run.add_peer(f"TensorFlow, {precision}", tensorflow, *program)
+        else:
+            run.machine |= gpu_of(target)
         turn = MIN_TURN_SECONDS if target.type == "cpu" else 0.0
         rate = run.measure(rounds, lambda: matrix_rate(dtype(best), target), turn)
     settings = {"window": window, "batch_size": batch_size, "rounds": rounds, "device": str(target)}

@@ -7,6 +7,7 @@ Contenders differ in the network, its arithmetic and how its kernels are launche
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +110,17 @@ def noise_task(window: int, num_classes: int) -> Task:
     """MagnaTagATune's task with another window and numbered classes."""
     names = tuple(f"class {i}" for i in range(num_classes))
     return replace(REGISTRY["mtt"].task(), window=window, clip_seconds=None, classes=names)
+
+
+def gpu_of(device: torch.device) -> dict[str, Any]:
+    """A GPU and the libraries for it, for a benchmark's `machine`."""
+    found = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": found.name,
+        "gpu memory, GB": round(found.total_memory / 1e9),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 def wait(device: torch.device) -> None:

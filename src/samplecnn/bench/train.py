@@ -11,7 +11,7 @@ from samplecnn.bench.batchsizes import best_batches, release_memory
 from samplecnn.bench.epochs import MTT_SEGMENTS, epochs
 from samplecnn.bench.matmul import forward_flops, matrix_limit, matrix_rate
 from samplecnn.bench.rounds import MIN_TURN_SECONDS, Comparison, Contender
-from samplecnn.bench.steps import Kind, Steps, architecture, kinds, many_compiled
+from samplecnn.bench.steps import Kind, Steps, architecture, gpu_of, kinds, many_compiled
 from samplecnn.bench.trainscale import scale_train
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.hardware import choose_device, dtype
@@ -87,7 +87,7 @@ def bench_train(
         settings = {"window": window, "batch_size": batch_size, "steps": steps, "rounds": rounds, "device": device}
         result = run.result(limit, {**settings, **config.to_dict()})
         if on_gpu:
-            result["machine"] |= _gpu(target)
+            result["machine"] |= gpu_of(target)
             measured = [network.kind for network in networks]
             plain = [kind for kind in measured if not kind.ours and kind.mode == "eager"]
             chosen = [_fastest(run.contenders, measured), *plain]
@@ -130,16 +130,6 @@ def _peer_settings(config: ModelConfig, window: int, batch_size: int, steps: int
             "precision": precision,
         }
     )
-
-
-def _gpu(device: torch.device) -> dict[str, Any]:
-    found = torch.cuda.get_device_properties(device)
-    return {
-        "gpu": found.name,
-        "gpu memory, GB": round(found.total_memory / 1e9),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-    }
 
 
 def _log(line: str) -> None:

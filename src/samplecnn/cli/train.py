@@ -171,7 +171,7 @@ def train(
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1, mps (Apple), or auto.")
     ] = Default.device,
     compile: Annotated[
-        bool, typer.Option("--compile", help="On a GPU: fuse operations with torch.compile and replay CUDA graphs.")
+        bool, typer.Option("--compile", help="On a GPU: fuse operations with torch.compile.")
     ] = Default.compile,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the initial values, the order of segments and dropout.")

@@ -149,7 +149,7 @@ def train(
         skip_corrupt: skips damaged TFRecords instead of stopping at the first.
         precision: "fp32"; "bf16"; "tf32" on NVIDIA GPUs; "auto" takes bf16 if it is faster.
         device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an NVIDIA or AMD GPU if there is one.
-        compile: on a GPU, fuses operations with torch.compile and replays steps as CUDA graphs.
+        compile: on a GPU, fuses operations with torch.compile, in place of `kernels.gpu`.
         seed: of the initial values, the order of the segments and dropout.
         init_from: a model to take initial weights from: a run directory, a .safetensors or an .h5 file, or a packaged
             model's name.

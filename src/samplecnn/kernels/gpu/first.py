@@ -32,14 +32,14 @@ def first_conv(
 
 def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [3] and covariance [3, 3] of frames [rows, 3], float32, added up in float64."""
-    from samplecnn.kernels.gpu import passes
+    from samplecnn.kernels.gpu import first_passes
 
     rows = len(x)
     tiles = -(-rows // ROWS)
     loops = -(-tiles // MOMENT_PROGRAMS)
     blocks = -(-tiles // loops)
     sums = torch.empty(blocks, 9, device=x.device)
-    passes.frame_moments[(blocks,)](x, sums, rows, loops, ROWS=ROWS)
+    first_passes.frame_moments[(blocks,)](x, sums, rows, loops, ROWS=ROWS)
     total = sums.sum(0, dtype=torch.float64) / rows
     mean = total[:3]
     a, b, c, d, e, f = total[3:].unbind()
@@ -50,7 +50,7 @@ def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
 class _FirstConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, frames, weight, bias, gamma, beta, epsilon, dtype):  # type: ignore[no-untyped-def]
-        from samplecnn.kernels.gpu import passes
+        from samplecnn.kernels.gpu import first_passes
 
         batch, time = frames.shape[:2]
         x, w = frames.contiguous().view(-1, 3), weight.squeeze(1)
@@ -63,7 +63,7 @@ class _FirstConv(torch.autograd.Function):
         taps = torch.cat(((w * factor[:, None]).t(), (beta - centre * factor)[None]))
         tiles = Tiles.of(1, len(x), features)
         out = torch.empty(batch, time, features, dtype=dtype, device=x.device)
-        passes.first_forward[(tiles.blocks, tiles.columns)](
+        first_passes.first_forward[(tiles.blocks, tiles.columns)](
             x, taps, out, len(x), features, tiles.loops, ROWS=tiles.rows, CHANNELS=tiles.channels
         )
         ctx.save_for_backward(x, w, mean, centre, spread, inverse, factor, taps)
@@ -73,13 +73,13 @@ class _FirstConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient, *_):  # type: ignore[no-untyped-def]
-        from samplecnn.kernels.gpu import passes
+        from samplecnn.kernels.gpu import first_passes
 
         x, w, mean, centre, spread, inverse, factor, taps = ctx.saved_tensors
         features = len(w)
         tiles = Tiles.of(1, len(x), features)
         sums = torch.empty(tiles.blocks, 4, features, device=x.device)
-        passes.first_backward[(tiles.blocks, tiles.columns)](
+        first_passes.first_backward[(tiles.blocks, tiles.columns)](
             x, gradient.contiguous(), taps, sums, len(x), features, tiles.loops,
             ROWS=tiles.rows, CHANNELS=tiles.channels,
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """A convolution by cuDNN, and its batch norm, ReLU, max-pooling and excitation in fused passes, in training."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -94,11 +95,11 @@ class _ConvNorm(torch.autograd.Function):
             y, gradient, values, sums, time, frames, features, tiles.blocks, tiles.loops, sums[0].numel(),
             **options, FRAMES=tiles.rows, CHANNELS=tiles.channels,
         )  # fmt: skip
-        added, of_excitation = values, (None,) * 4
+        added: Tensor = values
+        of_excitation: Sequence[Tensor | None] = [None] * 4
         if excited:
-            totals, added, *of_excitation = _excitation_backward(
-                sums, frames, (w0, b0, w1), squeezed, scales, gamma, beta
-            )
+            weights = (w0, b0, w1)
+            totals, added, *of_excitation = _excitation_backward(sums, frames, weights, squeezed, scales, gamma, beta)
         else:
             totals = sums.sum((1, 2))
         out = torch.empty_like(y)
