@@ -22,7 +22,7 @@ def test_by_the_interpreter():
     pytest.importorskip("triton", reason="Triton comes with PyTorch for CUDA; `pip install triton` brings it elsewhere")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", __file__]
     ended = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
-    assert ended.returncode == 0 and "5 passed" in ended.stdout, ended.stdout
+    assert ended.returncode == 0 and "6 passed" in ended.stdout, ended.stdout
 
 
 def trained(config: ModelConfig, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -41,6 +41,17 @@ def trained(config: ModelConfig, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     # A bias before a batch norm has no effect: its gradient is rounding error in one network, 0 in the other.
     kept = {name: value for name, value in gradients.items() if not ("conv" in name and name.endswith("bias"))}
     return {"logits": logits.detach(), **kept, **dict(model.named_buffers())}
+
+
+def test_without_triton_a_line_says_so_once(monkeypatch, capsys):
+    for name in ("triton", "samplecnn.kernels.gpu.passes"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr(gpu, "passes", raising=False)
+    gpu._works.cache_clear()
+    assert not gpu._works(torch.device("cpu")) and not gpu._works(torch.device("cpu"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "training without the fused passes for GPUs" in line
+    gpu._works.cache_clear()
 
 
 @pytest.mark.skipif(not (ON_GPU or INTERPRETED), reason="run by the test above")

@@ -9,7 +9,6 @@ process each layer in about 25 such passes, these in 7 beside the convolutions, 
 """
 
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -17,20 +16,28 @@ from torch import Tensor
 from samplecnn.kernels.gpu.first import first_conv
 from samplecnn.kernels.gpu.norm import conv_norm
 from samplecnn.processes import current_share
+from samplecnn.system.log import note
 
 __all__ = ["conv_norm", "first_conv", "is_usable"]
-
-INTERPRETED = False  # tests: whether these passes are also used on a CPU, by Triton's interpreter
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def is_usable(x: Tensor) -> bool:
     """Whether these passes compute a training step with x: on a CUDA device, by one process, not for torch.compile."""
-    on_gpu = x.device.type == "cuda" and torch.version.hip is None
-    if not (on_gpu or (INTERPRETED and x.device.type == "cpu")) or torch.compiler.is_compiling():
+    if x.device.type != "cuda" or torch.version.hip is not None or torch.compiler.is_compiling():
         return False
-    return x.dtype in (torch.float32, torch.bfloat16) and current_share() is None and _has_triton()
+    return x.dtype in (torch.float32, torch.bfloat16) and current_share() is None and _works(x.device)
+
+
+@cache
+def _works(device: torch.device) -> bool:
+    """Whether Triton is there and runs; it needs a C compiler and a GPU that it knows. If not, a line says so, once."""
+    try:
+        from samplecnn.kernels.gpu import passes
+
+        one = torch.ones(1, 1, 16, device=device)
+        passes.scale[(1, 1, 1)](one, one[0], torch.empty_like(one), 1, 16, 1, FRAMES=16, CHANNELS=16)
+    except Exception as error:  # whatever a compiler or a driver raises
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        note(f"training without the fused passes for GPUs, which failed here: {reason}")
+        return False
+    return True
