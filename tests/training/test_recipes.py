@@ -8,7 +8,7 @@ import torch
 
 import samplecnn
 from samplecnn import resume, train
-from samplecnn.errors import OptionError, UsageError
+from samplecnn.errors import OptionError, SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm
 from samplecnn.training import TrainOptions, loop
@@ -219,6 +219,11 @@ def test_a_resumed_modern_run_is_the_uninterrupted_one(built, whole, tmp_path, m
     assert again.scores == result.scores
     ours, theirs = (samplecnn.load(path).state_dict() for path in (again.run, result.run))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    state = load_checkpoint(run)
+    state.options["background"] = str(built / "sounds" / "low")
+    loop.save_checkpoint(run, state)
+    with pytest.raises(SampleCNNError, match=r"low \(--background\) have changed since the run started; restore them"):
+        resume(run, num_stages=2)
 
 
 def test_a_run_of_an_earlier_version_resumes_as_original(built, tmp_path, monkeypatch):

@@ -94,6 +94,7 @@ class Checkpoint:
     data: dict[str, Any] | None = None  # the BuildRecord of the data set; earlier versions have none
     scored: dict[str, Any] | None = None  # the ScoredRun that a final model is like
     processes: int = 1  # that divided the batches
+    background: str | None = None  # hash of the recordings of --background; earlier versions have none
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> None:
@@ -240,6 +241,7 @@ CONTENTS = fields(
         "data": or_null(RECORD_RULE),
         "scored": or_null(SCORED_RULE),
         "processes": whole(1, 1 << 20),
+        "background": or_null(text(100)),
     },
-    optional=["device_random_state", "average", "data", "scored", "processes"],
+    optional=["device_random_state", "average", "data", "scored", "processes", "background"],
 )

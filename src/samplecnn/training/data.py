@@ -1,5 +1,6 @@
 """The data of a run: its splits, a check that they are unchanged, and the clips that its model is trained on."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,20 @@ def check_same_data(run: Path, checkpoint: Checkpoint, train: Segments) -> None:
         raise SampleCNNError(
             f"{run}: {train.folder} was rebuilt after the run started: then it was {started}, now {found}; "
             "build the data set as it was, or start a new run"
+        )
+
+
+def background_hash(background: np.ndarray | None) -> str | None:
+    """A hash of the recordings of --background, float32 [samples]; None without them."""
+    return None if background is None else hashlib.sha256(background.data).hexdigest()
+
+
+def check_same_background(run: Path, checkpoint: Checkpoint, background: np.ndarray | None) -> None:
+    """Raises SampleCNNError if the recordings of --background are not those that the run started with."""
+    if checkpoint.background is not None and background_hash(background) != checkpoint.background:
+        raise SampleCNNError(
+            f"{run}: the recordings in {checkpoint.options['background']} (--background) have changed since the run "
+            "started; restore them, or start a new run"
         )
 
 

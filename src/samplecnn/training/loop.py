@@ -27,6 +27,7 @@ from samplecnn.system.allocator import keep_freed_memory
 from samplecnn.system.progress import Progress
 from samplecnn.training.averaging import Average, scored_weights, set_norm_update
 from samplecnn.training.checkpoint import Checkpoint, RunState, Weights, after_disk_error, resume_call, save_checkpoint
+from samplecnn.training.data import background_hash
 from samplecnn.training.depth import description
 from samplecnn.training.feed import Feed
 from samplecnn.training.interrupt import deferred_interrupt
@@ -72,6 +73,7 @@ class Run:
         self.best: Weights | None = None
         self.last: Weights | None = None  # of the last epoch of the last stage, when that has ended
         self.feed = Feed(splits["train"], options, device, background, processes)
+        self.background = background_hash(background)
         set_norm_update(self.model, options.norm_update)
         self.optimizer, self.average = new_optimizer(self.model, options), self.new_average()
         loss = loss_of(options, self.task, splits["train"].labels, device)
@@ -286,6 +288,7 @@ class Run:
                 data=self.data.to_dict(),
                 scored=None if self.scored is None else self.scored.to_dict(),
                 processes=self.processes.count,
+                background=self.background,
             ),
         )
         self.saved_at = time.monotonic()

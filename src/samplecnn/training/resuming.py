@@ -13,7 +13,15 @@ from samplecnn.processes import join
 from samplecnn.system.arguments import checked
 from samplecnn.task import Task
 from samplecnn.training.checkpoint import CHECKPOINT, damage_named, load_checkpoint, restore_optimizer
-from samplecnn.training.data import check_same_data, every_clip, open_splits, record_of, seen_clips, with_statistics
+from samplecnn.training.data import (
+    check_same_background,
+    check_same_data,
+    every_clip,
+    open_splits,
+    record_of,
+    seen_clips,
+    with_statistics,
+)
 from samplecnn.training.depth import freeze
 from samplecnn.training.extension import extended
 from samplecnn.training.logging import log
@@ -84,6 +92,7 @@ def resume(
         model.load_state_dict(checkpoint.weights)
     seen = processes.once(lambda: seen_clips(options, splits, run).save(run))
     recordings = background_of(options, task)
+    check_same_background(run, checkpoint, recordings)
     continued = Run(
         run,
         options,
