@@ -175,8 +175,8 @@ class Mqtt:
 
     def _connected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._reason = str(reason) if reason.is_failure else ""
-        self._answered.set()
         if reason.is_failure:
+            self._answered.set()
             self._say(self._reason)
             return
         if self._said:
@@ -186,6 +186,7 @@ class Mqtt:
             topic = f"{self.discovery}/sensor/{self.broker.id}/config"
             self._publish(topic, json.dumps(self._description(), ensure_ascii=False), retain=True)
         self._publish(self._availability, "online", retain=True)
+        self._answered.set()  # only now: no event precedes "online"
 
     def _disconnected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure and not self._reason:
