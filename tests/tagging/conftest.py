@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from samplecnn import model_files
 from samplecnn.cli.tag import tag_command
-from samplecnn.errors import SampleCNNError
+from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
@@ -112,3 +112,14 @@ def run(model_folder):
         return outcome
 
     return call
+
+
+@pytest.fixture(scope="session")
+def refused():
+    """refused(outcome) -> the message of the usage error that a command ended with."""
+
+    def message(outcome) -> str:
+        assert isinstance(outcome.exception, UsageError), outcome
+        return str(outcome.exception)
+
+    return message

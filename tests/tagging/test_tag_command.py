@@ -1,22 +1,16 @@
 import csv
-import hashlib
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import soundfile
-import typer
 from typer.testing import CliRunner
 
 from samplecnn.cli.app import app
-from samplecnn.cli.tag import tag_command
 from samplecnn.errors import AudioError, UsageError
 from samplecnn.tagging.find import find_files
 from samplecnn.tagging.report import MAX_LISTED_FILES, TagReport
@@ -24,11 +18,6 @@ from samplecnn.tagging.tag_files import tag_paths
 from samplecnn.tagging.writers import Selection
 
 GOOD = ["a-low.wav", "b-high.flac", "inner/c-middle.ogg", "inner/d-high.mp3"]
-
-
-def refused(outcome) -> str:
-    assert isinstance(outcome.exception, UsageError), outcome
-    return str(outcome.exception)
 
 
 def test_files_are_found_in_folders_sorted_and_once(folder, broken):
@@ -88,7 +77,7 @@ def test_top_threshold_and_over_time(run, folder):
     assert run(path, "--format", "xml").exit_code == 2
 
 
-def test_output_goes_to_the_file_only(run, folder, tmp_path):
+def test_output_goes_to_the_file_only(run, folder, tmp_path, refused):
     for name in ("table", "json", "jsonl", "csv"):
         output = tmp_path / "new" / f"tags.{name}"
         outcome = run(folder / "a-low.wav", "--format", name, "--output", output)
@@ -100,7 +89,7 @@ def test_output_goes_to_the_file_only(run, folder, tmp_path):
     assert "is a folder" in refused(run(folder / "a-low.wav", "--output", tmp_path))
 
 
-def test_batch_size_and_device(run, folder, monkeypatch):
+def test_batch_size_and_device(run, folder, monkeypatch, refused):
     from samplecnn.inference import Engine
 
     sizes = []
@@ -113,7 +102,7 @@ def test_batch_size_and_device(run, folder, monkeypatch):
     assert run(folder / "b-high.flac", "--batch-size", 0).exit_code == 2
 
 
-def test_missing_paths(run, folder):
+def test_missing_paths(run, folder, refused):
     outcome = run(folder / "missing.wav", folder / "a-low.wav")
     assert outcome.exit_code == 1
     first, second = outcome.stdout.splitlines()
@@ -209,49 +198,6 @@ def test_long_lists_of_failures_are_shortened():
     assert short.lines() == [text.replace("2,000", "1,000")] and len(short.failed) == MAX_LISTED_FILES
 
 
-def test_resuming_keeps_what_was_written(run, folder, tmp_path):
-    output = tmp_path / "tags.jsonl"
-    options = (folder, "--format", "jsonl", "--output", output)
-    assert run(*options).exit_code == 1
-    whole = output.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    marked = lines[0].replace(b"0.", b"9.", 1)  # existing rows are kept, not written again
-    (tmp_path / "tags.jsonl.part").write_bytes(marked + b"".join(lines[1:4]) + lines[4][:20])
-    output.unlink()
-    outcome = run(*options, "--resume")
-    assert outcome.exit_code == 1 and output.read_bytes() == marked + b"".join(lines[1:])
-    assert "5 of 9 files could not be tagged" in outcome.stderr, "failures before the interruption are counted"
-    assert not (tmp_path / "tags.jsonl.part").exists()
-    assert "--resume requires --output" in refused(run(folder, "--resume"))
-    assert "only jsonl and csv" in refused(run(folder, "--output", tmp_path / "x", "--resume"))
-
-
-@pytest.mark.slow
-def test_a_killed_run_is_resumed_to_the_same_result(root, model_folder, folder, tmp_path):
-    copies = tmp_path / "many"
-    copies.mkdir()
-    for number in range(1200):
-        (copies / f"{number:04}.wav").symlink_to(folder / "a-low.wav")
-    output = tmp_path / "tags.csv"
-    command = [sys.executable, "-m", "samplecnn", "tag", model_folder, copies, "--format", "csv", "-o", output]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, cwd=root)
-    part = tmp_path / "tags.csv.part"
-    while not (part.exists() and part.stat().st_size > 5000):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = part.read_bytes()
-    assert not output.exists() and before.count(b"\n") < 1200
-    done = subprocess.run([*command, "--resume"], env=environment, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = list(csv.reader(output.read_text().splitlines()))
-    assert [row[0] for row in rows[1:]] == [str(copies / f"{number:04}.wav") for number in range(1200)]
-    assert len({tuple(row[1:]) for row in rows[1:]}) == 1
-    assert output.read_bytes().startswith(before[: before.rfind(b"\n", 0, before.rfind(b"\n")) + 1])
-
-
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_a_few_recordings_need_no_pytorch(run, model_folder, folder, monkeypatch, precision, bound):
     """Imports dominate the time for a single recording."""
@@ -293,7 +239,7 @@ def test_bf16_is_close_and_unknown_engines_and_precisions_are_refused(run, folde
     assert run(folder / "b-high.flac", "--precision", "fp8").exit_code == 2
 
 
-def test_hop(run, folder):
+def test_hop(run, folder, refused):
     path = folder / "b-high.flac"  # 1.1 s, windows of 0.25 s
     outcome = run(path, "--format", "json", "--over-time", "--hop", 0.1, "--precision", "fp32")
     document = json.loads(outcome.stdout)
@@ -305,63 +251,7 @@ def test_hop(run, folder):
     assert run(path, "--hop", 0).exit_code == 2
 
 
-def test_a_resumed_run_needs_the_same_options(run, folder, tmp_path):
-    output, part = tmp_path / "tags.jsonl", tmp_path / "tags.jsonl.part"
-    options = (folder, "--format", "jsonl", "--over-time", "--output", output)
-    settings = ("--engine", "torch", "--precision", "fp32", "--hop", 0.05)
-    run(*options, *settings)
-    whole = output.read_bytes()
-    assert not list(tmp_path.glob("tags.jsonl.part*"))
-
-    def interrupt() -> None:
-        output.unlink(missing_ok=True)
-        part.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
-        (tmp_path / "tags.jsonl.part.json").write_text('{"engine": "torch", "precision": "fp32", "hop": 0.05}')
-
-    interrupt()
-    message = "the interrupted run used --engine torch --precision fp32 --hop 0.05"
-    assert message in refused(run(*options, "--resume"))
-    assert message in refused(run(*options, "--resume", "--hop", 0.05, "--precision", "bf16"))
-    assert message in refused(run(*options, "--resume", "--hop", 0.1))
-    assert part.exists(), "a refused part is unchanged"
-    assert "engine torch, fp32;" in run(*options, "--resume", "--hop", 0.05).stderr, (
-        "auto resolves to the engine of the interrupted run"
-    )
-    assert output.read_bytes() == whole and not list(tmp_path.glob("tags.jsonl.part*"))
-
-
-@pytest.mark.parametrize("name", ["jsonl", "csv"])
-def test_another_model_or_other_options_are_not_mixed_into_a_result(run, model, model_folder, folder, tmp_path, name):
-    from samplecnn import model_files
-    from samplecnn.models import SampleCNN
-
-    output, part = tmp_path / "tags", tmp_path / "tags.part"
-    options = ("--format", name, "--output", output, "--engine", "numpy")
-    wanted = run(folder, *options, "--top", 2, "--threshold", 0.1)
-    assert wanted.exit_code == 1
-    whole = output.read_bytes()
-    output.unlink()
-    part.write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
-    from samplecnn.tagging.output import Settings
-
-    digest = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
-    noted = Settings("numpy", "fp32", None, digest, 2, 0.1, False)
-    (tmp_path / "tags.part.json").write_text(json.dumps(asdict(noted)))
-    for other in (("--top", 1, "--threshold", 0.1), ("--top", 2), ("--threshold", 0.1)):
-        assert "used --engine numpy --precision fp32 --top 2 --threshold 0.1 and no --hop" in refused(
-            run(folder, *options, "--resume", *other)
-        )
-    other = SampleCNN(model.config, model.task)
-    model_files.save(other, tmp_path / "other")
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(tag_command)
-    words = [str(tmp_path / "other"), str(folder), *map(str, options), "--resume", "--top", "2", "--threshold", "0.1"]
-    assert f"another model (SHA-256 {digest[:12]}" in refused(CliRunner().invoke(app, words))
-    assert run(folder, *options, "--resume", "--top", 2, "--threshold", 0.1).exit_code == 1
-    assert output.read_bytes() == whole
-
-
-def test_a_hop_is_refused_for_tfrecords(run, tmp_path):
+def test_a_hop_is_refused_for_tfrecords(run, tmp_path, refused):
     (tmp_path / "x.tfrecord").write_bytes(b"")
     assert "omit --hop" in refused(run(tmp_path / "x.tfrecord", "--hop", 0.1))
 
@@ -375,7 +265,7 @@ def test_skipped_files_in_folders_are_noted(run, folder, without_av):
     assert "note: 1 FIFO, socket or device is skipped" in lines and "pipe.wav" not in outcome.stdout
 
 
-def test_an_output_that_is_an_input_is_refused(run, folder):
+def test_an_output_that_is_an_input_is_refused(run, folder, refused):
     before = (folder / "a-low.wav").read_bytes()
     for options in ([folder / "b-high.flac"], [folder]):
         text = refused(run("-o", folder / "a-low.wav", *options))
@@ -387,7 +277,7 @@ def test_an_output_that_is_an_input_is_refused(run, folder):
 
 
 @pytest.mark.parametrize("name", ["table", "json", "jsonl", "csv"])
-def test_outputs_that_are_not_regular_files(run, folder, tmp_path, name, monkeypatch):
+def test_outputs_that_are_not_regular_files(run, folder, tmp_path, name, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     options = (folder / "a-low.wav", "--format", name)
     wanted = run(*options).stdout

@@ -35,12 +35,7 @@ def songs(tmp_path, sound):
     return base
 
 
-def refused(outcome) -> str:
-    assert isinstance(outcome.exception, UsageError), outcome
-    return str(outcome.exception)
-
-
-def test_events_have_the_times_of_the_sounds(run, songs):
+def test_events_have_the_times_of_the_sounds(run, songs, refused):
     path = songs / "a.wav"
     plain = ("--format", "jsonl", "--engine", "numpy", "--precision", "fp32")
     [record] = map(json.loads, run(path, *plain, "--events").stdout.splitlines())
@@ -72,7 +67,7 @@ def test_csv_of_events_is_long_csv_and_resumable(run, songs, tmp_path):
         assert output.read_bytes() == whole
 
 
-def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs, tmp_path):
+def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs, tmp_path, refused):
     folder = tmp_path / "out"
     outcome = run(songs, "--format", ",".join([*COLLECTIONS, *TEXTS]), "--output-dir", folder, "--events")
     assert outcome.exit_code == 1 and outcome.stdout == "" and "1 of 3 files could not be tagged" in outcome.stderr
@@ -90,7 +85,7 @@ def test_several_formats_go_into_a_folder_that_mirrors_the_recordings(run, songs
     assert run(songs, "--format", "vtt,csv", "--output-dir", folder, "--overwrite").exit_code == 1
 
 
-def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_path):
+def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_path, refused):
     text = run(songs / "a.wav", "--format", "audacity").stdout
     assert [line.split("\t")[:2] for line in text.splitlines()] == [
         ["0.000000", "1.000000"], ["1.000000", "1.500000"], ["1.500000", "2.000000"]
@@ -132,7 +127,9 @@ def test_one_recording_can_go_to_the_standard_output_or_a_file(run, songs, tmp_p
         (("--resume", "--output-dir", "{songs}/no"), "there is no interrupted run to continue"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(run, songs, model_folder, options, message, tmp_path, monkeypatch):
+def test_options_that_exclude_each_other_are_refused(
+    run, songs, model_folder, options, message, tmp_path, monkeypatch, refused
+):
     monkeypatch.chdir(tmp_path)
     for name in ("list", "a.vtt"):
         (tmp_path / name).write_text(f"{songs}/a.wav\n")
@@ -301,7 +298,7 @@ def test_documents_show_a_threshold_and_the_best_classes(tagger, songs):
     assert len(Selection(threshold=0).events_of(replace(tags, over_time=tags.over_time + 0.01))) == 3
 
 
-def test_paths_are_read_from_a_list(run, songs, tmp_path):
+def test_paths_are_read_from_a_list(run, songs, tmp_path, refused):
     wanted = run(songs / "a.wav", songs / "inner", "--format", "csv").stdout
     names = [str(songs / "a.wav"), str(songs / "inner")]
     for content in ("\n".join(names) + "\n", "\r\n".join(names), "\0".join(names) + "\0"):

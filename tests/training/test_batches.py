@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplecnn.audio import from_int16
+from samplecnn.shards import open_split
 from samplecnn.task import Task
 from samplecnn.training.batches import batches, epoch_order, standardised
 
@@ -91,3 +92,23 @@ def test_standardised_is_the_formula_to_the_same_bits_by_every_way(mean, std):
     assert torch.equal(x, standardised(torch.from_numpy(from_int16(audio.numpy())), task))  # PyTorch's own operations
     assert torch.equal(standardised(audio[:0], task), torch.empty(0, audio.shape[1]))
     assert torch.equal(standardised(audio[:, ::2], task), x[:, ::2])
+
+
+def test_batches_hold_every_segment_once_in_a_shuffled_order(built):
+    segments = open_split(str(built / "sounds"), built / "data", "train")
+    order = epoch_order(len(segments), 0, 0, 0)
+    assert sorted(order) == list(range(len(segments)))
+    assert (order != epoch_order(len(segments), 0, 0, 1)).any() and (order != epoch_order(len(segments), 1, 0, 0)).any()
+    for readers in (1, 3):
+        read = list(batches(segments, order, 7, readers))
+        assert np.array_equal(torch.cat([audio for audio, _ in read]).numpy(), segments.gather(order))
+        assert np.array_equal(torch.cat([labels for _, labels in read]).numpy(), segments.labels[order])
+    rest = list(batches(segments, order, 7, 2, first=3))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(rest, read[3:], strict=True))
+
+
+def test_inputs_are_standardised_as_the_original_does():
+    task = Task(name="t", classes=("a", "b"), mean=-0.001, std=0.2)
+    audio = torch.tensor([[-32768, -1, 0, 16384, 32767]], dtype=torch.int16)
+    expected = (audio.double() / 32768 - task.mean) / task.std
+    torch.testing.assert_close(standardised(audio, task).double(), expected, rtol=1e-6, atol=1e-6)

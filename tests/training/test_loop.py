@@ -18,10 +18,8 @@ from samplecnn.cli.process import os_error_message
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.models import BLOCKS
 from samplecnn.training import TrainOptions, loop, resume, train
-from samplecnn.training.batches import batches, epoch_order, standardised
-from samplecnn.training.checkpoint import CHECKPOINT, RunState, load_checkpoint
+from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
 from samplecnn.training.logging import read_metrics
-from samplecnn.training.schedule import epochs_left
 
 SMALL = {
     "recipe": "original", "block": "basic", "features": 4, "num_stages": 2, "max_epochs": 2, "batch_size": 8,
@@ -290,31 +288,6 @@ def test_checkpoints_of_earlier_versions_are_resumed(built, tmp_path):
     assert load_checkpoint(run).state.bad_epochs == 1
 
 
-def run_lengths(stages: int, patience: int, max_epochs: int, stage=0, epoch=0, bad=0) -> set[int]:
-    """How many epochs are left, for every possible course of the validation loss."""
-    if epoch == max_epochs or bad == patience:
-        return {0} if stage + 1 == stages else run_lengths(stages, patience, max_epochs, stage + 1)
-    outcomes = (True,) if epoch == 0 else (True, False)
-    return {
-        1 + left
-        for better in outcomes
-        for left in run_lengths(stages, patience, max_epochs, stage, epoch + 1, 0 if better else bad + 1)
-    }
-
-
-@pytest.mark.parametrize(
-    ("stages", "patience", "max_epochs"), [(1, 1, 1), (1, 2, 5), (2, 2, 4), (3, 1, 3), (2, 5, 3), (2, 0, 4)]
-)
-def test_the_epochs_left_are_the_shortest_and_the_longest_course(stages, patience, max_epochs):
-    options = TrainOptions("scd", num_stages=stages, patience=patience, max_epochs=max_epochs)
-    for stage in range(stages):
-        for epoch in range(1, max_epochs + 1):
-            for bad in range(min(epoch, max(patience, 1) + 1)):
-                lengths = run_lengths(stages, max(patience, 1), max_epochs, stage, epoch, bad)
-                state = RunState(stage=stage, epoch=epoch, bad_epochs=bad)
-                assert epochs_left(options, state) == (min(lengths), max(lengths))
-
-
 def test_an_empty_split_is_named(built, tmp_path):
     """A manifest whose test recordings are all missing."""
     rows = [f"{built}/sounds/low/{i}.wav,{'ab'[i % 2]},{'train' if i < 8 else 'val'}" for i in range(12)]
@@ -374,28 +347,6 @@ def test_weight_decay_is_an_l2_penalty_on_convolution_kernels(built, tmp_path):
         if name == "conv0.weight" or (name.startswith("blocks") and "conv" in name and name.endswith("weight")):
             expected = value - 0.1 * 2 * 0.01 * begin[name]
         torch.testing.assert_close(states[1][name], expected, rtol=1e-4, atol=1e-6)
-
-
-def test_batches_hold_every_segment_once_in_a_shuffled_order(built):
-    from samplecnn.shards import open_split
-
-    segments = open_split(str(built / "sounds"), built / "data", "train")
-    order = epoch_order(len(segments), 0, 0, 0)
-    assert sorted(order) == list(range(len(segments)))
-    assert (order != epoch_order(len(segments), 0, 0, 1)).any() and (order != epoch_order(len(segments), 1, 0, 0)).any()
-    for readers in (1, 3):
-        read = list(batches(segments, order, 7, readers))
-        assert np.array_equal(torch.cat([audio for audio, _ in read]).numpy(), segments.gather(order))
-        assert np.array_equal(torch.cat([labels for _, labels in read]).numpy(), segments.labels[order])
-    rest = list(batches(segments, order, 7, 2, first=3))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(rest, read[3:], strict=True))
-
-
-def test_inputs_are_standardised_as_the_original_does():
-    task = samplecnn.Task(name="t", classes=("a", "b"), mean=-0.001, std=0.2)
-    audio = torch.tensor([[-32768, -1, 0, 16384, 32767]], dtype=torch.int16)
-    expected = (audio.double() / 32768 - task.mean) / task.std
-    torch.testing.assert_close(standardised(audio, task).double(), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
