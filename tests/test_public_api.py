@@ -9,7 +9,7 @@ import pytest
 import samplecnn
 from samplecnn.errors import UsageError
 from samplecnn.system.arguments import checked, suggestion
-from samplecnn.training import TrainOptions, recipes
+from samplecnn.training import TrainOptions, options, recipes
 
 FUNCTIONS = ("build", "train", "resume", "train_on_all", "evaluate", "export", "load")
 
@@ -26,7 +26,7 @@ def test_every_argument_is_spelled_out_typed_and_documented(name):
 
 
 def test_the_arguments_of_train_are_the_train_options():
-    """Same names, same order, same defaults, or None where recipes differ; a recipe's fields stand together."""
+    """Same names, order and defaults, or None where a recipe or the network of init_from may decide."""
     arguments = inspect.signature(samplecnn.train).parameters
     fields = {field.name: field for field in dataclasses.fields(TrainOptions)}
     own = [name for name in fields if name not in recipes.FIELDS]
@@ -34,7 +34,7 @@ def test_the_arguments_of_train_are_the_train_options():
     assert list(arguments) == [*own[:after], *recipes.FIELDS, *own[after:]]
     for name, field in fields.items():
         default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-        default = None if name in ("recipe", *recipes.FIELDS) else default
+        default = None if name in options.NAMED else default
         assert arguments[name].default == default, name
 
 
@@ -43,7 +43,7 @@ def test_the_arguments_of_train_are_the_train_options():
     [
         (lambda: samplecnn.train("demo", epochs=3), "train has no option 'epochs'; did you mean max_epochs?"),
         (lambda: samplecnn.train("demo", max_epochs="3"), "train: max_epochs must be an integer or None, not '3'"),
-        (lambda: samplecnn.train("demo", multi="yes"), "train: multi must be True or False, not 'yes'"),
+        (lambda: samplecnn.train("demo", multi="yes"), "train: multi must be True or False or None, not 'yes'"),
         (lambda: samplecnn.train("demo", batch_size=True), "train: batch_size must be an integer or None, not True"),
         (lambda: samplecnn.train("demo", lr=[0.1]), "train: lr must be a number or None, not [0.1]"),
         (lambda: samplecnn.train("demo", data_dir=None), "train: data_dir must be a string or a path, not None"),
