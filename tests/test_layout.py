@@ -7,6 +7,7 @@ not, because they never run.
 
 import ast
 import graphlib
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -77,9 +78,19 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+def _parsed(text: str) -> ast.Module:
+    """The syntax tree; again if another thread parses at the same time, where CPython 3.11 may raise SystemError."""
+    for _ in range(20):
+        try:
+            return ast.parse(text)
+        except SystemError:
+            time.sleep(0.1)
+    return ast.parse(text)
+
+
 def imports_of(name: str) -> Iterator[str]:
     """The modules of the package that a module imports anywhere in its code, except under TYPE_CHECKING."""
-    yield from _imports([ast.parse(MODULES[name].read_text(encoding="utf-8"))])
+    yield from _imports([_parsed(MODULES[name].read_text(encoding="utf-8"))])
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:

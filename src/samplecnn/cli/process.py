@@ -83,13 +83,15 @@ def os_error_message(error: OSError) -> str:
 
 
 def end_interrupted(terminated: bool) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a second Ctrl-C while the process ends
     fail("terminated" if terminated else "interrupted", TERMINATED if terminated else INTERRUPTED)
 
 
 def fail(message: str, code: int) -> NoReturn:
     from samplecnn.processes import reports_failure
 
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):  # the process ends already, with this message alone
+            signal.signal(number, signal.SIG_IGN)
     if reports_failure():
         print(printable(message), file=sys.stderr, flush=True)
     sys.exit(code)
