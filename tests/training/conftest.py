@@ -27,3 +27,22 @@ def every_checkpoint(monkeypatch):
         monkeypatch.setattr(loop, "save_checkpoint", original)
 
     return kept
+
+
+@pytest.fixture
+def interrupted_epoch(monkeypatch):
+    """interrupted_epoch(): within it, a training is interrupted at the end of its first epoch."""
+
+    @contextmanager
+    def interrupted():
+        original = loop.Run.end_epoch
+
+        def interrupt(self, figures):
+            original(self, figures)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(loop.Run, "end_epoch", interrupt)
+            yield
+
+    return interrupted

@@ -145,22 +145,16 @@ def test_what_cannot_be_is_one_line(built, scored, tmp_path):
         assert isinstance(result.exception, UsageError) and said in str(result.exception), result.output
 
 
-def test_the_final_model_has_the_thresholds_of_the_run_that_it_is_like(built, scored, tmp_path, monkeypatch, capsys):
+def test_the_final_model_has_the_thresholds_of_the_run_that_it_is_like(
+    built, scored, tmp_path, interrupted_epoch, capsys
+):
     """Also one that was interrupted; they cannot be fitted to its own clips."""
     run = tmp_path / scored.name
     shutil.copytree(scored, run)
     assert "thresholds" not in capsys.readouterr().out
     fit(run, "sounds", built / "data", "f1")
-    original = loop.Run.end_epoch
-
-    def interrupted(self, figures):
-        original(self, figures)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop.Run, "end_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_epoch():
         train_on_all(run, log_dir=tmp_path / "log")
-    monkeypatch.undo()
     (final,) = (tmp_path / "log").iterdir()
     resume(final)
     assert f"calibration and thresholds are those of {scored.name}" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from samplecnn.evaluation import baselines, predict, score
 from samplecnn.evaluation.seen_clips import clip_hashes, read_seen
 from samplecnn.shards import open_split
 from samplecnn.shards.folds import open_fold
-from samplecnn.training import loop, resume, train
+from samplecnn.training import resume, train
 
 SMALL = {
     "recipe": "original", "block": "basic", "features": 4, "num_stages": 1, "max_epochs": 2, "batch_size": 8,
@@ -40,18 +40,10 @@ def test_a_fold_is_trained_and_tested_on_its_own_clips(built, tmp_path):
         run_small(built, tmp_path, fold="4/3")
 
 
-def test_an_interrupted_fold_is_resumed_bit_for_bit(built, tmp_path, monkeypatch):
+def test_an_interrupted_fold_is_resumed_bit_for_bit(built, tmp_path, interrupted_epoch):
     whole = run_small(built, tmp_path / "whole", fold="1/3").run
-    original = loop.Run.end_epoch
-
-    def interrupted(self, figures):
-        original(self, figures)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop.Run, "end_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_epoch():
         run_small(built, tmp_path / "parts", fold="1/3")
-    monkeypatch.undo()
     (run,) = (tmp_path / "parts").iterdir()
     resume(run)
     one, other = samplecnn.load(whole).state_dict(), samplecnn.load(run).state_dict()

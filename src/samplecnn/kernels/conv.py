@@ -39,6 +39,16 @@ def from_image(y: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).squeeze(2)
 
 
+def as_wide_image(x: Tensor) -> Tensor:
+    """[batch, time, channels] as an image whose width is time, [batch, channels, 1, time] in channels-last memory."""
+    return x.unsqueeze(1).permute(0, 3, 1, 2)
+
+
+def from_wide_image(y: Tensor) -> Tensor:
+    """The inverse of `as_wide_image`."""
+    return y.permute(0, 2, 3, 1).squeeze(1)
+
+
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """By PyTorch, as an image whose width is time.
 
@@ -48,8 +58,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     half = weight.shape[2] // 2
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
         return from_image(F.conv2d(as_image(x), weight.unsqueeze(3), bias, padding=(half, 0)))
-    out = F.conv2d(x.unsqueeze(1).permute(0, 3, 1, 2), weight.unsqueeze(2), bias, padding=(0, half))
-    return out.permute(0, 2, 3, 1).squeeze(1)
+    return from_wide_image(F.conv2d(as_wide_image(x), weight.unsqueeze(2), bias, padding=(0, half)))
 
 
 class _Conv(torch.autograd.Function):

@@ -16,17 +16,7 @@ MOMENT_PROGRAMS = 512
 def first_conv(
     frames: Tensor, weight: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """ReLU of the batch norm, with the statistics of the batch, of the convolution.
-
-    Args:
-        frames: float32 [batch, time, 3]; gets no gradient.
-        weight, bias: the convolution's, [features, 1, 3] and [features].
-        gamma, beta: the batch norm's, [features].
-        dtype: type of the result, float32 or bfloat16.
-
-    Returns:
-        The result [batch, time, features], and mean and (uncorrected) variance of the convolution, float32 [features].
-    """
+    """`kernels.first_conv` on a GPU: the same arguments and results."""
     return _FirstConv.apply(frames, weight, bias, gamma, beta, epsilon, dtype)  # type: ignore[no-untyped-call,no-any-return]
 
 

@@ -10,6 +10,23 @@ from samplecnn.kernels.gpu.passes import NAN
 
 
 @triton.jit
+def frames_of(x, r, rows):
+    """The three samples of the frames r."""
+    inside = r < rows
+    return tl.load(x + r * 3, inside, 0.0), tl.load(x + r * 3 + 1, inside, 0.0), tl.load(x + r * 3 + 2, inside, 0.0)
+
+
+@triton.jit
+def taps_of(taps, c, channels):
+    """The three taps and the offset of the channels c, [1, c] each."""
+    inside = c < channels
+    w0 = tl.load(taps + c, inside, 0.0)[None, :]
+    w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
+    w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
+    return w0, w1, w2, tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
+
+
+@triton.jit
 def frame_moments(x, sums, rows, loops, ROWS: tl.constexpr):
     """Sums of the three samples of a frame and of their six products over each block of rows: [blocks, 9]."""
     block = tl.program_id(0)
@@ -24,9 +41,7 @@ def frame_moments(x, sums, rows, loops, ROWS: tl.constexpr):
     s22 = tl.zeros([ROWS], tl.float32)
     for i in range(loops):
         r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-        x0 = tl.load(x + r * 3, r < rows, 0.0)
-        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)
-        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)
+        x0, x1, x2 = frames_of(x, r, rows)
         s0 += x0
         s1 += x1
         s2 += x2
@@ -54,15 +69,11 @@ def first_forward(x, taps, out, rows, channels, loops, ROWS: tl.constexpr, CHANN
     block = tl.program_id(0)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    w0 = tl.load(taps + c, inside, 0.0)[None, :]
-    w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
-    w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
-    offset = tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
+    w0, w1, w2, offset = taps_of(taps, c, channels)
     for i in range(loops):
         r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-        x0 = tl.load(x + r * 3, r < rows, 0.0)[:, None]
-        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)[:, None]
-        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)[:, None]
+        x0, x1, x2 = frames_of(x, r, rows)
+        x0, x1, x2 = x0[:, None], x1[:, None], x2[:, None]
         value = tl.maximum(w0 * x0 + w1 * x1 + w2 * x2 + offset, 0.0, propagate_nan=NAN)
         mask = (r < rows)[:, None] & inside[None, :]
         tl.store(out + r[:, None] * channels + c[None, :], value.to(out.dtype.element_ty), mask)
@@ -74,19 +85,15 @@ def first_backward(x, gradient, taps, sums, rows, channels, loops, ROWS: tl.cons
     block = tl.program_id(0)
     c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    w0 = tl.load(taps + c, inside, 0.0)[None, :]
-    w1 = tl.load(taps + channels + c, inside, 0.0)[None, :]
-    w2 = tl.load(taps + 2 * channels + c, inside, 0.0)[None, :]
-    offset = tl.load(taps + 3 * channels + c, inside, 0.0)[None, :]
+    w0, w1, w2, offset = taps_of(taps, c, channels)
     g0 = tl.zeros([ROWS, CHANNELS], tl.float32)
     gx0 = tl.zeros([ROWS, CHANNELS], tl.float32)
     gx1 = tl.zeros([ROWS, CHANNELS], tl.float32)
     gx2 = tl.zeros([ROWS, CHANNELS], tl.float32)
     for i in range(loops):
         r = (block * loops + i).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-        x0 = tl.load(x + r * 3, r < rows, 0.0)[:, None]
-        x1 = tl.load(x + r * 3 + 1, r < rows, 0.0)[:, None]
-        x2 = tl.load(x + r * 3 + 2, r < rows, 0.0)[:, None]
+        x0, x1, x2 = frames_of(x, r, rows)
+        x0, x1, x2 = x0[:, None], x1[:, None], x2[:, None]
         mask = (r < rows)[:, None] & inside[None, :]
         g = tl.load(gradient + r[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
         g = tl.where(w0 * x0 + w1 * x1 + w2 * x2 + offset > 0.0, g, 0.0)

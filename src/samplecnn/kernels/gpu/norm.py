@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samplecnn.kernels.conv import as_wide_image, from_wide_image
 from samplecnn.kernels.gpu.launch import Tiles, parts, power_of_2
 
 BLOCKS = 32  # blocks whose moments are added up at once
@@ -42,11 +43,6 @@ def conv_norm(
     return _ConvNorm.apply(x, *conv, *norm, *values, epsilon, relu, pool)  # type: ignore[no-untyped-call,no-any-return]
 
 
-def _image(x: Tensor) -> Tensor:
-    """[batch, time, channels] as a channels-last image that is one frame high; cuDNN is slower if it is one wide."""
-    return x.unsqueeze(1).permute(0, 3, 1, 2)
-
-
 def _weight_image(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.unsqueeze(2).to(dtype, memory_format=torch.channels_last)
 
@@ -58,8 +54,8 @@ class _ConvNorm(torch.autograd.Function):
 
         x = x.contiguous()
         padding = weight.shape[2] // 2
-        image = torch.conv2d(_image(x), _weight_image(weight, x.dtype), padding=(0, padding))
-        y = image.permute(0, 2, 3, 1).squeeze(1).contiguous()
+        image = torch.conv2d(as_wide_image(x), _weight_image(weight, x.dtype), padding=(0, padding))
+        y = from_wide_image(image).contiguous()
         batch, time, features = y.shape
         frames = time // pool
         values = _statistics(y, gamma, beta, epsilon)
@@ -109,11 +105,11 @@ class _ConvNorm(torch.autograd.Function):
             whole.loops, float(batch * time), **options, FRAMES=whole.rows, CHANNELS=whole.channels,
         )  # fmt: skip
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            _image(out), _image(x), _weight_image(weight, x.dtype), None, [1, 1], [0, weight.shape[2] // 2], [1, 1],
-            False, [0, 0], 1, [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False],
+            as_wide_image(out), as_wide_image(x), _weight_image(weight, x.dtype), None, [1, 1],
+            [0, weight.shape[2] // 2], [1, 1], False, [0, 0], 1, [*ctx.needs_input_grad[:2], False],
         )  # fmt: skip
         if of_x is not None:
-            of_x = of_x.permute(0, 2, 3, 1).squeeze(1)
+            of_x = from_wide_image(of_x)
         if of_weight is not None:
             of_weight = of_weight.squeeze(2).to(weight.dtype)
         # The batch norm subtracts the mean, and with it the convolution's bias: its gradient is 0.

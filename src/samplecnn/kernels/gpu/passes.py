@@ -72,6 +72,17 @@ def statistics(
 
 
 @triton.jit
+def norm_of(values, c, channels):
+    """What `statistics` gives, without the variance, for the channels c: mean, 1 / deviation, factor, offset [1, c]."""
+    inside = c < channels
+    mean = tl.load(values + c, inside, 0.0)[None, :]
+    inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
+    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
+    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    return mean, inverse, factor, offset
+
+
+@triton.jit
 def norm_pool(
     y, values, out, sums, time, frames, channels, blocks, loops,
     RELU: tl.constexpr, POOL: tl.constexpr, SUMS: tl.constexpr, FRAMES: tl.constexpr, CHANNELS: tl.constexpr,
@@ -80,8 +91,7 @@ def norm_pool(
     block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
-    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    _, _, factor, offset = norm_of(values, c, channels)
     total = tl.zeros([FRAMES, CHANNELS], tl.float32)
     for i in range(loops):
         t = (block * loops + i) * FRAMES + tl.arange(0, FRAMES)
@@ -153,10 +163,7 @@ def gradient_sums(
     block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    mean = tl.load(values + c, inside, 0.0)[None, :]
-    inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
-    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
-    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    mean, inverse, factor, offset = norm_of(values, c, channels)
     g0 = tl.zeros([FRAMES, CHANNELS], tl.float32)
     gx = tl.zeros([FRAMES, CHANNELS], tl.float32)
     n0 = tl.zeros([FRAMES, CHANNELS], tl.float32)
@@ -246,10 +253,7 @@ def norm_pool_backward(
     block, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < channels
-    mean = tl.load(values + c, inside, 0.0)[None, :]
-    inverse = tl.load(values + 2 * channels + c, inside, 0.0)[None, :]
-    factor = tl.load(values + 3 * channels + c, inside, 0.0)[None, :]
-    offset = tl.load(values + 4 * channels + c, inside, 0.0)[None, :]
+    mean, inverse, factor, offset = norm_of(values, c, channels)
     g0 = (tl.load(totals + c, inside, 0.0) / rows)[None, :]
     gx = (tl.load(totals + channels + c, inside, 0.0) / rows)[None, :]
     if EXCITED:
