@@ -75,6 +75,13 @@ def choose_device(name: "str | torch.device | None") -> "torch.device":
     return device
 
 
+def device_name(device: "torch.device") -> str:
+    """The model name of a GPU, or of the CPU."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
 def _mps_or_cpu(device: "torch.device") -> "torch.device":
     import torch
 

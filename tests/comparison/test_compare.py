@@ -14,12 +14,14 @@ import samplecnn
 from samplecnn.cli.app import app
 from samplecnn.comparison import compare
 from samplecnn.comparison.grid import checked_grid, label_of, points, read_grid, words_of
+from samplecnn.comparison.picture import draw_comparison
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
 from samplecnn.comparison.table import row_of
 from samplecnn.datasets.registry import REGISTRY
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.evaluation.baselines import VERSION
+from samplecnn.system.cpu import cpu_name
 from samplecnn.system.progress import Progress
 from samplecnn.training import loop
 
@@ -107,6 +109,7 @@ def test_finished_runs_are_not_repeated_and_a_changed_option_is_another_run(buil
     row = first.rows[0]
     assert len(row.values) == 4 and row.parameters == 1387 and row.macs > 10_000 and row.segments_per_second > 0
     assert sum(first.clips) == 90 and first.measure == "accuracy"
+    assert f"segments/s: in training, on {cpu_name()}." in first.markdown()
     monkeypatch.setattr("samplecnn.training.train", lambda *a, **k: pytest.fail("a finished run was repeated"))
     assert run_small(built, out, seeds=2, folds=2).rows == first.rows and runs_in(out) == names
     second = run_small(built, out, seeds=[1], folds=2)
@@ -186,6 +189,14 @@ def test_a_run_that_fails_is_listed_and_the_others_follow(built, tmp_path):
     assert float(rows[1]["mean"]) == values["rows"][1]["mean"]
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out/comparison.md").read_text().rstrip() == result.stdout.rstrip()
+
+
+def test_the_picture_of_a_comparison_in_which_every_run_failed_says_so(built, tmp_path):
+    comparison = run_small(built, tmp_path, {"lr": 1e30, "warmup": 0})
+    assert comparison.rows[0].failed == 1
+    figure = draw_comparison(comparison)
+    axes = figure.axes[0]
+    assert axes.get_xlim() == (0, 1) and [text.get_text() for text in axes.texts] == ["no run has finished"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def tones(frequencies=(200.0, 400.0, 800.0, 1600.0), samples=LENGTH) -> torch.Te
 
 def varied(x=None, position=POSITION, background=None, **options):
     x = tones() if x is None else x
-    return Augmentation(TrainOptions("demo", **options), LENGTH, background)(x.clone(), LABELS, position)
+    return Augmentation(TrainOptions("demo", **options), LENGTH, RATE, background)(x.clone(), LABELS, position)
 
 
 def decibels(x: torch.Tensor) -> torch.Tensor:
@@ -29,7 +29,8 @@ def decibels(x: torch.Tensor) -> torch.Tensor:
 
 
 EVERYTHING = {
-    "speed": 0.2, "gain": 6.0, "polarity": True, "filter": 6.0, "noise": 0.9, "mask": 0.3, "mixing": "between-class",
+    "speed": 0.2, "gain": 6.0, "polarity": True, "reverb": 0.3, "filter": 6.0, "noise": 0.9, "mask": 0.3,
+    "mixing": "between-class",
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_int16_and_floats_of_the_same_sound_are_varied_alike():
 
 def test_gain_stays_within_its_bounds_and_polarity_turns_some():
     x = torch.cat([tones()] * 16)
-    out, _ = Augmentation(TrainOptions("demo", gain=6.0, polarity=True), LENGTH)(x, torch.zeros(64, 4), POSITION)
+    out, _ = Augmentation(TrainOptions("demo", gain=6.0, polarity=True), LENGTH, RATE)(x, torch.zeros(64, 4), POSITION)
     change = decibels(out) - decibels(x)
     assert change.abs().max() <= 6.001 and change.max() > 4 and change.min() < -4
     signs = torch.sign((out * x).sum(1))
@@ -70,16 +71,40 @@ def test_resampling_moves_frequencies_by_the_ratio_and_keeps_the_rest():
 
 def test_noise_has_the_level_that_was_drawn_and_half_of_the_segments_keep_their_spectrum():
     x = torch.cat([tones()] * 32)
-    out, _ = Augmentation(TrainOptions("demo", noise=0.5), LENGTH)(x, torch.zeros(128, 4), POSITION)
+    out, _ = Augmentation(TrainOptions("demo", noise=0.5), LENGTH, RATE)(x, torch.zeros(128, 4), POSITION)
     changed = (out - x).abs().amax(1) > 1e-3
     assert 40 < changed.sum() < 88
     below = decibels(x)[changed] - decibels(out - x)[changed]
     assert 4 < below.min() < 12 and 30 < below.max() < 41
 
 
+def test_echoes_follow_half_of_the_sounds_and_decay_within_the_time_that_was_asked():
+    x = torch.zeros(256, LENGTH)
+    x[:, 1000] = 1.0
+    out, _ = Augmentation(TrainOptions("demo", reverb=0.2), LENGTH, RATE)(x.clone(), torch.zeros(256, 4), POSITION)
+    assert torch.allclose(level_of(out), level_of(x), rtol=1e-4)
+    wet = (out - x).abs().amax(1) > 1e-3
+    assert 96 < wet.sum() < 160
+    assert (out[:, :1000].abs() < 1e-5).all() and (out[:, 1000 + 1 + 1600 :].abs() < 1e-4).all()
+    heard, echoes = out[wet, 1000], out[wet, 1001:]
+    direct = 20 * torch.log10(heard / echoes.square().sum(1).sqrt())
+    assert direct.min() > -3.1 and direct.min() < 0 and direct.max() < 15.1 and direct.max() > 12
+    # The energy that is left falls by 60 dB in the reverberation time: by 30 dB in half of it (Schroeder 1965).
+    left = echoes.square().flip(1).cumsum(1).flip(1)
+    seconds = 2 * (10 * torch.log10(left / left[:, :1]) > -30).sum(1) / RATE
+    assert seconds.min() > 0.08 and seconds.min() < 0.12 and 0.18 < seconds.max() < 0.22
+
+
+def test_sounds_at_the_end_of_a_segment_have_no_echoes_at_its_beginning():
+    x = torch.zeros(64, LENGTH)
+    x[:, -1] = 1.0
+    out, _ = Augmentation(TrainOptions("demo", reverb=1.0), LENGTH, RATE)(x.clone(), torch.zeros(64, 4), POSITION)
+    assert torch.allclose(out, x, atol=1e-5)
+
+
 def test_a_filter_changes_the_level_of_tones_by_no_more_than_its_bound():
     x = torch.cat([tones()] * 16)
-    out, _ = Augmentation(TrainOptions("demo", filter=6.0), LENGTH)(x, torch.zeros(64, 4), POSITION)
+    out, _ = Augmentation(TrainOptions("demo", filter=6.0), LENGTH, RATE)(x, torch.zeros(64, 4), POSITION)
     change = decibels(out) - decibels(x)
     assert change.abs().max() < 6.1 and (change.abs() > 1).sum() > 10
     assert torch.allclose(out[change.abs() < 1e-4], x[change.abs() < 1e-4], atol=1e-4)
@@ -87,7 +112,7 @@ def test_a_filter_changes_the_level_of_tones_by_no_more_than_its_bound():
 
 def test_background_is_a_stretch_of_the_recordings_at_the_level_that_was_drawn():
     x, ramp = torch.cat([tones()] * 16), np.linspace(0.1, 1, 30_000, dtype=np.float32)
-    out, _ = Augmentation(TrainOptions("demo", background="x"), LENGTH, ramp)(x, torch.zeros(64, 4), POSITION)
+    out, _ = Augmentation(TrainOptions("demo", background="x"), LENGTH, RATE, ramp)(x, torch.zeros(64, 4), POSITION)
     added = out - x
     mixed = added.abs().amax(1) > 1e-4
     assert 30 < mixed.sum() < 60
@@ -178,5 +203,5 @@ def test_speed_reads_more_and_gives_the_same_length(built):
     crops = Crops(segments, options)
     audio = torch.from_numpy(crops(np.arange(8), POSITION))
     assert audio.shape == (8, crops.read_length) and crops.read_length > 1.18 * crops.length
-    out, _ = Augmentation(options, crops.length)(audio, torch.zeros(8, 3), POSITION)
+    out, _ = Augmentation(options, crops.length, RATE)(audio, torch.zeros(8, 3), POSITION)
     assert out.shape == (8, round(0.5 * 729)) and torch.isfinite(out).all()

@@ -1,6 +1,5 @@
 """Measures contenders in turn, round after round, so that other load on the machine affects all of them equally."""
 
-import platform
 import statistics
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from samplecnn.bench import peers
+from samplecnn.system.cpu import cpu_name
 from samplecnn.system.progress import Progress
 
 MIN_TURN_SECONDS = 2.0  # on a CPU: short work is then affected by other load as much as long work
@@ -151,13 +151,8 @@ def machine() -> dict[str, Any]:
 
     from samplecnn import __version__
 
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     return {
-        "cpu": name,
+        "cpu": cpu_name(),
         "cores": torch.get_num_threads(),
         "samplecnn": __version__,
         "torch": torch.__version__,

@@ -152,6 +152,9 @@ def train(
         float | None, by_recipe("filter", "DB", "Maximum deviation of random frequency responses.")
     ] = None,
     noise: Annotated[float | None, by_recipe("noise", "P", "Share of segments to which noise is added.")] = None,
+    reverb: Annotated[
+        float | None, by_recipe("reverb", "SECONDS", "Longest reverberation of random rooms, for half of the segments.")
+    ] = None,
     background: Annotated[
         str | None, by_recipe("background", "PATH", "Recordings that are mixed with segments: a folder or a file.")
     ] = None,

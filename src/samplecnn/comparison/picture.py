@@ -2,15 +2,19 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samplecnn.comparison.records import NETWORK
 from samplecnn.comparison.table import MEASURES, Comparison
-from samplecnn.system.plotting import FONT, LIGHT, SMALL, drawable, new_figure, save_figure, shorten, tidy
+from samplecnn.system.plotting import FONT, LIGHT, SMALL, drawable, new_figure, shorten, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def save_picture(comparison: Comparison, path: str | Path) -> Path:
+def draw_comparison(comparison: Comparison) -> "Figure":
     """Draws the rows from top to bottom: networks blue, baselines orange, published ROC-AUC as a diamond."""
     rows = comparison.rows
     figure = new_figure(max(0.34 * len(rows) + 1.5, 2.4), 8.0)
@@ -31,6 +35,9 @@ def save_picture(comparison: Comparison, path: str | Path) -> Path:
             axes.plot(row.published, place, "D", ms=5, mfc="none", color=LIGHT.ink)
     axes.set_yticks(range(len(rows)), [shorten(row.label, 50) for row in rows], fontsize=SMALL, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.7)
+    if not any(row.values for row in rows):
+        axes.set_xlim(0, 1)
+        axes.text(0.5, 0.5, "no run has finished", transform=axes.transAxes, ha="center", color=LIGHT.muted)
     axes.set_xlabel(f"{MEASURES[comparison.measure]} on test clips", fontsize=SMALL)
     tidy(axes, "x")
     axes.tick_params(axis="y", length=0)
@@ -39,4 +46,4 @@ def save_picture(comparison: Comparison, path: str | Path) -> Path:
     seeds = f"{len(comparison.seeds)} seed{'' if len(comparison.seeds) == 1 else 's'}"
     title = f"{drawable(Path(comparison.dataset).name)}: means of {seeds}{folds}; lines: 95 % intervals"
     figure.suptitle(title, fontsize=FONT, parse_math=False)
-    return save_figure(figure, path)
+    return figure

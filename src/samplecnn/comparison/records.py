@@ -46,6 +46,7 @@ class RunRecord:
         macs: multiply-accumulates for one window.
         segments_per_second: in training, the median of its epochs.
         seconds: of training.
+        machine: CPU or GPU that trained it.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class RunRecord:
     macs: int | None = None
     segments_per_second: float | None = None
     seconds: float | None = None
+    machine: str = ""
 
     @property
     def id(self) -> str:
@@ -127,5 +129,6 @@ _FIELDS = {
     "macs": _COUNT,
     "segments_per_second": _MEASURE,
     "seconds": _MEASURE,
+    "machine": text(200),
 }
 _RULE = fields(_FIELDS, optional=set(_FIELDS) - {"kind", "options", "data"})

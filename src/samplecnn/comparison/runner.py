@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samplecnn.comparison.grid import Grid, checked_grid, label_of, points, words_of
-from samplecnn.comparison.picture import save_picture
+from samplecnn.comparison.picture import draw_comparison
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
 from samplecnn.comparison.runs import Job, execute, open_builds, options_of, record_for
@@ -21,6 +21,7 @@ from samplecnn.system import log
 from samplecnn.system.arguments import checked
 from samplecnn.system.files import write_json, write_text
 from samplecnn.system.locks import locked
+from samplecnn.system.plotting import save_figure
 from samplecnn.system.progress import duration
 from samplecnn.training.options import TrainOptions
 
@@ -133,7 +134,7 @@ def compare(
             raise
         comparison = result()
         _write(comparison, folder)
-        save_picture(comparison, folder / "comparison.png")
+        save_figure(draw_comparison(comparison), folder / "comparison.png")
     return comparison
 
 

@@ -154,7 +154,7 @@ def _train(job: Job, data: Data, folder: Path, record: RunRecord, records: Recor
             result = train(data.dataset, name, **settings, log_dir=str(folder), baseline=False)
     assert result.scores is not None  # it was not trained on every clip
     record.folder, record.scores = result.run.name, _plain(result.scores)
-    _describe(result.run, record)
+    _describe(result.run, record, job.given.get("device", TrainOptions.device))
 
 
 def _is_finished(run: Path) -> bool:
@@ -173,15 +173,17 @@ def _scores(run: Path, test: "Segments") -> Scores:
     return score(found.y_true, found.y_prob, model.task)
 
 
-def _describe(run: Path, record: RunRecord) -> None:
-    """Adds what the run's files tell of its network and its speed."""
+def _describe(run: Path, record: RunRecord, device: str) -> None:
+    """Adds what the run's files tell of its network and its speed, and on what it was trained."""
     from samplecnn.analysis.summary import summarize
+    from samplecnn.hardware import choose_device, device_name
     from samplecnn.model_files import load
     from samplecnn.training.logging import read_metrics
 
     totals = summarize(load(run)).totals
     record.parameters, record.macs = totals["parameters"], totals["macs"]
     epochs = [row for row in read_metrics(run) if row["event"] == "epoch"]
+    record.machine = device_name(choose_device(None if device == "auto" else device))
     record.segments_per_second = statistics.median(row["segments_per_second"] for row in epochs)
     record.seconds = epochs[-1]["seconds"]
 

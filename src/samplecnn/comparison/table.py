@@ -151,7 +151,8 @@ class Comparison:
         lines = [
             f"{clips}; {runs}. Scores are of test clips. ±: standard deviation over the runs. Interval: of the mean, "
             f"by Student's t over {'seeds' if self.folds is None else 'folds'}; of a single run's accuracy, Wilson's "
-            "over its test clips. MACs: multiply-accumulates for one window. segments/s: in training.",
+            "over its test clips. MACs: multiply-accumulates for one window. segments/s: in training"
+            f"{self._machines()}.",
         ]
         networks = [row.options for row in self.rows if row.kind == NETWORK]
         if len(networks) > 1:  # the label of a single one has all of them
@@ -168,6 +169,11 @@ class Comparison:
         lines += [f"`{one_line(self.command)}`"] if self.command else []
         lines += [f"Failed: {one_line(row.label)}: {one_line(error)}" for row in self.rows for error in row.errors]
         return lines
+
+    def _machines(self) -> str:
+        """Where the networks were trained; runs of earlier versions do not say it."""
+        names = list(dict.fromkeys(run.machine for run in self.runs if run.machine))
+        return f", on {' and '.join(map(one_line, names))}" if names else ""
 
 
 def row_of(

@@ -90,11 +90,12 @@ class Augmentation:
     Args:
         options: of the run.
         length: samples of a result.
+        rate: of the waveforms, in Hz.
         background: float32 [samples], recordings to mix with segments; None: none.
     """
 
-    def __init__(self, options: TrainOptions, length: int, background: np.ndarray | None = None) -> None:
-        self.options, self.length = options, length
+    def __init__(self, options: TrainOptions, length: int, rate: int, background: np.ndarray | None = None) -> None:
+        self.options, self.length, self.rate = options, length, rate
         self.background = None if background is None else torch.from_numpy(np.ascontiguousarray(background))
 
     @property
@@ -122,6 +123,8 @@ class Augmentation:
 
         if draws.speed is not None:
             x = resampled(x, column(2 ** draws.speed[rows]), self.length)
+        if draws.reverb is not None:
+            x = self._reverberated(x, draws, picked)
         if draws.noisy is not None:
             x = self._filter_and_noise(x, draws, picked)
         if draws.background is not None:
@@ -138,18 +141,41 @@ class Augmentation:
             x, labels = self._mixed(x, labels, torch.from_numpy(picked.local(partner)).to(x.device), column(share))
         return x, labels
 
+    def _reverberated(self, x: Tensor, draws: Draws, picked: Picked) -> Tensor:
+        """Sounds in random rooms, at their former level: echoes are Gaussian noise that decays exponentially.
+
+        The model is that of J.-D. Polack (1988); the reverberation time is that of a decay by 60 dB.
+        """
+        assert draws.reverb is not None
+        chosen, seconds, direct = draws.reverb
+        rows, here, in_batch = _local(chosen, picked)
+        if len(rows) == 0:
+            return x
+        some, tail = x[rows], max(round(self.options.reverb * self.rate), 1)
+
+        def column(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values[in_batch[here]].astype(np.float32)).to(x.device)[:, None]
+
+        noises = torch.Generator(x.device).manual_seed(draws.noise_seed + 1)  # another one than that of the noise
+        echoes = torch.randn((len(in_batch), tail), generator=noises, device=x.device)[torch.from_numpy(here)]
+        time = torch.arange(1, tail + 1, device=x.device, dtype=torch.float32) / self.rate
+        echoes.mul_(torch.exp(time * (-3 * np.log(10) / column(seconds))))
+        echoes.mul_(10 ** (-column(direct) / 20) / echoes.square().sum(1, keepdim=True).sqrt_())
+        size = fast_length(x.shape[1] + tail)  # nothing wraps around
+        spectrum = torch.fft.rfft(torch.nn.functional.pad(echoes, (1, 0)), size).add_(1)  # 1: the sound itself
+        wet = torch.fft.irfft(torch.fft.rfft(some, size).mul_(spectrum), size)[:, : x.shape[1]]
+        x[rows] = wet * (level_of(some) / level_of(wet))
+        return x
+
     def _filter_and_noise(self, x: Tensor, draws: Draws, picked: Picked) -> Tensor:
         """A random frequency response and coloured noise, both in one pass through the spectrum."""
         options, samples = self.options, x.shape[1]
         assert draws.noisy is not None and draws.levels is not None and draws.slopes is not None
         assert draws.bands is not None
-        in_batch = np.flatnonzero(draws.noisy[0])  # of the batch; those that are here are changed
-        here = picked.local(in_batch) >= 0
-        chosen = in_batch[here]
-        if len(chosen) == 0:
+        rows, here, in_batch = _local(draws.noisy[0], picked)
+        if len(rows) == 0:
             return x
-        rows = torch.from_numpy(picked.local(chosen)).to(x.device)
-        some = x[rows]
+        some, chosen = x[rows], in_batch[here]
         size = fast_length(samples)
         spectrum = torch.fft.rfft(some, size)
         bins = spectrum.shape[1]
@@ -169,7 +195,7 @@ class Augmentation:
             noises = torch.Generator(x.device).manual_seed(draws.noise_seed)
             noise = torch.randn((len(in_batch), bins, 2), generator=noises, device=x.device)
             if not here.all():
-                noise = noise[torch.from_numpy(here).to(x.device)]
+                noise = noise[torch.from_numpy(here)]
             # By Parseval's theorem: the noise has the mean square sum(2 shape^2) * 2 / size^2 for unit normal numbers.
             power = 4 * shape.square().sum(1, keepdim=True) / size**2
             levels = (10 ** (-draws.levels[chosen] / 20) * draws.noisy[1][chosen]).astype(np.float32)
@@ -194,6 +220,13 @@ class Augmentation:
         # p is chosen so that the loudness of the two sounds has the ratio r; the sum keeps its energy.
         p = 1 / (1 + level_of(own) / level_of(other) * (1 - r) / r.clamp(min=1e-6))
         return (own * p + other * (1 - p)) / (p.square() + (1 - p).square()).sqrt(), mixed_labels
+
+
+def _local(chosen: np.ndarray, picked: Picked) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Of the segments of a batch that are `chosen`: where those that are here lie, which these are, and all."""
+    in_batch = np.flatnonzero(chosen)
+    rows = picked.local(in_batch)
+    return torch.from_numpy(rows[rows >= 0]), rows >= 0, in_batch
 
 
 def level_of(x: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ CROPS, EFFECTS = 1, 2  # last number of a generator's seed: its purpose
 NOISE_DB = (5.0, 40.0)  # of a segment over the noise that is added to it
 BACKGROUND_DB = (0.0, 30.0)  # of a segment over the recording that is mixed with it
 BACKGROUND_SHARE = 0.7  # of the segments
+REVERB_SHARE = 0.5  # of the segments
+SHORTEST_REVERB = 0.1  # s, or the longest, if that is shorter
+DIRECT_DB = (-3.0, 15.0)  # energy of a sound over that of its echoes
 SLOPES = (0.0, 2.0)  # power of noise falls with the frequency to this power: white, pink, brown
 FILTER_BANDS = 6  # points of a random frequency response, spaced by octaves from the highest frequency down
 
@@ -67,6 +70,7 @@ class Draws:
     Args:
         noise_seed: of the generator of noise.
         speed: octaves.
+        reverb: whether a segment gets echoes, their reverberation time in seconds, and dB of the sound over them.
         noisy: whether a segment gets a filter or noise, and whether noise.
         levels, slopes: of the noise.
         bands: a frequency response, dB [count, FILTER_BANDS].
@@ -79,6 +83,7 @@ class Draws:
 
     noise_seed: int
     speed: np.ndarray | None = None
+    reverb: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     noisy: tuple[np.ndarray, np.ndarray] | None = None
     levels: np.ndarray | None = None
     slopes: np.ndarray | None = None
@@ -103,6 +108,9 @@ def drawn(options: TrainOptions, position: Position, count: int, background_star
     found: dict[str, object] = {"noise_seed": int(rng.integers(2**63))}
     if options.speed:
         found["speed"] = options.speed * rng.uniform(-1, 1, count)
+    if options.reverb:
+        seconds = rng.uniform(min(SHORTEST_REVERB, options.reverb), options.reverb, count)
+        found["reverb"] = rng.random(count) < REVERB_SHARE, seconds, rng.uniform(*DIRECT_DB, count)
     if options.filter or options.noise:
         share = max(options.noise, 0.5 if options.filter else 0.0)
         chosen = rng.random(count) < share

@@ -18,6 +18,7 @@ LARGEST = {
     "passes": 1 << 20,
     "num_readers": 1024,
     "features": MAX_FEATURES,
+    "reverb": 10,
 }  # upper bounds of options that cost memory or threads
 
 # Options passed unchanged to the network (`models.fitting.config_for_window`).
@@ -92,7 +93,7 @@ class TrainOptions(Recipe):
         for name in ("warmup", "patience", "norm_estimate"):
             if getattr(self, name) < 0:
                 raise OptionError(name, f"must be 0 or more, not {getattr(self, name)}")
-        for name in ("weight_decay", "average", "gain", "filter"):
+        for name in ("weight_decay", "average", "gain", "filter", "reverb"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise OptionError(name, f"must be 0 or more, not {getattr(self, name):g}")
         if not 0 <= self.seed < 2**63:
@@ -154,7 +155,7 @@ class TrainOptions(Recipe):
     @property
     def augments(self) -> bool:
         """Whether training segments are augmented."""
-        changed = ("crop", "shift", "speed", "gain", "polarity", "filter", "noise", "background", "mask")
+        changed = ("crop", "shift", "speed", "gain", "polarity", "filter", "noise", "reverb", "background", "mask")
         return any(getattr(self, name) for name in changed) or self.mixing != "none"
 
 

@@ -53,6 +53,7 @@ class Recipe:
     polarity: bool = False
     filter: float = 0.0
     noise: float = 0.0
+    reverb: float = 0.0
     background: str | None = None
     mask: float = 0.0
     mixing: str = "none"

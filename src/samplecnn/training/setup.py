@@ -70,6 +70,7 @@ def train(
     polarity: bool | None = None,
     filter: float | None = None,
     noise: float | None = None,
+    reverb: float | None = None,
     background: str | Path | None = None,
     mask: float | None = None,
     mixing: str | None = None,
@@ -141,6 +142,8 @@ def train(
         polarity: inverts the polarity of segments, with a probability of one half.
         filter: maximum deviation of a random frequency response, in dB, for half of the segments.
         noise: share of the segments to which noise is added, coloured at random, 5 to 40 dB below them.
+        reverb: longest reverberation time, in seconds: half of the segments get the decaying echoes of a random room,
+            -3 to 15 dB below them.
         background: folder of recordings, or one file; excerpts are mixed with segments, 0 to 30 dB below them.
         mask: maximum length of a span that is set to zero, as a share of the window.
         mixing: "mixup" or "between-class": segments are sums of two, with labels to match; or "none".
