@@ -11,7 +11,7 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model, one of steps on a GPU a row per way to take them, one of the index a row per figure, one of
+row per trained model, one of recipes a row per change, one of steps on a GPU a row per way to take them, one of the index a row per figure, one of
 memory a row per command, one of wheels a row per group of extras. Of transfer.json, `<!-- table: transfer.json | DATA
 -->` is a row per method and a column per number of recordings.
 """
@@ -43,6 +43,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         return _gpu_steps(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
+    elif "ablation" in result:
+        rows = _ablation_rows(result["ablation"])
     elif "figures" in result:
         rows = _figure_rows(result)
     elif "starts" in result:
@@ -121,6 +123,22 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         last = [row["cpu_seconds"] for row in found if (row["method"], row["count"]) == (method, counts[-1])]
         name = f"`{method}`" if method.startswith("--") else method
         rows.append([name, *cells, f"{statistics.median(last):.0f}" if last else ""])
+    return rows
+
+
+def _ablation_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Accuracies in percent by change, and the mean and deviation of the seeds' differences from no change."""
+    rows = [["test accuracy, %", "clean", "difference", "in noise", "difference"]]
+    changes = list(dict.fromkeys(row["change"] for row in found))
+    plain = {row["seed"]: row for row in found if row["change"] == changes[0]}
+    for change in changes:
+        of_change, cells = [row for row in found if row["change"] == change], []
+        for name in ("accuracy", "in_noise"):
+            cells.append(f"{statistics.mean(100 * row[name] for row in of_change):.1f}")
+            differences = [100 * (row[name] - plain[row["seed"]][name]) for row in of_change]
+            deviation = f" ± {statistics.stdev(differences):.1f}" if len(differences) > 1 else ""
+            cells.append("" if change == changes[0] else f"{statistics.mean(differences):+.1f}{deviation}")
+        rows.append([f"`{change}`" if change.startswith("--") else change, *cells])
     return rows
 
 
@@ -215,6 +233,9 @@ def _source(result: dict[str, Any]) -> str:
     if "transfer" in result:
         draws = max(row["seed"] for row in result["transfer"]) + 1
         return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about']}."
+    if "ablation" in result:
+        seeds = len({row["seed"] for row in result["ablation"]})
+        return f"{seeds} seed{'' if seeds == 1 else 's'}. {result['about']}."
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
     parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
