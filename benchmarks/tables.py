@@ -11,9 +11,9 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model, one of recipes a row per change, one of steps on a GPU a row per way to take them, one of the index a row per figure, one of
-memory a row per command, one of wheels a row per group of extras. Of transfer.json, `<!-- table: transfer.json | DATA
--->` is a row per method and a column per number of recordings.
+row per trained model, one of recipes a row per change, one of steps on a GPU a row per way to take them, one of the
+index a row per figure, one of memory a row per command, one of wheels a row per group of extras. Of transfer.json,
+`<!-- table: transfer.json | DATA -->` is a row per method and a column per number of recordings.
 """
 
 import json
