@@ -42,18 +42,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "modern": {},
     "--crop 0 --shift 0": {"crop": 0.0, "shift": 0.0},
     "--speed 0": {"speed": 0.0},
-    "--gain 0 --no-polarity": {"gain": 0.0, "polarity": False},
     "--filter 0 --noise 0": {"filter": 0.0, "noise": 0.0},
     "--reverb 0.5": {"reverb": 0.5},
-    "--mask 0.2": {"mask": 0.2},
     "--mixing between-class --mixing-share 0.5": {"mixing": "between-class", "mixing_share": 0.5},
     "--label-smoothing 0.1": {"label_smoothing": 0.1},
     "--average 0": {"average": 0.0},
     "--norm-estimate 0": {"norm_estimate": 0},
-    "--dropout 0.5": {"dropout": 0.5},
-    "--weight-decay 0": {"weight_decay": 0.0},
-    "--lr 0.006": {"lr": 0.006},
-    "--optimizer sgd --lr 0.03": {"optimizer": "sgd", "lr": 0.03, "weight_decay": 0.0},
     "--multi": {"multi": True},
 }
 

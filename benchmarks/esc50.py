@@ -100,6 +100,7 @@ def row(folds: list[dict[str, float]]) -> dict[str, object]:
     for name, key, clips in (("accuracy", "interval", 400), ("ten", "ten_interval", 80)):
         low, high = wilson(mean[name], clips * len(folds))
         values |= {name: round(mean[name], 4), key: [round(low, 4), round(high, 4)]}
+    values |= {name: round(mean[name], 4) for name in ("roc_auc", "pr_auc")}
     deviation = statistics.stdev(fold["accuracy"] for fold in folds) if len(folds) > 1 else math.nan
     return values | {"deviation": round(deviation, 4), "ten_by_fold": [round(fold["ten"], 4) for fold in folds]}
 

@@ -43,7 +43,7 @@ VAL_CLIPS = 10  # a class, of words
 COUNTS = {"words": (5, 50, 20, 10), "sounds": (20, 5, 10)}  # in this order
 SHORT = {"init_from": "words", "lr": 0.001, "max_epochs": 4}
 METHODS: dict[str, dict[str, Any]] = {
-    "from nothing": {"max_epochs": 10},
+    "from nothing": {"max_epochs": 10, "features": 32},
     "--init-from words": SHORT,
     "--init-from words --depth-rate 0.7": SHORT | {"depth_rate": 0.7},
     "--init-from words --freeze 4": SHORT | {"freeze": 4},
@@ -150,7 +150,7 @@ def trained(manifest: Path, work: Path, segments: int, seed: int, settings: dict
         settings = settings | {"passes": -(-EPOCH_SEGMENTS // segments)}
     with contextlib.redirect_stdout(io.StringIO()):
         result = samplecnn.train(
-            str(manifest), recipe="modern", data_dir=work / "data", log_dir=work / "log", features=32, device="cpu",
+            str(manifest), recipe="modern", data_dir=work / "data", log_dir=work / "log", device="cpu",
             num_readers=1, seed=seed, baseline=False, **settings,
         )  # fmt: skip
     return result.scores

@@ -15,8 +15,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "samplecnn" / "zoo"
 
 
 def pack_weights(run: Path, folder: Path) -> None:
-    """Writes a run's weights in float16, with its config.json; `measure` them before `pack_card`."""
+    """Writes a run's weights in float16, with its config.json; `measure` them before `pack_card`.
+
+    Of paths, only the last parts are kept: the others are of the machine that trained it.
+    """
     recorded = json.loads((run / model_files.CONFIG).read_text(encoding="utf-8"))
+    options = recorded.get("training", {}).get("options", {})
+    options.update({name: Path(options[name]).name for name in ("dataset", "background") if options.get(name)})
     stored = model_files.load_stored(run)
     named = replace(stored, task=replace(stored.task, name=folder.name))
     model_files.save(named, folder, recorded.get("training"), half=True)
