@@ -89,6 +89,7 @@ EFFECTS = {
     "gain": ("6", other_weights),
     "filter": ("6", other_weights),
     "noise": ("0.5", other_weights),
+    "reverb": ("0.3", other_weights),
     "mask": ("0.3", other_weights),
     "mixing": ("mixup", other_weights),
 }

@@ -152,15 +152,11 @@ def train(
         float | None, by_recipe("filter", "DB", "Maximum deviation of random frequency responses.")
     ] = None,
     noise: Annotated[float | None, by_recipe("noise", "P", "Share of segments to which noise is added.")] = None,
-    reverb: Annotated[
-        float | None, by_recipe("reverb", "SECONDS", "Longest reverberation of random rooms, for half of the segments.")
-    ] = None,
+    reverb: Annotated[float | None, by_recipe("reverb", "SECONDS", "Longest reverberation, in random rooms.")] = None,
     background: Annotated[
         str | None, by_recipe("background", "PATH", "Recordings that are mixed with segments: a folder or a file.")
     ] = None,
-    mask: Annotated[
-        float | None, by_recipe("mask", "P", "Maximum length of a span set to zero, as a share of the window.")
-    ] = None,
+    mask: Annotated[float | None, by_recipe("mask", "P", "Maximum share of a window that is set to zero.")] = None,
     mixing: Annotated[str | None, by_recipe("mixing", MIXINGS, "Train on sums of two segments.")] = None,
     mixing_share: Annotated[float | None, by_recipe("mixing_share", "P", "Share of segments that are mixed.")] = None,
     precision: Annotated[
