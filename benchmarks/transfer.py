@@ -147,10 +147,10 @@ def main() -> None:
 
 def trained(manifest: Path, work: Path, segments: int, seed: int, settings: dict[str, Any]) -> Scores:
     if "max_epochs" in settings:
-        settings = settings | {"passes": -(-EPOCH_SEGMENTS // segments)}
+        settings = settings | {"recipe": "modern", "passes": -(-EPOCH_SEGMENTS // segments)}
     with contextlib.redirect_stdout(io.StringIO()):
         result = samplecnn.train(
-            str(manifest), recipe="modern", data_dir=work / "data", log_dir=work / "log", device="cpu",
+            str(manifest), data_dir=work / "data", log_dir=work / "log", device="cpu",
             num_readers=1, seed=seed, baseline=False, **settings,
         )  # fmt: skip
     return result.scores
