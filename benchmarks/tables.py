@@ -128,7 +128,7 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
 
 def _ablation_rows(found: list[dict[str, Any]]) -> list[list[str]]:
     """Accuracies in percent by change, and the mean and deviation of the seeds' differences from no change."""
-    rows = [["test accuracy, %", "clean", "difference", "in noise", "difference"]]
+    rows = [["test accuracy, %", "clean", "difference", "in noise", "difference", "seeds"]]
     changes = list(dict.fromkeys(row["change"] for row in found))
     plain = {row["seed"]: row for row in found if row["change"] == changes[0]}
     for change in changes:
@@ -138,7 +138,7 @@ def _ablation_rows(found: list[dict[str, Any]]) -> list[list[str]]:
             differences = [100 * (row[name] - plain[row["seed"]][name]) for row in of_change]
             deviation = f" ± {statistics.stdev(differences):.1f}" if len(differences) > 1 else ""
             cells.append("" if change == changes[0] else f"{statistics.mean(differences):+.1f}{deviation}")
-        rows.append([f"`{change}`" if change.startswith("--") else change, *cells])
+        rows.append([f"`{change}`" if change.startswith("--") else change, *cells, str(len(of_change))])
     return rows
 
 
@@ -234,8 +234,7 @@ def _source(result: dict[str, Any]) -> str:
         draws = max(row["seed"] for row in result["transfer"]) + 1
         return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about']}."
     if "ablation" in result:
-        seeds = len({row["seed"] for row in result["ablation"]})
-        return f"{seeds} seed{'' if seeds == 1 else 's'}. {result['about']}."
+        return f"{result['about']}."
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
     parts = [f"{about['cpu']}, {about['cores']} threads; {versions}"]
