@@ -14,7 +14,6 @@ training, so that changes are compared within it.
 
 import argparse
 import contextlib
-import csv
 import io
 import json
 import random
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from manifests import build_seconds, write_manifest
 
 import samplecnn
 from samplecnn.audio import decode
@@ -94,14 +94,9 @@ def in_noise(paths: list[Path], noises: Path, folder: Path) -> list[Path]:
 
 
 def built(splits: dict[str, list[Path]], name: str, work: Path) -> str:
-    manifest = work / f"{name}.csv"
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(("path", "label", "split"))
-        rows.writerows((path.resolve(), path.parent.name, split) for split in splits for path in splits[split])
-    samplecnn.build(
-        str(manifest), work / "data", sample_rate=RATE, window=RATE, padding="zero", workers=1, progress=False
-    )
+    rows = ((path, path.parent.name, split) for split in splits for path in splits[split])
+    manifest = write_manifest(work / f"{name}.csv", rows)
+    build_seconds(manifest, work / "data")
     return str(manifest)
 
 
@@ -114,11 +109,9 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     pool, val, scored = clips(options.words)
-    result = (
-        json.loads(RESULTS.read_text())
-        if RESULTS.exists()
-        else {"about": ABOUT.format(scored=len(scored)), "ablation": []}
-    )
+    result = {"about": ABOUT.format(scored=len(scored)), "ablation": []}
+    if RESULTS.exists():
+        result = json.loads(RESULTS.read_text())
     done = {(row["change"], row["seed"]) for row in result["ablation"]}
     noisy = in_noise(scored, options.sounds, options.work / "noisy")
     for seed in range(options.seeds):

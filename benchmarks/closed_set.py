@@ -10,20 +10,22 @@ are dynamics and articulations. Prints JSON: accuracy, its 95 % interval (Wilson
 
 import argparse
 import json
-import math
+from collections.abc import Sequence
 
 import numpy as np
 
 import samplecnn
-from samplecnn.evaluation import predict
+from samplecnn.evaluation import Predictions, predict
 from samplecnn.shards import open_split
+from samplecnn.task import Task
+from samplecnn.zoo.card import wilson
 
 
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a share of `count` independent trials (Wilson 1927)."""
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return middle - reach, middle + reach
+def among(found: Predictions, task: Task, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the clips that have one of the classes `names`: which, and the most probable of these, as indices of names."""
+    columns = [task.classes.index(name) for name in names]
+    one = found.y_true[:, columns].sum(1) == 1
+    return found.y_true[one][:, columns].argmax(1), found.y_prob[one][:, columns].argmax(1)
 
 
 def main() -> None:
@@ -39,10 +41,8 @@ def main() -> None:
     if options.half:
         model.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
     names = options.classes.split(",")
-    columns = [model.task.classes.index(name) for name in names]
     found = predict(model, open_split(options.dataset, options.data_dir, options.split), batch_size=64)
-    one = found.y_true[:, columns].sum(1) == 1
-    truth, guess = found.y_true[one][:, columns].argmax(1), found.y_prob[one][:, columns].argmax(1)
+    truth, guess = among(found, model.task, names)
     right = truth == guess
     share = float(right.mean())
     print(
@@ -53,7 +53,7 @@ def main() -> None:
                 "split": options.split,
                 "half": options.half,
                 "accuracy": round(share, 5),
-                "interval": [round(value, 5) for value in wilson(share, len(right))],
+                "interval": [round(value, 5) for value in wilson(int(right.sum()), len(right))],
                 "clips": len(right),
                 "by_class": {
                     name: [round(float(right[truth == index].mean()), 4), int((truth == index).sum())]

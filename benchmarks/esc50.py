@@ -13,14 +13,17 @@ import csv
 import json
 import math
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from closed_set import wilson
+from closed_set import among
+from manifests import write_manifest
 
 import samplecnn
 from samplecnn.evaluation import predict, score
 from samplecnn.shards import open_split
+from samplecnn.zoo.card import wilson
 
 FOLDS = (1, 2, 3, 4, 5)
 DATASET = {"sample_rate": 16_000, "window": 80_000}  # clips of 5 s
@@ -43,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     found = []
     for fold in FOLDS if options.fold is None else (options.fold,):
-        manifest = str(write_manifest(options.folder, options.work, fold))
+        manifest = str(write_manifest(options.work / f"esc50-{fold}.csv", split_clips(options.folder, fold)))
         samplecnn.build(manifest, options.work / "data", **DATASET)
         run = trained(manifest, fold, options.work, options.seed)
         found.append(scores(run, manifest, options.work))
@@ -51,23 +54,17 @@ def main() -> None:
     print(json.dumps(row(found), indent=1))
 
 
-def write_manifest(folder: Path, work: Path, fold: int) -> Path:
-    """Writes WORK/esc50-FOLD.csv: path, label and split of every clip."""
+def split_clips(folder: Path, fold: int) -> Iterator[tuple[Path, str, str]]:
+    """Path, label and split of every clip."""
     with (folder / "esc50.csv").open(newline="", encoding="utf-8") as file:
         clips = sorted(csv.DictReader(file), key=lambda clip: clip["filename"])
     following = str(FOLDS[fold % len(FOLDS)])
     first = {clip["category"]: clip["filename"] for clip in reversed(clips) if clip["fold"] == following}
-    work.mkdir(parents=True, exist_ok=True)
-    manifest = work / f"esc50-{fold}.csv"
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("path", "label", "split"))
-        for clip in clips:
-            name, label = clip["filename"], clip["category"]
-            split = "test" if clip["fold"] == str(fold) else "val" if first[label] == name else "train"
-            [path] = (folder / "audio").glob(f"{Path(name).stem}.*")
-            rows.writerow((path.resolve(), label, split))
-    return manifest
+    for clip in clips:
+        name, label = clip["filename"], clip["category"]
+        split = "test" if clip["fold"] == str(fold) else "val" if first[label] == name else "train"
+        [path] = (folder / "audio").glob(f"{Path(name).stem}.*")
+        yield path, label, split
 
 
 def trained(manifest: str, fold: int, work: Path, seed: int) -> Path:
@@ -87,10 +84,9 @@ def scores(run: Path, manifest: str, work: Path) -> dict[str, float]:
     assert model.task is not None
     found = predict(model, open_split(manifest, work / "data", "test"))
     whole = score(found.y_true, found.y_prob, model.task)
-    columns = [model.task.classes.index(name) for name in TEN]
-    ten = found.y_true[:, columns].sum(axis=1) == 1
-    right = found.y_true[ten][:, columns].argmax(axis=1) == found.y_prob[ten][:, columns].argmax(axis=1)
-    return {"accuracy": whole.accuracy, "roc_auc": whole.roc_auc, "pr_auc": whole.pr_auc, "ten": float(right.mean())}
+    truth, guess = among(found, model.task, TEN)
+    ten = float((truth == guess).mean())
+    return {"accuracy": whole.accuracy, "roc_auc": whole.roc_auc, "pr_auc": whole.pr_auc, "ten": ten}
 
 
 def row(folds: list[dict[str, float]]) -> dict[str, object]:
@@ -98,7 +94,7 @@ def row(folds: list[dict[str, float]]) -> dict[str, object]:
     mean = {name: statistics.fmean(fold[name] for fold in folds) for name in folds[0]}
     values = {"test_clips": 400 * len(folds), "by_fold": [round(fold["accuracy"], 4) for fold in folds]}
     for name, key, clips in (("accuracy", "interval", 400), ("ten", "ten_interval", 80)):
-        low, high = wilson(mean[name], clips * len(folds))
+        low, high = wilson(round(mean[name] * clips * len(folds)), clips * len(folds))
         values |= {name: round(mean[name], 4), key: [round(low, 4), round(high, 4)]}
     values |= {name: round(mean[name], 4) for name in ("roc_auc", "pr_auc")}
     deviation = statistics.stdev(fold["accuracy"] for fold in folds) if len(folds) > 1 else math.nan

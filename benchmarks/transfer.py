@@ -18,7 +18,6 @@ A seed draws the recordings, and is that of the training.
 
 import argparse
 import contextlib
-import csv
 import io
 import json
 import random
@@ -26,6 +25,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from manifests import build_seconds, write_manifest
 
 import samplecnn
 from samplecnn.evaluation import Scores, score
@@ -102,14 +103,9 @@ def sounds(folder: Path) -> list[Clip]:
 def built(data: str, clips: list[Clip], count: int, seed: int, folder: Path) -> Path:
     """A manifest of the drawn clips, built at the packaged model's rate and window."""
     splits = (split_words if data == "words" else split_sounds)(clips, count, seed)
-    manifest = folder / f"{data}-{count}-{seed}.csv"
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(("path", "label", "split"))
-        rows.writerows((clip.path.resolve(), clip.label, split) for split in splits for clip in splits[split])
-    samplecnn.build(
-        str(manifest), folder / "data", sample_rate=16000, window=16000, padding="zero", workers=1, progress=False
-    )
+    rows = ((clip.path, clip.label, split) for split in splits for clip in splits[split])
+    manifest = write_manifest(folder / f"{data}-{count}-{seed}.csv", rows)
+    build_seconds(manifest, folder / "data")
     return manifest
 
 

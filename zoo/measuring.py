@@ -1,7 +1,6 @@
 """What a card says of a model, measured: scores with intervals, accuracy over noise, false alarms, speed."""
 
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from samplecnn.inference import Engine, open_engine
 from samplecnn.listening.spliced import loud_power
 from samplecnn.model_files import load_graph
 from samplecnn.shards import Segments, open_split
+from samplecnn.system.cpu import cpu_name
 from samplecnn.tagging import Tagger
 from samplecnn.task import Task
 from samplecnn.zoo.card import wilson
@@ -183,12 +183,7 @@ def speed(model: Path, recording: Path) -> list[dict[str, str]]:
 
 def machine() -> str:
     """The machine that speed is measured on, in a sentence."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"Seconds of CPU in float32 with engine numpy, one thread of {name}."
+    return f"Seconds of CPU in float32 with engine numpy, one thread of {cpu_name()}."
 
 
 def _cpu_seconds(engine: Engine, batch: np.ndarray) -> float:

@@ -57,11 +57,9 @@ class Feed:
     ) -> None:
         self.segments, self.options, self.device, self.processes = segments, options, device, processes
         self.crops = Crops(segments, options) if options.augments else None
-        self.augmentation = (
-            None
-            if self.crops is None
-            else Augmentation(options, self.crops.length, segments.task.sample_rate, background)
-        )
+        self.augmentation: Augmentation | None = None
+        if self.crops is not None:
+            self.augmentation = Augmentation(options, self.crops.length, segments.task.sample_rate, background)
 
     def __len__(self) -> int:
         """Segments of an epoch."""
