@@ -15,6 +15,7 @@ from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.evaluation.evaluator import examine
 from samplecnn.evaluation.fitting import fit
 from samplecnn.info import describe
+from samplecnn.listening.operating_point import OperatingPoint, operating_point_of
 from samplecnn.shards.folds import open_built_splits
 from samplecnn.training import loop, resume, train, train_on_all
 from samplecnn.training.checkpoint import CHECKPOINT, load_checkpoint
@@ -148,19 +149,21 @@ def test_what_cannot_be_is_one_line(built, scored, tmp_path):
 def test_the_final_model_has_the_thresholds_of_the_run_that_it_is_like(
     built, scored, tmp_path, interrupted_epoch, capsys
 ):
-    """Also one that was interrupted; they cannot be fitted to its own clips."""
+    """Also one that was interrupted, and its operating point; they cannot be fitted to its own clips."""
     run = tmp_path / scored.name
     shutil.copytree(scored, run)
     assert "thresholds" not in capsys.readouterr().out
     fit(run, "sounds", built / "data", "f1")
+    OperatingPoint(threshold=0.8, hop=0.1, smooth=6).store(run)
     with interrupted_epoch():
         train_on_all(run, log_dir=tmp_path / "log")
     (final,) = (tmp_path / "log").iterdir()
     resume(final)
-    assert f"calibration and thresholds are those of {scored.name}" in capsys.readouterr().out
+    assert f"as in {scored.name}: calibration, thresholds, operating point" in capsys.readouterr().out
     own, other = (json.loads((folder / "config.json").read_text()) for folder in (final, run))
     assert own["task"] == other["task"] and own["task"]["thresholds"] != [0.5] * 3
     assert own["calibration"] == other["calibration"] and own["thresholds"] == other["thresholds"]
+    assert operating_point_of(final) == operating_point_of(run) is not None
     assert "fitted" not in own["training"]["scored_by"]
     assert samplecnn.load(final).task.class_thresholds == tuple(other["task"]["thresholds"])
     with pytest.raises(UsageError, match=f"trained on all clips, and none are left to fit to; fit {scored.name}, and"):

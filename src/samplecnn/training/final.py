@@ -31,8 +31,8 @@ def train_on_all(
     """Trains the final model on the training, validation and test clips of a finished run, by the run's recipe.
 
     Each stage takes the epochs of the run's best weights. There is no validation and no test: the model's config.json
-    has the run's scores, and, if they were fitted, its calibration and thresholds; `evaluate` warns if the model is
-    scored on any of these clips.
+    has the run's scores, and, if they were fitted, its calibration, thresholds and operating point; `evaluate` warns if
+    the model is scored on any of these clips.
 
     Args:
         like: directory of the finished run.

@@ -19,7 +19,8 @@ RULE = fields(
     },
     optional=["fitted"],
 )
-FITTED = ("calibration", "thresholds")  # entries of config.json that `evaluation.fitting` writes
+# Entries of config.json that `evaluation.fitting` and `bench listen --store` write, in the words of `pass_on`.
+FITTED = {"calibration": "calibration", "thresholds": "thresholds", "listening": "operating point"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class ScoredRun:
         epochs: of its best weights, for each stage.
         scores: of these on its test split, by name.
         clips: of its splits.
-        fitted: its calibration and thresholds, as `fitted_to` reads them: no clips are left to fit others to.
+        fitted: its calibration, thresholds and operating point, as `fitted_to` reads them: no clips are left to fit
+            others to.
     """
 
     run: str
@@ -48,12 +50,13 @@ class ScoredRun:
         return {name: value for name, value in self.to_dict().items() if name != "fitted"}
 
     def pass_on(self, run: Path) -> str:
-        """Gives calibration and thresholds to the final model; returns a line that says so, or ""."""
+        """Gives what is fitted to the final model; returns a line that says so, or ""."""
         if self.fitted is None:
             return ""
         task = model_files.description_of(run)["task"] | self.fitted["task"]
         model_files.update_description(run, {**self.fitted, "task": task})
-        return f"calibration and thresholds are those of {self.run}"
+        words = ", ".join(word for name, word in FITTED.items() if name in self.fitted)
+        return f"as in {self.run}: {words}"
 
     def __str__(self) -> str:
         known = {name: value for name, value in self.scores.items() if value is not None}
@@ -62,7 +65,7 @@ class ScoredRun:
 
 
 def fitted_to(run: Path) -> dict[str, Any] | None:
-    """Calibration and thresholds in a run's config.json: its entries FITTED, and "task" with `thresholds`."""
+    """What is fitted in a run's config.json: its entries FITTED, and "task" with `thresholds`."""
     found = model_files.description_of(run)
     entries = {name: found[name] for name in FITTED if found.get(name) is not None}
     if not entries:
