@@ -1,5 +1,5 @@
 """What the fields of the recipe `modern` are worth: each one changed alone, over several seeds, on clips that no choice
-was made on before.
+was made on before. Without --multi, which was not part of the recipe then.
 
     python benchmarks/ablation.py data/scd/raw data/esc10
 
@@ -39,7 +39,7 @@ COUNT = 150  # training clips of a word
 RATE = 16000
 NOISE_DB = 5.0  # of a clip over the sounds that are mixed with it
 CHANGES: dict[str, dict[str, Any]] = {
-    "modern": {},
+    "modern, --no-multi": {},
     "--crop 0 --shift 0": {"crop": 0.0, "shift": 0.0},
     "--speed 0": {"speed": 0.0},
     "--filter 0 --noise 0": {"filter": 0.0, "noise": 0.0},
@@ -126,7 +126,8 @@ def main() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 run = samplecnn.train(
                     data, recipe="modern", data_dir=options.work / "data", log_dir=options.work / "log", features=32,
-                    max_epochs=EPOCHS, device="cpu", num_readers=1, seed=seed, baseline=False, **settings,
+                    max_epochs=EPOCHS, device="cpu", num_readers=1, seed=seed, baseline=False,
+                    **{"multi": False, **settings},
                 )  # fmt: skip
             noise = samplecnn.evaluate(run.run, with_noise, options.work / "data")
             row = {"change": change, "seed": seed, "accuracy": run.scores.accuracy, "in_noise": noise.accuracy}

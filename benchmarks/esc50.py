@@ -28,7 +28,7 @@ from samplecnn.zoo.card import wilson
 FOLDS = (1, 2, 3, 4, 5)
 DATASET = {"sample_rate": 16_000, "window": 80_000}  # clips of 5 s
 SETTINGS: dict[str, Any] = {
-    "recipe": "modern", "features": 64, "multi": True, "crop": 0.75, "mixing": "between-class", "mixing_share": 0.5,
+    "recipe": "modern", "features": 64, "crop": 0.75, "mixing": "between-class", "mixing_share": 0.5,
     "max_epochs": 12, "passes": 6,
 }  # fmt: skip
 TEN = (

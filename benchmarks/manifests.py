@@ -7,13 +7,13 @@ from pathlib import Path
 import samplecnn
 
 
-def write_manifest(path: Path, rows: Iterable[tuple[Path, str, str]]) -> Path:
-    """Writes the path, label and split of every clip, and returns the manifest's path."""
+def write_manifest(path: Path, rows: Iterable[tuple[Path, str, str]], third: str = "split") -> Path:
+    """Writes the path, label and split (or another column) of every clip, and returns the manifest's path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "split"))
-        writer.writerows((clip.resolve(), label, split) for clip, label, split in rows)
+        writer.writerow(("path", "label", third))
+        writer.writerows((clip.resolve(), label, value) for clip, label, value in rows)
     return path
 
 

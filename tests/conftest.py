@@ -167,7 +167,7 @@ def built(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
-    """A folder after a first training: sounds/, data/sounds/arrow, log/20261122_101500-sounds-se, and hum.wav of 3 s.
+    """After a first training: sounds/, data/sounds/arrow, log/20261122_101500-sounds-se_multi, and hum.wav of 3 s.
 
     The examples of docstrings, documentation and examples/ run here.
     """
@@ -188,7 +188,7 @@ def workspace(tmp_path_factory) -> Path:
     def trained(log: Path) -> None:
         places = {"data_dir": str(folder / "data"), "log_dir": str(log)}
         result = train("sounds", recipe="original", warmup=10, **places, **options)
-        result.run.rename(log / "20261122_101500-sounds-se")
+        result.run.rename(log / "20261122_101500-sounds-se_multi")
 
     made_once(tmp_path_factory, "trained", trained).rename(folder / "log")
     time = np.arange(3 * SOUND_RATE) / SOUND_RATE

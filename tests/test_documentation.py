@@ -59,7 +59,7 @@ def test_pages(page, workspace, monkeypatch):
     run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0))
 
 
-RUN = "20261122_101500-sounds-se"  # in the workspace
+RUN = "20261122_101500-sounds-se_multi"  # in the workspace
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

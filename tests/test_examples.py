@@ -13,7 +13,7 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-MODEL = "log/20261122_101500-sounds-se"
+MODEL = "log/20261122_101500-sounds-se_multi"
 
 
 @pytest.fixture

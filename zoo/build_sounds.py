@@ -23,7 +23,7 @@ from samplecnn.audio import decode
 from samplecnn.shards import open_split
 
 DATASET = {"sample_rate": 16_000, "window": 80_000, "padding": "zero"}  # clips of 5 s
-RECIPE = {"recipe": "modern", "features": 32, "multi": True, "crop": 0.75, "max_epochs": 6, "passes": 20}
+RECIPE = {"recipe": "modern", "features": 32, "crop": 0.75, "max_epochs": 6, "passes": 20}
 FOLDS = (1, 2, 3, 4, 5)
 MOST_BYTES = 500_000
 LIMITS = (

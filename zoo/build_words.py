@@ -23,7 +23,7 @@ from samplecnn.shards import open_split
 
 DATASET = {"sample_rate": words_data.RATE, "window": words_data.SAMPLES, "clip_seconds": 1.0, "padding": "zero"}
 REJECTING = (UNKNOWN, BACKGROUND)
-COMMON = {"recipe": "modern", "block": "se", "batch_size": 64, "passes": 1, "crop": 1.0, "shift": 0.1}
+COMMON = {"recipe": "modern", "block": "se", "batch_size": 64, "passes": 1, "crop": 1.0, "shift": 0.1, "multi": False}
 RECIPES = {
     "words": {
         **COMMON, "features": 64, "max_epochs": 24, "speed": 0.12, "filter": 5.0, "noise": 0.2, "class_weights": True,

@@ -1,6 +1,6 @@
 """The HEAR API (Holistic Evaluation of Audio Representations, 2021; version 2021.0.6): embeddings for its benchmarks.
 
-    hear-validator samplecnn.hear --model log/20261122_101500-sounds-se
+    hear-validator samplecnn.hear --model log/20261122_101500-sounds-se_multi
 
 A scene's embedding is the mean over windows as in tagging. A timestamp's embedding is that of the window around it;
 beyond the ends of the sound there is silence. Both are of the last hidden layer.

@@ -123,7 +123,7 @@ def load(path: str | Path, device: "str | torch.device" = "cpu") -> "SampleCNN":
         SampleCNNError: files that are damaged or do not fit each other; the hub cannot be reached.
 
     Example:
-        >>> model = samplecnn.load("log/20261122_101500-sounds-se")
+        >>> model = samplecnn.load("log/20261122_101500-sounds-se_multi")
         >>> model.task.classes
         ('beep', 'hiss', 'hum')
     """

@@ -29,7 +29,7 @@ class TagBatch:
     (of any other, scores are NaN and the label is ""); and with an embedding, "embedding", float32 [rows, size].
 
     Example:
-        >>> tag = TagBatch("log/20261122_101500-sounds-se", engine="numpy")
+        >>> tag = TagBatch("log/20261122_101500-sounds-se_multi", engine="numpy")
         >>> tag({"path": np.array(["hum.wav", "missing.wav"])})["label"].tolist()
         ['hum', '']
     """

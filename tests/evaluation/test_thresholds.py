@@ -144,7 +144,7 @@ def run(workspace, tmp_path):
 
     At most so large that they are 40 apart: what float32 cannot hold, less than e^-87, no calibration can restore.
     """
-    trained = workspace / "log" / "20261122_101500-sounds-se"
+    trained = workspace / "log" / "20261122_101500-sounds-se_multi"
     stored = model_files.load_stored(trained)
     apart = -np.log(samplecnn.Tagger(trained, engine="numpy")(workspace / "hum.wav").over_time.min())
     factor = np.float32(min(3, 40 / apart))

@@ -13,7 +13,7 @@ import soundfile
 
 pytest.importorskip("torch", reason="a training needs PyTorch")
 resource = pytest.importorskip("resource", reason="no limits on processes on this system")
-RUN = "log/20261122_101500-sounds-se"
+RUN = "log/20261122_101500-sounds-se_multi"
 SMALL_RUN = ("--features", "8", "--num-stages", "1", "--max-epochs", "1")
 
 

@@ -11,6 +11,7 @@ from samplecnn import resume, train
 from samplecnn.errors import OptionError, SampleCNNError, UsageError
 from samplecnn.models import ModelConfig, SampleCNN
 from samplecnn.models.layers import BatchNorm
+from samplecnn.task import Task
 from samplecnn.training import TrainOptions, loop
 from samplecnn.training.averaging import Average, estimate_norms, scored_weights, set_norm_update
 from samplecnn.training.checkpoint import RunState, load_checkpoint
@@ -18,6 +19,7 @@ from samplecnn.training.losses import class_weights, cross_entropy, soft_cross_e
 from samplecnn.training.options import default_recipe, resolved
 from samplecnn.training.recipes import FIELDS, MODERN, ORIGINAL, plan, values_of, values_text
 from samplecnn.training.schedule import learning_rate
+from samplecnn.training.start import options_for
 from samplecnn.training.step import new_optimizer
 
 SMALL = {
@@ -42,6 +44,23 @@ def test_given_options_win_over_the_recipe_and_the_size_decides_the_rest():
     fixed = resolved({"dataset": "demo", "recipe": "modern", "features": 8, "max_epochs": 2, "passes": 1}, 320)
     assert (fixed.features, fixed.max_epochs, fixed.passes) == (8, 2, 1)
     assert fixed.warmup < 2 * 320 / MODERN.batch_size
+
+
+@pytest.mark.parametrize(
+    ("window", "given", "multi"),
+    [
+        (729, {}, True),
+        (81, {}, True),  # three blocks
+        (27, {}, False),  # two blocks
+        (81, {"crop": 0.5}, False),
+        (729, {"multi": False}, False),
+        (729, {"recipe": "original"}, False),
+        (27, {"multi": True}, True),  # refused by the network
+    ],
+)
+def test_the_classifier_sees_three_blocks_where_the_window_gives_them(window, given, multi):
+    task = Task("sounds", ("a", "b"), "multiclass", sample_rate=16000, window=window)
+    assert options_for({"dataset": "sounds", **given}, 100, task).multi == multi
 
 
 def test_the_recipe_of_a_data_set_for_which_none_is_named(tmp_path):
@@ -187,6 +206,7 @@ def test_a_modern_run_learns_and_records_all_it_was_made_with(built, whole):
     recorded = json.loads((result.run / "config.json").read_text())["training"]["options"]
     assert recorded["recipe"] == "modern" and recorded["mixing"] == "between-class" and recorded["passes"] == 2
     assert set(FIELDS) <= set(recorded) and recorded["warmup"] >= 1
+    assert recorded["multi"] and result.run.name.endswith("-sounds-basic_multi")
     rows = [row for row in load_checkpoint(result.run).state.history if row["event"] == "epoch"]
     assert len(rows) == 3 and rows[0]["total_steps"] == -(-2 * len(samplecnn_segments(built)) // 16)
 

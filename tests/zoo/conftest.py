@@ -27,7 +27,7 @@ def hums(tmp_path_factory, workspace) -> Path:
     import packing
 
     folder = tmp_path_factory.mktemp("packaged")
-    packing.pack_weights(workspace / "log" / "20261122_101500-sounds-se", folder / "hums")
+    packing.pack_weights(workspace / "log" / "20261122_101500-sounds-se_multi", folder / "hums")
     packing.pack_card(folder / "hums", FACTS, most_bytes=1_000_000)
     return folder
 

@@ -39,7 +39,7 @@ def test_a_name_is_a_model_everywhere(packaged_hums, workspace, tmp_path, monkey
 
 
 def test_float16_keeps_the_probabilities(hums, workspace):
-    source = workspace / "log" / "20261122_101500-sounds-se"
+    source = workspace / "log" / "20261122_101500-sounds-se_multi"
     before, after = (samplecnn.Tagger(path)(workspace / "hum.wav").over_time for path in (source, hums / "hums"))
     np.testing.assert_allclose(after, before, atol=3e-3)
     sizes = [(path / "model.safetensors").stat().st_size for path in (source, hums / "hums")]

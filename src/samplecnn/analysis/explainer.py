@@ -67,7 +67,7 @@ def explain(
         AudioError: the recording cannot be used.
 
     Example:
-        >>> explanation = explain("log/20261122_101500-sounds-se", "hum.wav")
+        >>> explanation = explain("log/20261122_101500-sounds-se_multi", "hum.wav")
         >>> explanation.words()[0]  # e.g. hum: 0.996, mostly from 0.08 to 0.42 s (without: 0.310) and ...
         'hum: ...'
     """

@@ -64,7 +64,7 @@ def train(
         ),
     ] = None,
     multi: Annotated[
-        bool | None, typer.Option("--multi/--no-multi", help="Multi-level feature aggregation. [default: no]")
+        bool | None, by_recipe("multi", "", "The classifier sees the last three blocks (multi-level aggregation).")
     ] = None,
     pool_size: Annotated[
         int | None, _of_network("N", "Frames that every block pools, 2 or more; the depth follows.", 3)

@@ -11,7 +11,7 @@ from samplecnn.comparison.grid import Grid, checked_grid, label_of, points, word
 from samplecnn.comparison.picture import draw_comparison
 from samplecnn.comparison.published import is_published_split, published_roc_auc
 from samplecnn.comparison.records import FAILED, FINISHED, NETWORK, Records, RunRecord
-from samplecnn.comparison.runs import Job, execute, open_builds, options_of, record_for
+from samplecnn.comparison.runs import Job, execute, open_builds, record_for
 from samplecnn.comparison.table import Comparison, Row, row_of
 from samplecnn.datasets import dataset_name
 from samplecnn.errors import OptionError, UsageError
@@ -23,7 +23,7 @@ from samplecnn.system.files import write_json, write_text
 from samplecnn.system.locks import locked
 from samplecnn.system.plotting import save_figure
 from samplecnn.system.progress import duration
-from samplecnn.training.options import TrainOptions
+from samplecnn.training.options import TrainOptions, resolved
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -87,7 +87,7 @@ def compare(
     if not chosen and not baselines:
         raise OptionError("grid", "is empty, and there are no baselines: there is nothing to compare")
     for point in points(chosen):
-        options_of(dataset, point)  # finds a value out of range now, and not after hours
+        resolved({"dataset": dataset, **point})  # finds a value out of range now, and not after hours
     data_dirs = list(dict.fromkeys(str(point.get("data_dir", data_dir)) for point in points(chosen)))
     names = None if folds is None else tuple(fold_names(dataset, data_dirs[0], folds))
     folder = Path(out) if out is not None else Path(log_dir) / f"compare-{dataset_name(dataset)}"
@@ -142,10 +142,11 @@ def _check(dataset: str, point: Mapping[str, Any], grid: Grid, splits: "dict[str
     """Raises UsageError, naming the combination, if its runs could not start."""
     if not point:
         return
-    from samplecnn.training.start import check_start
+    from samplecnn.training.start import check_start, options_for
 
+    train = splits["train"]
     try:
-        check_start(options_of(dataset, dict(point), len(splits["train"])), splits["train"].task)
+        check_start(options_for({"dataset": dataset, **point}, len(train), train.task), train.task)
     except UsageError as error:
         raise UsageError(f"{label_of(point, grid)}: {error}") from error
 
@@ -238,7 +239,7 @@ def _rows(dataset: str, jobs: list[Job], found: list[RunRecord], measure: str, p
     for kind, label in dict.fromkeys((job.kind, job.label) for job in sorted(jobs, key=lambda job: job.given is None)):
         of_row = [index for index, job in enumerate(jobs) if (job.kind, job.label) == (kind, label)]
         point = jobs[of_row[0]].given or {}
-        options = options_of(dataset, point).to_dict()
+        options = resolved({"dataset": dataset, **point}).to_dict()
         compares = kind == NETWORK and jobs[of_row[0]].data_dir in published
         figure = published_roc_auc(dataset, options) if compares else None
         rows.append(row_of(label, kind, point, [found[index] for index in of_row], len(of_row), measure, figure))

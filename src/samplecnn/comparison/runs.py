@@ -14,7 +14,8 @@ from samplecnn.datasets.custom import slug
 from samplecnn.errors import SampleCNNError, UsageError, add_remedy
 from samplecnn.evaluation.metrics import Scores, score
 from samplecnn.shards.folds import open_built_splits
-from samplecnn.training.options import TrainOptions, resolved
+from samplecnn.task import Task
+from samplecnn.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from samplecnn.shards import Segments
@@ -53,15 +54,16 @@ class Data:
     def __init__(self, dataset: str, data_dir: str) -> None:
         self.dataset, self.data_dir = dataset, data_dir
         self.fingerprint = ""
-        self._counts: dict[str | None, int] = {}
+        self._training: dict[str | None, tuple[int, Task]] = {}
         self._fold: str | None = None
         self._open: dict[str, Segments] | None = None
 
-    def segments(self, fold: str | None) -> int:
-        """Of the training split."""
-        if fold not in self._counts:
-            self._counts[fold] = len(self.splits(fold)["train"])
-        return self._counts[fold]
+    def training_split(self, fold: str | None) -> tuple[int, Task]:
+        """Its number of segments, and its task."""
+        if fold not in self._training:
+            train = self.splits(fold)["train"]
+            self._training[fold] = len(train), train.task
+        return self._training[fold]
 
     def splits(self, fold: str | None) -> "dict[str, Segments]":
         if self._open is None or fold != self._fold:
@@ -83,7 +85,7 @@ def open_builds(dataset: str, data_dirs: Sequence[str], folds: Sequence[str | No
     first, tested = data_dirs[0], dict[str | None, set[str]]()
     for data_dir, data in builds.items():
         for fold in folds:
-            data.segments(fold)
+            data.training_split(fold)
             clips = set(data.splits(fold)["test"].ids)
             if clips != tested.setdefault(fold, clips):
                 raise UsageError(
@@ -93,11 +95,6 @@ def open_builds(dataset: str, data_dirs: Sequence[str], folds: Sequence[str | No
     return builds
 
 
-def options_of(dataset: str, given: dict[str, Any], segments: int | None = None) -> TrainOptions:
-    """All options of a run, as `train` completes them from those that are given; `segments` as for `resolved`."""
-    return resolved({"dataset": dataset, **given}, segments)
-
-
 def record_for(job: Job, data: Data, records: Records) -> RunRecord:
     """The record of the job's run, a new one if it has not begun."""
     if job.given is None:
@@ -105,8 +102,10 @@ def record_for(job: Job, data: Data, records: Records) -> RunRecord:
 
         options = {"seed": job.seed, "fold": job.fold, "features_version": VERSION}
     else:
-        given = {**job.given, "seed": job.seed, "fold": job.fold}
-        options = recorded_options(options_of(data.dataset, given, data.segments(job.fold)).to_dict())
+        from samplecnn.training.start import options_for
+
+        given = {"dataset": data.dataset, **job.given, "seed": job.seed, "fold": job.fold}
+        options = recorded_options(options_for(given, *data.training_split(job.fold)).to_dict())
     return records.find(RunRecord(job.kind, options, data.fingerprint))
 
 

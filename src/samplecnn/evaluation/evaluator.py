@@ -90,7 +90,7 @@ def evaluate(
         SampleCNNError: fewer than two test clips, or a model whose probabilities are NaN.
 
     Example:
-        >>> scores = samplecnn.evaluate("log/20261122_101500-sounds-se", "sounds")
+        >>> scores = samplecnn.evaluate("log/20261122_101500-sounds-se_multi", "sounds")
         >>> scores.accuracy > 0.8, scores.per_class[0].name
         (True, 'beep')
     """

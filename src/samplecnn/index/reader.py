@@ -105,7 +105,7 @@ class Index:
         """A table of the files that are there, for pandas, Polars, DuckDB: facts, and a score for each class.
 
         Example:
-            >>> report = samplecnn.update_index("sounds.index", "log/20261122_101500-sounds-se", ["hum.wav"])
+            >>> report = samplecnn.update_index("sounds.index", "log/20261122_101500-sounds-se_multi", ["hum.wav"])
             >>> table = samplecnn.read_index("sounds.index").files()
             >>> table.num_rows, table.column_names[:3]
             (1, ['path', 'seconds', 'error'])
@@ -208,7 +208,7 @@ def read_index(path: str | Path) -> Index:
         UsageError: the folder is no index, or is damaged.
 
     Example:
-        >>> report = samplecnn.update_index("sounds.index", "log/20261122_101500-sounds-se", ["hum.wav"])
+        >>> report = samplecnn.update_index("sounds.index", "log/20261122_101500-sounds-se_multi", ["hum.wav"])
         >>> index = samplecnn.read_index("sounds.index")
         >>> [(path, tags)] = index.outcomes(index.select(["hum.wav"]))
         >>> list(dict(tags.top(1))), len(tags.events(0.5))

@@ -90,7 +90,7 @@ def find_similar(index: Index, query: Query, count: int = 10, per_file: bool = T
         per_file: only the best window of every file.
 
     Example:
-        >>> report = samplecnn.update_index("demo.index", "log/20261122_101500-sounds-se", ["sounds"], hop=0.05)
+        >>> report = samplecnn.update_index("demo.index", "log/20261122_101500-sounds-se_multi", ["sounds"], hop=0.05)
         >>> index = samplecnn.read_index("demo.index")
         >>> hits = find_similar(index, query_of(index, "sounds/hum/1.wav"), 3)
         >>> [Path(hit.path).parent.name for hit in hits]

@@ -62,7 +62,7 @@ def update_index(
             process that is updating the index.
 
     Example:
-        >>> report = update_index("sounds.index", "log/20261122_101500-sounds-se", ["hum.wav"])
+        >>> report = update_index("sounds.index", "log/20261122_101500-sounds-se_multi", ["hum.wav"])
         >>> update_index("sounds.index").summary()
         '1 unchanged'
     """

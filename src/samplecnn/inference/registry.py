@@ -111,7 +111,7 @@ def open_engine(
             model without a task.
 
     Example:
-        >>> engine = open_engine(samplecnn.load("log/20261122_101500-sounds-se"))
+        >>> engine = open_engine(samplecnn.load("log/20261122_101500-sounds-se_multi"))
         >>> engine(np.zeros((5, 729), np.float32)).shape
         (5, 3)
     """

@@ -98,7 +98,7 @@ class Listener:
 
     Example:
         >>> from samplecnn.listening.sources import RecordingSource
-        >>> listener = Listener("log/20261122_101500-sounds-se")
+        >>> listener = Listener("log/20261122_101500-sounds-se_multi")
         >>> for moment in listener.listen(RecordingSource("hum.wav", listener.task.sample_rate)):
         ...     for heard in moment.heard:
         ...         print(heard.kind, heard.label)

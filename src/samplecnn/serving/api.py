@@ -57,7 +57,7 @@ def create_app(
         UsageError: no models, two of the same name, or as `samplecnn.Tagger`.
 
     Example:
-        >>> app = create_app({"sounds": "log/20261122_101500-sounds-se"}, engine="numpy")
+        >>> app = create_app({"sounds": "log/20261122_101500-sounds-se_multi"}, engine="numpy")
     """
     service = new_service(models, limits or ServeLimits(), engine, precision)
     service.load()

@@ -225,8 +225,8 @@ def named_models(models: list[str]) -> dict[str, str]:
         UsageError: two models have the same name, or one has an empty name.
 
     Example:
-        >>> named_models(["words", "birds=log/20261122_101500-sounds-se"])
-        {'words': 'words', 'birds': 'log/20261122_101500-sounds-se'}
+        >>> named_models(["words", "birds=log/20261122_101500-sounds-se_multi"])
+        {'words': 'words', 'birds': 'log/20261122_101500-sounds-se_multi'}
     """
     named: dict[str, str] = {}
     for model in models:

@@ -23,7 +23,7 @@ class Embedder:
         hop, batch_size, device, engine, precision: see `Tagger`.
 
     Example:
-        >>> embedder = Embedder("log/20261122_101500-sounds-se")
+        >>> embedder = Embedder("log/20261122_101500-sounds-se_multi")
         >>> embedder.transform(["hum.wav", {"array": np.zeros(8000), "sampling_rate": 8000}]).shape
         (2, 64)
     """

@@ -62,7 +62,7 @@ class Tagger:
         UsageError: no such model, device, engine or precision, or a model without a task.
 
     Example:
-        >>> tags = Tagger("log/20261122_101500-sounds-se")("hum.wav")
+        >>> tags = Tagger("log/20261122_101500-sounds-se_multi")("hum.wav")
         >>> "hum" in dict(tags.top(1))
         True
     """

@@ -116,7 +116,7 @@ class Tags:
             UsageError: a value out of range, or a threshold for an unknown class.
 
         Example:
-            >>> tags = samplecnn.Tagger("log/20261122_101500-sounds-se")("hum.wav")
+            >>> tags = samplecnn.Tagger("log/20261122_101500-sounds-se_multi")("hum.wav")
             >>> (event,) = tags.events(0.5, smooth=5, max_gap=0.3)
             >>> event.label, event.start, event.end
             ('hum', 0.0, 3.0)

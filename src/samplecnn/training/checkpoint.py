@@ -112,8 +112,8 @@ def resume_call(run: Path) -> str:
     """The command that continues a training as it was started: by torchrun, with as many processes.
 
     Example:
-        >>> resume_call(Path("log/20261122_101500-sounds-se"))
-        'samplecnn train --resume log/20261122_101500-sounds-se'
+        >>> resume_call(Path("log/20261122_101500-sounds-se_multi"))
+        'samplecnn train --resume log/20261122_101500-sounds-se_multi'
     """
     resumed = f"samplecnn train --resume {shlex.quote(str(run))}"
     if not started_together():

@@ -49,7 +49,6 @@ class TrainOptions(Recipe):
     log_dir: str = "./log"
     block: str = "se"
     amplifying_ratio: float = 0.125
-    multi: bool = False
     pool_size: int | None = None
     filter_size: int | None = None
     first_size: int | None = None

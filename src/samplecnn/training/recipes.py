@@ -23,6 +23,7 @@ class Recipe:
     """
 
     # Network and batches.
+    multi: bool = False
     features: int = 128
     dropout: float = 0.5
     batch_size: int = 23
@@ -62,6 +63,7 @@ class Recipe:
 
 ORIGINAL = Recipe()
 MODERN = Recipe(
+    multi=True,
     features=0,
     dropout=0.2,
     batch_size=32,

@@ -24,7 +24,7 @@ from samplecnn.training.options import TrainOptions, resolved
 from samplecnn.training.precision import training_precision
 from samplecnn.training.result import TrainResult
 from samplecnn.training.scored import ScoredRun
-from samplecnn.training.start import background_of, config_of, initial_weights, new_run
+from samplecnn.training.start import background_of, config_of, initial_weights, new_run, options_for
 
 
 @checked
@@ -194,7 +194,7 @@ def train(
     options = resolved(given)
     check_batch(options, processes)
     splits = open_splits(options)
-    options = resolved(given, len(splits["train"]))
+    options = options_for(given, len(splits["train"]), splits["train"].task)
     return train_head(options, splits) if options.head_only else start_run(options, splits, processes=processes)
 
 

@@ -1,6 +1,7 @@
 """Inputs of a new run: its directory, network, initial weights, background recordings."""
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,32 @@ from samplecnn.audio import decode
 from samplecnn.errors import OptionError, UsageError
 from samplecnn.hardware import choose_device
 from samplecnn.models import BLOCKS, ModelConfig, SampleCNN, without_excitation
+from samplecnn.models.config import MULTI_LEVELS
 from samplecnn.models.fitting import config_for_window
 from samplecnn.recordings import Scan
 from samplecnn.task import Task
 from samplecnn.training import depth
 from samplecnn.training.augmentation import crop_length
 from samplecnn.training.head import task_on
-from samplecnn.training.options import ARCHITECTURE, TrainOptions
+from samplecnn.training.options import ARCHITECTURE, TrainOptions, resolved
 from samplecnn.training.precision import training_precision
+
+
+def options_for(given: dict[str, Any], segments: int, task: Task) -> TrainOptions:
+    """The given settings, completed by the recipe and what suits the data set.
+
+    Args:
+        given, segments: as for `resolved`.
+        task: of the data set. Where its window gives too few blocks, a recipe's `multi` does not apply.
+
+    Raises:
+        UsageError: as `resolved` and `config_of`.
+    """
+    options = resolved(given, segments)
+    if options.multi and given.get("multi") is None and options.init_from is None:
+        single = replace(options, multi=False)
+        return options if config_of(single, task).num_blocks >= MULTI_LEVELS else single
+    return options
 
 
 def config_of(options: TrainOptions, task: Task) -> ModelConfig:
