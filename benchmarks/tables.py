@@ -11,9 +11,10 @@ A table stands between two comments in Markdown:
 A comparison becomes a row per contender, the fastest first: the median, its ratio to the baseline (the median of the
 rounds' ratios) and its share of the reference. `<!-- table: infer.json | NAME -->` adds the ratio to contender NAME. A
 measurement with --scale becomes a row per amount of work, one of start-up times a row per command, one of accuracy a
-row per trained model, one of recipes a row per change, one of steps on a GPU a row per way to take them, one of the
-index a row per figure, one of memory a row per command, one of wheels a row per group of extras. Of transfer.json,
-`<!-- table: transfer.json | DATA -->` is a row per method and a column per number of recordings.
+row per trained model, one of small sets a row per set, one of recipes a row per change, one of steps on a GPU a row per
+way to take them, one of the index a row per figure, one of memory a row per command, one of wheels a row per group of
+extras. Of transfer.json, `<!-- table: transfer.json | DATA -->` is a row per method and a column per number of
+recordings.
 """
 
 import json
@@ -43,6 +44,8 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         return _gpu_steps(result)
     if "transfer" in result:
         rows = _transfer_rows([row for row in result["transfer"] if row["data"] == against])
+    elif "small_sets" in result:
+        rows = _small_rows(result["small_sets"])
     elif "ablation" in result:
         rows = _ablation_rows(result["ablation"])
     elif "figures" in result:
@@ -123,6 +126,25 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         last = [row["cpu_seconds"] for row in found if (row["method"], row["count"]) == (method, counts[-1])]
         name = f"`{method}`" if method.startswith("--") else method
         rows.append([name, *cells, f"{statistics.median(last):.0f}" if last else ""])
+    return rows
+
+
+def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Scores in percent: a row for each set of data, a column for each method, mean ± deviation over its runs."""
+    methods = list(dict.fromkeys(row["method"] for row in found))
+    rows = [["test score, %", "training clips", *methods, "runs", "minutes of a run"]]
+    for data in dict.fromkeys(row["data"] for row in found):
+        of_data = {row["method"]: row for row in found if row["data"] == data}
+        network = of_data["samplecnn"]
+        cells = []
+        for method in methods:
+            values = [100 * value for value in of_data[method]["values"]]
+            cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}")
+        measure = {"accuracy": "accuracy", "pr_auc": "PR-AUC"}[network["measure"]]
+        minutes = f"{statistics.mean(network['seconds']) / 60:.1f}"
+        rows.append(
+            [f"{network['name']}, {measure}", f"{network['clips']:,}", *cells, str(len(network["values"])), minutes]
+        )
     return rows
 
 

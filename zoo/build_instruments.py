@@ -16,7 +16,7 @@ import samplecnn
 from samplecnn.evaluation import score
 
 DATASET = {"sample_rate": 16_000, "window": 32_000, "padding": "zero"}  # 2 s; longer notes have several segments
-RECIPE = {"recipe": "modern", "features": 32, "speed": 0.15, "max_epochs": 10, "passes": 4}
+RECIPE = {"recipe": "modern", "features": 32, "speed": 0.15, "max_epochs": 20, "passes": 4}
 
 
 INSTRUMENTS = (
