@@ -1,19 +1,17 @@
-"""What `samplecnn train` reaches with its defaults on a few hundred or thousand clips, next to the quick baselines.
+"""What `samplecnn train` reaches with its defaults on a few hundred to a thousand clips, next to the quick baselines.
 
     python benchmarks/small_sets.py words data/scd/raw                       # 8 words, 800 training clips
     python benchmarks/small_sets.py notes data/instruments/instruments.csv   # 15 instruments, 1,247 training clips
     python benchmarks/small_sets.py sounds data/esc10                        # ESC-10, 5 folds
-    python benchmarks/small_sets.py more-sounds data/esc50                   # ESC-50, 5 folds
 
 Each is one `samplecnn compare` of a network with all options at their defaults, which takes one thread; the same
 command continues. Writes its rows into benchmarks/small-sets.json. `make docs-tables` writes the table.
 
 words: the first 100 clips of each word in the official lists for training, and 20 for validation; all of the test list.
-sounds, more-sounds: a fold is the test, another one validates. The runs differ by fold, of the others by seed.
+sounds: a fold is the test, another one validates. The runs differ by fold, of the others by seed.
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,13 +49,6 @@ def ten(folder: Path) -> Iterator[Row]:
     return ((path, path.parent.name, path.name[0]) for path in sorted(folder.glob("*/*")) if path.name[0].isdigit())
 
 
-def fifty(folder: Path) -> Iterator[Row]:
-    with (folder / "esc50.csv").open(newline="", encoding="utf-8") as file:
-        for clip in csv.DictReader(file):
-            [path] = (folder / "audio").glob(f"{Path(clip['filename']).stem}.*")
-            yield path, clip["category"], clip["fold"]
-
-
 class Data(NamedTuple):
     name: str
     rows: Callable[[Path], Iterator[Row]] | None  # None: it comes with a manifest
@@ -70,7 +61,6 @@ DATA = {
     "words": Data("8 words", words, "split", {"window": 16000, "padding": "zero"}, {"seeds": 3}),
     "notes": Data("notes of 15 instruments, 67 labels", None, "", {"window": 32000, "padding": "zero"}, {"seeds": 3}),
     "sounds": Data("ESC-10", ten, "fold", {"window": 80000}, {"folds": "column"}),
-    "more-sounds": Data("ESC-50", fifty, "fold", {"window": 80000}, {"folds": "column"}),
 }
 
 
