@@ -139,7 +139,8 @@ def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         cells = []
         for method in methods:
             values = [100 * value for value in of_data[method]["values"]]
-            cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}")
+            deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.1f}{deviation}")
         measure = {"accuracy": "accuracy", "pr_auc": "PR-AUC"}[network["measure"]]
         minutes = f"{statistics.mean(network['seconds']) / 60:.1f}"
         rows.append(
@@ -255,7 +256,7 @@ def _source(result: dict[str, Any]) -> str:
     if "transfer" in result:
         draws = max(row["seed"] for row in result["transfer"]) + 1
         return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about']}."
-    if "ablation" in result:
+    if "ablation" in result or "small_sets" in result:
         return f"{result['about']}."
     about, settings = result["machine"], result["settings"]
     versions = ", ".join(f"{key} {about[key]}" for key in about if key not in ("cpu", "cores", "samplecnn", "python"))
