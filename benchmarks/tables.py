@@ -132,7 +132,7 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
 def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
     """Scores in percent: a row for each set of data, a column for each method, mean ± deviation over its runs."""
     methods = list(dict.fromkeys(row["method"] for row in found))
-    rows = [["test score, %", "training clips", *methods, "runs", "minutes of a run"]]
+    rows = [["test score, %", "training clips", *methods, "runs", "CPU minutes of a run"]]
     for data in dict.fromkeys(row["data"] for row in found):
         of_data = {row["method"]: row for row in found if row["data"] == data}
         network = of_data["samplecnn"]
@@ -142,7 +142,7 @@ def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
             deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.1f}{deviation}")
         measure = {"accuracy": "accuracy", "pr_auc": "PR-AUC"}[network["measure"]]
-        minutes = f"{statistics.mean(network['seconds']) / 60:.1f}"
+        minutes = f"{network['cpu_minutes']:.1f}"
         rows.append(
             [f"{network['name']}, {measure}", f"{network['clips']:,}", *cells, str(len(network["values"])), minutes]
         )
