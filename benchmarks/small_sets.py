@@ -61,7 +61,7 @@ class Data(NamedTuple):
 
 DATA = {
     "words": Data("8 words", words, "split", {"window": 16000, "padding": "zero"}, {"seeds": 3}),
-    "notes": Data("notes of 15 instruments, 67 labels", None, "", {"window": 32000, "padding": "zero"}, {"seeds": 3}),
+    "notes": Data("notes of 15 instruments, 62 labels", None, "", {"window": 32000, "padding": "zero"}, {"seeds": 3}),
     "sounds": Data("ESC-10", ten, "fold", {"window": 80000}, {"folds": "column"}),
 }
 
