@@ -103,7 +103,8 @@ def train(
         block: building block of the network: basic, se, res1, res2, rese1 or rese2; None: se.
         amplifying_ratio: hidden width of the excitations, as a share of the features; with 0, rese1 and rese2 have no
             excitations: they are res1 and res2. None: 0.125.
-        multi: multi-level feature aggregation: the last three blocks feed the classifier.
+        multi: multi-level feature aggregation: the last three blocks feed the classifier. A recipe's does not apply
+            where the window gives fewer blocks.
         pool_size: frames that every block pools, at least 2; None: 3. Window and pool size decide the number of blocks.
         filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
         first_size: samples of the first convolution, its width and stride; None: the pool size.
