@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -179,6 +180,9 @@ def test_events_wait_for_a_broker_that_comes_later(broker, monkeypatch, capsys):
     Forwarder(port, broker.port)
     events = [json.loads(reader.until("samplecnn/kitchen/event")[0]) for _ in range(3)]
     assert [event["label"] for event in events] == ["one", "two", "three"]
+    until = time.monotonic() + 20
+    while output.waiting and time.monotonic() < until:  # the reader may have an event before its arrival is confirmed
+        time.sleep(0.01)
     output.show(moment("six"))
     assert json.loads(reader.until("samplecnn/kitchen/event")[0])["label"] == "six"
     output.close()

@@ -146,20 +146,25 @@ class Mqtt:
                 now = datetime.now(UTC).isoformat(timespec="milliseconds")
                 values = {**heard.to_dict(), "at": now, "source": self.about.get("source", "")}
                 del values["type"]
-                if self._given - self._arrived >= MAX_WAITING:
+                if self.waiting >= MAX_WAITING:
                     self.dropped += 1
                 else:
                     self._publish(f"{self.broker.topic}/event", json.dumps(values, ensure_ascii=False))
+
+    @property
+    def waiting(self) -> int:
+        """Messages whose arrival the broker has not confirmed."""
+        return self._given - self._arrived
 
     def close(self) -> None:
         """Sends what is waiting, for 5 s at most, says that it goes offline, and disconnects."""
         self._publish(self._availability, "offline", retain=True)
         until = time.monotonic() + LAST_MESSAGES
-        while self.client.is_connected() and self._given > self._arrived and time.monotonic() < until:
+        while self.client.is_connected() and self.waiting and time.monotonic() < until:
             time.sleep(0.01)
         self.client.disconnect()
         self.client.loop_stop()
-        unsent = self.dropped + max(self._given - self._arrived - 1, 0)  # without the last, which is no event
+        unsent = self.dropped + max(self.waiting - 1, 0)  # without the last, which is no event
         self.failed = unsent > 0 and self._arrived == 0
         if unsent:
             log.warn(f"--mqtt: {counted(unsent, 'event', 'events')} not sent: the broker could not be reached")

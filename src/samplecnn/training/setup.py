@@ -37,13 +37,13 @@ def train(
     log_dir: str | Path = TrainOptions.log_dir,
     block: str | None = None,
     amplifying_ratio: float | None = None,
-    multi: bool | None = None,
     pool_size: int | None = None,
     filter_size: int | None = None,
     first_size: int | None = None,
     pooling: str | None = None,
     frontend: str | None = None,
     mels: int | None = None,
+    multi: bool | None = None,
     features: int | None = None,
     dropout: float | None = None,
     batch_size: int | None = None,
@@ -103,8 +103,6 @@ def train(
         block: building block of the network: basic, se, res1, res2, rese1 or rese2; None: se.
         amplifying_ratio: hidden width of the excitations, as a share of the features; with 0, rese1 and rese2 have no
             excitations: they are res1 and res2. None: 0.125.
-        multi: multi-level feature aggregation: the last three blocks feed the classifier. A recipe's does not apply
-            where the window gives fewer blocks.
         pool_size: frames that every block pools, at least 2; None: 3. Window and pool size decide the number of blocks.
         filter_size: frames of the blocks' convolutions; None: 3. With a pool size of m too, the m^n models of SMC 2017.
         first_size: samples of the first convolution, its width and stride; None: the pool size.
@@ -112,6 +110,8 @@ def train(
         frontend: "waveform" (None), or "logmel": log-mel frames every 10 ms or so, in place of the first convolution
             and the blocks that bring the waveform to their rate; the other blocks stay as they are.
         mels: bands of the log-mel frames; None: 64.
+        multi: multi-level feature aggregation: the last three blocks feed the classifier. A recipe's does not apply
+            where the window gives fewer blocks.
         features: width of the first layers.
         dropout: share of the last hidden layer's features that is dropped, from 0 to below 1.
         batch_size: segments in a batch, of all processes together.
