@@ -30,7 +30,7 @@ SMALL = {
 
 def test_the_original_recipe_is_the_defaults_of_the_options():
     assert values_of("original") == {name: getattr(TrainOptions, name) for name in FIELDS}
-    assert resolved({"dataset": "demo"}) == TrainOptions("demo")
+    assert resolved({"dataset": "scd"}) == TrainOptions("scd")
     assert not TrainOptions("demo").augments and MODERN.crop and ORIGINAL.optimizer == "sgd"
 
 
@@ -65,8 +65,8 @@ def test_the_classifier_sees_three_blocks_where_the_window_gives_them(window, gi
 
 def test_the_recipe_of_a_data_set_for_which_none_is_named(tmp_path):
     (tmp_path / "a.tfrecord").touch()
-    assert [default_recipe(name) for name in ("mtt", "scd", "dcs", "demo", str(tmp_path))] == ["original"] * 5
-    assert [default_recipe(name) for name in ("sounds", "clips.csv", "/data/birds")] == ["modern"] * 3
+    assert [default_recipe(name) for name in ("mtt", "scd", "dcs", str(tmp_path))] == ["original"] * 4
+    assert [default_recipe(name) for name in ("demo", "sounds", "clips.csv", "/data/birds")] == ["modern"] * 4
 
 
 def test_the_length_of_a_run_is_said_before_it_begins(built, tmp_path, capsys):

@@ -49,7 +49,7 @@ def train(
         choice(
             of=RECIPES,
             help="Defaults of the options below. original: the paper's procedure; modern: augmentation, AdamW over one "
-            "cosine cycle, averaged weights. [default: original for mtt, scd, dcs and demo, else modern]",
+            "cosine cycle, averaged weights. [default: original for mtt, scd and dcs, else modern]",
         ),
     ] = None,
     data_dir: Annotated[str, typer.Option(metavar="PATH", help="Folder of the built data sets.")] = Default.data_dir,

@@ -159,14 +159,11 @@ class TrainOptions(Recipe):
 
 
 def default_recipe(dataset: str) -> str:
-    """The recipe used for a data set if none is given: `original` for the original's data sets and files.
-
-    `demo` uses it too, with shorter settings.
-    """
+    """The recipe used for a data set if none is given: `original` for the original's data sets and files."""
     from samplecnn.datasets.published import PUBLISHED
     from samplecnn.shards import holds_tfrecords
 
-    return "original" if dataset in (*PUBLISHED, "demo") or holds_tfrecords(dataset) else "modern"
+    return "original" if dataset in PUBLISHED or holds_tfrecords(dataset) else "modern"
 
 
 def not_of_head(name: str) -> OptionError:

@@ -97,7 +97,7 @@ def train(
         dataset: mtt, scd, dcs, demo, a folder or a manifest, as `samplecnn.build` took it; or a folder of TFRecords.
         name: of the run, part of its directory's name; None takes the block, with "_multi" if it applies.
         recipe: "original", the paper's procedure, or "modern": augmentation, AdamW over one cosine cycle, averaged
-            weights. None: original for mtt, scd, dcs and demo, modern for other data.
+            weights. None: original for mtt, scd and dcs, modern for other data.
         data_dir: folder of the built data sets.
         log_dir: folder in which the run directory is made.
         block: building block of the network: basic, se, res1, res2, rese1 or rese2; None: se.
@@ -181,7 +181,7 @@ def train(
         >>> _ = samplecnn.build("demo", data, workers=1, progress=False)
         >>> with contextlib.redirect_stdout(io.StringIO()):  # the progress of each epoch
         ...     result = samplecnn.train(
-        ...         "demo", data_dir=data, log_dir=f"{data}/log", block="basic", features=4, num_stages=1, max_epochs=1
+        ...         "demo", data_dir=data, log_dir=f"{data}/log", block="basic", features=4, max_epochs=1
         ...     )
         >>> result.final.exists(), 0 <= result.scores.roc_auc <= 1
         (True, True)
