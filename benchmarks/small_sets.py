@@ -15,13 +15,14 @@ sounds: a fold is the test, another one validates. The runs differ by fold, of t
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from ablation import WORDS
 from manifests import write_manifest
+from transfer import sounds
 
 import samplecnn
 from samplecnn.comparison.records import NETWORK
@@ -47,13 +48,9 @@ def words(folder: Path) -> Iterator[Row]:
         yield from ((path, word, "test") for path in held["testing"])
 
 
-def ten(folder: Path) -> Iterator[Row]:
-    return ((path, path.parent.name, path.name[0]) for path in sorted(folder.glob("*/*")) if path.name[0].isdigit())
-
-
 class Data(NamedTuple):
     name: str
-    rows: Callable[[Path], Iterator[Row]] | None  # None: it comes with a manifest
+    rows: Callable[[Path], Iterable[Row]] | None  # None: it comes with a manifest
     column: str  # that the third value of a row is for
     build: dict[str, Any]
     runs: dict[str, Any]  # seeds or folds
@@ -62,7 +59,7 @@ class Data(NamedTuple):
 DATA = {
     "words": Data("8 words", words, "split", {"window": 16000, "padding": "zero"}, {"seeds": 3}),
     "notes": Data("notes of 15 instruments, 62 labels", None, "", {"window": 32000, "padding": "zero"}, {"seeds": 3}),
-    "sounds": Data("ESC-10", ten, "fold", {"window": 80000}, {"folds": "column"}),
+    "sounds": Data("ESC-10", sounds, "fold", {"window": 80000}, {"folds": "column"}),
 }
 
 

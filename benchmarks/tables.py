@@ -26,6 +26,7 @@ from typing import Any
 
 from samplecnn.bench.results import baseline, limit_name, paired_ratio
 from samplecnn.bench.scale import exponent
+from samplecnn.comparison.table import MEASURES
 
 LISTENING_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HERE = Path(__file__).resolve().parent
@@ -102,9 +103,8 @@ def _accuracy(result: dict[str, Any]) -> str:
     commands = []
     for number, row in enumerate(result["results"], 1):
         by_fold = [100 * value for value in row.get("by_fold", ())]
-        spread = f" ± {statistics.stdev(by_fold):.1f}" if by_fold else ""
         low, high = (100 * value for value in row["interval"])
-        score = f"{100 * row['accuracy']:.1f}{spread} % ({low:.1f} to {high:.1f})"
+        score = f"{100 * row['accuracy']:.1f}{_deviation(by_fold)} % ({low:.1f} to {high:.1f})"
         baselines = " / ".join(f"{100 * value:.1f}" for value in row.get("baselines", ()))
         clips = f"{row['train_clips']:,}, {row['test_clips']:,}"
         cells = (f"{number}. {row['data']}", clips, score, baselines, str(row.get("minutes", "")), str(row["runs"]))
@@ -121,12 +121,16 @@ def _transfer_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         cells = []
         for count in counts:
             values = [100 * row["accuracy"] for row in found if (row["method"], row["count"]) == (method, count)]
-            deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{deviation}" if values else "")
+            cells.append(f"{statistics.mean(values):.1f}{_deviation(values)}" if values else "")
         last = [row["cpu_seconds"] for row in found if (row["method"], row["count"]) == (method, counts[-1])]
         name = f"`{method}`" if method.startswith("--") else method
         rows.append([name, *cells, f"{statistics.median(last):.0f}" if last else ""])
     return rows
+
+
+def _deviation(values: list[float]) -> str:
+    """The standard deviation of several values, to be put behind their mean."""
+    return f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
 
 
 def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
@@ -139,13 +143,9 @@ def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         cells = []
         for method in methods:
             values = [100 * value for value in of_data[method]["values"]]
-            deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{deviation}")
-        measure = {"accuracy": "accuracy", "pr_auc": "PR-AUC"}[network["measure"]]
-        minutes = f"{network['cpu_minutes']:.1f}"
-        rows.append(
-            [f"{network['name']}, {measure}", f"{network['clips']:,}", *cells, str(len(network["values"])), minutes]
-        )
+            cells.append(f"{statistics.mean(values):.1f}{_deviation(values)}")
+        name, runs = f"{network['name']}, {MEASURES[network['measure']]}", str(len(network["values"]))
+        rows.append([name, f"{network['clips']:,}", *cells, runs, f"{network['cpu_minutes']:.1f}"])
     return rows
 
 
@@ -159,8 +159,9 @@ def _ablation_rows(found: list[dict[str, Any]]) -> list[list[str]]:
         for name in ("accuracy", "in_noise"):
             cells.append(f"{statistics.mean(100 * row[name] for row in of_change):.1f}")
             differences = [100 * (row[name] - plain[row["seed"]][name]) for row in of_change]
-            deviation = f" ± {statistics.stdev(differences):.1f}" if len(differences) > 1 else ""
-            cells.append("" if change == changes[0] else f"{statistics.mean(differences):+.1f}{deviation}")
+            cells.append(
+                "" if change == changes[0] else f"{statistics.mean(differences):+.1f}{_deviation(differences)}"
+            )
         rows.append([f"`{change}`" if change.startswith("--") else change, *cells, str(len(of_change))])
     return rows
 
