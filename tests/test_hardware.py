@@ -54,16 +54,6 @@ def test_a_tie_selects_fp32(machine):
     assert auto_precision("training", Measured(10, 10.2)).precision == "fp32"
 
 
-@pytest.mark.parametrize(("numba", "chosen"), [(True, "fp32"), (False, "bf16")])
-def test_winograd_filtering_in_fp32_competes_with_bf16_in_inference(machine, monkeypatch, numba, chosen):
-    monkeypatch.setattr(hardware, "is_installed", lambda module: numba and module == "numba")
-    assert auto_precision("inference", Measured(10, 14)).precision == chosen
-    assert auto_precision("training", Measured(10, 14)).precision == "bf16"
-    assert auto_precision("inference-openvino", Measured(10, 14)).precision == "bf16", "it multiplies directly"
-    choice = known_precision("inference")
-    assert choice is not None and choice.precision == chosen and ("gains 1.5" in choice.reason) == numba
-
-
 def test_another_machine_or_version_measures_again(machine, monkeypatch):
     assert auto_precision("training", Measured(10, 20)).precision == "bf16"
     changes = {

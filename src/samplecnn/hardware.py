@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplecnn import __version__
 from samplecnn.errors import UsageError
-from samplecnn.extras import is_installed, require
+from samplecnn.extras import require
 from samplecnn.system.cache import cache_dir, is_writable, recall, remember
 from samplecnn.system.cpu import LIMITS, REPORTED_FLAGS, cpu_flags, cpu_name, may_use_bf16, num_threads, usable_cpus
 from samplecnn.system.log import note
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "tf32", "bf16")
 OVERRIDE = "SAMPLECNN_AUTO_PRECISION"  # what "auto" means on a CPU, instead of a measurement
 MARGIN = 1.05  # how much faster bfloat16 must be: fp32 is exact, and noise should not decide a tie
-
-# The measurement of inference multiplies directly in both precisions, because it must not wait for numba's compiler.
-# With numba (the extra `fast`), Winograd's filtering is so much faster in fp32 for many segments.
-WINOGRAD_GAIN = 1.5
 
 USES = ("training", "inference", "inference-openvino")  # separate measurements; the last one for OpenVINO
 COMPUTING = ("numpy", "torch", "numba", "openvino", "onnxruntime")  # packages whose version affects the speed
@@ -167,7 +163,7 @@ def auto_precision(use: str, measure: Measure) -> Choice:
         rates = {name: float(rate) for name, rate in measure().items()}
     except RuntimeError as error:  # oneDNN refuses bfloat16 under some limits
         return Choice("fp32", f"bf16 cannot be used: {str(error).partition(chr(10))[0]}", {})
-    return _measured(use, remember(f"precision-{use}", _key(), rates, _are_rates))
+    return _measured(remember(f"precision-{use}", _key(), rates, _are_rates))
 
 
 def known_precision(use: str) -> Choice | None:
@@ -180,16 +176,13 @@ def known_precision(use: str) -> Choice | None:
     if not may_use_bf16():
         return Choice("fp32", "the CPU has no bfloat16, or may not use it", {})
     rates = recall(f"precision-{use}", _key(), _are_rates)
-    return None if rates is None else _measured(use, rates)
+    return None if rates is None else _measured(rates)
 
 
-def _measured(use: str, rates: Mapping[str, float]) -> Choice:
-    gain = WINOGRAD_GAIN if use == "inference" and is_installed("numba") else 1.0
+def _measured(rates: Mapping[str, float]) -> Choice:
     ratio = rates["bf16"] / rates["fp32"]
-    reason = f"measured: bf16 has {ratio:.2f} times the speed of fp32"
-    if gain > 1:
-        reason += f", which gains {gain} by Winograd's filtering"
-    return Choice("bf16" if ratio > MARGIN * gain else "fp32", reason, rates)
+    chosen = "bf16" if ratio > MARGIN else "fp32"
+    return Choice(chosen, f"measured: bf16 has {ratio:.2f} times the speed of fp32", rates)
 
 
 def _are_rates(value: Any) -> bool:

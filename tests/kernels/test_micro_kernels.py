@@ -152,3 +152,17 @@ def test_the_bits_of_a_micro_kernel_do_not_depend_on_the_schedule(unit, threads,
             assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("ratio", "faster"), [(1.2, ()), (1.6, ("dots",)), (2.4, ("dots", "tiles"))])
+def test_the_precision_of_inference_counts_the_products_that_winograd_filtering_saves(unit, monkeypatch, ratio, faster):
+    """Half of them in fp32, a third by dot products of bfloat16 pairs, none by tiles."""
+
+    def rates(work):
+        assert len({run() for run in work.values()}) == 1, "the same work in both precisions"
+        return {"fp32": 10.0, "bf16": 10.0 * ratio}
+
+    monkeypatch.setattr(selection, "best_rates", rates)
+    found = selection.inference_rates()
+    kind = "tiles" if "tiles" in type(unit).__name__.lower() else "dots"
+    assert (found["bf16"] > found["fp32"]) == (kind in faster)
