@@ -49,6 +49,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "--average 0": {"average": 0.0},
     "--norm-estimate 0": {"norm_estimate": 0},
     "--multi": {"multi": True},
+    "--gain 0 --no-polarity": {"gain": 0.0, "polarity": False},
+    "--mask 0.2": {"mask": 0.2},
+    "--dropout 0.5": {"dropout": 0.5},
+    "--weight-decay 0": {"weight_decay": 0.0},
+    "--lr 0.001": {"lr": 0.001},
+    "--optimizer sgd --lr 0.03 --weight-decay 0": {"optimizer": "sgd", "lr": 0.03, "weight_decay": 0.0},
 }
 
 
