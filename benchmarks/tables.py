@@ -61,7 +61,7 @@ def table(result: dict[str, Any], against: str | None = None) -> str:
         rows = _scale_rows(result) if "points" in result else _comparison_rows(result, against)
     lines = [" | ".join(row) for row in rows]
     lines.insert(1, " | ".join(["---", *("---:" for _ in rows[0][1:])]))
-    return "\n".join([*(f"| {line} |" for line in lines), "", _source(result), ""])
+    return "\n".join([*(f"| {line} |" for line in lines), "", _source(result, against), ""])
 
 
 def _comparison_rows(result: dict[str, Any], against: str | None) -> list[list[str]]:
@@ -253,10 +253,10 @@ def _wheels(result: dict[str, Any]) -> str:
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
-def _source(result: dict[str, Any]) -> str:
-    if "transfer" in result:
-        draws = max(row["seed"] for row in result["transfer"]) + 1
-        return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about']}."
+def _source(result: dict[str, Any], against: str | None) -> str:
+    if "transfer" in result and against is not None:
+        draws = max(row["seed"] for row in result["transfer"] if row["data"] == against) + 1
+        return f"{'One draw' if draws == 1 else f'{draws} draws'} of the recordings. {result['about'][against]}."
     if "ablation" in result or "small_sets" in result:
         return f"{result['about']}."
     about, settings = result["machine"], result["settings"]

@@ -121,7 +121,9 @@ def test_tables_are_generated_from_the_benchmarks(tmp_path):
     assert "old" not in written and "clips per second" in written and tables.with_tables(written, tmp_path) == written
     row = {"data": "words", "method": "--freeze 4", "count": 5, "clips": 10, "cpu_seconds": 3.4, "seed": 1}
     found = [{**row, "accuracy": value} for value in (0.5, 0.7)] + [{**row, "count": 10, "accuracy": 0.8}]
-    (tmp_path / "t.json").write_text(json.dumps({"about": "Here", "transfer": [*found, {**row, "data": "other"}]}))
+    (tmp_path / "t.json").write_text(
+        json.dumps({"about": {"words": "Here"}, "transfer": [*found, {**row, "data": "other"}]})
+    )
     written = tables.with_tables("<!-- table: t.json | words -->\n<!-- /table -->\n", tmp_path)
     assert "| `--freeze 4` | 60.0 ± 14.1 | 80.0 | 3 |\n\n2 draws of the recordings. Here.\n" in written
 
