@@ -150,15 +150,18 @@ def _small_rows(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _ablation_rows(found: list[dict[str, Any]]) -> list[list[str]]:
-    """Accuracies in percent by change, and the mean and deviation of the seeds' differences from no change."""
-    rows = [["test accuracy, %", "clean", "difference", "in noise", "difference", "seeds"]]
+    """Accuracies in percent by change, and the mean and deviation of the differences from no change: of runs with the
+    same seed on the same CPU.
+    """
+    rows = [["test accuracy, %", "clean", "difference", "in noise", "difference", "runs"]]
     changes = list(dict.fromkeys(row["change"] for row in found))
-    plain = {row["seed"]: row for row in found if row["change"] == changes[0]}
+    plain = {(row["seed"], row["cpu"]): row for row in found if row["change"] == changes[0]}
     for change in changes:
         of_change, cells = [row for row in found if row["change"] == change], []
         for name in ("accuracy", "in_noise"):
-            cells.append(f"{statistics.mean(100 * row[name] for row in of_change):.1f}")
-            differences = [100 * (row[name] - plain[row["seed"]][name]) for row in of_change]
+            values = [100 * row[name] for row in of_change]
+            cells.append(f"{statistics.mean(values):.1f}{_deviation(values)}")
+            differences = [100 * (row[name] - plain[row["seed"], row["cpu"]][name]) for row in of_change]
             cells.append(
                 "" if change == changes[0] else f"{statistics.mean(differences):+.1f}{_deviation(differences)}"
             )
