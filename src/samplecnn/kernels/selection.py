@@ -52,10 +52,10 @@ def is_supported(x: Tensor, features: int) -> bool:
 
 
 def inference_rates() -> Mapping[str, float]:
-    """Speeds of the kernels of inference in "fp32" and "bf16": convolutions per CPU second of one thread.
+    """Speeds of the kernels of inference in "fp32" and "bf16": convolutions per CPU second.
 
     Estimated by PyTorch's matrix products, which use the same instructions, and by what Winograd's filtering saves: the
-    kernels themselves would have to be compiled first, which takes 20 s. PyTorch's threads are left as they are.
+    kernels themselves would have to be compiled first, which takes 20 s.
     """
     from samplecnn.kernels.winograd_dots import WinogradDots
 
