@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from manifests import build_seconds, write_manifest
+from transfer import sounds
 
 import samplecnn
 
@@ -44,12 +45,6 @@ def spoken(manifest: Path) -> Iterator[Row]:
             yield manifest.parent / row["path"], label, row["split"]
 
 
-def sounds(folder: Path) -> Iterator[Row]:
-    for path in sorted(folder.glob("*/*")):
-        if path.name[0].isdigit():
-            yield path, f"sound {path.parent.name}", "val" if path.name[0] == VAL_FOLD else "train"
-
-
 def notes(manifest: Path) -> Iterator[Row]:
     for row in read(manifest):
         yield manifest.parent / row["path"], f"note {row['instrument']}", row["split"]
@@ -62,7 +57,8 @@ def main() -> None:
     parser.add_argument("notes", type=Path, help="manifest of the instruments")
     parser.add_argument("--work", type=Path, default=Path("base"), help="folder for the data set and the run")
     options = parser.parse_args()
-    rows = [*spoken(options.words), *sounds(options.sounds), *notes(options.notes)]
+    folds = ((c.path, f"sound {c.label}", "val" if c.group == VAL_FOLD else "train") for c in sounds(options.sounds))
+    rows = [*spoken(options.words), *folds, *notes(options.notes)]
     manifest = write_manifest(options.work / "base.csv", rows)
     build_seconds(manifest, options.work / "data")
     samplecnn.train(

@@ -270,6 +270,18 @@ def test_the_benchmark_runs(name):
     assert torch.get_num_threads() == threads
 
 
+def test_kernels_of_numba_are_compared_by_products_and_everything_else_by_networks(monkeypatch):
+    """OpenVINO and, without numba, PyTorch multiply directly."""
+    from samplecnn.inference import precision
+    from samplecnn.kernels import selection
+
+    monkeypatch.setattr(precision, "measure", lambda opener: "networks")
+    monkeypatch.setattr(selection, "inference_rates", lambda: "products")
+    for kernels, expected in ((object(), "products"), (None, "networks")):
+        monkeypatch.setattr(selection, "for_inference", lambda dtype, kernels=kernels: kernels)
+        assert [registry._measure(name) for name in ("torch", "openvino")] == [expected, "networks"]
+
+
 @pytest.mark.parametrize("multi", [False, True], ids=["", "multi"])
 @pytest.mark.parametrize("block", [*BLOCKS, *CONVERTED_BLOCKS])
 def test_micro_kernels_agree_with_other_kernels(unit, make_network, make_sounds, reference, block, multi):
