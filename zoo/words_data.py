@@ -1,4 +1,4 @@
-"""The clips of `words` and `words-tiny`: keywords of Speech Commands, `_unknown_` and `_background_`, in a manifest.
+"""The clips of the models of words: keywords of Speech Commands, `_unknown_` and `_background_`, in a manifest.
 
 - Keywords and unknown words: the official lists decide the split. Training clips whose speaker is in one of the lists
   (123 of 10,043 clips of sixteen words) are left out, so that no speaker is in two splits.

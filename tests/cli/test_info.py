@@ -179,7 +179,7 @@ def test_bash_completes_commands_options_and_choices(program):
     assert completions(program, "samplecnn tr") == {"train"}
     assert completions(program, "samplecnn train --b") == {"--block", "--batch-size", "--background", "--baseline"}
     assert completions(program, "samplecnn train --block res") == {"res1", "res2", "rese1", "rese2"}
-    assert completions(program, "samplecnn tag wo") == {"words", "words-tiny"}
+    assert completions(program, "samplecnn tag wo") == {"words", "words-logmel", "words-tiny"}
     assert {"--config", "--quiet"} <= completions(program, "samplecnn tag --")
 
 
