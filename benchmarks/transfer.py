@@ -40,8 +40,8 @@ from samplecnn.shards.folds import open_built_splits
 from samplecnn.system.files import write_json
 
 TEST_CLIPS = {
-    "words": "242 test clips of other speakers; 2-core Xeon with AMX",
-    "sounds": "80 test clips of another fold; 2-core Xeon with AMX",
+    "words": "242 test clips of other speakers; 2-core Xeon with AMX (words-logmel: AMD EPYC, Zen 4)",
+    "sounds": "80 test clips of another fold; 2-core Xeon with AMX (words-logmel: AMD EPYC, Zen 4)",
     "others": "320 test clips of another fold; 2-core AMD EPYC (Zen 4)",
 }
 SHARED = "PyTorch 2.13 (CPU), bf16, one thread, shared with other work; CPU seconds include validation and test"
@@ -58,6 +58,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "--init-from words --freeze 4": SHORT | {"freeze": 4},
     "--init-from words --freeze all": SHORT | {"freeze": "all"},
     "--init-from words --head-only": {"init_from": "words", "head_only": True},
+    "--init-from words-logmel": SHORT | {"init_from": "words-logmel"},
+    "--init-from words-logmel --head-only": {"init_from": "words-logmel", "head_only": True},
 }
 LONGER = SHORT | {"max_epochs": 10}
 OTHERS: dict[str, dict[str, Any]] = {  # "base": the given run
@@ -66,6 +68,8 @@ OTHERS: dict[str, dict[str, Any]] = {  # "base": the given run
     "--init-from BASE": LONGER | {"init_from": "base"},
     "--init-from words --head-only": {"init_from": "words", "head_only": True},
     "--init-from BASE --head-only": {"init_from": "base", "head_only": True},
+    "--init-from words-logmel": LONGER | {"init_from": "words-logmel"},
+    "--init-from words-logmel --head-only": {"init_from": "words-logmel", "head_only": True},
 }
 EPOCH_SEGMENTS = 1000  # at least, by several passes over the data
 
