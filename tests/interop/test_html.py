@@ -111,7 +111,7 @@ def test_packaged_models(name, tmp_path, capsys):
     model = json.loads(re.search('id="model-data">(.*?)</script>', text)[1])
     assert model["licence"].startswith("MIT") and model["about"]
     weights = 4 * sum(value.size for value in stored.values.values())  # bytes in float32, 4 characters for 3 of them
-    assert len(text) < weights * 4 / 3 + 1e5 and "not compared" not in capsys.readouterr().err
+    assert len(text) < weights * 4 / 3 + 2e5 and "not compared" not in capsys.readouterr().err
     # The page's code has been run on three windows, and differed by less than that from the NumPy engine.
     assert check.MAX_DIFFERENCE == 1e-4 and np.ptp(model["check"], axis=0).max() > 0.01
 
