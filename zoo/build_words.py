@@ -8,7 +8,9 @@ Steps: data (clips, manifest, shards), train, fit (calibration), pack (weights i
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import measuring
 import packing
@@ -24,25 +26,55 @@ from samplecnn.shards import open_split
 DATASET = {"sample_rate": words_data.RATE, "window": words_data.SAMPLES, "clip_seconds": 1.0, "padding": "zero"}
 REJECTING = (UNKNOWN, BACKGROUND)
 COMMON = {"recipe": "modern", "block": "se", "batch_size": 64, "passes": 1, "crop": 1.0, "shift": 0.1, "multi": False}
-RECIPES = {
-    "words": {
-        **COMMON, "features": 64, "max_epochs": 24, "speed": 0.12, "filter": 5.0, "noise": 0.2, "class_weights": True,
-    },
-    "words-logmel": {
-        **COMMON, "frontend": "logmel", "block": "rese2", "multi": True, "features": 96, "max_epochs": 40,
-        "speed": 0.25, "filter": 8.0, "mask": 0.1, "noise": 0.2, "class_weights": True,
-    },
-    "words-tiny": {
-        **COMMON, "features": 32, "max_epochs": 30, "speed": 0.15, "filter": 6.0, "noise": 0.2, "label_smoothing": 0.05,
-    },
-}  # fmt: skip
-MOST_BYTES = {"words": 4_000_000, "words-logmel": 4_000_000, "words-tiny": 500_000}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What the models differ in.
+
+    Args:
+        recipe: of the training.
+        most_bytes: of the weights.
+        variant: what the list of models says behind ABOUT.
+        background_odds: of `samplecnn listen`, chosen as RULES.
+        limits: that the card names after LIMITS.
+    """
+
+    recipe: dict[str, Any]
+    most_bytes: int
+    variant: str = ""
+    background_odds: float = 100.0
+    limits: tuple[str, ...] = ()
+
+
+MODELS = {
+    "words": Packed(
+        COMMON | {"features": 64, "max_epochs": 24, "speed": 0.12, "filter": 5.0, "noise": 0.2, "class_weights": True},
+        most_bytes=4_000_000,
+    ),
+    "words-logmel": Packed(
+        COMMON
+        | {"frontend": "logmel", "block": "rese2", "multi": True, "features": 96, "max_epochs": 40}
+        | {"speed": 0.25, "filter": 8.0, "mask": 0.1, "noise": 0.2, "class_weights": True},
+        most_bytes=4_000_000,
+        variant="; on log-mel frames",
+        background_odds=300.0,
+        limits=(
+            "It hears log-mel frames in place of the waveform: Keras cannot represent it, every other format can. "
+            "Steady noise as loud as the word makes it answer background more often than `words` does.",
+        ),
+    ),
+    "words-tiny": Packed(
+        COMMON
+        | {"features": 32, "max_epochs": 30, "speed": 0.15, "filter": 6.0, "noise": 0.2, "label_smoothing": 0.05},
+        most_bytes=500_000,
+        variant="; a small network",
+    ),
+}
 ABOUT = "15 spoken words of English, other words and background"
-VARIANT = {"words": "", "words-logmel": "; on log-mel frames", "words-tiny": "; a small network"}
 THRESHOLD = 0.5  # of a false alarm
 MOST_ALARMS = 1.0  # an hour, where `samplecnn listen` starts
-RULES = {"smooth": 6, "settle": 0.0}  # as the odds, chosen on validation clips, see docs/listening.md
-BACKGROUND_ODDS = {"words": 100.0, "words-logmel": 300.0, "words-tiny": 100.0}
+RULES = {"smooth": 6, "settle": 0.0}  # chosen on validation clips, see docs/listening.md
 SPLIT = (
     "the official lists of Speech Commands; training clips of listed speakers are left out, so that no speaker is in "
     "two splits. Background recordings are divided by time (60 / 20 / 20 %), ESC-10 by fold (1 to 3, 4, 5)."
@@ -55,17 +87,11 @@ LIMITS = (
     "own computers. Far, sung or shouted speech was not tested.",
     "The windows of a long recording may cut a word in two: tag it with --hop 0.25.",
 )
-MORE_LIMITS = {
-    "words-logmel": (
-        "It hears log-mel frames in place of the waveform: Keras cannot represent it, every other format can. Steady "
-        "noise as loud as the word makes it answer background more often than `words` does.",
-    ),
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=tuple(RECIPES))
+    parser.add_argument("model", choices=tuple(MODELS))
     parser.add_argument("--speech-commands", type=Path, default=Path("data/scd/raw"), metavar="FOLDER")
     parser.add_argument("--esc10", type=Path, metavar="FOLDER", help="a folder for each class; optional")
     parser.add_argument("--notes", type=Path, metavar="CSV", help="manifest of notes of instruments; optional")
@@ -104,7 +130,7 @@ def train(options: argparse.Namespace) -> None:
             log_dir=options.out / "log",
             background=options.manifest.parent / "background" / "train",
             seed=options.seed,
-            **RECIPES[options.model],
+            **MODELS[options.model].recipe,
         ).run
 
 
@@ -131,7 +157,7 @@ def pack(options: argparse.Namespace) -> None:
     clip = next(path for path in sorted((options.speech_commands / "yes").iterdir()))
     facts = {
         "name": options.model,
-        "about": ABOUT + VARIANT[options.model],
+        "about": ABOUT + MODELS[options.model].variant,
         "licence": "MIT, data CC BY",
         "command": f"python zoo/build_words.py {options.model} --esc10 data/esc10"
         + (" --notes data/instruments/instruments.csv" if options.notes else ""),
@@ -153,9 +179,9 @@ def pack(options: argparse.Namespace) -> None:
         "false_alarms": alarms,
         "speed_about": measuring.machine(),
         "speed": measuring.speed(folder, clip),
-        "limits": LIMITS + MORE_LIMITS.get(options.model, ()),
+        "limits": LIMITS + MODELS[options.model].limits,
     }  # fmt: skip
-    packing.pack_card(folder, facts, MOST_BYTES[options.model])
+    packing.pack_card(folder, facts, MODELS[options.model].most_bytes)
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -164,7 +190,7 @@ def listen(options: argparse.Namespace) -> None:
         folder = packing.PACKAGE / options.model
         found = bench_listen(
             str(options.manifest), str(folder), [str(options.alarms)], utterances=800, target=MOST_ALARMS, split="val",
-            background_odds=BACKGROUND_ODDS[options.model], **RULES,
+            background_odds=MODELS[options.model].background_odds, **RULES,
         )  # fmt: skip
         packing.add_operating_point(folder, found["operating_point"])
 
