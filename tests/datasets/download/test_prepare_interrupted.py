@@ -16,7 +16,6 @@ from small_data_sets import QUICK, TRAINING, layout, serve
 from zip_encryption import encrypted_zip
 
 from samplecnn.datasets.base import Download, Published
-from samplecnn.datasets.download import fetch
 from samplecnn.datasets.download.prepare import prepare
 from samplecnn.errors import UsageError
 
@@ -155,25 +154,56 @@ class Killed(BaseException):
     """Ends `prepare` where it is raised: nothing catches it, so the disk stays as a kill would leave it."""
 
 
-@pytest.mark.parametrize("place", ["replace", "remove_record"])
-def test_an_archive_is_known_as_downloaded_at_any_point(server, tmp_path, monkeypatch, place):
-    """Killed just before and just after an archive is renamed: the next run does not take it for the user's file."""
-    published, _ = serve(server, "scd")
-    owner = Path if place == "replace" else fetch._Transfer
-    real = getattr(owner, place)
+class Kill:
+    """Ends `prepare` at the given rename or removal in raw/ or raw/.prepared, just before it or just after it."""
 
-    def killed(self, *args):
-        if owner is fetch._Transfer or str(self).endswith(".gz.part"):
+    def __init__(self, raw, after, at=None):
+        self.folders, self.after, self.at, self.count = (raw, raw / ".prepared"), after, at, 0
+
+    def into(self, patch):
+        for name in ("replace", "unlink"):
+            patch.setattr(Path, name, self._patched(getattr(Path, name)))
+
+    def _patched(self, real):
+        def call(path, *args, **options):
+            self._reach(path, after=False)
+            result = real(path, *args, **options)
+            self._reach(path, after=True)
+            return result
+
+        return call
+
+    def _reach(self, path, after):
+        if path.parent in self.folders and after == self.after:
+            self.count += 1
+        if self.at is not None and self.count > self.at:  # a killed process also does nothing while it unwinds
             raise Killed
-        return real(self, *args)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, place, killed)
-        with pytest.raises(Killed):
-            prepare("scd", tmp_path, published=published, network=QUICK)
-    report = prepare("scd", tmp_path, published=published, network=QUICK)
-    assert report.complete
-    assert not [file for file in layout(tmp_path / "scd" / "raw") if ".part" in file or ".tar" in file]
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["mtt", "scd", "dcs"])
+def test_killed_at_any_rename_or_removal_leaves_nothing_behind(server, tmp_path, monkeypatch, name, after):
+    published, _ = serve(server, name)
+
+    def killed_run(folder, at):
+        kill = Kill(folder / name / "raw", after, at)
+        with monkeypatch.context() as patch:
+            kill.into(patch)
+            if at is None:
+                prepare(name, folder, published=published, network=QUICK)
+            else:
+                with pytest.raises(Killed):
+                    prepare(name, folder, published=published, network=QUICK)
+        return kill.count
+
+    points = killed_run(tmp_path / "whole", None)
+    assert points > 8
+    expected = layout(tmp_path / "whole" / name / "raw")
+    for at in range(points):
+        killed_run(tmp_path / str(at), at)
+        report = prepare(name, tmp_path / str(at), published=published, network=QUICK)
+        assert not report.missing
+        assert layout(tmp_path / str(at) / name / "raw") == expected, f"killed at {at}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file locks there")

@@ -86,11 +86,19 @@ def fetch(
             if on_verified is not None:
                 on_verified(transfer.part)
             transfer.part.replace(folder / name)
-            transfer.remove_record()
+            remove_partial(folder / name)
             return folder / name
     except OSError as error:
         raise _disk_error(error, transfer.part) from error
     raise DownloadError(name, reasons)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes NAME.part and its record, also a half-written one: a file's earlier attempts, whatever ended them."""
+    part = path.with_name(f"{path.name}.part")
+    record = part.with_name(f"{part.name}.json")
+    for left in (part, record, *path.parent.glob(f".{glob.escape(record.name)}.*.part")):
+        left.unlink(missing_ok=True)
 
 
 class _Transfer:
@@ -273,14 +281,7 @@ class _Transfer:
             raise MirrorRefused(fault)
 
     def _restart(self) -> None:
-        self.part.unlink(missing_ok=True)
-        self.remove_record()
-
-    def remove_record(self) -> None:
-        """Removes the record, and temporary files of processes that were killed while they wrote it."""
-        self.record.unlink(missing_ok=True)
-        for stale in self.record.parent.glob(f".{glob.escape(self.record.name)}.*.part"):
-            stale.unlink(missing_ok=True)
+        remove_partial(self.part.with_suffix(""))
 
     def _received(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0

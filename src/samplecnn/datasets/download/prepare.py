@@ -14,7 +14,7 @@ from pathlib import Path
 
 from samplecnn.datasets.base import Download, Published
 from samplecnn.datasets.download.archives import Member, unpack
-from samplecnn.datasets.download.fetch import DownloadError, fetch
+from samplecnn.datasets.download.fetch import DownloadError, fetch, remove_partial
 from samplecnn.datasets.download.http import Network, is_web_address
 from samplecnn.datasets.download.records import Records, exclusive, file_stamp
 from samplecnn.datasets.download.report import PrepareReport
@@ -59,10 +59,10 @@ def prepare(
     if mirror is not None and not is_web_address(mirror):
         raise UsageError(f"--mirror {mirror}: not an http:// or https:// address")
     raw = Path(data_dir) / name / "raw"
-    if (report := _complete_already(name, raw, published)) is not None:
-        return report
     report = PrepareReport(name, raw, published.licence, expected=dict(published.expected))
     run = _Run(published, report, mirror, keep_archives, again, workers, network or Network())
+    if run.is_complete_already():
+        return report
     try:
         with exclusive(raw):
             run.all_files()
@@ -73,15 +73,6 @@ def prepare(
         raise SampleCNNError(f"{where}: {error.strerror or error}; {remedy} and run the same command again") from error
     report.count()
     return report
-
-
-def _complete_already(name: str, raw: Path, published: Published) -> PrepareReport | None:
-    """The report of a data set that has all its recordings, also where it was unpacked by hand and has no records."""
-    if not published.expected or not raw.is_dir():
-        return None
-    report = PrepareReport(name, raw, published.licence, expected=dict(published.expected))
-    report.count()
-    return report if report.complete and report.sizes else None
 
 
 @dataclass
@@ -100,6 +91,24 @@ class _Run:
     def __post_init__(self) -> None:
         self.raw = self.report.raw
         self.records = Records(self.raw / ".prepared")
+
+    def is_complete_already(self) -> bool:
+        """Whether all recordings are there, also where they were unpacked by hand and there are no records.
+
+        Not where an archive is still to be deleted: the run that unpacked it was killed just before.
+        """
+        if not self.published.expected or not self.raw.is_dir():
+            return False
+        self.report.count()
+        if not (self.report.complete and self.report.sizes):
+            return False
+        return not any(
+            (self.raw / download.name).exists()
+            for archive in archives_of(self.published)
+            for source in archive.sources
+            for download in source
+            if self._is_fetched_here(download) and not self._is_kept(archive)
+        )
 
     def all_files(self) -> None:
         files = [download for download in self.published.downloads if not download.unpack]
@@ -164,6 +173,7 @@ class _Run:
         if {key: recorded.get(key) for key in ("bytes", "changed")} != file_stamp(path):
             check_manual_file(path, download)
             self.records.write(f"{download.name}.download", {"fetched": False, **file_stamp(path)})
+        remove_partial(path)  # a run may have been killed just after it renamed the file
 
     def _unpack(self, archive: Archive, source: tuple[Download, ...]) -> None:
         first = source[0]
@@ -179,16 +189,21 @@ class _Run:
         done = {"into": first.into, "keep": self.keep_archives, "files": [list(member) for member in members]}
         self.records.write(f"{archive.name}.unpacked", done)
         self.report.unpacked[archive.name] = len(members)
-        self._delete(archive, self.keep_archives)
+        self._delete(archive)
 
-    def _delete(self, archive: Archive, keep: bool) -> None:
+    def _delete(self, archive: Archive) -> None:
         """Deletes an unpacked archive that was downloaded here; a file that a user placed there stays."""
         downloads = [download for source in archive.sources for download in source]
-        for download in [] if keep else downloads:
-            if self.records.read(f"{download.name}.download").get("fetched"):
+        for download in [] if self._is_kept(archive) else downloads:
+            if self._is_fetched_here(download):
                 (self.raw / download.name).unlink(missing_ok=True)
-            for partial in (self.raw / f"{download.name}.part", self.raw / f"{download.name}.part.json"):
-                partial.unlink(missing_ok=True)
+            remove_partial(self.raw / download.name)
+
+    def _is_kept(self, archive: Archive) -> bool:
+        return self.keep_archives or self.records.read(f"{archive.name}.unpacked").get("keep", False)
+
+    def _is_fetched_here(self, download: Download) -> bool:
+        return self.records.read(f"{download.name}.download").get("fetched", False)
 
     def _is_unpacked(self, archive: Archive) -> bool:
         """Whether an earlier run has unpacked it; not where none of its files is left."""
@@ -207,7 +222,7 @@ class _Run:
             self.report.notes.append(
                 f"{len(gone):,} of the {len(members):,} files of {archive.name} are missing, for example {gone[0]}"
             )
-        self._delete(archive, recorded.get("keep", False))  # an earlier run may have been stopped just before
+        self._delete(archive)  # an earlier run may have been stopped just before
         return True
 
     def _check_free_space(self, files: list[Download], archives: list[Archive]) -> None:

@@ -41,6 +41,7 @@ class PrepareReport:
         """Fills in what the label files say: the sizes of the splits, and the recordings that are absent."""
         if self.name not in REGISTRY:
             return
+        self.problem = ""
         try:
             info = describe_source(Source(self.name, self.raw, REGISTRY[self.name]))
         except SampleCNNError as error:
