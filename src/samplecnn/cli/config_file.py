@@ -92,4 +92,6 @@ def _value(value: Any, param: Any, where: str) -> Any:
         return [str(item) for item in value]
     if isinstance(value, bool | list | dict):
         raise UsageError(f"{where} must be a single value, not {shown(value)}")
+    if value == "":
+        raise UsageError(f"{where} is empty; give it a value, or leave it out")
     return str(value)

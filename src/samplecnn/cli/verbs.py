@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -138,6 +139,7 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
             _warn_about_unknown_variables(ctx, self.params)
+            _refuse_empty(args)
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except Exception as error:
@@ -198,6 +200,23 @@ def _name_source(context: Any, error: Exception) -> None:
         origin = _origin(context, param.name)
         if origin:
             error.message = f"{message} (from {origin})"  # type: ignore[attr-defined]
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Refuses empty arguments: a path would be that of the current folder.
+
+    Raises:
+        UsageError: `"$OUT"` of a script where OUT is not set, or `--output=`.
+    """
+    for before, argument in pairwise(["", *args]):
+        option, equals, value = argument.partition("=")
+        if argument == "":
+            what = f"the argument after {before}" if before else "the first argument"
+        elif option.startswith("--") and equals and not value:
+            what = option
+        else:
+            continue
+        raise UsageError(f"{what} is empty; give it a value, or set the shell variable that has none")
 
 
 def _refuse_unusable(context: Any, params: list[Any]) -> None:
