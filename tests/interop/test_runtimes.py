@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,27 @@ def test_both_runtimes_give_the_models_own_values(name, tmp_path, waves):
         got = np.concatenate([found["probabilities"], found["embedding"]], axis=1)
         np.testing.assert_allclose(got, expected[: len(part)], rtol=1e-3, atol=1e-4)
     assert {path.name for path in tmp_path.iterdir()} == {"m.onnx", "m.xml", "m.bin"}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_openvino_killed_between_its_files_never_reads_the_weights_of_another_model(tmp_path, monkeypatch, renames):
+    path, done, real = tmp_path / "m.xml", [], Path.replace
+
+    def killed(self, target):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        return real(self, target)
+
+    export(network("se"), path, "openvino")
+    before = (path.read_bytes(), path.with_suffix(".bin").read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export(network("rese2-multi"), path, "openvino")
+    assert not path.exists() or (path.read_bytes(), path.with_suffix(".bin").read_bytes()) == before
+    export(network("rese2-multi"), path, "openvino")
+    assert path.exists() and {file.name for file in tmp_path.iterdir()} == {"m.xml", "m.bin"}
 
 
 def test_a_runtime_that_computes_something_else_leaves_nothing(tmp_path, monkeypatch):
