@@ -3,6 +3,7 @@
 As a program it kills more often, and prints what it found:
 
     python tests/test_kills.py --kills 200 --seed 7
+    python tests/test_kills.py --every        # before every file that is opened for writing, renamed or removed
 """
 
 import argparse
@@ -33,6 +34,7 @@ RUN = {
     "recipe": "original", "features": 8, "num_stages": 1, "max_epochs": 3, "patience": 3, "batch_size": 6,
     "num_readers": 1, "warmup": 2,
 }  # fmt: skip
+CHANGES = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"}
 SECONDS = 600.0  # for a run that is not killed; it takes a few, on a busy machine many
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -228,6 +230,56 @@ def attack(verb: Verb, kills: int, rng: random.Random, log: Path) -> tuple[int, 
     return done, faults
 
 
+def killed_before(number: int, work: Callable[[], None], home: Path) -> Callable[[], None]:
+    """`work` that kills its process before it changes the file system below `home` for the `number`-th time, from 0."""
+
+    def run() -> None:
+        process, seen = os.getpid(), 0
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal seen
+            if event not in CHANGES or os.getpid() != process:
+                return
+            if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+                return
+            paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike)]
+            # shutil.rmtree gives names that are relative to the handle of a folder.
+            if any(path.startswith(str(home)) or not os.path.isabs(path) for path in paths):  # noqa: PTH117
+                if seen == number:
+                    os.kill(process, signal.SIGKILL)
+                seen += 1
+
+        sys.addaudithook(hook)
+        work()
+
+    return run
+
+
+def attack_everywhere(verb: Verb, log: Path, step: int = 1) -> tuple[int, list[str]]:
+    """Kills before each, or each step-th, change of the file system. Returns the number of kills and what was wrong."""
+
+    def started(work: Callable[[], None]) -> int | None:
+        return finish(begin(work, log), SECONDS)
+
+    faults: list[str] = []
+    verb.clear()
+    assert started(verb.start) == 0, log.read_text(errors="replace")
+    wanted = verb.result()
+    verb.clear()
+    number = 0
+    while started(killed_before(number, verb.start, verb.home)) == -signal.SIGKILL and len(faults) < 20:
+        status = started(verb.start)
+        if status != 0:
+            faults.append(f"{number}: the next start ends with {status}: {log.read_text(errors='replace')[-500:]}")
+        elif verb.result() != wanted:
+            faults.append(f"{number}: another result than without a kill")
+        if verb.left():
+            faults.append(f"{number}: leftovers: {verb.left()}")
+        verb.clear()
+        number += step
+    return number // step, faults
+
+
 def verbs_in(folder: Path) -> list[Verb]:
     """The kinds of work, on data and a model that are made here, in processes of their own."""
     import matplotlib.figure  # noqa: F401 - once, and not in each of the processes
@@ -260,9 +312,20 @@ def test_killed_work_is_finished_by_the_next_start(tmp_path: Path) -> None:
         assert done == 1 and not faults, (type(verb).__name__, faults)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_build_killed_before_a_change_of_files_is_finished_by_the_next(tmp_path: Path) -> None:
+    recordings(tmp_path, 3)
+    build = Build(tmp_path / "build", tmp_path / "sounds")
+    build.home.mkdir()
+    done, faults = attack_everywhere(build, tmp_path / "log.txt", step=4)
+    assert done > 5 and not faults, faults
+
+
 def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--kills", type=int, default=200, help="over all verbs")
+    options.add_argument("--every", action="store_true", help="kill everywhere, in place of at random")
     options.add_argument("--seed", type=int, default=None)
     options.add_argument("--verb", default="", help="only this one: Build, Train, Tag, Index")
     chosen = options.parse_args()
@@ -272,7 +335,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         verbs = [verb for verb in verbs_in(Path(folder)) if chosen.verb in ("", type(verb).__name__)]
         for verb in verbs:
-            done, faults = attack(verb, -(-chosen.kills // len(verbs)), rng, Path(folder) / "log.txt")
+            log = Path(folder) / "log.txt"
+            if chosen.every:
+                done, faults = attack_everywhere(verb, log)
+            else:
+                done, faults = attack(verb, -(-chosen.kills // len(verbs)), rng, log)
             wrong += len(faults)
             print(f"{type(verb).__name__}: {done} kills, {len(faults)} faults", *faults[:5], sep="\n    ", flush=True)
     return 1 if wrong else 0
