@@ -197,19 +197,24 @@ def finish(process: int, seconds: float) -> int | None:
         time.sleep(0.002)
 
 
+def complete(verb: Verb, log: Path) -> list[str]:
+    """Starts the work, or continues it, and lets it finish. Returns what was wrong."""
+    status = finish(begin(verb.start, log), SECONDS)
+    return [] if status == 0 else [f"the next start ends with {status}: {log.read_text(errors='replace')[-500:]}"]
+
+
+def differences(verb: Verb, wanted: str) -> list[str]:
+    """What finished work made that it should not have."""
+    changed = [] if verb.result() == wanted else ["another result than without a kill"]
+    return changed + ([f"leftovers: {verb.left()}"] if verb.left() else [])
+
+
 def attack(verb: Verb, kills: int, rng: random.Random, log: Path) -> tuple[int, list[str]]:
     """Kills until `kills` have hit; after some of them the work is left to finish. Returns kills and what was wrong."""
-    faults = []
-
-    def complete() -> float:
-        started = time.monotonic()
-        status = finish(begin(verb.start, log), SECONDS)
-        if status != 0:
-            faults.append(f"the next start ends with {status}: {log.read_text(errors='replace')[-500:]}")
-        return time.monotonic() - started
-
     verb.clear()
-    usual = complete()
+    started = time.monotonic()
+    faults = complete(verb, log)
+    usual = time.monotonic() - started
     wanted = verb.result()
     verb.clear()
     done = 0
@@ -218,13 +223,10 @@ def attack(verb: Verb, kills: int, rng: random.Random, log: Path) -> tuple[int, 
             done += 1
             if rng.random() < 0.5:
                 continue  # killed again where it continues
-            complete()
-        if verb.result() != wanted:
-            faults.append("another result than without a kill")
-        if verb.left():
-            faults.append(f"leftovers: {verb.left()}")
+            faults += complete(verb, log)
+        faults += differences(verb, wanted)
         verb.clear()
-    complete()
+    faults += complete(verb, log)
     if verb.left():
         faults.append(f"leftovers: {verb.left()}")
     return done, faults
@@ -257,24 +259,15 @@ def killed_before(number: int, work: Callable[[], None], home: Path) -> Callable
 
 def attack_everywhere(verb: Verb, log: Path, step: int = 1) -> tuple[int, list[str]]:
     """Kills before each, or each step-th, change of the file system. Returns the number of kills and what was wrong."""
-
-    def started(work: Callable[[], None]) -> int | None:
-        return finish(begin(work, log), SECONDS)
-
-    faults: list[str] = []
     verb.clear()
-    assert started(verb.start) == 0, log.read_text(errors="replace")
+    faults = complete(verb, log)
     wanted = verb.result()
     verb.clear()
     number = 0
-    while started(killed_before(number, verb.start, verb.home)) == -signal.SIGKILL and len(faults) < 20:
-        status = started(verb.start)
-        if status != 0:
-            faults.append(f"{number}: the next start ends with {status}: {log.read_text(errors='replace')[-500:]}")
-        elif verb.result() != wanted:
-            faults.append(f"{number}: another result than without a kill")
-        if verb.left():
-            faults.append(f"{number}: leftovers: {verb.left()}")
+    while len(faults) < 20:
+        if finish(begin(killed_before(number, verb.start, verb.home), log), SECONDS) != -signal.SIGKILL:
+            break
+        faults += [f"{number}: {fault}" for fault in complete(verb, log) or differences(verb, wanted)]
         verb.clear()
         number += step
     return number // step, faults

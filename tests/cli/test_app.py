@@ -209,6 +209,7 @@ def in_this_process(monkeypatch, capsys, words: list[str]) -> tuple[int, str]:
         (["analyze", "fliters"], 2, "unknown analysis 'fliters'; did you mean filters?"),
         (["completion", "tcsh"], 2, "'SHELL': 'tcsh' is not one of bash, zsh, fish"),
         (["tag", "words", "--top", "x"], 2, "'--top': must be a valid integer"),
+        (["serve", "words", "--host", ""], 2, "the argument after --host is empty"),
         (["serve", "words", "--host", " "], 2, "--host ' ': not an address"),
         (["tag", "words", __file__, "--class-threshold", "Yes=0.5"], 2, "not a class of this model; did you mean yes?"),
     ],

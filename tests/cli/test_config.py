@@ -87,6 +87,7 @@ def test_the_file_may_be_given_before_or_after_the_command(run, config):
         ("[train]\nmulti = 1\n", "[train] multi must be true or false, not 1"),
         ("[train]\nlr = [1, 2]\n", "[train] lr must be a single value"),
         ("[train]\nlr = ''\n", "[train] lr is empty"),
+        ("[train]\ntag = ['a', '']\n", "[train] tag is empty"),
         ("[train]\ntag = 'a'\n", "[train] tag must be a list, not 'a'"),
         ("[train]\nresume = 'run'\n", "give --resume on the command line"),
         ("[train\n", "not TOML"),

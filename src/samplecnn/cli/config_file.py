@@ -84,6 +84,8 @@ def _value(value: Any, param: Any, where: str) -> Any:
         if not isinstance(value, bool):
             raise UsageError(f"{where} must be true or false, not {shown(value)}")
         return value
+    if "" in (value if isinstance(value, list) else [value]):
+        raise UsageError(f"{where} is empty; give it a value, or leave it out")
     if getattr(param, "multiple", False):
         if isinstance(value, str) and param.default:  # such as formats, which have one by default
             return [value]
@@ -92,6 +94,4 @@ def _value(value: Any, param: Any, where: str) -> Any:
         return [str(item) for item in value]
     if isinstance(value, bool | list | dict):
         raise UsageError(f"{where} must be a single value, not {shown(value)}")
-    if value == "":
-        raise UsageError(f"{where} is empty; give it a value, or leave it out")
     return str(value)

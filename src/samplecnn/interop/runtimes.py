@@ -21,7 +21,7 @@ from samplecnn.inference.onnx_engine import IR, OPSET, Nodes
 from samplecnn.models.embedding import HIDDEN, embedding_size, with_embedding
 from samplecnn.models.graph import Graph, run
 from samplecnn.models.stored import card_texts
-from samplecnn.system.files import target_of, written_aside
+from samplecnn.system.files import is_regular, target_of, written_aside
 
 if TYPE_CHECKING:
     from samplecnn.models import SampleCNN
@@ -75,8 +75,8 @@ def write_openvino(model: "SampleCNN | StoredModel", path: Path) -> None:
         with written_aside(path) as aside, written_aside(weights) as aside_weights:
             aside.write_bytes(made.read_bytes())
             aside_weights.write_bytes(made.with_suffix(".bin").read_bytes())
-            if path.exists():  # killed from here on, no network is left that would read the weights of the other one
-                target_of(path).unlink()
+            if is_regular(path):  # killed from here on, no network is left that would read the weights of another one
+                target_of(path).unlink(missing_ok=True)
 
 
 def metadata(net: Graph) -> dict[str, str]:

@@ -6,7 +6,6 @@ sends are never used.
 """
 
 import errno
-import glob
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from samplecnn.datasets.download.http import AttemptFailed, MirrorRefused, Netwo
 from samplecnn.datasets.download.verify import digest, looks_like_page
 from samplecnn.errors import SampleCNNError, UsageError
 from samplecnn.parsing import fields, find_object, line, or_null, whole
-from samplecnn.system.files import write_json
+from samplecnn.system.files import sweep, write_json
 
 # Limits for a response whose length nobody states, so that it cannot fill the disk.
 MAX_UNKNOWN_SIZE = 50_000 * MEGABYTE  # bytes; the largest known file has a few thousand megabytes
@@ -72,11 +71,11 @@ def fetch(
     """
     if Path(name).name != name or name in ("", ".", ".."):
         raise UsageError(f"{name!r} is not a plain file name")
-    folder = Path(folder)
-    transfer = _Transfer(name, folder / f"{name}.part", size, checksum, magic, network or Network())
+    path = Path(folder) / name
+    transfer = _Transfer(path, size, checksum, magic, network or Network())
     reasons = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         for url in urls:
             try:
                 transfer.from_mirror(url)
@@ -85,9 +84,9 @@ def fetch(
                 continue
             if on_verified is not None:
                 on_verified(transfer.part)
-            transfer.part.replace(folder / name)
-            remove_partial(folder / name)
-            return folder / name
+            transfer.part.replace(path)
+            remove_partial(path)
+            return path
     except OSError as error:
         raise _disk_error(error, transfer.part) from error
     raise DownloadError(name, reasons)
@@ -95,21 +94,26 @@ def fetch(
 
 def remove_partial(path: Path) -> None:
     """Removes NAME.part and its record, also a half-written one: a file's earlier attempts, whatever ended them."""
-    part = path.with_name(f"{path.name}.part")
-    record = part.with_name(f"{part.name}.json")
-    for left in (part, record, *path.parent.glob(f".{glob.escape(record.name)}.*.part")):
-        left.unlink(missing_ok=True)
+    part, record = _partial(path)
+    part.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
+    sweep(path.parent, record.name)
+
+
+def _partial(path: Path) -> tuple[Path, Path]:
+    """Where a download grows, and its record."""
+    return path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
 
 
 class _Transfer:
     """One file's download, over any number of mirrors and attempts."""
 
     def __init__(
-        self, name: str, part: Path, size: int | None, checksum: str | None, magic: tuple[bytes, ...], network: Network
+        self, path: Path, size: int | None, checksum: str | None, magic: tuple[bytes, ...], network: Network
     ) -> None:
-        self.name, self.part, self.size, self.checksum, self.magic = name, part, size, checksum, magic
-        self.network = network
-        self.record = part.with_name(part.name + ".json")
+        self.path, self.name, self.network = path, path.name, network
+        self.size, self.checksum, self.magic = size, checksum, magic
+        self.part, self.record = _partial(path)
 
     def from_mirror(self, url: str) -> None:
         """Leaves the complete, verified file at `part`; raises MirrorRefused where this mirror cannot give it."""
@@ -176,7 +180,7 @@ class _Transfer:
             return True
         if total is not None:
             self._check_total(total)
-        self._restart()
+        remove_partial(self.path)
         raise AttemptFailed("the file at the server has changed")
 
     def _receive(self, url: str, response: Any, resume_at: int, progress: ByteProgress) -> None:
@@ -193,7 +197,7 @@ class _Transfer:
             recorded = self._recorded()
             changed = recorded.get("url") == url and recorded.get("validator") not in (None, "", validator)
             if start != resume_at or changed or (total is not None and recorded.get("total") not in (None, total)):
-                self._restart()
+                remove_partial(self.path)
                 raise AttemptFailed("the file at the server has changed")
         elif response.status == 200:  # from the start: no range was asked for, or the server does not support it
             resume_at, total = 0, length
@@ -250,7 +254,7 @@ class _Transfer:
 
     def _check_unknown_size(self, count: int) -> None:
         if count > MAX_UNKNOWN_SIZE:
-            self._restart()
+            remove_partial(self.path)
             raise MirrorRefused(f"more than {in_units(MAX_UNKNOWN_SIZE)} came without a stated length")
         free = shutil.disk_usage(self.part.parent).free
         if free < FREE_RESERVE:
@@ -274,14 +278,11 @@ class _Transfer:
             fault = f"the {self.checksum.partition(':')[0]} checksum is not the published one"
         if not fault:
             return
-        self._restart()
+        remove_partial(self.path)
         if resumed:  # the bytes of the earlier run may be the wrong ones: once more, all from this mirror
             self.from_mirror(url)
         else:
             raise MirrorRefused(fault)
-
-    def _restart(self) -> None:
-        remove_partial(self.part.with_suffix(""))
 
     def _received(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0

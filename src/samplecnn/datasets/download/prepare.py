@@ -105,8 +105,7 @@ class _Run:
         return not any(
             (self.raw / download.name).exists()
             for archive in archives_of(self.published)
-            for source in archive.sources
-            for download in source
+            for download in archive.downloads
             if self._is_fetched_here(download) and not self._is_kept(archive)
         )
 
@@ -193,8 +192,7 @@ class _Run:
 
     def _delete(self, archive: Archive) -> None:
         """Deletes an unpacked archive that was downloaded here; a file that a user placed there stays."""
-        downloads = [download for source in archive.sources for download in source]
-        for download in [] if self._is_kept(archive) else downloads:
+        for download in [] if self._is_kept(archive) else archive.downloads:
             if self._is_fetched_here(download):
                 (self.raw / download.name).unlink(missing_ok=True)
             remove_partial(self.raw / download.name)

@@ -18,6 +18,11 @@ class Archive:
     name: str
     sources: tuple[tuple[Download, ...], ...]
 
+    @property
+    def downloads(self) -> list[Download]:
+        """The files of all sources."""
+        return [download for source in self.sources for download in source]
+
 
 def archives_of(published: Published) -> list[Archive]:
     """The archives of a data set, the parts of split ones in order."""
